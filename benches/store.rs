@@ -11,7 +11,7 @@ use exporter_proxy::exposition::catalog::{Duplicates, Rules, Selection};
 use exporter_proxy::exposition::negotiate::{ContentEncoding, Format};
 use exporter_proxy::exposition::render::OutputFormat;
 use exporter_proxy::model::{AppName, Format as Wire, Origin, Syntax, Timestamp, Update};
-use exporter_proxy::store::{Inlet, Limits, Mode, View, open};
+use exporter_proxy::store::{Inlet, Limits, Mode, PutOptions, View, open};
 use exporter_proxy_workload::{Order, Workload};
 
 const APPS: usize = 1000;
@@ -57,7 +57,7 @@ fn update(of: &Workload, app: usize, turn: usize) -> Update {
 fn filled(apps: usize, of: &Workload) -> (Inlet, View) {
     let (inlet, view) = open(Limits::default(), Mode::Merge(rules()));
     for app in 0..apps {
-        inlet.put(update(of, app, 0)).expect("there is room");
+        inlet.put(update(of, app, 0), PutOptions::PUSHED).expect("there is room");
     }
     (inlet, view)
 }
@@ -75,10 +75,13 @@ fn put(bencher: Bencher<'_, '_>, shared: usize) {
     bencher.counter(BytesCount::new(updates[0].body.len())).bench_local(|| {
         n += 1;
         let update = &updates[n % 2];
-        inlet.put(Update {
-            body: Bytes::copy_from_slice(&update.body),
-            ..update.clone()
-        })
+        inlet.put(
+            Update {
+                body: Bytes::copy_from_slice(&update.body),
+                ..update.clone()
+            },
+            PutOptions::PUSHED,
+        )
     });
 }
 
@@ -90,7 +93,7 @@ fn put_beside_others(bencher: Bencher<'_, '_>, apps: usize) {
     let (updates, mut n) = ([update(&of, 7, 0), update(&of, 7, 1)], 0);
     bencher.bench_local(|| {
         n += 1;
-        inlet.put(updates[n % 2].clone())
+        inlet.put(updates[n % 2].clone(), PutOptions::PUSHED)
     });
 }
 
@@ -104,7 +107,7 @@ fn answer_after_a_push(bencher: Bencher<'_, '_>, shared: usize) {
     bencher
         .with_inputs(|| {
             n += 1;
-            inlet.put(updates[n % 2].clone()).expect("there is room");
+            inlet.put(updates[n % 2].clone(), PutOptions::PUSHED).expect("there is room");
         })
         .bench_local_values(|()| view.exposition(text(), Selection::Everything).finish(ContentEncoding::Identity));
 }
@@ -144,7 +147,9 @@ fn put_under_contention(bencher: Bencher<'_, '_>, (pushers, scrapers): (usize, u
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    inlet.put(updates[at % updates.len()].clone()).expect("there is room");
+                    inlet
+                        .put(updates[at % updates.len()].clone(), PutOptions::PUSHED)
+                        .expect("there is room");
                 }
             });
         }
@@ -163,7 +168,7 @@ fn put_under_contention(bencher: Bencher<'_, '_>, (pushers, scrapers): (usize, u
         let (mine, mut n) = ([update(&of, 999, 0), update(&of, 999, 1)], 0);
         bencher.bench_local(|| {
             n += 1;
-            inlet.put(mine[n % 2].clone())
+            inlet.put(mine[n % 2].clone(), PutOptions::PUSHED)
         });
         stop.store(true, Ordering::Relaxed);
     });

@@ -41,6 +41,7 @@ use crate::outlets::{
     SelfMetrics, monitoring_api,
 };
 use crate::peer::PublicKey;
+use crate::peer_samples::PeerSamples;
 use crate::sources::events::PostRate;
 use crate::sources::polls::{PollSettings, Polls};
 use crate::sources::push;
@@ -96,6 +97,7 @@ pub fn system_clock() -> Timestamp {
 /// Shared state of the services.
 struct Context {
     inlet: Inlet,
+    peer_samples: PeerSamples,
     view: View,
     telemetry: Arc<Telemetry>,
     readiness: Arc<Readiness>,
@@ -112,6 +114,7 @@ impl Context {
     fn new(settings: &Settings, inlet: Inlet, view: View) -> Self {
         Self {
             inlet,
+            peer_samples: PeerSamples::default(),
             view,
             telemetry: Arc::default(),
             readiness: Arc::default(),
@@ -229,6 +232,7 @@ fn polls(settings: &Settings, context: &Context, supervisor: &mut Supervisor) ->
     supervisor.add(Polls::new(
         polls.subscribe(),
         context.inlet.clone(),
+        context.peer_samples.clone(),
         Arc::clone(&context.telemetry),
         context.clock,
     ));

@@ -1,8 +1,8 @@
-//! HTTP/1.1 over any byte stream: the service, the connection and what became of it, limits, effective client address. Knows no route.
+//! HTTP/1.1 over any byte stream: service, connections, delivery outcomes, limits, effective client address. Without routes.
 //!
-//! A stream comes in through [`HttpService::serve`]. Below HTTP it is wrapped twice: the socket wrapper counts bytes and sees the end of file,
-//! errors and stalls; the turn wrapper above it knows where a request begins and where a response has been written. Each request
-//! carries a [`Connection`], through which a handler learns who asks and has itself told what became of its response.
+//! [`HttpService::serve`] serves a byte stream. Below HTTP it has two wrappers: `TransportIo` counts bytes and detects the end of file,
+//! errors and stalls; `HttpIo` above it detects the begin of a request and the end of a written response. Each request carries a
+//! [`Connection`], which gives a handler the client's address and the delivery outcome of its response.
 
 use std::time::Duration;
 
@@ -46,8 +46,8 @@ pub use stats::HttpStats;
 /// Bytes of a request's head, and of a piece of a body that is read at once: cookies and a long query fit, a flood does not.
 pub const MAX_HEAD: usize = 64 * 1024;
 
-/// How long a connection may idle between requests. At least ten minutes, because closing takes the chance to see the next request, which
-/// is what confirms the last response; Prometheus itself lets go after five.
+/// Idle timeout between requests. At least ten minutes: the next request acks the last response, and closing earlier would prevent that.
+/// Prometheus itself closes after five.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15 * 60);
 
 /// Networks of clients with special rights, replaced as a whole by a configuration reload.
@@ -55,11 +55,11 @@ const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15 * 60);
 pub struct Access {
     /// Clients that may write (`http.write_from`).
     pub write_from: Vec<IpNet>,
-    /// Reverse proxies whose X-Forwarded-For and X-Real-Ip headers are evaluated (`http.trusted_proxies`).
+    /// Reverse proxies with evaluated X-Forwarded-For and X-Real-Ip headers (`http.trusted_proxies`).
     pub trusted_proxies: Vec<IpNet>,
 }
 
-/// How long a client may keep us waiting.
+/// Timeouts of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timers {
     /// From the first byte of a request to the end of its head.

@@ -13,7 +13,7 @@
 //!  receivers (TCP, Unix)  --\                             /-- /metrics
 //!  polls                  ---> Inlet  latest per app  View --> /apps, status page
 //!  HTTP push              --/                             \-- health, self metrics
-//!  upstream streams       -->  live feed of changes       --> the monitoring stream
+//!  upstream streams       -->  message bus                --> the monitoring stream
 //!  POST /event            -->  events, for each scraper   --> within its scrapes
 //! ```
 //!
@@ -36,10 +36,12 @@
 //! | [`exposition`] | the text formats, pure | `model` |
 //! | [`telemetry`] | self metrics and the log | `model` |
 //! | [`supervise`] | tasks: bind, start, watch, drain, stop; listeners and connection slots | `model`, `telemetry` |
-//! | [`store`] | updates and events, and the files that keep them across restarts | `model`, `exposition`, `telemetry`, `supervise` |
+//! | [`bus`] | notifications of changes, from publishers to subscribers | `model` |
+//! | [`peer_samples`] | the peers of polled IPFS nodes | `model` |
+//! | [`store`] | updates and events, and the files that keep them across restarts | `model`, `exposition`, `telemetry`, `supervise`, `bus` |
 //! | [`http`] | HTTP/1.1 over any byte stream, without routes | `model`, `telemetry`, `supervise` |
-//! | [`sources`] | the writers and their HTTP handlers | `model`, `wire`, `telemetry`, `supervise`, `http`, [`store::Inlet`] |
-//! | [`outlets`] | the readers and their HTTP handlers | `model`, `wire`, `exposition`, `telemetry`, `supervise`, `http`, [`store::View`] |
+//! | [`sources`] | the writers and their HTTP handlers | `model`, `wire`, `telemetry`, `supervise`, `http`, `bus`, `peer_samples`, [`store::Inlet`] |
+//! | [`outlets`] | the readers and their HTTP handlers | `model`, `wire`, `exposition`, `telemetry`, `supervise`, `http`, `bus`, `peer_samples`, [`store::View`] |
 //! | [`peer`] | links to remote scrapers: identity, registration, QUIC, HyperDHT (the cargo feature `hyperdht`) | `model`, `wire`, `telemetry`, `supervise`, `http` |
 //! | [`bridge`] | the remote end of links: aliases, targets file, scrapes through links | `model`, `wire`, `telemetry`, `supervise`, `http`, `peer` |
 //! | [`config`] | text to settings | all above |
@@ -63,6 +65,9 @@ pub mod wire;
 
 pub mod supervise;
 pub mod telemetry;
+
+pub mod bus;
+pub mod peer_samples;
 
 pub mod store;
 

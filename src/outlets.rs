@@ -33,7 +33,7 @@ pub use self_metrics::{Connections, SelfMetrics};
 use crate::http::reply;
 use crate::supervise::Notes;
 
-/// What the readers' routes need.
+/// State of the reading routes.
 #[derive(Debug, Clone)]
 pub struct Outlets {
     /// For `/sd`.
@@ -83,10 +83,7 @@ pub fn routes(outlets: Outlets) -> Router {
     scrapes.merge(events).merge(lists).merge(discovery).merge(health).merge(index)
 }
 
-/// 404 for an application that nobody knows.
+/// 404 for an unknown app.
 fn unknown_app(name: &str) -> Response<Body> {
-    reply::text(
-        StatusCode::NOT_FOUND,
-        format_args!("there is no app {name:?}; GET /apps lists those that there are"),
-    )
+    reply::text(StatusCode::NOT_FOUND, format_args!("no app {name:?}; see GET /apps"))
 }

@@ -1,42 +1,38 @@
-//! What is remembered: the latest of each application, and one-shot events for every scraper.
+//! The store: the latest update of each app, and one-shot events for every scraper.
 //!
-//! [`open`] gives the two halves. [`Inlet`] only writes and [`View`] only reads, so that a source can never come to
-//! depend on what other sources sent, and an outlet can never change what it shows.
+//! [`open`] creates the two halves. [`Inlet`] only writes and [`View`] only reads, so that a source cannot depend on the data of
+//! other sources, and an outlet cannot change what it serves.
 //!
-//! Promises. A scrape sees every update whose `put` returned before the scrape began. Nothing that is refused touches
-//! what was stored before. No lock is held while text is parsed, copied, compressed or sent, and none across an await.
-//! The clock is always an argument.
+//! Invariants: a scrape sees every update that was stored (`put` returned) before the scrape began. A refused update changes nothing. No
+//! lock is held while text is parsed, copied, compressed or sent, and none across an await. The time is always an argument.
 
 mod app;
 mod app_table;
-mod aside;
-mod bus;
+mod catalog_copy;
+mod combiner;
 mod durable;
 mod events;
 mod housekeeping;
 mod inlet;
 mod limits;
 mod parallel;
-mod peers;
 mod persistence;
 mod polled_events;
 mod rendered;
 mod response_cache;
-#[cfg(test)]
-mod response_cache_tests;
+mod stored_apps;
 #[cfg(test)]
 mod tests;
 mod view;
 
 pub use app::{App, Status, Text};
-pub use bus::{Counted, Missed, Notification, Sequenced, Subscription, SubscriptionTopics};
 pub use durable::{OpenError, Persistence, PersistenceHandle, Unreadable, inspect_log, open_in};
 pub use events::{
     Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, MonotonicTime, PendingEvents, Scrape,
     ScraperOverview, ScraperStatus, StoredEvent,
 };
 pub use housekeeping::Housekeeping;
-pub use inlet::{EmitError, Inlet, Receipt, Refused};
+pub use inlet::{EmitError, Inlet, PutOptions, Receipt, Refused};
 pub use limits::{Limits, Mode};
 pub use polled_events::{EventFamilies, PolledEvent, PolledEvents, take_events};
 pub use rendered::{PendingExposition, RenderedExposition};
@@ -44,82 +40,79 @@ pub use view::{Totals, View};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use app_table::AppTable;
-use bus::Subscribers;
+use combiner::UpdateParser;
 use events::{Events, Settle};
-use peers::Peers;
 use response_cache::ResponseCache;
+use stored_apps::StoredApps;
 
+use crate::bus::{Bus, Publisher};
 use crate::exposition::MemoryMeter;
-use crate::exposition::catalog::Rules;
 use crate::exposition::gzip::CompressorPool;
 use crate::model::AppName;
 
-/// Makes an empty store and gives its writing and its reading half.
+/// Creates an empty store and returns its writing and its reading half.
 #[must_use]
 pub fn open(limits: Limits, mode: Mode) -> (Inlet, View) {
     open_with(limits, mode, EventOptions::default())
 }
 
-/// As [`open`], with events kept in this key.
+/// As [`open`], with events kept by these options.
 #[must_use]
 pub fn open_with(limits: Limits, mode: Mode, events: EventOptions) -> (Inlet, View) {
-    let table = AppTable::new(limits, mode);
-    let rules = table.rules();
-    let shared = Arc::new(Shared {
-        reads: rules.is_some(),
-        rules: Mutex::new(rules),
-        meter: table.meter().clone(),
-        table: Mutex::new(table),
-        aside: Mutex::default(),
-        rendering: Mutex::default(),
-        compressors: CompressorPool::default(),
-        responses: Mutex::default(),
-        subscribers: Arc::default(),
-        peers: Peers::default(),
-        events: Arc::new(Mutex::new(Events::new(events))),
-        journal: None,
-    });
+    let apps = StoredApps::new(limits, mode);
+    let events = Arc::new(Mutex::new(Events::new(events)));
+    let shared = Arc::new(Shared::new(apps, events, None));
     (Inlet::new(Arc::clone(&shared)), View::new(shared))
 }
 
-/// What both halves hold.
+/// The state of both halves.
 #[derive(Debug)]
 struct Shared {
-    /// Whether texts are read and merged.
-    reads: bool,
-    /// The rules of the merge in force, for what is prepared without a lock; `None` where texts are not merged.
-    rules: Mutex<Option<Arc<Rules>>>,
+    /// Parses updates before the lock of `apps` is taken.
+    parser: UpdateParser,
     /// Counts texts, and their rendered and compressed forms.
     meter: MemoryMeter,
     /// Held for at most some milliseconds, never for work on bodies.
-    table: Mutex<AppTable>,
+    apps: Mutex<StoredApps>,
     /// Held while a large change is merged into a copy of the catalog, one at a time.
-    aside: Mutex<()>,
-    /// Held while something is rendered: whoever comes first renders, the others wait for it.
+    copying: Mutex<()>,
+    /// Held while a response is rendered: the first caller renders, the others wait for the result.
     rendering: Mutex<()>,
     /// Compressors of gzip responses.
     compressors: CompressorPool,
-    /// Held for moments only.
+    /// Held for microseconds only.
     responses: Mutex<ResponseCache>,
-    /// Who follows what happens. StatusCallback under the lock of `latest`, so that they hear of an application's updates in their order.
-    subscribers: Arc<Subscribers>,
-    /// What polled IPFS nodes said of their peers.
-    peers: Peers,
+    /// Changes are published under the lock of `apps`, so that subscribers get an app's updates in order.
+    bus: Bus,
     /// Held while an event is appended, or the events of a scrape are picked.
     events: Arc<Mutex<Events>>,
-    /// The way to the disk, for a store that has a directory.
+    /// Passes events to the thread that writes the journal; `None` without a directory.
     journal: Option<durable::JournalHandle>,
 }
 
 impl Shared {
-    /// The state. A panic elsewhere while the lock was held cannot have left it half changed: every change is a few
-    /// assignments after all checks, so a poisoned lock is taken all the same.
-    fn table(&self) -> MutexGuard<'_, AppTable> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new(apps: StoredApps, events: Arc<Mutex<Events>>, journal: Option<durable::JournalHandle>) -> Self {
+        Self {
+            parser: apps.combiner.parser(),
+            meter: apps.combiner.meter().clone(),
+            apps: Mutex::new(apps),
+            copying: Mutex::default(),
+            rendering: Mutex::default(),
+            compressors: CompressorPool::default(),
+            responses: Mutex::default(),
+            bus: Bus::default(),
+            events,
+            journal,
+        }
     }
 
-    /// Taken by whoever renders, so that the others wait and find it done; pushes never wait for it.
+    /// Locks the apps. A panic elsewhere while the lock was held cannot have left them half changed: every change is a few assignments after
+    /// all checks, so a poisoned lock is taken all the same.
+    fn apps(&self) -> MutexGuard<'_, StoredApps> {
+        self.apps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locked by the thread that renders, so that other threads wait for its result; pushes never wait for it.
     fn rendering(&self) -> MutexGuard<'_, ()> {
         self.rendering.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -128,37 +121,32 @@ impl Shared {
         self.responses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The rules of the merge in force.
-    fn rules(&self) -> Option<Arc<Rules>> {
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn publisher(&self) -> &Publisher {
+        self.bus.publisher()
     }
 
-    fn set_rules(&self, rules: &Arc<Rules>) {
-        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(rules));
-    }
-
-    /// Ends a change of these applications, with the answers that were made before it.
-    fn changed(&self, table: MutexGuard<'_, AppTable>, apps: &[AppName]) {
-        let outdated = self.responses().outdated(apps);
-        drop(table);
+    /// Ends a change of these apps: invalidates the cached responses about them, and unlocks the apps.
+    fn changed(&self, apps: MutexGuard<'_, StoredApps>, names: &[AppName]) {
+        let outdated = self.responses().outdated(names);
+        drop(apps);
         // Freeing thousands of handles takes a while: not under the lock.
         drop(outdated);
     }
 
-    /// Ends an update of an app with the text that it had.
-    fn changed_time(&self, table: MutexGuard<'_, AppTable>, app: &AppName) {
-        let outdated = self.responses().outdated_by_time(app);
-        drop(table);
+    /// Ends an update of an app with an unchanged text.
+    fn changed_time(&self, apps: MutexGuard<'_, StoredApps>, name: &AppName) {
+        let outdated = self.responses().outdated_by_time(name);
+        drop(apps);
         drop(outdated);
     }
 
-    /// The events, under the same promise.
+    /// Locks the events, whether the lock is poisoned or not, as [`Shared::apps`] does.
     fn events(&self) -> MutexGuard<'_, Events> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the disk follow, if something about scrapers has changed.
-    fn tell_journal(&self, changed: bool) {
+    /// Has changes of scrapers written to the journal, if there are any.
+    fn notify_journal(&self, changed: bool) {
         if let Some(journal) = self.journal.as_ref().filter(|_| changed) {
             journal.changed();
         }
@@ -171,7 +159,7 @@ impl Settle for Shared {
             let mut events = self.events();
             (events.settle(lease, acked), events.has_changes())
         };
-        self.tell_journal(changed);
+        self.notify_journal(changed);
         settled
     }
 }

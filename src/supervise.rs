@@ -1,7 +1,7 @@
-//! Parts: bind, start, watch, stop, drain. Knows no room of the house.
+//! Services: bind, start, watch, drain, stop. Imports no other module but `telemetry`.
 //!
-//! All sockets are taken before the first [`Service`] runs; from then on the [`Supervisor`] owns every service, the first one to fall brings
-//! the others down, and draining has a limit that names what remains.
+//! All sockets are bound before the first [`Service`] runs. From then on the [`Supervisor`] owns every service. The first one that fails
+//! stops the others, and draining has a limit; services that exceed it are named.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -36,51 +36,51 @@ pub use slots::{ConnectionSlots, Slot};
 pub use stream::Stream;
 pub use unix_socket::UnixAccess;
 
-/// How long services may take to finish what they have in work: longer than any scrape that still has a reader, shorter than the patience
-/// of a service manager (systemd waits 90 s).
+/// Limit on the time in which services finish their open requests: longer than any scrape that still has a reader, shorter than the stop
+/// timeout of a service manager (90 s for systemd).
 pub const DRAIN: Duration = Duration::from_secs(10);
 
-/// One long-running piece of the program: a listener, a poller, an expiry clock.
+/// A long-running task of the program, such as a listener, the polls or the expiry of apps.
 pub trait Service: Send {
-    /// What the service is called in logs and errors, such as `http 0.0.0.0:6555`.
+    /// The name in logs and errors, such as `http 0.0.0.0:6555`.
     fn name(&self) -> &str;
 
-    /// Works until `stop` is cancelled, then finishes what it has begun and returns.
+    /// Runs until `stop` is cancelled, then finishes its open work and returns.
     ///
-    /// An error, a panic, or an end that nobody asked for brings the whole program down. When draining takes too long the future is
-    /// dropped, so all that it started must end by drop.
+    /// An error, a panic, or a return before `stop` stops the whole program. When draining exceeds its limit the future is dropped, so
+    /// everything that it started must end by drop.
     fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>>;
 }
 
-/// The two ways to be told to stop.
+/// The two stop signals.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
-    /// Finish what is in work, take nothing new.
+    /// Graceful shutdown: open requests are finished, new ones are not accepted.
     pub graceful: CancellationToken,
-    /// Drop everything now.
+    /// Immediate shutdown: everything is dropped.
     pub immediate: CancellationToken,
 }
 
-/// A service that ended before anybody asked it to, or badly.
+/// The failure of a service: an error, a panic, or a return without a request to stop.
 #[derive(Debug)]
 pub struct TaskFailure {
     /// The service's name.
     pub service: String,
-    /// What it ended with.
+    /// The error or the text of the panic.
     pub why: anyhow::Error,
 }
 
-/// How a run ended.
+/// Result of a run.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// The services that fell, the first one first: it brought the others down.
+    /// The failed services in order of time; the first one stopped the others.
     pub failures: Vec<TaskFailure>,
-    /// The services that were still at work when time was up.
+    /// The services that did not finish within the limit on draining.
     pub unfinished: Vec<String>,
 }
 
 impl Report {
-    /// Whether every service ended well, because it was asked to, and in time.
+    /// Returns true if every service ended on request, without an error and in time.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.failures.is_empty() && self.unfinished.is_empty()
@@ -90,21 +90,21 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_clean() {
-            return f.write_str("every service has ended well");
+            return f.write_str("all services stopped");
         }
         let mut lead = "";
         for failure in &self.failures {
-            write!(f, "{lead}{} fell: {:#}", failure.service, failure.why)?;
+            write!(f, "{lead}{} failed: {:#}", failure.service, failure.why)?;
             lead = "; ";
         }
         if !self.unfinished.is_empty() {
-            write!(f, "{lead}still at work when time was up: {}", self.unfinished.join(", "))?;
+            write!(f, "{lead}gave up waiting for {}", self.unfinished.join(", "))?;
         }
         Ok(())
     }
 }
 
-/// The owner of all services.
+/// Owner of all services.
 #[derive(Default)]
 pub struct Supervisor {
     services: Vec<Box<dyn Service>>,
@@ -117,7 +117,7 @@ impl Supervisor {
         Self::default()
     }
 
-    /// Takes a service that has bound all it needs; it starts with [`Supervisor::run`].
+    /// Adds a service that has bound its sockets; it starts with [`Supervisor::run`].
     pub fn add(&mut self, service: impl Service + 'static) {
         self.services.push(Box::new(service));
     }
@@ -127,7 +127,7 @@ impl Supervisor {
         self.services.iter().map(|service| service.name())
     }
 
-    /// Runs all services until `stop` is asked for or one of them falls, then gives the rest `drain` to finish.
+    /// Runs all services until a stop is requested or one of them fails, then gives the rest `drain` to finish.
     ///
     /// Dropping this future drops all services at once.
     pub async fn run(self, stop: Stop, drain: Duration) -> Report {
@@ -151,7 +151,7 @@ impl Supervisor {
     }
 }
 
-/// The services at work.
+/// The tasks of the running services.
 struct RunningTasks {
     tasks: JoinSet<anyhow::Result<()>>,
     names: HashMap<Id, String>,
@@ -171,20 +171,20 @@ impl RunningTasks {
         running
     }
 
-    /// Returns when a stop is asked for, or asks for it when a service has ended by itself.
+    /// Returns on a request to stop, or requests the stop itself when a service has ended.
     async fn watch(&mut self, stop: &CancellationToken, report: &mut Report) {
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
             Some(ended) = self.tasks.join_next_with_id() => {
-                let unasked = || anyhow::anyhow!("it ended although nobody asked it to");
+                let unasked = || anyhow::anyhow!("it ended without a request to stop");
                 self.note(ended, report, unasked);
                 stop.cancel();
             }
         }
     }
 
-    /// Waits for all that are left.
+    /// Waits for all running services.
     async fn drain(&mut self, report: &mut Report) {
         while let Some(ended) = self.tasks.join_next_with_id().await {
             self.end(ended, report);
@@ -203,14 +203,14 @@ impl RunningTasks {
         if let Some(failure) = report.failures.last() {
             tracing::error!(
                 service = failure.service,
-                "{} fell, stopping the others: {:#}",
+                "{} failed; shutting down: {:#}",
                 failure.service,
                 failure.why
             );
         }
     }
 
-    /// Books one ended service and returns its name.
+    /// Records the end of a service and returns its name.
     fn end(&mut self, ended: Ended, report: &mut Report) -> String {
         let (id, why) = match ended {
             Ok((id, Ok(()))) => (id, None),
@@ -227,11 +227,11 @@ impl RunningTasks {
         name
     }
 
-    /// Drops what is left and says what that was, in a fixed order.
+    /// Aborts the running services and returns their names, sorted.
     async fn abort(mut self) -> Vec<String> {
         self.tasks.abort_all();
         while let Some(ended) = self.tasks.join_next_with_id().await {
-            // A service that finished between the last look and the abort is not one that was cut off.
+            // A service that finished just before the abort was not cut off.
             if let Ok((id, _)) = ended {
                 self.names.remove(&id);
             }
@@ -244,7 +244,7 @@ impl RunningTasks {
 
 type Ended = Result<(Id, anyhow::Result<()>), JoinError>;
 
-/// What a task that did not end by itself has to say: its panic's text, or that it was dropped.
+/// The text of a task's panic, or that the task was dropped.
 pub(crate) fn panic_text(lost: JoinError) -> String {
     match lost.try_into_panic() {
         Ok(panic) => format!("it panicked: {}", panic_message(&*panic)),
@@ -252,7 +252,7 @@ pub(crate) fn panic_text(lost: JoinError) -> String {
     }
 }
 
-/// The text of a caught panic, as far as it is one.
+/// The text of a caught panic.
 pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     if let Some(text) = panic.downcast_ref::<&str>() {
         text
@@ -307,30 +307,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_to_fall_brings_the_others_down_and_is_named() {
+    async fn the_first_failure_stops_the_others_and_is_named() {
         let mut all = Supervisor::new();
         all.add(Act("steady", obeys));
         all.add(Act("weak", |_| async { anyhow::bail!("disk on fire") }));
         let report = all.run(Stop::default(), DRAIN).await;
-        assert_eq!(report.to_string(), "weak fell: disk on fire");
+        assert_eq!(report.to_string(), "weak failed: disk on fire");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_end_that_nobody_asked_for_is_a_fall() {
+    async fn an_end_without_a_request_to_stop_is_a_failure() {
         let mut all = Supervisor::new();
         all.add(Act("steady", obeys));
         all.add(Act("quitter", |_| async { Ok(()) }));
         let report = all.run(Stop::default(), DRAIN).await;
-        assert_eq!(report.to_string(), "quitter fell: it ended although nobody asked it to");
+        assert_eq!(report.to_string(), "quitter failed: it ended without a request to stop");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_panic_is_a_fall_with_its_text() {
+    async fn a_panic_is_a_failure_with_its_text() {
         let mut all = Supervisor::new();
         all.add(Act("steady", obeys));
         all.add(Act("nervous", |_| async { panic!("boo {}", 1) }));
         let report = all.run(Stop::default(), DRAIN).await;
-        assert_eq!(report.to_string(), "nervous fell: it panicked: boo 1");
+        assert_eq!(report.to_string(), "nervous failed: it panicked: boo 1");
     }
 
     #[tokio::test(start_paused = true)]
@@ -344,7 +344,7 @@ mod tests {
         let began = tokio::time::Instant::now();
         let report = all.run(stop, DRAIN).await;
         assert_eq!(began.elapsed(), DRAIN);
-        assert_eq!(report.to_string(), "still at work when time was up: alpha, zeta");
+        assert_eq!(report.to_string(), "gave up waiting for alpha, zeta");
     }
 
     #[tokio::test(start_paused = true)]

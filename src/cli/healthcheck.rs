@@ -24,7 +24,7 @@ enum Role {
 pub(super) struct Healthcheck {
     /// The address to ask. Left out: /readyz of this host, at the port in the configuration.
     url: Option<Url>,
-    /// The program whose port is taken from the configuration. Left out: the proxy, or the bridge where no proxy listens.
+    /// Program of the configuration to check. Default: the proxy, or the bridge if no proxy listens.
     #[arg(long, value_enum, value_name = "ROLE", conflicts_with = "url")]
     role: Option<Role>,
     /// Seconds until no answer is a failure.

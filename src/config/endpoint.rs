@@ -125,7 +125,7 @@ fn draft(at: Location, target: ParsedUrl) -> EndpointDraft {
 
 fn read_table(t: &mut Section<'_>, at: Location) -> Option<EndpointDraft> {
     let target = t.reloadable("url").required(URL);
-    let name = t.reloadable("name").optional(NAME);
+    let name = t.reloadable("name").optional(APP_NAME);
     let interval = t.reloadable("interval").optional(INTERVAL);
     let timeout = t.reloadable("timeout").optional(TIMEOUT);
     let bearer = t.reloadable("bearer_token_file").optional(FilePath).map(Credentials::BearerFile);
@@ -171,7 +171,7 @@ const FAMILIES: ListOf<Parsed<String>> = ListOf {
 };
 
 /// The name of an app.
-pub(super) const NAME: Parsed<AppName> = Parsed {
+pub(super) const APP_NAME: Parsed<AppName> = Parsed {
     expected: "an app's name",
     parse: |text| AppName::new(text).map_err(|e| e.to_string()),
 };

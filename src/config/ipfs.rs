@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::endpoint::{NAME, show_table};
+use super::endpoint::{APP_NAME, show_table};
 use super::fault::Location;
 use super::key::{FaultSink, ValueType};
 use super::raw::{Node, Value, quoted};
@@ -94,7 +94,7 @@ impl ValueType for IpfsNodeType {
 
 fn read_table(t: &mut Section<'_>) -> Option<IpfsNode> {
     let api = t.reloadable("api").required(API);
-    let name = t.reloadable("name").optional(NAME);
+    let name = t.reloadable("name").optional(APP_NAME);
     let populate_interval = t
         .reloadable("populate_interval")
         .or(Duration::from_secs(10), DurationRange(MIN_INTERVAL..=MAX_INTERVAL));

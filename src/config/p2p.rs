@@ -57,8 +57,8 @@ impl P2pConfig {
         let p2p = Self {
             key_file: t.restart_only("key_file").or(None, OrEmpty(FilePath)),
             alias: t.restart_only("alias").or(None, OrEmpty(ALIAS)),
-            service: t.restart_only("service").or("exporter-proxy".to_owned(), NAME),
-            hostname: t.restart_only("hostname").or(None, OrEmpty(NAME)),
+            service: t.restart_only("service").or("exporter-proxy".to_owned(), LABEL_VALUE),
+            hostname: t.restart_only("hostname").or(None, OrEmpty(LABEL_VALUE)),
             secret: secret(t),
             listen: t.restart_only("listen").or(None, OrEmpty(ADDRESS)),
             allow: t.restart_only("allow").or(Vec::new(), KEYS),
@@ -129,7 +129,7 @@ const ALIAS: Parsed<Alias> = Parsed {
 };
 
 /// A service or a hostname.
-const NAME: Parsed<String> = Parsed {
+const LABEL_VALUE: Parsed<String> = Parsed {
     expected: "a name",
     parse: |text| {
         let sound = !text.is_empty() && text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control);

@@ -1,4 +1,4 @@
-//! Responses to requests whose work panics: 500, counted, and never an ack of the events that were leased for them.
+//! Responses to requests with a panic in their work: 500, counted, and never an ack of the events that were leased for them.
 //!
 //! The renderer and the store panic at texts that only unit tests know: `exposition::render::PANICS` and `store::inlet::PANICS`.
 
@@ -79,7 +79,7 @@ impl Proxy {
     }
 }
 
-/// A family that makes the renderer panic, after so many bytes of another one.
+/// A family that makes the renderer panic, after a number of bytes of another one.
 fn poisoned(prefix: &str, bytes: usize) -> String {
     let mut text = bulk(bytes);
     text.push_str(prefix);

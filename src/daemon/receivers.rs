@@ -73,7 +73,7 @@ impl Receivers {
         )
     }
 
-    /// Gives each receiver so many slots of its own and its place under the supervisor.
+    /// Gives each receiver `slots` connection slots and adds it to the supervisor.
     pub(super) fn start(self, slots: usize, supervisor: &mut Supervisor) {
         for listener in self.tcp.into_iter().chain(self.unix) {
             supervisor.add(receiver::service(listener, ConnectionSlots::new(slots), self.context.clone()));

@@ -39,7 +39,7 @@ impl Streams {
     pub(super) fn api(&self, context: &Context) -> MonitoringApi {
         MonitoringApi {
             addresses: self.addresses().iter().map(ToString::to_string).collect(),
-            view: context.view.clone(),
+            peer_samples: context.peer_samples.clone(),
         }
     }
 

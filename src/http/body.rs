@@ -18,19 +18,19 @@ use super::reply;
 /// Memory set aside on the word of a Content-Length header alone; the rest follows as bytes arrive.
 const FIRST_ALLOCATION: usize = 64 * 1024;
 
-/// What one step of unpacking adds at most: the decoder has a buffer of this size and hands it on before it fills it again.
+/// Limit on the output of one decompression step: the decoder has a buffer of this size and flushes it before filling it again.
 const STEP: usize = 32 * 1024;
 
-/// How many bytes a body may have, packed and unpacked alike.
+/// Limit on a body, compressed and decompressed alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyLimit {
     /// The number of bytes.
     pub bytes: usize,
-    /// The configuration key that sets it, for the answer to whoever exceeds it.
+    /// The configuration key of the limit, for the error response.
     pub key: &'static str,
 }
 
-/// Why a body could not be collected; as a response it says so.
+/// Error of reading a body; it converts into the response.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// Larger than the limit, packed or unpacked: 413.
@@ -43,7 +43,7 @@ pub enum BodyError {
     #[error("the body is not valid gzip: {0}")]
     Corrupt(#[source] io::Error),
     /// It stopped arriving: 408.
-    #[error("the body took too long to arrive")]
+    #[error("timeout while reading the request body")]
     Stalled,
     /// The connection failed or the chunks were malformed: 400.
     #[error("the body ended early: {0}")]
@@ -74,7 +74,7 @@ impl IntoResponse for BodyError {
     }
 }
 
-/// Where a body's memory comes from, so that many large bodies at once have a bound in common.
+/// Memory budget of bodies, so that many large bodies at once have a common bound.
 pub trait MemoryBudget: Send {
     /// Resolves once `bytes` in all may be held, which can take as long as others hold them.
     fn reserve(&mut self, bytes: usize) -> impl Future<Output = ()> + Send;
@@ -113,7 +113,7 @@ pub async fn read_body(headers: &HeaderMap, mut body: Body, limit: BodyLimit, bu
 ///
 /// # Errors
 ///
-/// Where it is larger than `limit`, as it is sent, or does not arrive whole.
+/// If it is larger than `limit`, as sent, or truncated.
 pub async fn drain_body(headers: &HeaderMap, mut body: Body, limit: BodyLimit) -> Result<(), BodyError> {
     announced(headers, limit)?;
     let mut drained = 0;
@@ -171,7 +171,7 @@ fn broken(error: axum::Error) -> BodyError {
     BodyError::Broken(error)
 }
 
-/// Where the pieces of a body go.
+/// Destination of the pieces of a body.
 enum Sink {
     Plain(Plain),
     Gzip {
@@ -208,7 +208,7 @@ impl Sink {
         }
     }
 
-    /// How much memory it takes in all to take these bytes, growing as a vector does.
+    /// The memory needed in all to add these bytes, growing like a vector.
     fn needs(&self, data: &Bytes) -> usize {
         let (held, more) = match self {
             Self::Plain(Plain::Empty { .. }) => return data.len(),
@@ -273,7 +273,7 @@ struct Limited {
 }
 
 impl Limited {
-    /// Tells a full buffer from what is wrong with the gzip itself.
+    /// Distinguishes a full buffer from invalid gzip.
     fn check<T>(&self, outcome: io::Result<T>) -> Result<T, BodyError> {
         match outcome {
             Err(_) if self.exceeded => Err(BodyError::TooLarge(self.limit)),

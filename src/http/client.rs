@@ -1,4 +1,4 @@
-//! Who asks: the peer of the connection, or whom a trusted proxy speaks for.
+//! The effective client of a request: the peer of the connection, or the client that a trusted reverse proxy names.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 pub use crate::model::Client;
 
-/// Hops of an X-Forwarded-For header that are looked at: real chains have a handful.
+/// Limit on the evaluated hops of an X-Forwarded-For header. Real chains have a handful.
 const MAX_HOPS: usize = 32;
 
 /// The other end of a connection.
@@ -17,10 +17,20 @@ const MAX_HOPS: usize = 32;
 pub enum PeerAddr {
     /// A TCP socket.
     Tcp(SocketAddr),
-    /// A Unix socket: somebody on this machine.
+    /// A Unix socket: a program on this machine.
     Unix,
     /// A stream of an authenticated link, with the peer's public key as text.
     Link(Arc<str>),
+}
+
+impl PeerAddr {
+    /// The subject of rate-limited log lines: the address without its port, which every connection has another of.
+    pub(super) fn log_subject(&self) -> String {
+        match self {
+            Self::Tcp(address) => address.ip().to_string(),
+            Self::Unix | Self::Link(_) => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for PeerAddr {
@@ -34,7 +44,7 @@ impl fmt::Display for PeerAddr {
 }
 
 impl Client {
-    /// Whether one of the networks holds the client; a link's other end is in none.
+    /// Returns true if one of the networks contains the client. The peer of a link is in none.
     #[must_use]
     pub fn is_in(&self, networks: &[IpNet]) -> bool {
         match self {
@@ -46,8 +56,8 @@ impl Client {
 
 /// Finds the client: from the peer leftwards through X-Forwarded-For for as long as each hop is trusted, else X-Real-Ip.
 ///
-/// What an untrusted peer writes into these headers is never looked at, nor what stands left of the first untrusted hop. The other end
-/// of a link has shown its key, so it is believed when it says for whom it asks, and its word counts as its own.
+/// These headers are ignored if they come from an untrusted peer, and so is everything left of the first untrusted hop. The peer of a
+/// link is authenticated by its key, so the last address that it forwards for is added to its name.
 pub fn effective_client(peer: &PeerAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
     let here = match peer {
         PeerAddr::Tcp(address) => address.ip().to_canonical(),
@@ -64,7 +74,7 @@ pub fn effective_client(peer: &PeerAddr, headers: &HeaderMap, trusted: &[IpNet])
     Client::Ip(real.unwrap_or(here))
 }
 
-/// A link's key, with the last address that its other end forwards for.
+/// The key of a link's peer and the last address that it forwards for.
 fn on_behalf(key: &Arc<str>, headers: &HeaderMap) -> Arc<str> {
     let last = headers.get_all("x-forwarded-for").iter().next_back();
     let hop = last.and_then(|line| address(line.to_str().ok()?.rsplit(',').next()?));
@@ -79,7 +89,7 @@ fn walk(mut client: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
         .collect();
     let hops = lines.iter().rev().flat_map(|line| line.rsplit(','));
     for hop in hops.take(MAX_HOPS) {
-        // A hop that is no address ends the chain at the last one that is known.
+        // An invalid address ends the chain at the last valid one.
         let Some(hop) = address(hop) else { break };
         client = hop;
         if !contains(trusted, client) {
@@ -89,7 +99,7 @@ fn walk(mut client: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     client
 }
 
-/// An address as proxies write it: bare, with a port, in brackets.
+/// An address in the forms that proxies write: bare, with a port, in brackets.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);

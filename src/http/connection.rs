@@ -22,18 +22,18 @@ pub trait SendQueue: Send + Sync {
     ///
     /// # Errors
     ///
-    /// What has broken the connection, such as a reset: then nothing that was open counts as received.
+    /// The error of the connection, such as a reset: then no open response counts as received.
     fn unacked(&self) -> io::Result<u64>;
 
     /// Received bytes that were not read yet.
     ///
     /// # Errors
     ///
-    /// Where the connection is closed or the transport cannot tell.
+    /// If the connection is closed or the transport does not know.
     fn unread(&self) -> io::Result<u64>;
 }
 
-/// Observer of the requests on one connection. A link uses it whose other end acknowledges responses in its requests.
+/// Observer of the requests on one connection. Links use it, because the peer of a link acknowledges responses in its requests.
 pub trait RequestObserver: Send + Sync {
     /// Called with the head of a request before its handler runs.
     fn on_request(&self, uri: &Uri, headers: &HeaderMap);
@@ -58,7 +58,7 @@ impl SendQueue for Probe {
 #[derive(Clone)]
 pub struct Connection(Arc<SharedConnection>);
 
-/// What all handles and the wrappers of the byte stream share.
+/// State shared by all handles and the wrappers of the byte stream.
 pub(super) struct SharedConnection {
     peer: PeerAddr,
     access: Arc<ArcSwap<Access>>,
@@ -66,9 +66,9 @@ pub(super) struct SharedConnection {
     observer: Option<Arc<dyn RequestObserver>>,
     read: AtomicU64,
     written: AtomicU64,
-    /// What the response in work consists of, or the last one.
+    /// The memory of the current response, or of the last one.
     memory: Mutex<ResponseMemory>,
-    // Never held across an await or while a verdict is told.
+    // Never held across an await or while an outcome is reported.
     state: Mutex<ConnectionState>,
 }
 
@@ -96,19 +96,19 @@ impl Connection {
         }))
     }
 
-    /// Who is at the other end of the stream; see [`Connection::client`] for whom a proxy there speaks for.
+    /// The peer of the stream; see [`Connection::client`] for the client behind a reverse proxy.
     #[must_use]
     pub fn peer(&self) -> &PeerAddr {
         &self.0.peer
     }
 
-    /// The effective client: the peer, or whom it forwards for where it is one of the `trusted_proxies`.
+    /// The effective client: the peer, or the client it forwards for if it is one of the `trusted_proxies`.
     #[must_use]
     pub fn client(&self, headers: &HeaderMap) -> Client {
         client::effective_client(&self.0.peer, headers, &self.0.access.load().trusted_proxies)
     }
 
-    /// Who may do what, as configured at this moment.
+    /// The access lists as currently configured.
     #[must_use]
     pub fn access(&self) -> Arc<Access> {
         self.0.access.load_full()
@@ -126,13 +126,12 @@ impl Connection {
         self.0.written.load(Ordering::Relaxed)
     }
 
-    /// Has `settle` told, exactly once, whether the client has received the response to the request that is being answered now.
+    /// Calls `settle` exactly once with the delivery outcome of the response to the current request.
     ///
-    /// Call it while handling that request. Confirmed is a response after whose last byte the client sent a new request on this
-    /// connection, or its end of file with everything acknowledged; all else is returned, at once or when the connection ends: errors,
-    /// resets, a response that was not written whole, a request that came before the response was written, a handler that was dropped or
-    /// that panicked.
-    /// `settle` runs on the connection's task or inside [`Delivery::settle_now`], with no lock of this room held but the delivery's own.
+    /// Call it while handling that request. A response is acked if the client sends a new request on this connection after its last byte,
+    /// or the end of file with everything acknowledged. Everything else is unacked, immediately or at the end of the connection: errors,
+    /// resets, a truncated response, a request that arrives before the response is written, a handler that was dropped or panicked.
+    /// `settle` runs on the connection's task or inside [`Delivery::settle_now`], with no lock of this module held but the delivery's own.
     pub fn on_delivery(&self, settle: impl FnOnce(Fate) + Send + 'static) -> Delivery {
         let tracked = TrackedResponse::new(settle);
         tell(self.0.state().track(tracked.clone()));
@@ -197,9 +196,9 @@ impl SharedConnection {
         self.written.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Changes the state, then tells what was decided.
+    /// Changes the state, then reports the outcomes.
     pub(super) fn change(&self, change: impl FnOnce(&mut ConnectionState) -> Outcomes) {
-        // The guard is gone at the end of the statement, before anybody is told.
+        // The guard is dropped at the end of the statement, before the outcomes are reported.
         let outcomes = change(&mut self.state());
         tell(outcomes);
     }
@@ -213,21 +212,21 @@ impl SharedConnection {
         self.queue.as_ref().map(|queue| queue.unacked())
     }
 
-    /// Whether the transport is sure that nothing of the client waits unread.
+    /// Returns true if the transport has certainly no unread bytes.
     pub(super) fn is_quiet(&self) -> bool {
         self.queue
             .as_ref()
             .is_some_and(|queue| queue.unread().is_ok_and(|unread| unread == 0))
     }
 
-    /// Whether something of the client waits unread for certain.
+    /// Returns true if the transport certainly has unread bytes.
     pub(super) fn has_unread(&self) -> bool {
         self.queue
             .as_ref()
             .is_some_and(|queue| queue.unread().is_ok_and(|unread| unread > 0))
     }
 
-    /// Whether everything written was acknowledged; an error is remembered as the connection's.
+    /// Returns true if everything written was acknowledged. An error marks the connection as failed.
     pub(super) fn is_acked(&self) -> bool {
         match self.unacked() {
             Some(Ok(left)) => left == 0 && !self.state().has_failed(),
@@ -258,7 +257,7 @@ pub(super) fn tell(outcomes: Outcomes) {
     }
 }
 
-/// Settles what is left when a connection's task ends in whatever way: what nobody has judged is returned.
+/// Settles the remaining leases when the task of a connection ends for any reason: open responses count as unacked.
 pub(super) struct SettleOnDrop(pub(super) Weak<SharedConnection>);
 
 impl Drop for SettleOnDrop {

@@ -1,4 +1,4 @@
-//! The state of a conversation on one connection: whose turn it is, and what became of each response. No I/O; time is an argument.
+//! The state of one connection: its phase and the delivery outcome of each response. No I/O; time is an argument.
 
 use std::mem;
 use std::sync::Arc;
@@ -8,25 +8,25 @@ use tokio::time::Instant;
 use super::Timers;
 use super::delivery::{Fate, TrackedResponse};
 
-/// Responses of one connection whose fate may be open at a time: only a client that sends many requests without reading the answers has
-/// more than one, and of that one nothing is believed anyway.
+/// Limit on responses of one connection with an open outcome. Only a client that pipelines requests has more than one, and its requests
+/// ack nothing anyway.
 const MAX_OPEN: usize = 64;
 
 /// A body may take this many times the span in which a byte of it must arrive.
 const BODY_TOTAL: u32 = 5;
 
-/// Which of the client's and our turns it is.
+/// Phase of the current request and response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Nothing of a request has arrived since the last response was written.
     Idle { since: Instant },
     /// A part of a request's head has arrived.
     Head { since: Instant },
-    /// A request is being answered; so many bytes of its body are still to come.
+    /// A request is being answered; `body_left` bytes of its body have not arrived yet.
     Response { body_left: u64 },
 }
 
-/// How far the response in work is.
+/// Progress of the current response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ResponseProgress {
     /// Parts of it are still to come.
@@ -48,14 +48,14 @@ pub(super) enum Wait {
     Body,
 }
 
-/// Somebody who wants to know what became of a response.
+/// A response with an open delivery outcome.
 struct OpenResponse {
     tracked: Arc<TrackedResponse>,
-    /// Whether the transport has taken the last byte of the response.
+    /// True once the transport has accepted the last byte of the response.
     written: bool,
 }
 
-/// Slots and what has become of their responses, to be told once no lock is held.
+/// Responses and their outcomes, reported once no lock is held.
 pub(super) type Outcomes = Vec<(Arc<TrackedResponse>, Fate)>;
 
 pub(super) struct ConnectionState {
@@ -92,7 +92,7 @@ impl ConnectionState {
         }
     }
 
-    /// Whether nothing is in work: the connection could be closed without loss.
+    /// Returns true if there is no request: the connection can be closed without loss.
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Idle { .. })
     }
@@ -105,17 +105,17 @@ impl ConnectionState {
         }
     }
 
-    /// Whether a part of a request's head is there and no more.
+    /// Returns true if only a part of a request's head has arrived.
     pub(super) fn is_in_head(&self) -> bool {
         matches!(self.phase, Phase::Head { .. })
     }
 
-    /// Whether a request is being answered.
+    /// Returns true if a request is being answered.
     pub(super) fn is_answering(&self) -> bool {
         matches!(self.phase, Phase::Response { .. })
     }
 
-    /// Whether somebody waits for the fate of a response.
+    /// Returns true if the outcome of a response is open.
     pub(super) fn has_open_responses(&self) -> bool {
         !self.open.is_empty()
     }
@@ -156,7 +156,7 @@ impl ConnectionState {
         self.pipelines |= !matches!(self.phase, Phase::Response { body_left: 1.. });
     }
 
-    /// The head of a request is complete; its body has so many bytes, or nobody knows how many.
+    /// Marks the head of a request as complete; `body` is the length of its body, if it is known.
     pub(super) fn begin(&mut self, body: Option<u64>) {
         self.pipelines |= !self.scan.complete || body.is_none_or(|body| self.beyond_head > body);
         let body_left = body.map_or(u64::MAX, |body| body.saturating_sub(self.beyond_head));
@@ -177,7 +177,7 @@ impl ConnectionState {
         };
     }
 
-    /// Whether a flush would end the response in work, and whether somebody waits for its fate.
+    /// `Some` if a flush would end the current response; true if its outcome is open.
     pub(super) fn may_end(&self) -> Option<bool> {
         let ends = self.is_answering() && self.progress != ResponseProgress::Sending;
         ends.then(|| self.open.iter().any(|open| !open.written))
@@ -247,8 +247,8 @@ impl ConnectionState {
         Vec::new()
     }
 
-    /// Whether a response is under way (`None`), or written whole. One that is not whole when the client has ended its side counts as
-    /// lost: it may be read to its end yet, but in doubt what it held comes again.
+    /// `None` while a response is being written, otherwise true if it was written completely. An incomplete one counts as lost once the
+    /// client has sent its end of file: it may still be read, but when in doubt its events are sent again.
     pub(super) fn is_written(&self, tracked: &Arc<TrackedResponse>) -> Option<bool> {
         match self.open.iter().find(|open| Arc::ptr_eq(&open.tracked, tracked)) {
             Some(open) if !open.written && !self.over && !self.failed && !self.eof => None,
@@ -308,9 +308,9 @@ fn outcomes(open: Vec<OpenResponse>, fate: Fate) -> Outcomes {
 #[derive(Debug, Default)]
 struct HeadScan {
     complete: bool,
-    /// Whether a line has begun: blank lines before the request line are no head (RFC 9112, 2.2).
+    /// True once a line has begun: empty lines before the request line are ignored (RFC 9112, 2.2).
     begun: bool,
-    /// Whether the current line has a byte other than a carriage return.
+    /// True if the current line has a byte other than a carriage return.
     line: bool,
 }
 

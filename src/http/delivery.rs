@@ -1,11 +1,11 @@
-//! What became of a response: whether the client has it.
+//! Delivery outcome of a response.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use super::connection::SharedConnection;
 
-/// What became of a response.
+/// Delivery outcome of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// The client has received all of it.
@@ -64,9 +64,9 @@ impl TrackedResponse {
     }
 }
 
-/// A handle on the fate of one response, from [`Connection::on_delivery`](super::Connection::on_delivery).
+/// Handle to the delivery outcome of one response, from [`Connection::on_delivery`](super::Connection::on_delivery).
 ///
-/// Dropping it changes nothing: the connection decides and tells.
+/// Dropping it has no effect: the connection decides and reports the outcome.
 #[derive(Clone)]
 pub struct Delivery {
     pub(super) tracked: Arc<TrackedResponse>,
@@ -74,7 +74,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// What has been decided so far.
+    /// The outcome, if it is decided.
     #[must_use]
     pub fn fate(&self) -> Option<Fate> {
         self.tracked.fate()

@@ -1,4 +1,4 @@
-//! The wrapper directly below HTTP: sees plain bytes, knows whose turn it is, and limits how long the client may take for its own.
+//! The wrapper directly below HTTP: sees plain bytes, tracks the phase of the connection, and applies the client's timeouts.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -52,11 +52,11 @@ impl<S> HttpIo<S> {
             Wait::Idle => return Poll::Ready(Ok(())),
             Wait::Head => {
                 count(&self.stats.slow_heads);
-                "the head of the request took too long"
+                "timeout while reading the request head"
             }
             Wait::Body => {
                 count(&self.stats.stalled_bodies);
-                "the body of the request took too long"
+                "timeout while reading the request body"
             }
         };
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, what)))

@@ -13,7 +13,7 @@ use super::transport_io::TransportIo;
 /// Read and thrown away at once while waiting for an end of file.
 const SINK: usize = 8 * 1024;
 
-/// How often to ask the kernel whether everything was acknowledged: it has no event for that.
+/// Interval of polling the kernel for unacknowledged bytes: it has no event for that.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Shuts our side down, reads to the client's end of file and waits for its acknowledgements, each for at most `limit`, and judges.

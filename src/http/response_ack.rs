@@ -7,7 +7,7 @@ use super::connection::SharedConnection;
 use super::connection_state::ConnectionState;
 use super::delivery::Fate;
 
-/// What decides the fate of an answer from [`HttpService::ask`](super::HttpService::ask): dropped, the answer counts as not received.
+/// Acknowledgement of a response from [`HttpService::call`](super::HttpService::call). Dropped, the response counts as unacked.
 #[must_use = "dropping it says that the answer was not received"]
 pub struct ResponseAck(Arc<SharedConnection>);
 

@@ -4,10 +4,10 @@ use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request};
 
-/// Whether a request may change something and was caused by a page of another site, as far as browsers tell.
+/// Returns true if a request is a cross-site write according to its browser.
 ///
-/// Current browsers say so in Sec-Fetch-Site (W3C Fetch Metadata); older ones send at least Origin (RFC 6454) with every write, which
-/// must then name the host that they write to. Programs that are no browsers send neither.
+/// Current browsers send Sec-Fetch-Site (W3C Fetch Metadata); older ones at least Origin (RFC 6454) with every write, which must then
+/// equal the host of the request. Other programs send neither.
 pub(super) fn is_cross_site<B>(request: &Request<B>) -> bool {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
     !safe && is_from_elsewhere(request.headers(), request.uri().authority())

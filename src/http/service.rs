@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::client::effective_client;
 use super::connection::{RequestObserver, SendQueue, SettleOnDrop, SharedConnection};
 use super::connection_state::ConnectionState;
 use super::http_io::HttpIo;
@@ -34,7 +35,7 @@ use super::{Access, Connection, MAX_HEAD, PeerAddr, Timers, reply, same_site};
 use crate::supervise::slots::{GRACE, INCOMPLETE_GRACE};
 use crate::supervise::{Accepted, Slot, Stream, panic_message};
 
-/// What an HTTP/2 client says first (RFC 9113, 3.4).
+/// The preface of an HTTP/2 client (RFC 9113, 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
 /// Serves routes over any byte stream. Cloning clones a handle.
@@ -51,9 +52,9 @@ struct ServiceInner {
 
 /// All that is to be known about the other end of a stream besides its bytes.
 pub struct ConnectionInfo {
-    /// Who is there.
+    /// The peer.
     pub peer: PeerAddr,
-    /// The transport's queues; without them a response counts as received only if somebody else says so, that is, never.
+    /// The transport's queue lengths. Without them no response counts as received at the end of the connection.
     pub queue: Option<Arc<dyn SendQueue>>,
     /// The observer of its requests, if the transport has one.
     pub observer: Option<Arc<dyn RequestObserver>>,
@@ -62,7 +63,7 @@ pub struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
-    /// Who has come in through a listener, and the stream.
+    /// The stream of an accepted connection and its properties.
     #[must_use]
     pub fn from_accepted(accepted: Accepted) -> (Stream, Self) {
         let Accepted { mut stream, slot } = accepted;
@@ -80,7 +81,7 @@ impl ConnectionInfo {
     }
 }
 
-/// Why HTTP was left.
+/// The reason for the end of HTTP on a connection.
 enum End {
     /// HTTP itself came to an end.
     Http(hyper::Result<()>),
@@ -136,7 +137,7 @@ impl HttpService {
 
     /// Serves one connection until it ends, or until `stop`: then the response in work is finished and an idle connection is closed.
     ///
-    /// Dropping the future closes the connection at once; what it had lent is given back.
+    /// Dropping the future closes the connection immediately; its open leases are unacked.
     pub async fn serve<S>(&self, io: S, info: ConnectionInfo, stop: CancellationToken)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
@@ -150,7 +151,8 @@ impl HttpService {
         let slot = slot.map(Arc::new);
         let connection = Connection::with_queue(peer, queue, observer, self.0.access.clone());
         let shared = connection.shared().clone();
-        let _last_word = SettleOnDrop(Arc::downgrade(&shared));
+        let _settle_on_drop = SettleOnDrop(Arc::downgrade(&shared));
+        let _log_on_drop = LogOnDrop::opened(connection.clone());
         if let Some(slot) = &slot {
             slot.idle();
         }
@@ -168,15 +170,15 @@ impl HttpService {
         let parts = http.into_parts();
         let mut socket = parts.io.into_inner().into_inner();
         if let End::Http(Err(e)) = &end {
-            tracing::debug!("{}: {e}", shared.peer());
+            tracing::debug!(peer = %shared.peer(), "connection failed: {e}");
             if let Some(refusal) = refusal(&shared, &parts.read_buf) {
                 // Whether the client takes it is its own affair.
                 let _ = timeout(timers.lingering_close, socket.write_all(refusal.as_bytes())).await;
             }
         }
         if matches!(end, End::TooManyIncomplete) {
-            tracing::debug!("{}: {}", shared.peer(), TOO_MANY_INCOMPLETE.trim_end());
-            // Its socket has room for so little, or it does not matter.
+            tracing::debug!(peer = %shared.peer(), "connection closed: {}", TOO_MANY_INCOMPLETE.trim_end());
+            // The send queue has room for so few bytes; where it has not, the close alone must do.
             let _ = timeout(
                 timers.lingering_close,
                 socket.write_all(by_hand(StatusCode::REQUEST_TIMEOUT, TOO_MANY_INCOMPLETE).as_bytes()),
@@ -189,8 +191,7 @@ impl HttpService {
         }
     }
 
-    /// Answers a request that came from `peer` in another way than as bytes of HTTP. Whoever asks says with the response_ack whether the
-    /// answer was received.
+    /// Handles a request of `peer` that did not arrive as bytes of HTTP. The caller acknowledges the response with the [`ResponseAck`].
     pub async fn call(&self, mut request: Request<Body>, peer: PeerAddr) -> (Response<Body>, ResponseAck) {
         let connection = Connection::new(peer, self.0.access.clone());
         let shared = connection.shared().clone();
@@ -245,7 +246,7 @@ impl HttpService {
                 return End::Unwanted;
             }
             if let Some(slot) = slot {
-                // Work has come at the last moment, so somebody else is to go.
+                // A request has arrived at the last moment, so another connection is evicted.
                 slot.busy();
             }
             if stopping && shared.state().is_answering() {
@@ -272,24 +273,45 @@ async fn evictable(slot: &Slot, shared: &SharedConnection, began: Instant) {
     }
 }
 
+/// Logs the end of a connection at debug level, also where its task is dropped.
+struct LogOnDrop(Connection);
+
+impl LogOnDrop {
+    fn opened(connection: Connection) -> Self {
+        tracing::debug!(peer = %connection.peer(), "connection opened");
+        Self(connection)
+    }
+}
+
+impl Drop for LogOnDrop {
+    fn drop(&mut self) {
+        tracing::debug!(
+            peer = %self.0.peer(),
+            bytes_read = self.0.bytes_read(),
+            bytes_written = self.0.bytes_written(),
+            "connection closed"
+        );
+    }
+}
+
 type Http<S> = http1::Connection<TokioIo<HttpIo<TransportIo<S>>>, ConnectionService>;
 
-/// What is written by hand where HTTP has given up without an answer.
+/// The response for a connection that HTTP gave up without one.
 fn refusal(shared: &SharedConnection, unparsed: &[u8]) -> Option<String> {
     let (status, text) = if unparsed.starts_with(HTTP2_PREFACE) {
-        (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is what is spoken here\n")
+        (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "only HTTP/1.1 is supported\n")
     } else {
         let state = shared.state();
         if !state.is_in_head() || state.has_failed() || state.has_ended() {
             return None;
         }
-        (StatusCode::REQUEST_TIMEOUT, "the head of the request took too long\n")
+        (StatusCode::REQUEST_TIMEOUT, "timeout while reading the request head\n")
     };
     Some(by_hand(status, text))
 }
 
 /// The response to a connection that is closed before its request was complete.
-const TOO_MANY_INCOMPLETE: &str = "connections are short, and this address has too many whose request is not complete\n";
+const TOO_MANY_INCOMPLETE: &str = "no free connection slots, and this address has too many connections with an incomplete request\n";
 
 /// A whole response, written without HTTP's help.
 fn by_hand(status: StatusCode, text: &str) -> String {
@@ -297,7 +319,7 @@ fn by_hand(status: StatusCode, text: &str) -> String {
     format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\r\n{text}")
 }
 
-/// Whether the client could still be hurt or learned from by an orderly end.
+/// Returns true if a graceful close still matters to this client, or decides the outcome of a response.
 fn needs_lingering_close(end: &End, state: &ConnectionState) -> bool {
     if state.has_failed() {
         return false;
@@ -332,8 +354,12 @@ impl Service<Request<Incoming>> for ConnectionService {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.connection.clone());
         let (service, stop) = (self.service.clone(), self.stop.clone());
+        let logged = tracing::enabled!(tracing::Level::TRACE).then(|| (request.method().clone(), request.uri().clone()));
         Box::pin(async move {
             let mut response = service.answer(request, &shared).await;
+            if let Some((method, uri)) = logged {
+                tracing::trace!(peer = %shared.peer(), %method, %uri, status = response.status().as_u16(), "request");
+            }
             if let Some(observer) = shared.observer() {
                 observer.on_response(response.status(), response.extensions());
             }
@@ -349,10 +375,21 @@ impl Service<Request<Incoming>> for ConnectionService {
 }
 
 impl ServiceInner {
+    fn log_cross_site(&self, request: &Request<Body>, shared: &SharedConnection) {
+        let (method, path) = (request.method(), request.uri().path());
+        let client = effective_client(shared.peer(), request.headers(), &self.access.load().trusted_proxies);
+        let subject = format!("cross-site {client}");
+        if let Some(suppressed) = self.stats.throttle.admit(&subject, std::time::Instant::now()) {
+            let suppressed = (suppressed > 0).then_some(suppressed);
+            tracing::warn!(%client, suppressed, "refused {method} {path}: cross-site request of a browser");
+        }
+    }
+
     async fn answer(&self, request: Request<Body>, shared: &SharedConnection) -> Response<Body> {
         if same_site::is_cross_site(&request) {
             count(&self.stats.cross_site);
-            return reply::text(StatusCode::FORBIDDEN, "a page of another site may not write here");
+            self.log_cross_site(&request, shared);
+            return reply::text(StatusCode::FORBIDDEN, "cross-site request refused");
         }
         match AssertUnwindSafe(self.routes.call(request)).catch_unwind().await {
             Ok(Ok(response)) => response,
@@ -361,11 +398,8 @@ impl ServiceInner {
                 count(&self.stats.panics);
                 // Leases that the handler took belong to a response that is never sent; this one delivers nothing.
                 shared.change(ConnectionState::unack_unwritten);
-                tracing::error!("a request was not answered: its handler panicked: {}", panic_message(&*panic));
-                let mut response = reply::text(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "the proxy has failed to answer; its log says why",
-                );
+                tracing::error!("a request handler panicked, its client gets status 500: {}", panic_message(&*panic));
+                let mut response = reply::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error; see the log of the proxy");
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 response
             }
@@ -392,7 +426,7 @@ fn with_fallbacks(routes: Router, endpoints: &[&str]) -> Router {
             }
             reply::text(
                 StatusCode::NOT_FOUND,
-                format_args!("there is no {} here; the endpoints are:\n{list}", request.uri().path()),
+                format_args!("no endpoint {}; the endpoints are:\n{list}", request.uri().path()),
             )
         }
     };
@@ -400,7 +434,7 @@ fn with_fallbacks(routes: Router, endpoints: &[&str]) -> Router {
         let (method, path) = (request.method(), request.uri().path());
         reply::text(
             StatusCode::METHOD_NOT_ALLOWED,
-            format_args!("{path} does not take {method}; the header Allow says what it takes"),
+            format_args!("{path} does not allow {method}; the header Allow lists the methods it allows"),
         )
     };
     routes.fallback(not_found).method_not_allowed_fallback(not_allowed)
@@ -425,7 +459,10 @@ fn without_slash(uri: &Uri, endpoints: &[String]) -> Option<Response<Body>> {
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     // Relative, so that it holds behind a proxy that puts something before the path.
     let location = HeaderValue::try_from(format!("../{last}{query}")).ok()?;
-    let mut response = reply::text(StatusCode::PERMANENT_REDIRECT, format_args!("without the slash at the end: {path}"));
+    let mut response = reply::text(
+        StatusCode::PERMANENT_REDIRECT,
+        format_args!("moved to the path without the trailing slash: {path}"),
+    );
     response.headers_mut().insert(LOCATION, location);
     Some(response)
 }

@@ -23,17 +23,17 @@ pub type Slices = Arc<Vec<Bytes>>;
 #[derive(Debug, Default)]
 pub struct SharedBody {
     memory: ResponseMemory,
-    /// What stands between each two slices; nothing, mostly.
+    /// Separator between slices, mostly empty.
     between: Bytes,
-    /// Whether a slice was sent, where something stands between them.
+    /// True once a slice was sent, if there is a separator.
     begun: bool,
     current: Bytes,
     left: u64,
     since_yield: usize,
 }
 
-/// What a response keeps in memory, as an extension of the response. Without it a response counts with all of its length. Cloning clones a
-/// handle.
+/// Memory that a response holds, an extension of the response. Without it a response counts with its whole length. A clone is a handle
+/// to the same memory.
 #[derive(Debug, Clone, Default)]
 pub struct ResponseMemory(Arc<Mutex<SliceLists>>);
 
@@ -140,7 +140,7 @@ impl SharedBody {
         self.left
     }
 
-    /// Whether all has been sent.
+    /// Returns true if everything was sent.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.left == 0
@@ -162,7 +162,7 @@ impl SharedBody {
 }
 
 impl SharedBody {
-    /// So many slices that they make a frame, with what stands between them, and before the first one where that is not the first of all.
+    /// Joins slices up to the size of a frame, with separators between them, and before the first one unless it is the first of all.
     fn join_slices(&mut self) -> Bytes {
         let mut joined = BytesMut::new();
         while joined.len() < FRAME

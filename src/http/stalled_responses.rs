@@ -44,7 +44,7 @@ struct Table {
 
 #[derive(Debug)]
 struct Stalled {
-    /// When the client took something for the last time.
+    /// The last time at which the client read something.
     since: Instant,
     rows: Vec<Held>,
     /// Bytes that no other response shares.
@@ -58,7 +58,7 @@ struct Stalled {
 #[derive(Debug, Clone, Copy)]
 struct Held {
     address: usize,
-    /// Whether the response still has to send it.
+    /// True if the response has not sent it yet.
     is_ahead: bool,
 }
 
@@ -75,7 +75,7 @@ struct HeldSlices {
 }
 
 impl HeldSlices {
-    /// Whether something else than stalled responses has it: it is current.
+    /// Returns true if it is current: not only stalled responses hold it.
     fn is_current(&self) -> bool {
         self.row.strong_count() > self.ahead
     }
@@ -93,7 +93,7 @@ impl Default for StalledResponses {
 }
 
 impl StalledResponses {
-    /// A bound of so many bytes.
+    /// Creates a table with this limit in bytes.
     #[must_use]
     pub fn new(limit: u64) -> Self {
         Self {
@@ -109,7 +109,7 @@ impl StalledResponses {
         self.table().kept()
     }
 
-    /// Counts a response whose client has taken nothing since then. Longest-stalled responses are closed if all keep too much.
+    /// Counts a response that has stalled since then. The longest-stalled responses are closed if all together hold too much.
     pub(super) fn add(self: &Arc<Self>, memory: &ResponseMemory, since: Instant, waker: &Waker) -> Ticket {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.table().add(number, memory, since, waker.clone());

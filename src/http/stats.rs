@@ -1,4 +1,4 @@
-//! Numbers of the room, plain for whoever exposes them, and what all doors have in common.
+//! Counters of HTTP and state common to all HTTP services.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::StalledResponses;
 use crate::telemetry::Throttle;
 
-/// What all doors that share it have seen so far.
+/// Counters of all services that share it.
 #[derive(Debug, Default)]
 pub struct HttpStats {
-    /// Requests whose head was read.
+    /// Requests with a complete head.
     pub requests: AtomicU64,
     /// Handlers that panicked; their clients got 500.
     pub panics: AtomicU64,

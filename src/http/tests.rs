@@ -44,7 +44,7 @@ impl MemoryBudget for Plenty {
     async fn reserve(&mut self, _: usize) {}
 }
 
-/// What the routes share with the test.
+/// State shared by the routes and the test.
 struct Inside {
     fates: mpsc::UnboundedSender<(u64, Fate)>,
     deliveries: Mutex<Vec<Delivery>>,
@@ -154,7 +154,7 @@ impl Served {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// A client whose kernel takes only so much before its program reads it.
+    /// A client with a receive buffer of this size.
     async fn connect_narrow(&self, window: u32) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(window).unwrap();
@@ -286,7 +286,7 @@ async fn ask(io: &mut (impl AsyncRead + AsyncWrite + Unpin), path: &str) -> Answ
     answer(io).await
 }
 
-/// Whether the other end closes without another byte.
+/// Returns true if the peer closes without another byte.
 async fn is_closed(io: &mut (impl AsyncRead + Unpin)) -> bool {
     matches!(io.read(&mut [0; 1]).await, Ok(0) | Err(_))
 }

@@ -5,8 +5,8 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A timer that is set anew only when a deadline comes nearer: one that moves away is found out when the old one fires, so a connection
-/// that answers thousands of requests a second touches the clock's wheel hardly ever.
+/// A timer that is reset only for an earlier deadline. A later deadline is noticed when the old one fires, so a connection with thousands
+/// of requests per second hardly touches the timer wheel.
 #[derive(Debug, Default)]
 pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
 

@@ -10,11 +10,11 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::connection::SharedConnection;
 
-/// A response's body that tells the connection whether it was taken to its end.
+/// The body of a response; it reports to the connection whether it was read completely.
 pub(super) struct TrackedBody {
     body: Body,
     shared: Arc<SharedConnection>,
-    /// Whether nothing more is wanted of the body: it has ended, or it answers a HEAD, which takes none of it.
+    /// True if nothing more of the body is needed: it has ended, or the request was HEAD.
     complete: bool,
 }
 

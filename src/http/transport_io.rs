@@ -31,11 +31,11 @@ pub(super) struct TransportIo<S> {
     stall: Stall,
     /// Counts the response in work while it is stalled.
     ticket: Option<Ticket>,
-    /// A byte that was read while a write could not go on, kept for whoever reads next.
+    /// A byte that was read during a blocked write, kept for the next read.
     ahead: Option<u8>,
 }
 
-/// How long a write may make no progress.
+/// Timeouts of a write without progress.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// While the client might still read.
@@ -106,24 +106,26 @@ impl<S: AsyncRead + Unpin> TransportIo<S> {
         let waited = self.stall.poll(cx, limit, || self.shared.unacked().and_then(Result::ok));
         if waited.is_ready() {
             count(&self.stats.stalled_readers);
-            if let Some(suppressed) = self.stats.throttle.admit("stalled readers", std::time::Instant::now()) {
+            let subject = format!("stalled reader {}", self.shared.peer().log_subject());
+            if let Some(suppressed) = self.stats.throttle.admit(&subject, std::time::Instant::now()) {
                 let peer = self.shared.peer();
                 let suppressed = (suppressed > 0).then_some(suppressed);
-                tracing::info!(suppressed, "{peer} is closed: it took nothing of a response for {limit:?}");
+                tracing::info!(suppressed, "closed {peer}: it read nothing of a response for {limit:?}");
             }
             return self.failed(io::Error::new(io::ErrorKind::TimedOut, "the client has stopped reading"));
         }
         if self.keeps_too_much(cx) {
             count(&self.stats.stalled_closed);
-            if let Some(suppressed) = self.stats.throttle.admit("stalled responses", std::time::Instant::now()) {
+            let subject = format!("stalled response {}", self.shared.peer().log_subject());
+            if let Some(suppressed) = self.stats.throttle.admit(&subject, std::time::Instant::now()) {
                 let peer = self.shared.peer();
                 let suppressed = (suppressed > 0).then_some(suppressed);
                 tracing::warn!(
                     suppressed,
-                    "{peer} is closed: stalled responses keep too much memory, and this one was stalled longest"
+                    "closed {peer}: stalled responses hold too much memory, and this one has stalled longest"
                 );
             }
-            return self.failed(io::Error::new(io::ErrorKind::OutOfMemory, "stalled responses keep too much memory"));
+            return self.failed(io::Error::new(io::ErrorKind::OutOfMemory, "stalled responses hold too much memory"));
         }
         Poll::Pending
     }
@@ -270,7 +272,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(60);
 
-    /// How long a write that never goes on is waited for, with such numbers of unacknowledged bytes over the seconds.
+    /// The timeout of a blocked write in seconds, given the number of unacknowledged bytes at each second.
     async fn patience(unacked: impl Fn(u64) -> Option<u64>) -> u64 {
         let begun = Instant::now();
         let mut stall = Stall::default();

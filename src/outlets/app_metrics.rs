@@ -1,4 +1,4 @@
-//! What the proxy says of each application. It grows with their number, so it is kept in blocks, and a push makes one of them anew.
+//! Self metrics about each app. Their size grows with the number of apps, so they are cached in blocks, and an update renders one block.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,13 +15,13 @@ const BLOCK: u64 = 256;
 #[derive(Debug, Default)]
 pub struct AppMetrics(Mutex<CachedRows>);
 
-/// What was written last, and of which generation of the store.
+/// The last rendered rows, and the generation of the store that they show.
 #[derive(Debug, Default)]
 struct CachedRows {
     generation: Option<u64>,
-    /// When each application was updated, in the order of applications.
+    /// The update time of each app, in the order of apps.
     updates: Vec<Block>,
-    /// What begins that family.
+    /// The header of that family.
     head: Option<Arc<Chunk>>,
     /// The families that only applications with faults are in.
     faults: Option<Arc<Chunk>>,
@@ -33,8 +33,7 @@ struct Block {
     chunk: Arc<Chunk>,
 }
 
-/// Which updates of which applications a block shows. An update raises `newest`, a removal lowers `count`, so no two states of a block
-/// have the same.
+/// The version of a block. An update raises `newest`, a removal lowers `count`, so no two states of a block have the same version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     number: u64,
@@ -43,11 +42,11 @@ struct Stamp {
 }
 
 impl AppMetrics {
-    /// Whether it need only be handed out.
+    /// Returns true if the cached text is current.
     #[must_use]
     pub fn is_ready(&self, view: &View) -> bool {
         let generation = view.generation();
-        // Whoever holds the lock writes at this moment.
+        // The holder of the lock is rendering.
         self.0.try_lock().is_ok_and(|kept| kept.generation == Some(generation))
     }
 
@@ -84,7 +83,7 @@ impl AppMetrics {
 }
 
 impl CachedRows {
-    /// Makes anew what has changed.
+    /// Renders the changed blocks.
     fn follow(&mut self, apps: &[Arc<App>]) {
         let mut before = std::mem::take(&mut self.updates).into_iter().peekable();
         for members in apps.chunk_by(|one, other| one.order / BLOCK == other.order / BLOCK) {
@@ -125,7 +124,7 @@ fn begin(name: &str, help: &str) -> String {
     out
 }
 
-/// When these applications were updated, without a header.
+/// The update times of these apps, without a header.
 fn updates(apps: &[Arc<App>]) -> String {
     let name = format!("{PREFIX}app_last_update_timestamp_seconds");
     let (mut out, mut labels) = (String::new(), String::new());
@@ -140,7 +139,7 @@ fn updates(apps: &[Arc<App>]) -> String {
     out
 }
 
-/// What is wrong with applications, for those with which something is.
+/// The errors of the apps that have one.
 fn faults(apps: &[Arc<App>]) -> String {
     let invalid = faulty(
         apps,
@@ -200,21 +199,24 @@ mod tests {
     use super::*;
     use crate::exposition::catalog::{Duplicates, Rules};
     use crate::model::{AppName, Format, Origin, Timestamp, Update};
-    use crate::store::{Inlet, Limits, Mode, open};
+    use crate::store::{Inlet, Limits, Mode, PutOptions, open};
 
     fn put(inlet: &Inlet, app: &str, at: i64, body: &'static str) {
         inlet
-            .put(Update {
-                app: AppName::new(app).unwrap(),
-                body: Bytes::from_static(body.as_bytes()),
-                syntax: None,
-                labels: [].into(),
-                origin: Origin {
-                    source: "s".into(),
-                    format: Format::Push,
+            .put(
+                Update {
+                    app: AppName::new(app).unwrap(),
+                    body: Bytes::from_static(body.as_bytes()),
+                    syntax: None,
+                    labels: [].into(),
+                    origin: Origin {
+                        source: "s".into(),
+                        format: Format::Push,
+                    },
+                    at: Timestamp::from_millis(at),
                 },
-                at: Timestamp::from_millis(at),
-            })
+                PutOptions::PUSHED,
+            )
             .unwrap();
     }
 

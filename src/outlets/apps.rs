@@ -16,7 +16,7 @@ use crate::http::{SharedBody, Slices, reply};
 use crate::store::View;
 use crate::supervise::Notes;
 
-/// What the endpoints about applications need.
+/// Handler of the endpoints about apps.
 #[derive(Debug)]
 pub struct AppsHandler {
     view: View,
@@ -32,14 +32,14 @@ impl AppsHandler {
     }
 }
 
-/// How somebody wants to see it.
+/// Query parameters of `/apps`.
 #[derive(Debug, Deserialize)]
 pub(super) struct QueryParams {
     format: Option<String>,
 }
 
 impl QueryParams {
-    /// Whether JSON is wanted: `?format=` decides, else whether `Accept` names JSON.
+    /// Returns true for JSON: `?format=` decides, otherwise `Accept`.
     pub(super) fn json(&self, headers: &HeaderMap) -> bool {
         match self.format.as_deref() {
             Some(format) => format.eq_ignore_ascii_case("json"),
@@ -48,7 +48,7 @@ impl QueryParams {
     }
 }
 
-/// Whether an `Accept` header names this media type.
+/// Returns true if an `Accept` header contains this media type.
 pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value: &HeaderValue| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|range| {

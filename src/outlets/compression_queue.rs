@@ -15,9 +15,9 @@ use crate::supervise::{Service, blocking};
 
 /// SharedBody that may wait: those of 8 GiB of text. Further ones stay as they are until they change.
 const MAX_WAITING: usize = 65_536;
-/// How long a chunk must have stood unchanged before it is worth the harder work of compressing it well.
+/// Time without a change after which a chunk is compressed again at the higher level.
 const QUIET: Duration = Duration::from_secs(15);
-/// How many chunks are compressed before the thread is given back, so that a stop never waits long.
+/// Chunks compressed in one blocking task, so that a stop never waits long.
 const BATCH: usize = 16;
 
 /// Pending of chunks that scrapes have compressed fast. Cloning it clones a handle.

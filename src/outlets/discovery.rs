@@ -26,7 +26,7 @@ pub(super) async fn targets(State(listings): State<Arc<ListingCache>>, uri: Uri,
     let Some(host) = host.filter(|host| !host.is_empty()) else {
         return reply::text(
             StatusCode::BAD_REQUEST,
-            "targets point at the address that the list is asked under, and the request names none (Host)",
+            "the request has no Host header; the targets need its address",
         );
     };
     let prepared = listings.get(ListingFormat::Targets).await;

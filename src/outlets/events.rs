@@ -22,7 +22,7 @@ pub use text::LabelScrapersBy;
 use blocks::Blocks;
 use text::Counts;
 
-use super::metrics::{MetricsHandler, SelfMetricsBody, finish};
+use super::metrics::{MetricsHandler, SelfMetricsBody, finish, log_scrape};
 use crate::exposition::catalog::Selection;
 use crate::exposition::negotiate::{ContentEncoding, Format};
 use crate::http::{Connection, Delivery, Fate, reply};
@@ -31,7 +31,7 @@ use crate::store::{Lease, LeaseId, RenderedExposition, ScraperStatus, StoredEven
 use crate::supervise::blocking;
 use crate::telemetry::Telemetry;
 
-/// What the outlets of events need.
+/// State of the event endpoints.
 #[derive(Debug)]
 pub struct EventOutlet {
     view: View,
@@ -41,7 +41,7 @@ pub struct EventOutlet {
     label_by: LabelScrapersBy,
     /// The name of the family (`events.metric_name`).
     name: Box<str>,
-    /// Whether `/metrics` carries events (`events.expose_in_metrics`).
+    /// True if `/metrics` contains events (`events.expose_in_metrics`).
     in_metrics: bool,
     /// The response that carries each scraper's lease. At most one for each scraper; settled ones are replaced.
     carried: Mutex<HashMap<ScraperId, (LeaseId, Delivery)>>,
@@ -55,16 +55,16 @@ pub(super) struct Taken {
     counts: Option<Counts>,
 }
 
-/// Whose scrape it is, and what it may do.
+/// A scrape: its client and its options.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ScrapeRequest<'a> {
     pub(super) connection: &'a Connection,
     pub(super) method: &'a Method,
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
-    /// Whether events are to be shown and not taken.
+    /// True if events are shown without being consumed.
     pub(super) peek: bool,
-    /// Whether the counts of events are wanted beside them.
+    /// True if the counts of events are included.
     pub(super) counts: bool,
 }
 
@@ -135,7 +135,7 @@ impl EventOutlet {
         }
     }
 
-    /// Takes the events of a scraper and ties them to the fate of the response.
+    /// Leases the events of a scraper to the response.
     fn lend(&self, who: &ScraperId, visit: ScrapeRequest<'_>) -> Vec<Arc<StoredEvent>> {
         self.settle_earlier(who);
         let from = visit.connection.client(visit.headers);
@@ -151,7 +151,7 @@ impl EventOutlet {
         scrape.events
     }
 
-    /// A scraper that comes back tells by that what became of its earlier response, unless that is still being written.
+    /// Settles the earlier lease of a scraper, unless its response is still being written.
     fn settle_earlier(&self, who: &ScraperId) {
         let Some(lease) = self.view.active_lease(who) else { return };
         let earlier = self
@@ -222,6 +222,7 @@ async fn alone(
     outlet.add(&mut said, outlet.take(visit), &nothing, format, encoding).await;
     let answer = handler.answer(encoding, format, &nothing, said).await;
     handler.observe(began);
+    log_scrape(&connection, &uri, &headers, &answer, began);
     answer
 }
 

@@ -1,4 +1,4 @@
-//! Whether the program lives, and whether it is ready to work.
+//! Health and readiness endpoints.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use crate::http::reply;
 use crate::supervise::Notes;
 
-/// Why the program is not ready; parts say so and take it back.
+/// Reasons that the program is not ready, set and cleared by its services.
 #[derive(Debug, Default)]
 pub struct Readiness {
     /// One entry for each part that has something to say; bounded by the number of parts.
@@ -32,7 +32,7 @@ impl Readiness {
             .retain(|(other, _)| *other != part);
     }
 
-    /// What stands in the way, a line each; nothing when all is well.
+    /// The reasons, a line each; empty if the program is ready.
     #[must_use]
     pub fn obstacles(&self) -> Option<String> {
         let obstacles = self.obstacles.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,7 +41,7 @@ impl Readiness {
     }
 }
 
-/// `GET /healthz`, `GET /-/healthy`: 200 as long as anybody answers at all.
+/// `GET /healthz`, `GET /-/healthy`: always 200.
 pub(super) async fn alive() -> Response<Body> {
     reply::text(StatusCode::OK, "ok")
 }

@@ -1,4 +1,4 @@
-//! `/`: a page for people with a browser, a welcome and the list of endpoints for everybody else.
+//! `/`: a status page for browsers, the list of endpoints for other clients.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::store::{App, Status};
 /// The most applications shown on the page; beyond that `/apps` is the better tool.
 const MAX_ROWS: usize = 1_000;
 
-/// What the page shows.
+/// State of the page.
 #[derive(Debug)]
 pub struct IndexHandler {
     listings: Arc<ListingCache>,

@@ -14,20 +14,20 @@ use crate::model::Clock;
 use crate::store::{App, View};
 use crate::supervise::blocking;
 
-/// How long a listing is used while no application changes: it says for how many seconds others have been silent.
+/// Lifetime of a listing without changes: it contains ages in seconds.
 const STANDS: Duration = Duration::from_secs(1);
 
-/// Up to so many applications a listing is prepared again as soon as one of them has changed.
+/// Number of apps up to which a listing is rendered again after every change.
 const SMALL: usize = 1_000;
 
 /// For how long a listing of more applications is used although some have changed, for each of them. Preparing takes a tenth of it, so
 /// that clients that ask again and again take a tenth of one core.
 const STANDS_PER_APP: Duration = Duration::from_micros(20);
 
-/// How long a listing is kept that is not asked for.
+/// Time after which an unused listing is dropped.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// What a listing is prepared as.
+/// Format of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ListingFormat {
     /// The table of `/apps`.
@@ -65,7 +65,7 @@ pub(super) struct Listing {
     pub(super) row: Slices,
     /// The width of a table in characters.
     pub(super) width: usize,
-    /// How many applications it lists.
+    /// The number of listed apps.
     pub(super) apps: usize,
 }
 
@@ -94,8 +94,7 @@ struct CachedListing {
     _forgetting: AbortOnDropHandle<()>,
 }
 
-/// What a listing was prepared from: the generation of the store, and the number of applications, as those that are registered make no
-/// generation.
+/// Version of a listing: the generation of the store and the number of apps, because a registration does not change the generation.
 type Version = (u64, usize);
 
 impl CacheSlot {
@@ -114,7 +113,7 @@ impl CacheSlot {
     }
 }
 
-/// Whether a listing of this age can be used, of so many applications.
+/// Returns true if a listing of this age and number of apps can be used.
 fn stands(age: Duration, is_current: bool, apps: usize) -> bool {
     let changed = if apps > SMALL {
         STANDS_PER_APP * u32::try_from(apps).unwrap_or(u32::MAX)
@@ -199,7 +198,7 @@ mod tests {
 
     use super::*;
     use crate::model::{AppName, Format, Origin, Timestamp, Update};
-    use crate::store::{Inlet, Limits, Mode, open};
+    use crate::store::{Inlet, Limits, Mode, PutOptions, open};
 
     fn put(inlet: &Inlet, app: &str) {
         let update = Update {
@@ -213,7 +212,7 @@ mod tests {
             },
             at: Timestamp::from_millis(1),
         };
-        inlet.put(update).unwrap();
+        inlet.put(update, PutOptions::PUSHED).unwrap();
     }
 
     fn listings() -> (Inlet, Arc<ListingCache>) {

@@ -9,6 +9,7 @@ use axum::extract::{Path, Query, State};
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use http_body::Body as _;
 use serde::Deserialize;
 
 use super::compression_queue::CompressionQueue;
@@ -26,7 +27,7 @@ use crate::telemetry::{Counter, Telemetry};
 /// Text that is compressed on the thread that serves the connection: it takes a tenth of a millisecond.
 const SMALL_TEXT: u64 = 64 << 10;
 
-/// What the metrics endpoints need.
+/// Handler of the metrics endpoints.
 #[derive(Debug)]
 pub struct MetricsHandler {
     view: View,
@@ -37,13 +38,13 @@ pub struct MetricsHandler {
     compression_queue: CompressionQueue,
     /// Compressors of self metrics and events.
     compressors: Arc<CompressorPool>,
-    /// Whether gzip is offered (`exposition.compression`).
+    /// True if gzip is offered (`exposition.compression`).
     compression: bool,
     /// The events that go along, where events are taken.
     events: Option<Arc<EventOutlet>>,
 }
 
-/// What a scraper may ask for.
+/// Query parameters of a scrape.
 #[derive(Debug, Deserialize)]
 pub(super) struct QueryParams {
     /// Only this application.
@@ -115,7 +116,7 @@ impl MetricsHandler {
         }
     }
 
-    /// What the proxy says of itself to go with what is exposed.
+    /// The self metrics for an exposition.
     fn own(&self, exposed: &RenderedExposition, now: Instant) -> SelfMetricsBody {
         let own = self.self_metrics.render(&self.view, now);
         if exposed.mixes() {
@@ -131,8 +132,7 @@ impl MetricsHandler {
         }
     }
 
-    /// What ends an exposition. Where applications have series under the proxy's own names, they are merged away from the threads that
-    /// serve connections.
+    /// The end of an exposition. If apps have series under the names of self metrics, they are merged in a blocking task.
     async fn tail(exposed: &RenderedExposition, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
         if !exposed.mixes() {
             return exposed.tail(own);
@@ -207,14 +207,26 @@ impl MetricsHandler {
     }
 }
 
+/// Logs a scrape at debug level. Nothing is formatted or allocated while the level is disabled.
+pub(super) fn log_scrape(connection: &Connection, uri: &Uri, headers: &HeaderMap, answer: &Response<Body>, began: Instant) {
+    tracing::debug!(
+        client = %connection.client(headers),
+        uri = %uri,
+        bytes = answer.body().size_hint().exact(),
+        gzip = answer.headers().contains_key(CONTENT_ENCODING),
+        seconds = began.elapsed().as_secs_f64(),
+        "scrape"
+    );
+}
+
 fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
     headers.get_all(name).into_iter().map(HeaderValue::as_bytes)
 }
 
-/// What the proxy says of itself.
+/// Self metrics and events of a response.
 #[derive(Debug, Default)]
 pub(super) struct SelfMetricsBody {
-    /// What grows with the number of applications, if it goes out as it is.
+    /// The self metrics about apps, if they need no merge.
     apps: Vec<Arc<Chunk>>,
     /// Events, if they are many and go out as they are.
     events: Vec<Arc<Chunk>>,
@@ -276,8 +288,8 @@ fn without_data(name: &str, app: Option<&App>) -> Option<Response<Body>> {
         return None;
     }
     let why = app.fault.as_deref().unwrap_or(match app.updated {
-        None => "it has not answered yet",
-        Some(_) => "its last answer is too old",
+        None => "no successful poll yet",
+        Some(_) => "the last successful poll is too old",
     });
     Some(reply::text(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -299,7 +311,7 @@ pub(super) async fn all(
     if let Some(other) = params.only.as_deref().filter(|only| *only != "own") {
         return reply::text(
             StatusCode::BAD_REQUEST,
-            format_args!("only={other:?} is nothing that can be asked for; only=own leaves all apps out"),
+            format_args!("only={other:?} is not supported; only=own omits all apps"),
         );
     }
     if let Some(refusal) = app.and_then(|name| without_data(name, handler.view.app(name).as_deref())) {
@@ -330,11 +342,19 @@ pub(super) async fn all(
     }
     let answer = handler.answer(encoding, format, &exposed, self_metrics).await;
     handler.observe(began);
+    log_scrape(&connection, &uri, &headers, &answer, began);
     answer
 }
 
 /// `GET /apps/NAME/metrics`
-pub(super) async fn one(State(handler): State<Arc<MetricsHandler>>, Path(app): Path<String>, headers: HeaderMap) -> Response<Body> {
+pub(super) async fn one(
+    State(handler): State<Arc<MetricsHandler>>,
+    Path(app): Path<String>,
+    Extension(connection): Extension<Connection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let began = Instant::now();
     let format = handler.format(&headers);
     if let Some(refusal) = without_data(&app, handler.view.app(&app).as_deref()) {
         return refusal;
@@ -344,5 +364,7 @@ pub(super) async fn one(State(handler): State<Arc<MetricsHandler>>, Path(app): P
     };
     let encoding = handler.content_encoding(&headers);
     let exposed = finish(prepared, encoding).await;
-    handler.answer(encoding, format, &exposed, SelfMetricsBody::default()).await
+    let answer = handler.answer(encoding, format, &exposed, SelfMetricsBody::default()).await;
+    log_scrape(&connection, &uri, &headers, &answer, began);
+    answer
 }

@@ -15,11 +15,11 @@ use url::form_urlencoded;
 
 use crate::http::reply;
 use crate::model::{AppName, PeerSample, truncated};
-use crate::store::View;
+use crate::peer_samples::PeerSamples;
 use crate::supervise::blocking;
 use crate::wire::monitoring::api;
 
-/// Where the API stands.
+/// Path prefix of the API.
 const BASE: &str = "/metric_plugin/v1/";
 /// The longest body of a request: tens of thousands of CIDs.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -27,16 +27,16 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 /// The parameter that names one of several polled nodes.
 const NODE: &str = "node";
 
-/// What the API tells.
+/// State of the API.
 #[derive(Debug)]
 pub struct MonitoringApi {
     /// The addresses of the stream, as bound; none when it is off.
     pub addresses: Vec<String>,
-    /// For the peers of the nodes.
-    pub view: View,
+    /// The peers of the nodes.
+    pub peer_samples: PeerSamples,
 }
 
-/// What can be asked for.
+/// Endpoints of the API.
 #[derive(Debug, Clone, Copy)]
 enum Endpoint {
     /// `ping` and `monitoring_addresses`, which give the same.
@@ -113,7 +113,7 @@ impl MonitoringApi {
 
     /// The peers of the node that the query names, or of all nodes.
     async fn peer_metadata(&self, query: &str) -> Response<Body> {
-        let nodes = self.view.peers();
+        let nodes = self.peer_samples.all();
         if nodes.is_empty() {
             return refusal("no IPFS node has answered ([[ipfs]])");
         }
@@ -176,21 +176,23 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
     use crate::model::Timestamp;
-    use crate::store::{Inlet, Limits, Mode, open};
     use hyper::service::Service as _;
     use hyper_util::service::TowerToHyperService;
 
     struct Api {
         routes: Router,
-        inlet: Inlet,
+        peer_samples: PeerSamples,
     }
 
     impl Api {
         fn new(addresses: &[&str]) -> Self {
-            let (inlet, view) = open(Limits::default(), Mode::Raw);
+            let peer_samples = PeerSamples::default();
             let addresses = addresses.iter().map(|&address| address.to_owned()).collect();
-            let routes = routes(MonitoringApi { addresses, view });
-            Self { routes, inlet }
+            let routes = routes(MonitoringApi {
+                addresses,
+                peer_samples: peer_samples.clone(),
+            });
+            Self { routes, peer_samples }
         }
 
         async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, http::HeaderMap, String) {
@@ -279,7 +281,7 @@ mod tests {
             connections: 0,
             peers: Vec::new(),
         };
-        api.inlet.put_peers(&AppName::new("node").unwrap(), Some(sample));
+        api.peer_samples.put(&AppName::new("node").unwrap(), Some(sample));
         let (code, _, body) = api.ask("GET", ask, "").await;
         let expected =
             "{\"status\":200,\"result\":{\"timestamp\":\"1970-01-01T00:00:00.000000000Z\",\"num_connections\":0,\"peer_metadata\":[]}}\n";
@@ -295,7 +297,7 @@ mod tests {
                 connections,
                 peers: Vec::new(),
             };
-            api.inlet.put_peers(&AppName::new(node).unwrap(), Some(sample));
+            api.peer_samples.put(&AppName::new(node).unwrap(), Some(sample));
         }
         for (query, connections) in [
             ("?only_connected=true", 3),

@@ -12,8 +12,7 @@ use crate::store::View;
 use crate::supervise::listen::ListenerStats;
 use crate::telemetry::{PREFIX, Process, Telemetry, header, push_label, sample};
 
-/// How long the figures of the process stand before the system is asked again: that takes a dozen system calls, as long as all the rest
-/// of a small scrape.
+/// Lifetime of the cached process metrics: reading them takes a dozen system calls, as long as all the rest of a small scrape.
 const PROCESS_STANDS: Duration = Duration::from_millis(100);
 
 /// The numbers of each listener, by its address or path.
@@ -26,7 +25,7 @@ pub struct SelfMetrics {
     http: Arc<HttpStats>,
     telemetry: Arc<Telemetry>,
     process: Process,
-    /// What was written of the process last, and when.
+    /// The cached process metrics and their time.
     process_said: Mutex<Option<(Instant, String)>>,
     app_metrics: AppMetrics,
 }
@@ -176,7 +175,7 @@ impl SelfMetrics {
         sample(out, &name, "", http.stalled_responses.kept());
     }
 
-    /// What is said of each application.
+    /// The self metrics about each app.
     #[must_use]
     pub const fn app_metrics(&self) -> &AppMetrics {
         &self.app_metrics

@@ -30,12 +30,12 @@ use hub::Hub;
 /// The most clients at once. Each may hold its queue in memory; the original server has no bound.
 pub const MAX_SUBSCRIBERS: usize = 1_024;
 
-/// What the stream carries and for whom.
+/// Settings of the stream.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The messages that a client may be behind.
     pub subscriber_buffer: usize,
-    /// What a client may ask for.
+    /// Kinds of events that clients may select.
     pub topics: Topics,
     /// The proxy's name, which stands for the peer and the monitor of its own messages.
     pub proxy: Arc<str>,

@@ -20,9 +20,10 @@ use tokio::sync::watch;
 pub use post_rate::PostRate;
 
 use super::receiver::{Budget, Limits};
+use crate::bus::Notification;
 use crate::http::{BodyError, BodyLimit, Connection, allow_from, drain_body, read_body, reply};
 use crate::model::{Client, Clock, EventError, IdempotencyKey, Topic};
-use crate::store::{EmitError, Inlet, Notification};
+use crate::store::{EmitError, Inlet};
 use crate::telemetry::{Rejection, Telemetry};
 use crate::wire::event_form;
 
@@ -128,11 +129,12 @@ impl EventHandler {
         let now = (self.clock)();
         let change = self
             .inlet
+            .bus()
             .has_subscribers(Topic::OneShot)
             .then(|| Notification::one_shot(&self.metric, &event, now));
         let accepted = self.inlet.emit(event, key, client, now).await?;
         if let Some(change) = change.filter(|_| !accepted.repeated) {
-            self.inlet.publish(&change);
+            self.inlet.bus().publish(&change);
         }
         tracing::debug!(id = accepted.id.0, %client, scrapers = accepted.scrapers, repeated = accepted.repeated, "event accepted");
         let body = json!({ "id": accepted.id.0, "scrapers": accepted.scrapers });

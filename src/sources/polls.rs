@@ -29,6 +29,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{AppName, Clock};
+use crate::peer_samples::PeerSamples;
 use crate::store::Inlet;
 use crate::supervise::Service;
 use crate::telemetry::SharedTelemetry;
@@ -71,12 +72,23 @@ struct RunningEndpoint {
 }
 
 impl Polls {
-    /// Creates the service: it polls the endpoints of `settings`, follows changes, and writes into `inlet`.
+    /// Creates the service: it polls the endpoints of `settings`, follows changes, and writes into `inlet` and `peer_samples`.
     #[must_use]
-    pub fn new(settings: watch::Receiver<Arc<PollSettings>>, inlet: Inlet, telemetry: SharedTelemetry, clock: Clock) -> Self {
+    pub fn new(
+        settings: watch::Receiver<Arc<PollSettings>>,
+        inlet: Inlet,
+        peer_samples: PeerSamples,
+        telemetry: SharedTelemetry,
+        clock: Clock,
+    ) -> Self {
         Self {
             settings,
-            context: PollContext { inlet, telemetry, clock },
+            context: PollContext {
+                inlet,
+                peer_samples,
+                telemetry,
+                clock,
+            },
             shared: Arc::default(),
             running: HashMap::new(),
             tasks: JoinSet::new(),
@@ -152,9 +164,14 @@ impl Polls {
 
     /// Removes an endpoint from the store and from the self metrics.
     fn forget(&self, app: &AppName) {
-        let PollContext { inlet, telemetry, clock } = &self.context;
+        let PollContext {
+            inlet,
+            peer_samples,
+            telemetry,
+            clock,
+        } = &self.context;
         inlet.remove(app, clock());
-        inlet.put_peers(app, None);
+        peer_samples.put(app, None);
         let theirs = |[endpoint]: &[Arc<str>; 1]| **endpoint == *app.as_str();
         telemetry.poll_up.forget(theirs);
         telemetry.poll_duration_seconds.forget(theirs);

@@ -17,7 +17,7 @@ use super::LARGE_BYTES;
 use super::receiver::{Budget, Limits};
 use crate::http::{BodyLimit, Connection, may_write, read_body, reply};
 use crate::model::{AppName, Clock, Format, Origin, Syntax, Update};
-use crate::store::{Inlet, Receipt, Refused};
+use crate::store::{Inlet, PutOptions, Receipt, Refused};
 use crate::supervise::blocking;
 use crate::telemetry::{Counter, Rejection, Telemetry};
 use crate::wire::ForeignFormat;
@@ -152,9 +152,9 @@ async fn push(
     };
     let stored = if update.body.len() > LARGE_BYTES {
         let inlet = handler.inlet.clone();
-        blocking(move || inlet.put_whole(update)).await
+        blocking(move || inlet.put(update, PutOptions::WHOLE)).await
     } else {
-        handler.inlet.put_whole(update)
+        handler.inlet.put(update, PutOptions::WHOLE)
     };
     match stored {
         Ok(receipt) => {

@@ -1,4 +1,4 @@
-//! One application as the store knows it.
+//! One app as the store knows it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,46 +11,46 @@ use crate::exposition::Exposition;
 use crate::exposition::catalog::Conflicts;
 use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp};
 
-/// The age at which an application that is never forgotten counts as stale: the span after which Prometheus, too,
+/// The age at which an app that is never forgotten counts as stale: the span after which Prometheus, too,
 /// takes a series without new samples for gone.
 const STALE_AFTER: Duration = Duration::from_secs(300);
 
-/// The latest of one application. Immutable: an update makes a new one.
+/// The latest of one app. Immutable: an update makes a new one.
 #[derive(Debug, Clone)]
 pub struct App {
     /// Its name.
     pub name: AppName,
-    /// Its place in the order in which applications were first seen; unique.
+    /// Its place in the order in which apps were first seen; unique.
     pub order: u64,
     /// The [generation](super::View::generation) that its last update made; no two updates have the same.
     pub changed: u64,
-    /// Where its last update came from.
+    /// The origin of its last update.
     pub origin: Origin,
-    /// What it has handed in; nothing once it is [withdrawn](App::withdrawn).
+    /// Its text as it was pushed or polled; empty once it is [withdrawn](App::withdrawn).
     pub text: Text,
     /// Labels that every series gets unless it has them.
     pub labels: Arc<[LabelPair]>,
-    /// When it was first seen.
+    /// The time of first sight.
     pub first_seen: Timestamp,
-    /// When its last update arrived; `None` if it was only registered so far.
+    /// The time of its last update; `None` if it was only registered so far.
     pub updated: Option<Timestamp>,
     /// The same, or when it was registered, by the clock that ages are measured with.
     pub refreshed: MonotonicTime,
-    /// What is wrong with its source, if something is.
+    /// The fault of its source, if there is one.
     pub fault: Option<Arc<str>>,
     /// The contradictions between it and other apps.
     pub conflicts: Arc<Conflicts>,
-    /// How many of its series other applications have as well.
+    /// The number of its series that other apps have as well.
     pub duplicates: u64,
-    /// Whether all timestamps that its samples carry are too old for Prometheus to store.
+    /// True if all timestamps of its samples are too old for Prometheus to store.
     pub outdated: bool,
-    /// Whether its data has left the exposition because its source went quiet.
+    /// True if its data was removed from the exposition because its source does not answer.
     pub withdrawn: bool,
-    /// Whether it is forgotten after [`Limits::expire_after`](super::Limits::expire_after): so for what is pushed, not for what is polled.
+    /// True if it expires after [`Limits::expire_after`](super::Limits::expire_after): true for pushed apps, false for polled ones.
     pub expires: bool,
 }
 
-/// The exposition text of an application.
+/// The exposition text of an app.
 #[derive(Debug, Clone)]
 pub enum Text {
     /// Stored as it came and never read.
@@ -78,7 +78,7 @@ impl Text {
         }
     }
 
-    /// What was read in it; nothing where nothing is read.
+    /// The parsed text; `None` in raw mode.
     #[must_use]
     pub const fn exposition(&self) -> Option<&Arc<Exposition>> {
         match self {
@@ -88,13 +88,13 @@ impl Text {
     }
 }
 
-/// The remark about a text whose timestamps are all too old.
+/// The remark about a text with timestamps that are all too old.
 const OUTDATED: &str = "timestamps too old for Prometheus";
 
-/// How an application is doing.
+/// The state of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
-    /// All is well.
+    /// No problem.
     Ok,
     /// All its samples are shown, and something about them is worth knowing.
     Noted(Arc<str>),
@@ -105,7 +105,7 @@ pub enum Status {
 }
 
 impl App {
-    /// Returns the state of the application at [`now`](super::View::moment), in a store that forgets pushed applications after `expire_after`.
+    /// Returns the state of the app at [`now`](super::View::moment), in a store that forgets pushed apps after `expire_after`.
     #[must_use]
     pub fn status(&self, now: MonotonicTime, expire_after: Option<Duration>) -> Status {
         let faults = self.text_faults();
@@ -126,7 +126,7 @@ impl App {
         faults.map_or_else(noted, Status::Fault)
     }
 
-    /// The parts of its text that are left out and its contradictions to other applications, in one line.
+    /// The parts of its text that are left out and its contradictions to other apps, in one line.
     #[must_use]
     pub fn complaint(&self) -> Option<Arc<str>> {
         let mut parts = self.text_faults();
@@ -158,7 +158,7 @@ impl App {
         Some(note)
     }
 
-    /// Remarks about a text all of whose lines can be used, for the answer to its push.
+    /// Remarks about a valid text, for the response to its push.
     #[must_use]
     pub fn push_remarks(&self) -> Vec<String> {
         let outdated = self.outdated.then(|| OUTDATED.to_owned());
@@ -207,13 +207,13 @@ impl App {
         self.text.exposition().map_or(0, |text| text.faults().exemplars())
     }
 
-    /// How many lines of its text could not be used.
+    /// The number of lines of its text that could not be used.
     #[must_use]
     pub fn invalid_lines(&self) -> u64 {
         self.text.exposition().map_or(0, |text| text.faults().total())
     }
 
-    /// How many series its text has; `None` where texts are not read.
+    /// The number of series of its text; `None` in raw mode.
     #[must_use]
     pub fn series(&self) -> Option<u64> {
         self.text.exposition().map(|text| u64::from(text.series()))

@@ -1,23 +1,19 @@
-//! What survives a restart: the files of `store.path`.
+//! Persistence: the files of `store.path`.
 //!
-//! `events.log` holds events, cursors and keys ([`journal`]); `apps-N.log` hold the applications ([`app_log`]); `lock` is
+//! `events.log` holds events, cursors and keys ([`journal`]); `apps-N.log` hold the apps ([`app_log`]); `lock` is
 //! locked by the process that uses the directory. Both logs have the form of [`frames`], and all their reading and writing
 //! goes through [`directory`], so that tests can fill the disk and pull the plug at any byte.
 
 mod app_codec;
 mod app_log;
-#[cfg(test)]
-mod app_tests;
 mod codec;
 mod directory;
 mod entry_codec;
 #[cfg(test)]
-mod fake_disk;
+mod fake;
 mod frames;
 mod health;
 mod journal;
-#[cfg(test)]
-mod journal_tests;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -33,17 +29,15 @@ use health::Health;
 use journal::{Journal, REWRITE_SLACK};
 use writer::JournalWriter;
 
-use super::app_table::AppTable;
-use super::peers::Peers;
+use super::stored_apps::StoredApps;
 use super::{EventOptions, Inlet, Limits, Mode, Shared, View};
-use crate::exposition::gzip::CompressorPool;
 use crate::model::Timestamp;
 
 pub use frames::Unreadable;
 pub use threads::{Persistence, PersistenceHandle};
 pub(super) use writer::JournalHandle;
 
-/// Why a directory cannot be used.
+/// The reason for not using a directory.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process uses it.
@@ -64,9 +58,9 @@ pub enum OpenError {
     Io {
         /// The directory or file.
         path: String,
-        /// What was tried.
+        /// The operation that failed.
         doing: &'static str,
-        /// What it said; in the text already, so it is no source that would be told again.
+        /// The error; part of the text already, so it is not reported as a source.
         why: io::Error,
     },
     /// A file is there that is not to be believed; nothing was changed.
@@ -74,13 +68,13 @@ pub enum OpenError {
     Unreadable {
         /// The file.
         path: String,
-        /// Why.
+        /// The reason.
         why: Unreadable,
     },
 }
 
-/// Opens the store that a directory keeps, making one where there is none, and takes the directory for this process alone.
-/// `now` is the time of the start, from which scrapers have their time anew.
+/// Opens the store of a directory, creating it if there is none, and locks the directory for this process. `now` is the time of the start,
+/// at which the timeouts of scrapers begin again.
 ///
 /// # Errors
 /// When another process has the directory, when the file system refuses, and when a file there is foreign or damaged; then
@@ -93,36 +87,19 @@ pub fn open_in(
     now: Timestamp,
 ) -> Result<(Inlet, View, Persistence), OpenError> {
     let directory: Arc<dyn Directory> = Arc::new(Disk::take(path)?);
-    let reads = matches!(mode, Mode::Merge(_));
-    let table = Mutex::new(AppTable::new(limits, mode));
+    let apps = Mutex::new(StoredApps::new(limits, mode));
     // The journal is read first, because what it cannot read is refused before the other log is touched.
     let (journal, events) = Journal::open(Arc::clone(&directory), events, now, REWRITE_SLACK)?;
-    let apps = AppLog::open(directory, &table, reads, Sizes::USUAL, now)?;
+    let app_log = AppLog::open(directory, &apps, Sizes::USUAL, now)?;
     let events = Arc::new(events);
     let (writer, journal) = JournalWriter::new(journal, Arc::clone(&events));
-    let (rules, meter) = {
-        let table = lock(&table);
-        (table.rules(), table.meter().clone())
-    };
-    let shared = Arc::new(Shared {
-        reads,
-        rules: Mutex::new(rules),
-        meter,
-        table,
-        aside: Mutex::default(),
-        rendering: Mutex::default(),
-        compressors: CompressorPool::default(),
-        responses: Mutex::default(),
-        subscribers: Arc::default(),
-        peers: Peers::default(),
-        events,
-        journal: Some(journal),
-    });
+    let apps = apps.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let shared = Arc::new(Shared::new(apps, events, Some(journal)));
     // What the restart itself has changed, such as newly declared scrapers.
-    shared.tell_journal(true);
+    shared.notify_journal(true);
     let persistence = Persistence {
         writer,
-        apps,
+        app_log,
         shared: Arc::clone(&shared),
     };
     Ok((Inlet::new(Arc::clone(&shared)), View::new(shared), persistence))
@@ -164,5 +141,5 @@ fn check_leftover(directory: &dyn Directory, name: &str) -> Result<(), OpenError
 /// Logs that a part of a file was left out: its writing was cut short, or it was damaged since. Without a later frame that
 /// vouches for it the two look the same.
 fn report_torn(path: &str, bytes: usize, kept: &str) {
-    tracing::warn!(file = path, bytes, "torn or damaged, {kept} kept");
+    tracing::warn!(file = path, bytes, "skipped incomplete or damaged records, {kept} kept");
 }

@@ -14,8 +14,6 @@ mod journal_entry;
 mod lease;
 mod listing;
 mod log;
-#[cfg(test)]
-mod model_test;
 mod monotonic;
 mod options;
 mod owner;

@@ -1,5 +1,4 @@
-//! Forgetting on time: a part that looks for expired applications, scrapers and events every second, and for text that nobody takes now
-//! and then.
+//! The housekeeping service: expires apps, scrapers and events every second, and evicts idle rendered text now and then.
 
 use std::time::Duration;
 
@@ -11,17 +10,16 @@ use super::{Dropped, Inlet};
 use crate::model::{AppName, Clock, Timestamp};
 use crate::supervise::{Service, blocking};
 
-/// How often expired applications are looked for. A look that finds nothing old enough costs one comparison.
+/// The interval of looking for expired apps. If no app is old enough, that costs one comparison.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How long others have the store between two batches of applications that are forgotten.
+/// The pause between two batches of expired apps, in which other requests get the store.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// How often rendered text is let go that nobody has taken since: a little more than a minute, the longest time that scrapers usually let
-/// pass.
+/// The interval of evicting rendered text that was not read since: a little more than a minute, the longest usual scrape interval.
 const REST_EVERY: Duration = Duration::from_secs(75);
 
-/// Forgets pushed applications that were not updated for too long, scrapers that do not come, and events that nobody needs.
+/// Removes pushed apps that were not updated for too long, scrapers that do not come back, and events that no scraper needs.
 pub struct Housekeeping {
     inlet: Inlet,
     clock: Clock,
@@ -36,8 +34,8 @@ impl std::fmt::Debug for Housekeeping {
 }
 
 impl Housekeeping {
-    /// A part that asks `clock` for the time, calls `forgotten` for each application it forgets, and `dropped` for events that
-    /// somebody will not get.
+    /// A service that reads the time from `clock`, calls `forgotten` for each app that it removes, and `dropped` for events that a scraper
+    /// will not get.
     pub fn new(
         inlet: Inlet,
         clock: Clock,

@@ -1,14 +1,16 @@
-//! The writing half.
+//! [`Inlet`], the writing half of the store: updates, events, limits, expiry.
 
 use std::sync::{Arc, MutexGuard};
 
-use super::app_table::{AppTable, MAX_COST_AT_ONCE, ParsedUpdate};
-use super::aside::Dropping;
+use super::catalog_copy::Dropping;
+use super::combiner::{Change, ParsedUpdate};
 use super::events::{Owner, Submission};
-use super::{Accepted, Dropped, Limits, Mode, Notification, PolledEvent, Shared};
-use crate::exposition::catalog::{Catalog, Conflict, Conflicts};
+use super::stored_apps::{Applied, StoredApps};
+use super::{Accepted, App, Dropped, Limits, Mode, PolledEvent, Shared, Text};
+use crate::bus::{Counted, Notification, Publisher};
+use crate::exposition::catalog::{Conflict, Conflicts};
 use crate::exposition::{Exposition, Fault};
-use crate::model::{AppName, Client, Event, IdempotencyKey, Origin, PeerSample, Timestamp, Topic, Update};
+use crate::model::{AppName, Client, Event, IdempotencyKey, Origin, Timestamp, Topic, Update};
 
 /// The writing half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -16,81 +18,127 @@ pub struct Inlet {
     shared: Arc<Shared>,
 }
 
-/// What became of an update that was taken.
+/// The ways to store an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PutOptions {
+    /// All or nothing: the update is refused if any line of it cannot be used. Otherwise such lines are left out, and the receipt lists them.
+    pub whole: bool,
+    /// The app expires without further updates: true for a pushed app. A polled app is withdrawn by its source.
+    pub expires: bool,
+}
+
+impl PutOptions {
+    /// A pushed update, of which lines that cannot be used are left out.
+    pub const PUSHED: Self = Self {
+        whole: false,
+        expires: true,
+    };
+    /// A pushed update, all or nothing.
+    pub const WHOLE: Self = Self {
+        whole: true,
+        ..Self::PUSHED
+    };
+    /// A polled update, of which lines that cannot be used are left out.
+    pub const POLLED: Self = Self {
+        expires: false,
+        ..Self::PUSHED
+    };
+}
+
+/// The result of an accepted update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// Whether the application had been known before.
+    /// True if the app was known before.
     pub replaced: bool,
     /// The bytes of exposition text now stored for it.
     pub bytes: u64,
-    /// The number of its families; `None` where texts are not read.
+    /// The number of its families; `None` in raw mode.
     pub families: Option<u64>,
-    /// The number of its series; `None` where texts are not read.
+    /// The number of its series; `None` in raw mode.
     pub series: Option<u64>,
     /// Remarks about its text, such as exemplars that are left out or timestamps that are too old.
     pub remarks: Vec<String>,
     /// The contradictions between it and other apps. They cost no sample.
     pub conflicts: Arc<Conflicts>,
-    /// What is wrong with the update although it was taken: lines that are left out, contradictions to other applications.
+    /// Problems of the accepted update: lines that are left out, conflicts with other apps.
     pub complaint: Option<Arc<str>>,
-    /// Whether the complaint is another one than before.
+    /// True if the complaint differs from the previous one.
     pub(super) is_new: bool,
-    /// Whether the text is the one that was stored before.
+    /// True if the text equals the one that was stored before.
     pub(super) same_text: bool,
 }
 
 impl Receipt {
-    /// The complaint, if it is another one than before and so worth a line in the log.
+    /// The receipt of an update that put `app` in the place of `old`.
+    pub(super) fn new(old: Option<&App>, app: &App) -> Self {
+        let complaint = app.complaint();
+        Self {
+            replaced: old.is_some(),
+            bytes: app.text.body().len() as u64,
+            families: app.text.exposition().map(|text| text.families().len() as u64),
+            series: app.series(),
+            remarks: app.push_remarks(),
+            conflicts: Arc::clone(&app.conflicts),
+            same_text: old.is_some_and(|old| match (&old.text, &app.text) {
+                (Text::Read(old), Text::Read(new)) => Arc::ptr_eq(old, new),
+                _ => false,
+            }),
+            is_new: complaint.is_some() && old.is_none_or(|old| old.complaint() != complaint),
+            complaint,
+        }
+    }
+
+    /// The complaint, if it differs from the previous one and so is worth a line in the log.
     #[must_use]
     pub fn news(&self) -> Option<&str> {
         self.complaint.as_deref().filter(|_| self.is_new)
     }
 }
 
-/// Why an update was not taken. What was stored before is untouched.
+/// The reason for refusing an update. The stored data did not change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The application is new and there is no place for one more.
-    #[error("there are {max_apps} applications already (store.max_apps)")]
+    /// The app is new and the limit of apps is reached.
+    #[error("too many apps: {max_apps} is the limit (store.max_apps); delete unused apps or raise it")]
     TooManyApps {
         /// The limit in force.
         max_apps: usize,
     },
     /// The text is longer than the one that it replaces and there is no memory for it.
-    #[error("the store is full: {used} of {max_memory} bytes of memory are in use (store.max_memory)")]
+    #[error("the store is full: the update would raise memory use to {used} bytes, above the limit of {max_memory} (store.max_memory)")]
     Full {
         /// The memory in use, this text included.
         used: u64,
         /// The limit in force.
         max_memory: u64,
     },
-    /// No line of the text can be used, or one cannot and all were asked for.
+    /// No line of the text is valid, or one is not and [`PutOptions::whole`] was set.
     #[error("{}", Invalid(.0, *.1))]
     Invalid(Vec<Fault>, u64),
-    /// The app has more series than one app may have.
-    #[error("{series} series are more than the {max_series} that one app may have (store.max_series_per_app)")]
+    /// The text has more series than the limit for one app.
+    #[error("too many series: {series}, the limit for one app is {max_series} (store.max_series_per_app)")]
     TooManySeries {
         /// The series of the text.
         series: u32,
         /// The limit in force.
         max_series: u32,
     },
-    /// Families of the text have the same name once escaped, and all of it was asked for.
+    /// Families of the text have the same name once escaped, and [`PutOptions::whole`] was set.
     #[error("{}", Listed(.0))]
     SameNames(Vec<Conflict>),
 }
 
-/// Why an event was not taken. No scraper will get it.
+/// The reason for refusing an event. No scraper gets it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EmitError {
-    /// It could not be put where it survives.
-    #[error("the event cannot be made durable: {0}")]
+    /// It could not be written to disk.
+    #[error("cannot write the event to disk: {0}")]
     NotDurable(Arc<str>),
-    /// Its idempotency key was used for another event, not long ago.
+    /// Its idempotency key was used for a different event within the last 10 minutes.
     #[error("the idempotency key was used for an event with other labels or another value within the last 10 minutes")]
     KeyReused,
-    /// As many events are pending as are kept, most of them of this client, and others' would be lost for it.
-    #[error("as many events are pending as are kept (events.max_pending), and this client has posted more of them than others have")]
+    /// The event log is full, most events in it are of this client, and the event would push out one of another client.
+    #[error("the event log is full (events.max_pending) and this client has posted more of its events than other clients")]
     Crowded,
 }
 
@@ -108,7 +156,7 @@ impl Refused {
     }
 }
 
-/// Faults as text: in one line where there is one, else a line each.
+/// Faults as text, one per line.
 struct Invalid<'a>(&'a [Fault], u64);
 
 impl std::fmt::Display for Invalid<'_> {
@@ -123,7 +171,7 @@ impl std::fmt::Display for Invalid<'_> {
     }
 }
 
-/// Conflicts as text, a line each.
+/// Conflicts as text, one per line.
 struct Listed<'a>(&'a [Conflict]);
 
 impl std::fmt::Display for Listed<'_> {
@@ -144,11 +192,11 @@ impl Inlet {
         Self { shared }
     }
 
-    /// Takes a one-shot event, for every scraper there is and for those that come soon. Once this returns it is durable,
-    /// where the store has a directory. A key that was used for the same event within the last 10 minutes names that event.
+    /// Accepts a one-shot event for every known scraper and for new ones within the window. Once this returns it is on disk,
+    /// if the store has a directory. A key that was used for the same event within the last 10 minutes returns that event.
     ///
     /// # Errors
-    /// When it cannot be made durable, its key was used for something else, or there is no place for it beside others' events.
+    /// If it cannot be written to disk, its key was used for a different event, or the log is full of other clients' events.
     pub async fn emit(&self, event: Event, key: Option<IdempotencyKey>, from: &Client, now: Timestamp) -> Result<Accepted, EmitError> {
         let submission = Submission {
             event,
@@ -163,11 +211,12 @@ impl Inlet {
         }
     }
 
-    /// Takes the one-shot events of a polled text as [`Inlet::emit`] takes one: once this returns all of them are durable, and
-    /// after an error none was taken. An event that bears a time keeps it. In the log they take the share of the endpoint's app.
+    /// Accepts the one-shot events of a polled text as [`Inlet::emit`] accepts one: once this returns all of them are on disk, and
+    /// after an error none was accepted. An event that has a timestamp keeps it. In the log they count against the share of the endpoint's
+    /// app.
     ///
     /// # Errors
-    /// When they cannot be made durable.
+    /// If they cannot be written to disk.
     pub async fn emit_polled(&self, app: &AppName, polled: Vec<PolledEvent>, now: Timestamp) -> Result<(), EmitError> {
         let submission = |PolledEvent { event, stamp }| Submission {
             event,
@@ -191,245 +240,198 @@ impl Inlet {
         }
     }
 
-    /// Does what is due for events and scrapers at this time, and tells of the losses. Meant to be called each second.
+    /// Expires scrapers and events at this time, and returns the losses. Meant to be called each second.
     pub fn sweep(&self, now: Timestamp) -> Vec<Dropped> {
         let (losses, changed) = {
             let mut events = self.shared.events();
             (events.sweep(now), events.has_changes())
         };
-        self.shared.tell_journal(changed);
+        self.shared.notify_journal(changed);
         losses
     }
 
-    /// Replaces all that a pushing application had with what it says now. Once this returns, every scrape shows it. Lines
-    /// that cannot be used are left out, and the receipt tells of them.
+    /// Replaces all that an app had. Once this returns, every scrape shows the update. What other apps have is no reason to refuse it.
     ///
     /// # Errors
-    /// When the store has no room for it, or no line of it can be used.
-    pub fn put(&self, update: Update) -> Result<Receipt, Refused> {
-        self.take(self.prepare(update, true)?)
-    }
-
-    /// As [`Inlet::put`], all or nothing as far as the text itself goes: with one line that cannot be used nothing is stored. What other apps
-    /// have is no reason to refuse a text.
-    ///
-    /// # Errors
-    /// As for [`Inlet::put`], and for any fault.
-    pub fn put_whole(&self, update: Update) -> Result<Receipt, Refused> {
-        let prepared = self.prepare(update, true)?;
-        if let Some(faulty) = prepared.text.exposition().filter(|text| !text.faults().is_empty()) {
-            return Err(invalid(faulty));
-        }
-        let same_names = prepared.change.as_ref().map_or_else(Vec::new, |change| change.same_names());
-        if !same_names.is_empty() {
-            return Err(Refused::SameNames(same_names));
-        }
-        self.take(prepared)
-    }
-
-    /// As [`Inlet::put`], for an application that is asked rather than pushing: it never expires, its source withdraws it.
-    ///
-    /// # Errors
-    /// As for [`Inlet::put`].
-    pub fn put_polled(&self, update: Update) -> Result<Receipt, Refused> {
-        self.take(self.prepare(update, false)?)
-    }
-
-    /// Stores what was prepared and notifies subscribers.
-    fn take(&self, prepared: ParsedUpdate) -> Result<Receipt, Refused> {
-        let change = self
-            .shared
-            .subscribers
-            .has_subscribers(Topic::AppUpdate)
-            .then(|| Notification::updated(&prepared));
-        let app = prepared.app.clone();
-        let mut table = self.shared.table();
-        let receipt = if table.cost(&prepared) > MAX_COST_AT_ONCE {
-            drop(table);
-            let receipt;
-            (table, receipt) = self.take_large(prepared)?;
-            receipt
-        } else {
-            table.put(prepared)?
+    /// If the update exceeds a limit, or no line of it can be used; with [`PutOptions::whole`] also when any line cannot be used.
+    pub fn put(&self, update: Update, options: PutOptions) -> Result<Receipt, Refused> {
+        let mut parsed = self.parse(update, options)?;
+        let notification = self.bus().has_subscribers(Topic::AppUpdate).then(|| updated(&parsed));
+        let mut apps = self.shared.apps();
+        let receipt = match apps.put(&mut parsed)? {
+            Applied::Now(receipt) => receipt,
+            Applied::TooLarge(change) => {
+                drop(apps);
+                let receipt;
+                (apps, receipt) = self.put_large(&parsed, change)?;
+                receipt
+            }
         };
-        if let Some(change) = change {
-            self.shared.subscribers.publish(&change);
+        if let Some(notification) = notification {
+            // Under the lock, so that subscribers get an app's updates in order.
+            self.bus().publish(&notification);
         }
         if receipt.same_text {
-            self.shared.changed_time(table, &app);
+            self.shared.changed_time(apps, &parsed.app);
         } else {
-            self.shared.changed(table, &[app]);
+            self.shared.changed(apps, std::slice::from_ref(&parsed.app));
         }
         Ok(receipt)
     }
 
     /// Stores an update that takes more than a moment: it is merged into a copy of the catalog, which then takes the catalog's place. Other
     /// updates are stored meanwhile, and repeated on the copy.
-    fn take_large(&self, mut prepared: ParsedUpdate) -> Result<(MutexGuard<'_, AppTable>, Receipt), Refused> {
-        self.shared.table().check(&prepared)?;
-        let app = prepared.app.clone();
-        let Some(change) = prepared.change.take() else {
-            let mut table = self.shared.table();
-            let receipt = table.put(prepared)?;
-            return Ok((table, receipt));
-        };
-        let work = |copy: &mut Catalog, labels| {
-            copy.restore_labels(&app, labels);
-            copy.update(change)
-        };
-        let (mut table, copy, outcome) = self.shared.merge_aside(&app, work);
-        // The room may have gone since the first check.
-        if let Err(refused) = table.check(&prepared) {
-            table.drop_copy();
-            drop(table);
+    fn put_large(&self, update: &ParsedUpdate, change: Change) -> Result<(MutexGuard<'_, StoredApps>, Receipt), Refused> {
+        let (mut apps, copy, outcome) = self.shared.merge_on_copy(change);
+        // Other updates may have taken the memory since the first check.
+        if let Err(refused) = apps.check(update) {
+            apps.combiner.drop_copy();
+            drop(apps);
             drop(copy);
             return Err(refused);
         }
-        let before = table.end_copy(copy);
-        let place = table.place(&prepared.app, prepared.at);
-        let refreshed = table.clock.at(prepared.at);
-        let receipt = table.commit(prepared, place, outcome, refreshed);
-        Dropping::later(before);
-        Ok((table, receipt))
+        Dropping::later(apps.combiner.end_copy(copy));
+        let refreshed = apps.clock.at(update.at);
+        let receipt = apps.commit(update, outcome, refreshed);
+        Ok((apps, receipt))
     }
 
-    /// Tells those who follow of something that leaves no trace in the store. It never waits: who does not keep pace misses it.
-    pub fn publish(&self, change: &Notification) {
-        if self.shared.subscribers.has_subscribers(change.topic()) {
-            self.shared.subscribers.publish(change);
-        }
-    }
-
-    /// Whether anybody follows a topic, so that a change must be put into words at all.
-    #[must_use]
-    pub fn has_subscribers(&self, topic: Topic) -> bool {
-        self.shared.subscribers.has_subscribers(topic)
-    }
-
-    /// Waits until those who follow have room for more: for those who tell of what they themselves read from somewhere and can let wait.
-    pub async fn wait_for_capacity(&self) {
-        self.shared.subscribers.wait_for_capacity().await;
-    }
-
-    /// Replaces what an IPFS node said of its peers, or forgets it.
-    pub fn put_peers(&self, node: &AppName, sample: Option<PeerSample>) {
-        self.shared.peers.put(node, sample);
-    }
-
-    /// Reads the text, before any lock is taken.
-    fn prepare(&self, update: Update, expires: bool) -> Result<ParsedUpdate, Refused> {
+    /// Parses the text, before any lock is taken.
+    fn parse(&self, update: Update, options: PutOptions) -> Result<ParsedUpdate, Refused> {
         #[cfg(test)]
         assert!(!update.body.starts_with(PANICS), "an update at which tests make the store panic");
         let update = Update {
             body: self.shared.meter.hold(update.body),
             ..update
         };
-        let mut prepared = ParsedUpdate::read(update, expires, self.shared.reads);
-        match prepared.text.exposition() {
-            Some(read) if read.series() == 0 && !read.faults().is_empty() => Err(invalid(read)),
-            _ => {
-                if let Some(rules) = self.shared.rules() {
-                    prepared.prepare_change(&rules);
-                }
-                Ok(prepared)
+        let parsed = self.shared.parser.parse(update, options.expires);
+        if let Some(text) = parsed.text.exposition().filter(|text| !text.faults().is_empty())
+            && (options.whole || text.series() == 0)
+        {
+            return Err(invalid(text));
+        }
+        if options.whole {
+            let same_names = parsed.same_names();
+            if !same_names.is_empty() {
+                return Err(Refused::SameNames(same_names));
             }
         }
+        Ok(parsed)
     }
 
-    /// Lists an application before its first update; one that is known stays as it is.
+    /// The publishing half of the message bus on which changes of the store are published.
+    #[must_use]
+    pub fn bus(&self) -> &Publisher {
+        self.shared.publisher()
+    }
+
+    /// Lists an app before its first update; a known app does not change.
     ///
     /// # Errors
-    /// When there are too many applications.
+    /// If there are too many apps.
     pub fn register(&self, app: AppName, origin: Origin, at: Timestamp) -> Result<(), Refused> {
-        self.shared.table().register(app, origin, at)
+        self.shared.apps().register(app, origin, at)
     }
 
-    /// Shows in `/apps` what is wrong with an application's source until the next update. False if it is unknown.
+    /// Shows a fault of an app's source in `/apps` until the next update. False if the app is unknown.
     pub fn fault(&self, app: &AppName, what: &str) -> bool {
-        self.shared.table().amend(app, |app| app.fault = Some(what.into()))
+        self.shared.apps().table.amend(app, |app| app.fault = Some(what.into()))
     }
 
-    /// Takes an application's data out of the exposition and keeps it listed. False if it is unknown.
+    /// Takes an app's data out of the exposition and keeps the app listed. False if it is unknown.
     pub fn withdraw(&self, app: &AppName) -> bool {
-        let mut table = self.shared.table();
-        if table.cost_of_removal(app.as_str()) > MAX_COST_AT_ONCE {
-            drop(table);
-            let copy;
-            (table, copy, _) = self.shared.merge_aside(app, |copy, _| copy.clear(app));
-            Dropping::later(table.end_copy(copy));
-        }
-        let known = table.withdraw(app);
-        self.shared.changed(table, std::slice::from_ref(app));
-        known
-    }
-
-    /// Forgets an application, at `now`. False if it is unknown.
-    pub fn remove(&self, app: &AppName, now: Timestamp) -> bool {
-        let mut table = self.shared.table();
-        let known = if table.cost_of_removal(app.as_str()) > MAX_COST_AT_ONCE {
-            drop(table);
-            let copy;
-            (table, copy, _) = self.shared.merge_aside(app, |copy, _| copy.remove(app.as_str()));
-            Dropping::later(table.end_copy(copy));
-            table.remove(app)
-        } else {
-            table.remove(app)
+        let mut apps = self.shared.apps();
+        let is_known = match apps.withdraw(app) {
+            Applied::Now(is_known) => is_known,
+            Applied::TooLarge(change) => {
+                drop(apps);
+                let (copy, outcome);
+                (apps, copy, outcome) = self.shared.merge_on_copy(change);
+                Dropping::later(apps.combiner.end_copy(copy));
+                apps.commit_withdrawal(app, outcome)
+            }
         };
-        if known {
-            self.tell_forgotten(std::slice::from_ref(app), now);
-        }
-        self.shared.changed(table, std::slice::from_ref(app));
-        known
+        self.shared.changed(apps, std::slice::from_ref(app));
+        is_known
     }
 
-    fn tell_forgotten(&self, apps: &[AppName], at: Timestamp) {
-        if self.shared.subscribers.has_subscribers(Topic::AppExpired) {
-            let changes = apps.iter().map(|app| Notification::Forgotten { app: app.clone(), at });
-            changes.for_each(|change| self.shared.subscribers.publish(&change));
+    /// Forgets an app, at `now`. False if it is unknown.
+    pub fn remove(&self, app: &AppName, now: Timestamp) -> bool {
+        let mut apps = self.shared.apps();
+        let is_known = match apps.remove(app) {
+            Applied::Now(is_known) => is_known,
+            Applied::TooLarge(change) => {
+                drop(apps);
+                let (copy, outcome);
+                (apps, copy, outcome) = self.shared.merge_on_copy(change);
+                Dropping::later(apps.combiner.end_copy(copy));
+                apps.commit_removal(app, &outcome)
+            }
+        };
+        if is_known && self.bus().has_subscribers(Topic::AppExpired) {
+            self.bus().publish(&Notification::Forgotten { app: app.clone(), at: now });
         }
+        self.shared.changed(apps, std::slice::from_ref(app));
+        is_known
     }
 
-    /// How many applications are forgotten at once: nobody waits for the store longer than some milliseconds, even if all of ten thousand
-    /// have ended together.
+    /// The most apps that are removed in one call, so that other requests wait for the store for some milliseconds at most, even if ten
+    /// thousand apps expire together.
     pub const EXPIRES_AT_ONCE: usize = 64;
 
-    /// Forgets pushed applications whose last update is too old at `now`, and names them. Where there are [`Inlet::EXPIRES_AT_ONCE`] there
-    /// may be more, and others should have their turn before this is called again.
+    /// Removes pushed apps with a last update too old at `now`, and returns their names. If [`Inlet::EXPIRES_AT_ONCE`] are returned there
+    /// may be more; pause before the next call.
     pub fn expire(&self, now: Timestamp) -> Vec<AppName> {
-        let mut gone = self.shared.table().expired(now, Self::EXPIRES_AT_ONCE);
+        let mut gone = self.shared.apps().expired(now, Self::EXPIRES_AT_ONCE);
         // One lock for each: an app may be large. One that has been updated meanwhile stays.
-        gone.retain(|app| self.shared.table().is_expired(app, now) && self.remove(app, now));
+        gone.retain(|app| self.shared.apps().is_expired(app, now) && self.remove(app, now));
         gone
     }
 
-    /// Lets go of rendered text that nobody has taken since the last call, because scrapers take the compressed form, or none any more.
-    /// What nobody has asked for in many calls is forgotten altogether. Where somebody wants it, it is rendered again.
+    /// Evicts rendered text that was not read since the last call, because scrapers take the compressed form or are gone, and cached
+    /// responses that were not requested in many calls. They are rendered again on demand.
     pub fn evict_idle(&self) {
         let evicted = self.shared.responses().evict_idle();
-        let table = self.shared.table();
-        let unused: Vec<_> = evicted.variants.iter().flat_map(|variant| table.forget(*variant)).collect();
-        let chunks = table.chunks();
-        drop(table);
+        let apps = self.shared.apps();
+        let unused: Vec<_> = evicted.variants.iter().flat_map(|variant| apps.combiner.evict(*variant)).collect();
+        let chunks = apps.combiner.chunks();
+        drop(apps);
         // Freeing takes a while: not under the lock.
         chunks.iter().chain(&evicted.chunks).for_each(|chunk| chunk.evict_text());
         drop((unused, evicted));
         self.shared.compressors.clear();
     }
 
-    /// Puts other limits in force. What is stored already stays.
+    /// Changes the limits. Stored data stays.
     pub fn set_limits(&self, limits: Limits) {
-        self.shared.table().set_limits(limits);
+        self.shared.apps().set_limits(limits);
     }
 
-    /// Merges everything by other rules. Between raw and merged only a restart changes.
+    /// Merges all texts by other rules. Switching between raw and merged needs a restart.
     pub fn set_mode(&self, mode: Mode) {
-        let (Mode::Merge(rules), Some(_)) = (mode, self.shared.rules()) else {
+        let Mode::Merge(rules) = mode else { return };
+        if !self.shared.parser.merges() {
             return;
-        };
-        let (mut table, copy, ()) = self.shared.merge_all(rules);
-        Dropping::later(table.end_copy(copy));
-        table.changed_all();
-        self.shared.changed(table, &[]);
+        }
+        let (mut apps, copy) = self.shared.merge_all(rules);
+        Dropping::later(apps.combiner.end_copy(copy));
+        apps.table.touch_generation();
+        self.shared.changed(apps, &[]);
+    }
+}
+
+/// The notification of an update that is about to be stored.
+fn updated(update: &ParsedUpdate) -> Notification {
+    let counted = update.text.exposition().map(|read| Counted {
+        families: read.families().len(),
+        series: read.series(),
+    });
+    Notification::Updated {
+        app: update.app.clone(),
+        source: Arc::clone(&update.origin.source),
+        bytes: update.text.body().len() as u64,
+        counted,
+        at: update.at,
     }
 }
 

@@ -1,29 +1,30 @@
-//! What of the applications has to be remembered across a restart, and how it comes back.
+//! The state of apps that persists across a restart, and its restoration.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use super::app_table::{AppTable, ParsedUpdate};
+use super::combiner::ParsedUpdate;
+use super::stored_apps::StoredApps;
 use super::{App, Refused};
-use crate::model::{AppName, Timestamp};
+use crate::model::Timestamp;
 
 /// The name of a family as the catalog compares it.
 pub(super) type FamilyKey = Arc<[u8]>;
 
-/// An application's place in the order of first sight, and what goes with it.
+/// The position of an app in the order of first sight, and what is saved with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SavedPosition {
     /// The place.
     pub(super) order: u64,
-    /// When the application was first seen.
+    /// The time of first sight.
     pub(super) first_seen: Timestamp,
-    /// Its families that bear a label which tells them from other applications'.
+    /// Its families that carry the disambiguating label.
     pub(super) labelled: Vec<FamilyKey>,
 }
 
-/// The age of an application's last update when it was written down, and the time of day then.
+/// The age of an app's last update when it was written down, and the time of day then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Age {
     pub(super) then: Duration,
@@ -42,7 +43,7 @@ impl Age {
     }
 }
 
-/// Wakes the thread that writes the applications.
+/// Wakes the thread that writes the apps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wake {
     /// There is something to write.
@@ -51,19 +52,19 @@ pub(super) enum Wake {
     Stop,
 }
 
-/// Which applications have changed since somebody asked.
+/// The apps that have changed since they were last written.
 #[derive(Debug, Default)]
 pub(super) struct DirtyApps {
-    /// By place. Bounded by the applications there are and those that there were when somebody asked last.
+    /// By order. Bounded by the apps that are stored and those that were stored at the last write.
     orders: HashSet<u64, foldhash::fast::RandomState>,
-    /// Places from this one on were given since then: who comes and goes in between leaves no trace.
+    /// Orders from this one on were assigned since then: an app that was added and removed in between needs no record.
     fresh: u64,
-    /// Gets one message for the first change after each [`AppTable::take_changes`].
+    /// Gets one message for the first change after each [`StoredApps::take_changes`].
     writer: Option<Sender<Wake>>,
 }
 
 impl DirtyApps {
-    /// An application in this place has changed.
+    /// An app in this place has changed.
     pub(super) fn touch(&mut self, order: u64) {
         if self.orders.is_empty() {
             self.wake();
@@ -78,7 +79,7 @@ impl DirtyApps {
         }
     }
 
-    /// The application in this place is gone.
+    /// The app in this place is gone.
     pub(super) fn remove(&mut self, order: u64) {
         if order >= self.fresh {
             self.orders.remove(&order);
@@ -88,15 +89,15 @@ impl DirtyApps {
     }
 }
 
-impl AppTable {
-    /// From now on changes are noted.
+impl StoredApps {
+    /// Notes changes for the disk from now on.
     pub(super) fn note_changes(&mut self) {
-        self.dirty = Some(DirtyApps::default());
+        self.table.dirty = Some(DirtyApps::default());
     }
 
-    /// From now on the first change after each [`AppTable::take_changes`] wakes the writer; so do changes that wait already.
+    /// Wakes the writer at the first change after each [`StoredApps::take_changes`], and at once if there are changes.
     pub(super) fn wake_writer(&mut self, writer: Sender<Wake>) {
-        if let Some(dirty) = &mut self.dirty {
+        if let Some(dirty) = &mut self.table.dirty {
             dirty.writer = Some(writer);
             if !dirty.orders.is_empty() {
                 dirty.wake();
@@ -104,44 +105,38 @@ impl AppTable {
         }
     }
 
-    /// Has it written down when the wall clock was set: what was written before is as old as it was.
+    /// Wakes the writer if the wall clock was set: the ages that were written before are to be read accordingly.
     pub(super) fn note_step(&mut self) {
-        if let Some(dirty) = self.dirty.as_ref().filter(|_| self.clock.was_set()) {
+        if let Some(dirty) = self.table.dirty.as_ref().filter(|_| self.clock.was_set()) {
             dirty.wake();
         }
     }
 
-    /// The places of the applications that have changed since the last call.
+    /// Takes the orders of the apps that have changed since the last call.
     pub(super) fn take_changes(&mut self) -> HashSet<u64, foldhash::fast::RandomState> {
-        let fresh = self.next_order();
-        self.dirty.as_mut().map_or_else(HashSet::default, |dirty| {
-            dirty.fresh = fresh;
+        let next_order = self.table.next_order();
+        self.table.dirty.as_mut().map_or_else(HashSet::default, |dirty| {
+            dirty.fresh = next_order;
             std::mem::take(&mut dirty.orders)
         })
     }
 
-    /// The application in a place, the keys of its families that are labelled to tell them from others', and its age.
-    pub(super) fn in_place(&self, order: u64) -> Option<(Arc<App>, Vec<FamilyKey>, Age)> {
-        let app = self.by_order(order)?;
-        let labelled = self.labelled(&app.name);
+    /// The app of an order, the keys of its families that carry a disambiguating label, and its age.
+    pub(super) fn to_write(&self, order: u64) -> Option<(Arc<App>, Vec<FamilyKey>, Age)> {
+        let app = self.table.by_order(order)?;
+        let labelled = self.combiner.labelled(&app.name);
         let (now, written) = self.clock.last_both();
         let then = now.since(app.refreshed);
         Some((Arc::clone(app), labelled, Age { then, written }))
     }
 
-    /// Puts an application back that was there before the restart, with the age that it has by now.
+    /// Puts an app back that was stored before the restart, with the age that it has by now.
     ///
     /// # Errors
-    /// When there is no room for it any more.
-    pub(super) fn restore(&mut self, position: SavedPosition, update: ParsedUpdate, age: Duration) -> Result<(), Refused> {
-        self.reserve(update.app.clone(), position);
+    /// When it exceeds a limit.
+    pub(super) fn restore(&mut self, position: SavedPosition, mut update: ParsedUpdate, age: Duration) -> Result<(), Refused> {
+        self.table.reserve(update.app.clone(), position);
         let refreshed = self.clock.last().before(age);
-        self.put_at(update, refreshed).map(drop)
-    }
-
-    /// Keeps a place for an application that was there before the restart and has to come again by itself.
-    pub(super) fn reserve(&mut self, name: AppName, position: SavedPosition) {
-        self.skip_orders(position.order);
-        self.reserved.insert(name, position);
+        self.put_within(&mut update, refreshed, usize::MAX).map(drop)
     }
 }

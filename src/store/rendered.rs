@@ -1,17 +1,16 @@
-//! What a scrape shows: found ready in microseconds, or finished without a lock by whoever comes first.
+//! Responses to scrapes: found in the cache in microseconds, or rendered without a lock by the first request.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::combiner::Draft;
 use super::response_cache::{CacheKey, Scope};
-use super::{Shared, Text, parallel};
-use crate::exposition::Exposition;
-use crate::exposition::catalog::{self, Plan, Selection};
+use super::{Shared, parallel};
+use crate::exposition::catalog;
 use crate::exposition::gzip::{CompressionLevel, CompressorPool, Piece};
 use crate::exposition::negotiate::ContentEncoding;
-use crate::exposition::raw;
 use crate::exposition::render::{Chunk, OutputFormat};
 use crate::model::AppName;
 
@@ -27,15 +26,15 @@ pub struct PendingExposition {
 
 #[derive(Debug)]
 enum Work {
-    /// Nothing has changed since somebody else asked.
+    /// The cached response is up to date.
     Ready(RenderedExposition),
-    /// All applications.
+    /// All apps.
     Everything(OutputFormat),
     /// One of them.
     One(Box<One>),
 }
 
-/// An answer about one application, to be kept while that application has this version.
+/// A response about one app, to be cached while the app has this version.
 #[derive(Debug)]
 struct One {
     app: AppName,
@@ -46,60 +45,38 @@ struct One {
     draft: Draft,
 }
 
-#[derive(Debug)]
-enum Draft {
-    /// What goes out of it among all others.
-    Merged(Box<Plan>),
-    /// What it has handed in.
-    AsPushed(Arc<Exposition>),
-    /// The same, where texts are not read.
-    Raw(Bytes),
-}
-
-/// The exposition of applications at one moment. Cloning it clones a handle.
+/// The exposition of apps at one moment. Cloning it clones a handle.
 #[derive(Debug, Clone)]
 pub struct RenderedExposition(Arc<Shown>);
 
 #[derive(Debug)]
 struct Shown {
     chunks: Vec<Arc<Chunk>>,
-    /// What applications say under the proxy's own names, to be merged with what the proxy says.
+    /// Families of apps with names of the proxy's own families, to be merged with those.
     merged: Option<catalog::RenderedSegments>,
     /// All chunks as one piece, and how well they were compressed when it was made.
     joined: Mutex<Option<(u64, Arc<Piece>)>>,
     /// True if each chunk has a compressed form, which it keeps.
     compressed: AtomicBool,
-    /// Chunks whose compressed form was made for this response. Locked while they are made, so that other threads wait.
+    /// Chunks that were compressed for this response. Locked while they are compressed, so that other threads wait.
     newly_compressed: Mutex<Vec<Arc<Chunk>>>,
 }
 
 impl PendingExposition {
     pub(super) fn everything(shared: Arc<Shared>, variant: OutputFormat) -> Self {
-        let generation = shared.table().generation();
+        let generation = shared.apps().table.generation();
         let ready = shared.responses().everything(variant, generation);
         let work = ready.map_or(Work::Everything(variant), Work::Ready);
         Self { shared, work }
     }
 
-    /// One application; `None` if it is unknown.
+    /// One app; `None` if it is unknown.
     pub(super) fn app(shared: Arc<Shared>, name: &str, scope: Scope, variant: OutputFormat) -> Option<Self> {
-        // Texts that are not read go out as they came.
-        let scope = if shared.reads { scope } else { Scope::AsPushed };
-        let key = CacheKey { scope, variant };
-        let mut table = shared.table();
-        let app = Arc::clone(table.get(name)?);
-        let draft = match (&app.text, table.catalog()) {
-            (Text::Read(_), Some(catalog)) if scope == Scope::Merged => {
-                Draft::Merged(Box::new(catalog.plan(variant, Selection::App(name))))
-            }
-            (Text::Read(exposition), _) => Draft::AsPushed(Arc::clone(exposition)),
-            (Text::Raw(body, _), _) => Draft::Raw(body.clone()),
-        };
-        drop(table);
-        let version = match &draft {
-            Draft::Merged(plan) => plan.version(),
-            Draft::AsPushed(_) | Draft::Raw(_) => app.changed,
-        };
+        let mut apps = shared.apps();
+        let app = Arc::clone(apps.table.get(name)?);
+        let (scope, draft) = apps.combiner.draft_app(variant, scope, &app);
+        drop(apps);
+        let (key, version) = (CacheKey { scope, variant }, draft.version(&app));
         let ready = shared.responses().app(name, key, version);
         let one = || {
             Work::One(Box::new(One {
@@ -114,20 +91,13 @@ impl PendingExposition {
         Some(Self { shared, work })
     }
 
-    /// No application.
+    /// No app.
     pub(super) fn nothing(shared: Arc<Shared>, variant: OutputFormat) -> Self {
-        let nothing = if shared.reads {
-            RenderedExposition::merged(catalog::RenderedSegments::nothing(variant))
-        } else {
-            RenderedExposition::raw(Vec::new())
-        };
-        Self {
-            shared,
-            work: Work::Ready(nothing),
-        }
+        let work = Work::Ready(shared.parser.render_nothing(variant));
+        Self { shared, work }
     }
 
-    /// Whether [`PendingExposition::finish`] has nothing to do. Otherwise it takes milliseconds a megabyte: not for a thread that serves
+    /// True if [`PendingExposition::finish`] has no work. Otherwise that takes milliseconds per megabyte: not for a thread that serves
     /// connections.
     #[must_use]
     pub fn is_ready(&self, encoding: ContentEncoding) -> bool {
@@ -138,7 +108,7 @@ impl PendingExposition {
         matches!(&self.work, Work::Ready(exposed) if is_ready(exposed))
     }
 
-    /// Whether it is known that applications say something under the proxy's own names; see [`RenderedExposition::mixes`].
+    /// True if it is known that apps have families with the proxy's own names; see [`RenderedExposition::mixes`].
     #[must_use]
     pub fn mixes(&self) -> bool {
         matches!(&self.work, Work::Ready(exposed) if exposed.mixes())
@@ -161,23 +131,17 @@ impl PendingExposition {
     }
 }
 
-/// All applications, as they are now. While one caller renders, others wait, and find that it is done.
+/// All apps, as they are now. While one caller renders, others wait, and find that it is done.
 fn everything(shared: &Shared, variant: OutputFormat) -> RenderedExposition {
     let _rendering = shared.rendering();
-    let mut table = shared.table();
-    let generation = table.generation();
+    let mut apps = shared.apps();
+    let generation = apps.table.generation();
     if let Some(ready) = shared.responses().everything(variant, generation) {
         return ready;
     }
-    let exposed = if let Some(plan) = table.catalog().map(|catalog| catalog.plan(variant, Selection::Everything)) {
-        drop(table);
-        parallel::for_each(&plan.pending_segments(), |segment| plan.render_segment(segment));
-        RenderedExposition::merged(plan.render())
-    } else {
-        let bodies: Vec<_> = table.apps().map(|app| app.text.body().clone()).collect();
-        drop(table);
-        RenderedExposition::raw(raw::concatenate(&bodies))
-    };
+    let draft = apps.draft_everything(variant);
+    drop(apps);
+    let exposed = draft.render(variant);
     let before = shared.responses().keep_everything(variant, generation, exposed.clone());
     // Freeing thousands of handles takes a while: not under the lock.
     drop(before);
@@ -185,21 +149,17 @@ fn everything(shared: &Shared, variant: OutputFormat) -> RenderedExposition {
 }
 
 impl One {
-    /// Renders it without waiting for others who do the same; whoever comes first has it kept, so that all hold the same parts, which are
-    /// compressed once.
+    /// Renders the response without waiting for other threads that do the same; the first one is cached, so that all share its chunks,
+    /// which are compressed once.
     fn finish(self, shared: &Shared) -> RenderedExposition {
-        let exposed = match self.draft {
-            Draft::Merged(plan) => RenderedExposition::merged(plan.render()),
-            Draft::AsPushed(exposition) => RenderedExposition::merged(catalog::render_single(&exposition, self.key.variant)),
-            Draft::Raw(body) => RenderedExposition::raw(raw::concatenate([&body])),
-        };
-        let table = shared.table();
-        let now = table.get(self.app.as_str()).map(|app| app.changed);
+        let exposed = self.draft.render(self.key.variant);
+        let apps = shared.apps();
+        let now = apps.table.get(self.app.as_str()).map(|app| app.changed);
         if now != Some(self.changed) {
             return exposed;
         }
         let (kept, unused) = shared.responses().keep_app(self.app, self.key, self.version, exposed);
-        drop(table);
+        drop(apps);
         drop(unused);
         kept
     }
@@ -272,8 +232,8 @@ impl RenderedExposition {
         &self.0.chunks
     }
 
-    /// Whether [`RenderedExposition::text`] finds all text in memory. Otherwise it takes a millisecond a megabyte: not for a thread that serves
-    /// connections.
+    /// True if [`RenderedExposition::text`] has all text in memory. Otherwise that takes a millisecond per megabyte: not for a thread that
+    /// serves connections.
     #[must_use]
     pub fn has_text(&self) -> bool {
         self.0.chunks.iter().all(|chunk| chunk.has_text())
@@ -288,7 +248,7 @@ impl RenderedExposition {
     /// The text as a piece of a gzip member, without its tail; what is not compressed yet as stored blocks.
     #[must_use]
     pub fn piece(&self) -> Arc<Piece> {
-        // Chunks are only ever compressed better, so the sum tells whether any has been since.
+        // Chunks are only ever compressed better, so the sum changes with any of them.
         let level = |chunk: &Arc<Chunk>| match chunk.level() {
             None => 0,
             Some(CompressionLevel::Fast) => 1,
@@ -305,15 +265,14 @@ impl RenderedExposition {
         piece
     }
 
-    /// Whether applications say something under the proxy's own names, so that what the proxy says cannot stand for itself.
+    /// True if apps have families with the proxy's own names, so that the self metrics must be merged with them.
     #[must_use]
     pub fn mixes(&self) -> bool {
         self.0.merged.as_ref().is_some_and(catalog::RenderedSegments::has_reserved)
     }
 
-    /// What ends the exposition: `own`, which is what the proxy says of itself in the text format, together with what
-    /// applications say under the same names, and the mark of the end where the format has one. Where applications have many such series
-    /// it takes milliseconds: not for a thread that serves connections.
+    /// The end of the exposition: `own`, the self metrics in the text format, merged with families of apps with the same names, and the end
+    /// mark where the format has one. With many such series it takes milliseconds: not for a thread that serves connections.
     #[must_use]
     pub fn tail(&self, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
         match &self.0.merged {

@@ -1,4 +1,7 @@
-//! ResponseCache that are kept for as long as what they show stays as it is.
+//! Cache of rendered responses, invalidated by version.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,53 +10,53 @@ use super::RenderedExposition;
 use crate::exposition::render::{Chunk, OutputFormat};
 use crate::model::AppName;
 
-/// After how many evictions an answer is forgotten that nobody has asked for: a quarter of an hour, far longer than any
-/// scraper lets pass. Somebody looked at it once.
+/// The number of calls of [`Inlet::evict_idle`](super::Inlet::evict_idle) after which an unused response is evicted: a quarter of an hour,
+/// far longer than any scrape interval.
 const FORGET_AFTER: u32 = 12;
 
-/// What is shown of one application.
+/// The content of a response about one app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// What goes out of it among all others.
+    /// Its merged families, as they are exposed among all others.
     Merged,
-    /// What it has handed in.
+    /// Its text as it was pushed or polled.
     AsPushed,
 }
 
-/// How one application is shown.
+/// The key of a cached response about one app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CacheKey {
     pub(super) scope: Scope,
     pub(super) variant: OutputFormat,
 }
 
-/// What was shown last.
+/// The cached responses.
 #[derive(Debug, Default)]
 pub(super) struct ResponseCache {
-    /// Of all applications, in each variant, with the generation that it is of.
+    /// Of all apps, in each variant, with the generation that it is of.
     everything: [CacheSlot; OutputFormat::COUNT],
-    /// Of single applications, with their versions. Only those are here that are stored now, so there are as many as
+    /// Of single apps, with their versions. Only those are here that are stored now, so there are as many as
     /// [`Limits::max_apps`](super::Limits::max_apps) allows, each in no more ways than there are aspects and variants.
     apps: HashMap<AppName, Vec<(CacheKey, CacheSlot)>, foldhash::fast::RandomState>,
 }
 
-/// A place for one answer.
+/// A slot for one response.
 #[derive(Debug, Default)]
 struct CacheSlot {
-    /// The answer and the number that what it shows had.
+    /// The response and its version.
     last: Option<(u64, RenderedExposition)>,
-    /// How many rests have passed since somebody asked.
+    /// The number of calls of [`ResponseCache::evict_idle`] since the last request.
     unasked: u32,
 }
 
-/// What a rest has brought to light.
+/// The result of [`ResponseCache::evict_idle`].
 #[derive(Debug, Default)]
 pub(super) struct Evicted {
-    /// Variants of all applications that nobody asks for any more.
+    /// Formats of the response with all apps that are not requested any more.
     pub(super) variants: Vec<OutputFormat>,
     /// ResponseCache that are kept no more, to be dropped where no lock is held.
     pub(super) dropped: Vec<RenderedExposition>,
-    /// The parts of the answers about single applications that are still kept.
+    /// The chunks of the responses about single apps that stay cached.
     pub(super) chunks: Vec<Arc<Chunk>>,
 }
 
@@ -68,7 +71,7 @@ impl CacheSlot {
         self.last.take().map(|(_, exposed)| exposed)
     }
 
-    /// Time has passed. Whether nobody has asked for long.
+    /// Counts a call without a request; true if the slot is idle for long.
     fn evict_idle(&mut self) -> bool {
         self.unasked = self.unasked.saturating_add(1);
         self.unasked == FORGET_AFTER
@@ -76,12 +79,12 @@ impl CacheSlot {
 }
 
 impl ResponseCache {
-    /// All applications, if nothing has changed since this generation.
+    /// All apps, if nothing has changed since this generation.
     pub(super) fn everything(&mut self, variant: OutputFormat, generation: u64) -> Option<RenderedExposition> {
         self.everything[variant.index()].get(generation)
     }
 
-    /// Keeps an answer about all applications; returns the one before it.
+    /// Caches a response with all apps; returns the one before it.
     pub(super) fn keep_everything(
         &mut self,
         variant: OutputFormat,
@@ -92,14 +95,14 @@ impl ResponseCache {
         before.map(|(_, exposed)| exposed)
     }
 
-    /// One application, if it has this version still.
+    /// One app, if it has this version still.
     pub(super) fn app(&mut self, app: &str, key: CacheKey, version: u64) -> Option<RenderedExposition> {
         let slots = self.apps.get_mut(app)?;
         slots.iter_mut().find(|(of, _)| *of == key)?.1.get(version)
     }
 
-    /// Keeps an answer about an application that is stored and has this version now, unless somebody else was faster. Returns the one that
-    /// is kept, and another one to be dropped where no lock is held.
+    /// Caches a response about an app that is stored in this version, unless another thread was faster. Returns the cached one, and another
+    /// one to be dropped without a lock.
     pub(super) fn keep_app(
         &mut self,
         app: AppName,
@@ -143,7 +146,7 @@ impl ResponseCache {
         outdated
     }
 
-    /// Time has passed: what nobody has asked for in many calls is forgotten.
+    /// Evicts responses that were not requested in many calls.
     pub(super) fn evict_idle(&mut self) -> Evicted {
         let mut evicted = Evicted::default();
         for (slot, variant) in self.everything.iter_mut().zip(OutputFormat::ALL) {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::bus::Notification;
 use crate::exposition::catalog::{Duplicates, Rules, Selection};
 use crate::exposition::negotiate::{ContentEncoding, Escaping};
 use crate::exposition::render::OutputFormat;
@@ -52,10 +53,10 @@ pub(super) fn text(view: &View) -> String {
 #[test]
 fn the_latest_of_each_app_in_the_order_of_first_sight() {
     let (inlet, view) = in_raw(Limits::default());
-    inlet.put(update("b", "b 1", 1)).unwrap();
-    inlet.put(update("a", "a 1\n", 2)).unwrap();
+    inlet.put(update("b", "b 1", 1), PutOptions::PUSHED).unwrap();
+    inlet.put(update("a", "a 1\n", 2), PutOptions::PUSHED).unwrap();
     assert_eq!(text(&view), "b 1\na 1\n");
-    let receipt = inlet.put(update("b", "b 22\n", 3)).unwrap();
+    let receipt = inlet.put(update("b", "b 22\n", 3), PutOptions::PUSHED).unwrap();
     assert_eq!(
         (receipt.replaced, receipt.bytes, counts(&receipt), receipt.complaint.clone()),
         (true, 5, None, None)
@@ -79,11 +80,11 @@ fn many_that_end_together_are_forgotten_in_turns() {
     });
     let name = |app: usize| format!("app{app}");
     let apps = 2 * Inlet::EXPIRES_AT_ONCE + 10;
-    (0..apps).for_each(|app| drop(inlet.put(update(&name(app), "x 1\n", 1)).unwrap()));
+    (0..apps).for_each(|app| drop(inlet.put(update(&name(app), "x 1\n", 1), PutOptions::PUSHED).unwrap()));
     let now = Timestamp::from_millis(10_001);
     assert_eq!(inlet.expire(now).len(), Inlet::EXPIRES_AT_ONCE);
-    // Whoever is heard of before its turn stays.
-    inlet.put(update(&name(apps - 1), "x 2\n", 10_001)).unwrap();
+    // An app that is updated before its turn stays.
+    inlet.put(update(&name(apps - 1), "x 2\n", 10_001), PutOptions::PUSHED).unwrap();
     assert_eq!(inlet.expire(now).len(), Inlet::EXPIRES_AT_ONCE);
     assert_eq!(inlet.expire(now).len(), 9);
     assert!(inlet.expire(now).is_empty());
@@ -94,8 +95,8 @@ fn many_that_end_together_are_forgotten_in_turns() {
 #[test]
 fn an_empty_update_keeps_the_app_listed() {
     let (inlet, view) = in_raw(Limits::default());
-    inlet.put(update("a", "a 1\n", 1)).unwrap();
-    inlet.put(update("a", "", 2)).unwrap();
+    inlet.put(update("a", "a 1\n", 1), PutOptions::PUSHED).unwrap();
+    inlet.put(update("a", "", 2), PutOptions::PUSHED).unwrap();
     assert_eq!((text(&view).as_str(), view.apps().len()), ("", 1));
 }
 
@@ -107,10 +108,13 @@ fn what_does_not_fit_is_refused_and_harms_nothing() {
         ..Limits::default()
     });
     let text_of = |len: usize| "x".repeat(len);
-    inlet.put(update("a", &text_of(4_000), 1)).unwrap();
-    inlet.put(update("b", &text_of(4_000), 1)).unwrap();
-    assert_eq!(inlet.put(update("c", "", 1)), Err(Refused::TooManyApps { max_apps: 2 }));
-    let refused = inlet.put(update("a", &text_of(6_000), 1)).unwrap_err();
+    inlet.put(update("a", &text_of(4_000), 1), PutOptions::PUSHED).unwrap();
+    inlet.put(update("b", &text_of(4_000), 1), PutOptions::PUSHED).unwrap();
+    assert_eq!(
+        inlet.put(update("c", "", 1), PutOptions::PUSHED),
+        Err(Refused::TooManyApps { max_apps: 2 })
+    );
+    let refused = inlet.put(update("a", &text_of(6_000), 1), PutOptions::PUSHED).unwrap_err();
     assert!(
         matches!(
             refused,
@@ -122,21 +126,21 @@ fn what_does_not_fit_is_refused_and_harms_nothing() {
         "{refused:?}"
     );
     assert_eq!(text(&view), format!("{0}\n{0}\n", text_of(4_000)));
-    inlet.put(update("a", "1", 1)).unwrap();
-    inlet.put(update("b", &text_of(6_000), 1)).unwrap();
+    inlet.put(update("a", "1", 1), PutOptions::PUSHED).unwrap();
+    inlet.put(update("b", &text_of(6_000), 1), PutOptions::PUSHED).unwrap();
     assert_eq!(view.totals().bytes, 6_001);
 }
 
 #[test]
 fn a_store_over_a_lowered_limit_still_lets_apps_shrink() {
     let (inlet, view) = in_raw(Limits::default());
-    inlet.put(update("a", "12345678", 1)).unwrap();
+    inlet.put(update("a", "12345678", 1), PutOptions::PUSHED).unwrap();
     inlet.set_limits(Limits {
         max_memory: 4,
         ..Limits::default()
     });
-    inlet.put(update("a", "1234567", 1)).unwrap();
-    assert!(inlet.put(update("a", "12345678", 1)).is_err());
+    inlet.put(update("a", "1234567", 1), PutOptions::PUSHED).unwrap();
+    assert!(inlet.put(update("a", "12345678", 1), PutOptions::PUSHED).is_err());
     assert_eq!(view.totals().bytes, 7);
 }
 
@@ -151,7 +155,7 @@ fn a_clock_that_is_set_forgets_nothing() {
         let now = view.moment(Timestamp::from_millis(now));
         view.app("a").unwrap().status(now, view.expire_after()).to_string()
     };
-    inlet.put(update("a", "a 1", 5 * HOUR)).unwrap();
+    inlet.put(update("a", "a 1", 5 * HOUR), PutOptions::PUSHED).unwrap();
     for now in [7 * HOUR, 7 * HOUR + 1_000, HOUR, HOUR + 1_000, 9 * HOUR] {
         assert!(inlet.expire(Timestamp::from_millis(now)).is_empty(), "{now}");
         assert_eq!(status(now), "ok");
@@ -171,10 +175,10 @@ fn pushed_apps_expire_and_polled_ones_do_not() {
         expire_after: Some(Duration::from_secs(10)),
         ..Limits::default()
     });
-    inlet.put(update("old", "old 1", 0)).unwrap();
-    inlet.put_polled(update("polled", "polled 1", 0)).unwrap();
+    inlet.put(update("old", "old 1", 0), PutOptions::PUSHED).unwrap();
+    inlet.put(update("polled", "polled 1", 0), PutOptions::POLLED).unwrap();
     assert!(inlet.expire(Timestamp::from_millis(9_999)).is_empty());
-    inlet.put(update("young", "young 1", 9_999)).unwrap();
+    inlet.put(update("young", "young 1", 9_999), PutOptions::PUSHED).unwrap();
     assert_eq!(inlet.expire(Timestamp::from_millis(10_000)), [AppName::new("old").unwrap()]);
     assert_eq!(text(&view), "polled 1\nyoung 1\n");
     assert_eq!(inlet.expire(Timestamp::from_millis(19_999)).len(), 1);
@@ -192,7 +196,7 @@ fn pushed_apps_expire_and_polled_ones_do_not() {
 fn faults_are_shown_until_the_next_update() {
     let (inlet, view) = in_raw(Limits::default());
     let app = AppName::new("poll").unwrap();
-    assert!(!inlet.fault(&app, "nobody"));
+    assert!(!inlet.fault(&app, "unknown"));
     inlet.register(app.clone(), origin(), Timestamp::from_millis(0)).unwrap();
     assert!(inlet.fault(&app, "poll failed: refused"));
     let status = |now| {
@@ -202,7 +206,7 @@ fn faults_are_shown_until_the_next_update() {
             .to_string()
     };
     assert_eq!(status(0), "poll failed: refused");
-    inlet.put_polled(update("poll", "a 1\n", 0)).unwrap();
+    inlet.put(update("poll", "a 1\n", 0), PutOptions::POLLED).unwrap();
     assert_eq!(status(0), "ok");
     // The sweep looks each second; a longer gap is taken for a clock that was set.
     (0..30).for_each(|tens| assert_eq!(status(tens * 10_000), "ok"));
@@ -230,7 +234,7 @@ fn a_scrape_sees_what_was_acknowledged_before_it() {
             scope.spawn(move || {
                 for n in 0..500 {
                     let line = format!("m_{thread} {n}\n");
-                    inlet.put(update(&thread.to_string(), &line, n)).unwrap();
+                    inlet.put(update(&thread.to_string(), &line, n), PutOptions::PUSHED).unwrap();
                     assert!(text(&view).contains(&line));
                 }
             });
@@ -246,11 +250,11 @@ async fn followers_hear_what_was_taken_and_nothing_that_was_refused() {
         ..Limits::default()
     };
     let (inlet, view) = open(limits, Mode::Raw);
-    inlet.put(update("early", "1", 0)).unwrap();
+    inlet.put(update("early", "1", 0), PutOptions::PUSHED).unwrap();
     let mut feed = view.subscribe([Topic::AppUpdate, Topic::AppExpired].into_iter().collect());
-    inlet.put(update("a", "12345", 1)).unwrap();
-    assert!(inlet.put(update("a", &"1".repeat(2_000), 1)).is_err());
-    inlet.remove(&AppName::new("nobody").unwrap(), Timestamp::default());
+    inlet.put(update("a", "12345", 1), PutOptions::PUSHED).unwrap();
+    assert!(inlet.put(update("a", &"1".repeat(2_000), 1), PutOptions::PUSHED).is_err());
+    inlet.remove(&AppName::new("unknown").unwrap(), Timestamp::default());
     inlet.expire(Timestamp::from_millis(11));
     let mut heard = std::collections::VecDeque::new();
     feed.take(&mut heard).await;
@@ -295,7 +299,7 @@ proptest! {
             let at = i64::try_from(at).unwrap();
             let name = |app: u8| AppName::new(&app.to_string()).unwrap();
             match step {
-                Step::Put(app, len) => { let _ = inlet.put(update(&app.to_string(), &"x".repeat(len), at)); }
+                Step::Put(app, len) => { let _ = inlet.put(update(&app.to_string(), &"x".repeat(len), at), PutOptions::PUSHED); }
                 Step::Remove(app) => { inlet.remove(&name(app), Timestamp::default()); }
                 Step::Withdraw(app) => { inlet.withdraw(&name(app)); }
                 Step::Expire(later) => { inlet.expire(Timestamp::from_millis(at + later)); }
@@ -313,12 +317,16 @@ proptest! {
 #[test]
 fn what_cannot_be_used_is_left_out_and_told() {
     let (inlet, view) = merging(Limits::default());
-    let receipt = inlet.put(update("a", "good 1\nbad line here\n", 1)).unwrap();
+    let receipt = inlet.put(update("a", "good 1\nbad line here\n", 1), PutOptions::PUSHED).unwrap();
     assert_eq!(view.totals().series, Some(1));
     let complaint = receipt.news().unwrap();
     assert!(complaint.starts_with("1 line skipped (line 2,"), "{complaint}");
     assert!(
-        inlet.put(update("a", "good 2\nbad line here\n", 2)).unwrap().news().is_none(),
+        inlet
+            .put(update("a", "good 2\nbad line here\n", 2), PutOptions::PUSHED)
+            .unwrap()
+            .news()
+            .is_none(),
         "the same complaint is no news"
     );
     assert_eq!(
@@ -329,17 +337,26 @@ fn what_cannot_be_used_is_left_out_and_told() {
         complaint
     );
     assert!(text(&view).ends_with("good 2\n"), "{}", text(&view));
-    assert!(inlet.put(update("a", "good 3\n", 3)).unwrap().complaint.is_none());
+    assert!(
+        inlet
+            .put(update("a", "good 3\n", 3), PutOptions::PUSHED)
+            .unwrap()
+            .complaint
+            .is_none()
+    );
 }
 
 #[test]
 fn an_update_without_one_usable_line_leaves_what_was() {
     let (inlet, view) = merging(Limits::default());
-    inlet.put(update("a", "good 1\n", 1)).unwrap();
-    let refused = inlet.put(update("a", "<html>\n", 2)).unwrap_err();
+    inlet.put(update("a", "good 1\n", 1), PutOptions::PUSHED).unwrap();
+    let refused = inlet.put(update("a", "<html>\n", 2), PutOptions::PUSHED).unwrap_err();
     assert_eq!(refused.reason(), "invalid");
     assert!(text(&view).contains("good 1\n"));
-    assert!(inlet.put_whole(update("a", "good 2\nbad\n", 2)).is_err(), "all or nothing");
+    assert!(
+        inlet.put(update("a", "good 2\nbad\n", 2), PutOptions::WHOLE).is_err(),
+        "all or nothing"
+    );
     assert!(text(&view).contains("good 1\n"));
 }
 
@@ -347,8 +364,8 @@ fn an_update_without_one_usable_line_leaves_what_was() {
 fn others_learn_that_they_share_a_series_and_that_they_no_longer_do() {
     let (inlet, view) = merging(Limits::default());
     let duplicates = |app: &str| view.app(app).unwrap().duplicates;
-    inlet.put(update("a", "# TYPE m gauge\nm 1\n", 1)).unwrap();
-    inlet.put(update("b", "# TYPE m gauge\nm 2\n", 2)).unwrap();
+    inlet.put(update("a", "# TYPE m gauge\nm 1\n", 1), PutOptions::PUSHED).unwrap();
+    inlet.put(update("b", "# TYPE m gauge\nm 2\n", 2), PutOptions::PUSHED).unwrap();
     assert_eq!((duplicates("a"), duplicates("b")), (1, 1));
     assert_eq!(text(&view), "# TYPE m gauge\nm{app=\"a\"} 1\nm{app=\"b\"} 2\n");
     inlet.remove(&AppName::new("b").unwrap(), Timestamp::default());
@@ -360,9 +377,12 @@ fn others_learn_that_they_share_a_series_and_that_they_no_longer_do() {
 fn a_push_is_never_refused_for_what_others_have() {
     let (inlet, view) = merging(Limits::default());
     inlet
-        .put(update("a", "# TYPE m histogram\nm_bucket{le=\"+Inf\"} 1\nm_sum 1\nm_count 1\n", 1))
+        .put(
+            update("a", "# TYPE m histogram\nm_bucket{le=\"+Inf\"} 1\nm_sum 1\nm_count 1\n", 1),
+            PutOptions::PUSHED,
+        )
         .unwrap();
-    let receipt = inlet.put_whole(update("b", "# TYPE m gauge\nm 2\nn 1\n", 2)).unwrap();
+    let receipt = inlet.put(update("b", "# TYPE m gauge\nm 2\nn 1\n", 2), PutOptions::WHOLE).unwrap();
     assert_eq!((receipt.families, receipt.series, receipt.conflicts.total), (Some(2), Some(2), 1));
     assert_eq!(
         receipt.complaint.as_deref(),
@@ -385,8 +405,8 @@ fn an_app_has_at_most_so_many_series() {
         max_series_per_app: 2,
         ..Limits::default()
     });
-    inlet.put(update("a", "m 1\nn 1\n", 1)).unwrap();
-    let refused = inlet.put(update("a", "m 1\nn 1\no 1\n", 2)).unwrap_err();
+    inlet.put(update("a", "m 1\nn 1\n", 1), PutOptions::PUSHED).unwrap();
+    let refused = inlet.put(update("a", "m 1\nn 1\no 1\n", 2), PutOptions::PUSHED).unwrap_err();
     assert_eq!(refused, Refused::TooManySeries { series: 3, max_series: 2 });
     assert_eq!(text(&view), "m 1\nn 1\n", "the app keeps what it had");
 }
@@ -399,8 +419,8 @@ fn counts(receipt: &Receipt) -> Option<(u64, u64)> {
 #[test]
 fn what_two_apps_share_is_a_note_and_no_fault() {
     let (inlet, view) = merging(Limits::default());
-    inlet.put(update("a", "m 1\n", 1)).unwrap();
-    let receipt = inlet.put(update("b", "m 2\nn 1\n", 2)).unwrap();
+    inlet.put(update("a", "m 1\n", 1), PutOptions::PUSHED).unwrap();
+    let receipt = inlet.put(update("b", "m 2\nn 1\n", 2), PutOptions::PUSHED).unwrap();
     assert_eq!((counts(&receipt), receipt.complaint), (Some((2, 2)), None), "all of it is shown");
     let app = view.app("b").unwrap();
     let status = app.status(view.moment(Timestamp::from_millis(2)), None);
@@ -412,10 +432,10 @@ fn what_two_apps_share_is_a_note_and_no_fault() {
 fn an_exemplar_that_is_left_out_is_a_note_and_logged_once() {
     let (inlet, view) = merging(Limits::default());
     let body = "# TYPE a counter\na_total 5 # {t=\"1\",t=\"2\"} 1.0\n# EOF\n";
-    let receipt = inlet.put_whole(update("a", body, 1)).unwrap();
+    let receipt = inlet.put(update("a", body, 1), PutOptions::WHOLE).unwrap();
     let note = "1 exemplar skipped (line 2, column 20: label \"t\" occurs twice)";
     assert_eq!((receipt.news(), counts(&receipt)), (Some(note), Some((1, 1))));
-    assert_eq!(inlet.put_whole(update("a", body, 2)).unwrap().news(), None);
+    assert_eq!(inlet.put(update("a", body, 2), PutOptions::WHOLE).unwrap().news(), None);
     let status = view.app("a").unwrap().status(view.moment(Timestamp::from_millis(2)), None);
     assert_eq!(status.to_string(), format!("ok; {note}"));
     assert!(text(&view).contains("a_total 5\n"), "{}", text(&view));
@@ -424,7 +444,7 @@ fn an_exemplar_that_is_left_out_is_a_note_and_logged_once() {
 #[test]
 fn neither_age_nor_a_failing_source_hides_what_is_wrong_with_a_text() {
     let (inlet, view) = merging(Limits::default());
-    inlet.put_polled(update("a", "good 1\nbad\n", 1)).unwrap();
+    inlet.put(update("a", "good 1\nbad\n", 1), PutOptions::POLLED).unwrap();
     let status = |at| {
         view.app("a")
             .unwrap()
@@ -443,19 +463,19 @@ fn neither_age_nor_a_failing_source_hides_what_is_wrong_with_a_text() {
 #[test]
 fn a_text_that_hides_its_samples_in_a_comment_empties_nothing() {
     let (inlet, view) = merging(Limits::default());
-    inlet.put(update("a", "jobs_done 1\n", 1)).unwrap();
+    inlet.put(update("a", "jobs_done 1\n", 1), PutOptions::PUSHED).unwrap();
     for odd in ["# just words", "# HELP jobs_done x# TYPE jobs_done gaugejobs_done 1"] {
         for refused in [
-            inlet.put(update("a", odd, 2)),
-            inlet.put_whole(update("a", odd, 2)),
-            inlet.put_polled(update("a", odd, 2)),
+            inlet.put(update("a", odd, 2), PutOptions::PUSHED),
+            inlet.put(update("a", odd, 2), PutOptions::WHOLE),
+            inlet.put(update("a", odd, 2), PutOptions::POLLED),
         ] {
             assert_eq!(refused.unwrap_err().reason(), "invalid", "{odd}");
         }
     }
     assert!(text(&view).contains("jobs_done 1\n"));
     let receipt = inlet
-        .put_whole(update("a", "# HELP jobs_done x\n# TYPE jobs_done gauge\n", 3))
+        .put(update("a", "# HELP jobs_done x\n# TYPE jobs_done gauge\n", 3), PutOptions::WHOLE)
         .unwrap();
     assert_eq!(receipt.series, Some(0));
     assert_eq!(text(&view), "");
@@ -464,7 +484,7 @@ fn a_text_that_hides_its_samples_in_a_comment_empties_nothing() {
 #[test]
 fn other_rules_put_everything_together_anew() {
     let (inlet, view) = merging(Limits::default());
-    inlet.put(update("a", "m 1\n", 1)).unwrap();
+    inlet.put(update("a", "m 1\n", 1), PutOptions::PUSHED).unwrap();
     inlet.set_mode(Mode::Merge(Rules::new(Some("job"), Duplicates::Label, &[])));
     assert!(text(&view).ends_with("m{job=\"a\"} 1\n"), "{}", text(&view));
 }
@@ -473,9 +493,12 @@ fn other_rules_put_everything_together_anew() {
 fn timestamps_that_prometheus_would_drop_are_told() {
     let (inlet, view) = merging(Limits::default());
     let now = 1_795_000_000_000;
-    inlet.put(update("old", "m 1 1395066363000\n", now)).unwrap();
+    inlet.put(update("old", "m 1 1395066363000\n", now), PutOptions::PUSHED).unwrap();
     inlet
-        .put(update("new", "n 1 1794999999000\nn{x=\"1\"} 1 1395066363000\n", now))
+        .put(
+            update("new", "n 1 1794999999000\nn{x=\"1\"} 1 1395066363000\n", now),
+            PutOptions::PUSHED,
+        )
         .unwrap();
     let status = |app: &str| {
         view.app(app)
@@ -490,16 +513,16 @@ fn timestamps_that_prometheus_would_drop_are_told() {
 fn what_says_the_same_again_is_in_memory_once() {
     let (inlet, view) = merging(Limits::default());
     let body_at = || view.app("a").unwrap().text.body().as_ptr();
-    inlet.put(update("a", "a 1\n", 1)).unwrap();
+    inlet.put(update("a", "a 1\n", 1), PutOptions::PUSHED).unwrap();
     let first = body_at();
-    inlet.put(update("a", "a 1\n", 2)).unwrap();
+    inlet.put(update("a", "a 1\n", 2), PutOptions::PUSHED).unwrap();
     assert_eq!(body_at(), first, "the catalog and the list of applications hold one text");
     assert_eq!(view.app("a").unwrap().updated, Some(Timestamp::from_millis(2)));
-    inlet.put(update("a", "a 2\n", 3)).unwrap();
+    inlet.put(update("a", "a 2\n", 3), PutOptions::PUSHED).unwrap();
     assert_eq!(text(&view), "a 2\n");
 }
 
-/// A text of so many families of one sample each.
+/// A text of this many families of one sample each.
 fn wide(families: usize, value: usize) -> String {
     (0..families).map(|n| format!("wide_{n} {value}\n")).collect()
 }
@@ -508,12 +531,12 @@ fn wide(families: usize, value: usize) -> String {
 fn large_updates_are_whole_and_others_go_on_meanwhile() {
     const FAMILIES: usize = 20_000;
     let (inlet, view) = merging(Limits::default());
-    inlet.put(update("wide", &wide(FAMILIES, 0), 0)).unwrap();
+    inlet.put(update("wide", &wide(FAMILIES, 0), 0), PutOptions::PUSHED).unwrap();
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|threads| {
         threads.spawn(|| {
             for value in 1..6 {
-                inlet.put(update("wide", &wide(FAMILIES, value), 1)).unwrap();
+                inlet.put(update("wide", &wide(FAMILIES, value), 1), PutOptions::PUSHED).unwrap();
             }
             inlet.remove(&AppName::new("wide").unwrap(), Timestamp::default());
             done.store(true, std::sync::atomic::Ordering::SeqCst);
@@ -521,8 +544,12 @@ fn large_updates_are_whole_and_others_go_on_meanwhile() {
         let mut at = 0;
         while !done.load(std::sync::atomic::Ordering::SeqCst) {
             at += 1;
-            inlet.put(update("small", &format!("wide_7 {at}\nmine {at}\n"), at)).unwrap();
-            inlet.put(update(&format!("comes-and-goes-{}", at % 7), "mine 1\n", at)).unwrap();
+            inlet
+                .put(update("small", &format!("wide_7 {at}\nmine {at}\n"), at), PutOptions::PUSHED)
+                .unwrap();
+            inlet
+                .put(update(&format!("comes-and-goes-{}", at % 7), "mine 1\n", at), PutOptions::PUSHED)
+                .unwrap();
             inlet.remove(&AppName::new(&format!("comes-and-goes-{}", at % 5)).unwrap(), Timestamp::default());
             let text = text(&view);
             assert!(
@@ -548,8 +575,8 @@ fn large_updates_are_whole_and_others_go_on_meanwhile() {
 fn memory_is_counted_and_given_back() {
     let (inlet, view) = merging(Limits::default());
     let nothing = view.memory();
-    inlet.put(update("wide", &wide(2_000, 0), 0)).unwrap();
-    inlet.put(update("twin", &wide(2_000, 1), 0)).unwrap();
+    inlet.put(update("wide", &wide(2_000, 0), 0), PutOptions::PUSHED).unwrap();
+    inlet.put(update("twin", &wide(2_000, 1), 0), PutOptions::PUSHED).unwrap();
     let stored = view.memory();
     assert!(stored > nothing + 2 * 2_000 * 60, "{stored}");
     let held = view

@@ -1,15 +1,15 @@
-//! The reading half.
+//! [`View`], the reading half of the store: apps, responses, events of a scrape.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::app_table::AppTable;
 use super::events::{Lease, LeaseId, Scrape, Settle, StoredEvent};
 use super::response_cache::Scope;
-use super::{App, EventsOverview, MonotonicTime, PendingEvents, PendingExposition, Shared, Subscription};
+use super::{App, EventsOverview, MonotonicTime, PendingEvents, PendingExposition, Shared};
+use crate::bus::Subscription;
 use crate::exposition::catalog::{MAX_CONFLICTS_LISTED, Selection};
 use crate::exposition::render::OutputFormat;
-use crate::model::{AppName, Client, PeerSample, ScraperId, Timestamp, Topics};
+use crate::model::{Client, ScraperId, Timestamp, Topics};
 
 /// The reading half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -17,14 +17,14 @@ pub struct View {
     shared: Arc<Shared>,
 }
 
-/// How much is stored.
+/// Totals of the stored data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
-    /// Applications, those without data included.
+    /// Apps, including those without data.
     pub apps: usize,
     /// Bytes of exposition text.
     pub bytes: u64,
-    /// Series; `None` where texts are not read.
+    /// Series; `None` in raw mode.
     pub series: Option<u64>,
 }
 
@@ -33,34 +33,37 @@ impl View {
         Self { shared }
     }
 
-    /// All applications in the order of first sight. Of the conflicts of each the first is listed.
+    /// All apps in the order of first sight. Of the conflicts of each the first is listed.
     #[must_use]
     pub fn apps(&self) -> Vec<Arc<App>> {
-        let table = self.shared.table();
-        let apps: Vec<_> = table.apps().cloned().collect();
-        let catalog = table.snapshot();
-        drop(table);
-        apps.iter().map(|app| AppTable::described(catalog.as_ref(), app, 1)).collect()
+        let (apps, snapshot) = {
+            let apps = self.shared.apps();
+            (apps.table.iter().cloned().collect::<Vec<_>>(), apps.combiner.snapshot())
+        };
+        apps.iter().map(|app| snapshot.describe(app, 1)).collect()
     }
 
-    /// One application.
+    /// One app.
     #[must_use]
     pub fn app(&self, name: &str) -> Option<Arc<App>> {
-        let table = self.shared.table();
-        let app = table.get(name)?.clone();
-        let catalog = table.snapshot();
-        drop(table);
-        Some(AppTable::described(catalog.as_ref(), &app, MAX_CONFLICTS_LISTED))
+        let (app, snapshot) = {
+            let apps = self.shared.apps();
+            (Arc::clone(apps.table.get(name)?), apps.combiner.snapshot())
+        };
+        Some(snapshot.describe(&app, MAX_CONFLICTS_LISTED))
     }
 
-    /// How much is stored now.
+    /// The current totals.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let table = self.shared.table();
+        let (apps, totals) = {
+            let apps = self.shared.apps();
+            (apps.table.len(), apps.table.totals())
+        };
         Totals {
-            apps: table.len(),
-            bytes: table.bytes(),
-            series: self.shared.reads.then(|| table.series()),
+            apps,
+            bytes: totals.bytes,
+            series: self.merges().then_some(totals.series),
         }
     }
 
@@ -68,53 +71,47 @@ impl View {
     /// [`Limits::max_memory`](super::Limits::max_memory).
     #[must_use]
     pub fn memory(&self) -> u64 {
-        self.shared.table().memory()
+        self.shared.apps().memory()
     }
 
     /// The bound of [`Self::memory`] in bytes, as in force now.
     #[must_use]
     pub fn memory_limit(&self) -> u64 {
-        self.shared.table().limits.max_memory
+        self.shared.apps().limits.max_memory
     }
 
-    /// A number that changes whenever an application's data or its time of update does.
+    /// A number that changes whenever the data or the time of update of an app does.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.shared.table().generation()
+        self.shared.apps().table.generation()
     }
 
-    /// The moment at which the time of day is `now`, to tell the ages of applications by.
+    /// The monotonic time at the time of day `now`, to compute the ages of apps.
     #[must_use]
     pub fn moment(&self, now: Timestamp) -> MonotonicTime {
-        self.shared.table().clock.at(now)
+        self.shared.apps().clock.at(now)
     }
 
-    /// The age at which pushed applications are forgotten.
+    /// The age at which pushed apps expire.
     #[must_use]
     pub fn expire_after(&self) -> Option<Duration> {
-        self.shared.table().limits.expire_after
+        self.shared.apps().limits.expire_after
     }
 
-    /// Follows what happens from now on in some topics.
+    /// Delivers notifications of these topics from now on.
     #[must_use]
     pub fn subscribe(&self, topics: Topics) -> Subscription {
-        self.shared.subscribers.subscribe(topics)
+        self.shared.bus.subscribe(topics)
     }
 
-    /// The latest peers of each IPFS node that was polled, by the names of the nodes.
-    #[must_use]
-    pub fn peers(&self) -> Vec<(AppName, Arc<PeerSample>)> {
-        self.shared.peers.all()
-    }
-
-    /// Whether texts are read and merged, so that they can be given in any format.
+    /// True if texts are parsed and merged, so that they can be served in any format.
     #[must_use]
     pub fn merges(&self) -> bool {
-        self.shared.reads
+        self.shared.parser.merges()
     }
 
-    /// The exposition of these applications, with every update that was acknowledged before this call, as far as it is
-    /// prepared; [`PendingExposition::finish`] does what is left to do.
+    /// The exposition of these apps, with every update that was acknowledged before this call, as far as it is cached;
+    /// [`PendingExposition::finish`] renders the rest.
     #[must_use]
     pub fn exposition(&self, variant: OutputFormat, which: Selection<'_>) -> PendingExposition {
         let shared = || Arc::clone(&self.shared);
@@ -126,20 +123,20 @@ impl View {
         app.unwrap_or_else(|| PendingExposition::nothing(shared(), variant))
     }
 
-    /// What one application has handed in, without added labels; `None` if it is unknown.
+    /// The text of one app as it was pushed or polled, without added labels; `None` if the app is unknown.
     #[must_use]
     pub fn app_exposition(&self, name: &str, variant: OutputFormat) -> Option<PendingExposition> {
         PendingExposition::app(Arc::clone(&self.shared), name, Scope::AsPushed, variant)
     }
 
-    /// The events for a scrape of this scraper from this client, lent until the lease is settled. A first scrape makes the scraper known.
+    /// The events for a scrape of this scraper from this client, leased until the lease is settled. A first scrape registers the scraper.
     #[must_use]
     pub fn scrape(&self, who: &ScraperId, from: &Client, now: Timestamp) -> Scrape {
         let (leased, explicit_timestamps, changed) = {
             let mut events = self.shared.events();
             (events.scrape(who, from, now), events.explicit_timestamps(), events.has_changes())
         };
-        self.shared.tell_journal(changed);
+        self.shared.notify_journal(changed);
         let store = || Arc::clone(&self.shared) as Arc<dyn Settle>;
         Scrape {
             events: leased.events,
@@ -149,37 +146,37 @@ impl View {
         }
     }
 
-    /// The events that a scrape would get now, taking nothing and making nobody known.
+    /// The events that a scrape would get now, without a lease and without registering the scraper.
     #[must_use]
     pub fn peek(&self, who: &ScraperId) -> Vec<Arc<StoredEvent>> {
         self.shared.events().peek(who)
     }
 
-    /// The lease that a scraper holds: the fate of an earlier scrape of it is still open.
+    /// The unsettled lease of an earlier scrape of this scraper.
     #[must_use]
     pub fn active_lease(&self, who: &ScraperId) -> Option<LeaseId> {
         self.shared.events().active_lease(who)
     }
 
-    /// Settles a lease from outside: its events were delivered, or are due again. False if it had been settled already.
+    /// Settles a lease by its id: its events were acked, or are due again. False if the lease had been settled already.
     pub fn settle(&self, lease: LeaseId, acked: bool) -> bool {
         self.shared.settle(lease, acked)
     }
 
-    /// Whether the samples of events bear timestamps.
+    /// True if the samples of events have timestamps.
     #[must_use]
     pub fn explicit_timestamps(&self) -> bool {
         self.shared.events().explicit_timestamps()
     }
 
-    /// How many events were accepted so far, and how many each scraper has not got yet.
+    /// The number of events accepted so far, and the number of pending ones for each scraper.
     #[must_use]
     pub fn event_counts(&self) -> (u64, Vec<PendingEvents>) {
         let events = self.shared.events();
         (events.accepted_so_far(), events.pending())
     }
 
-    /// Events and scrapers, for a person to look at.
+    /// An overview of events and scrapers for the `/events` page.
     #[must_use]
     pub fn events(&self) -> EventsOverview {
         self.shared.events().overview()

@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 use super::listen::BACKLOG;
 use super::{ConnectionSlots, Listener, Slot, Stream, panic_text};
 
-/// How long to leave the kernel alone when it has nothing to give: file descriptors come back when connections end.
+/// Delay before the next accept after the kernel ran out of resources: file descriptors are freed when connections end.
 const PRESSURE_WAIT: Duration = Duration::from_millis(100);
 
 /// Without a want of anything for so long, an earlier one counts as over.
 const CALM: Duration = Duration::from_secs(10);
 
-/// What a listener has seen; plain numbers for whoever exposes them.
+/// Counters of a listener.
 #[derive(Debug, Default)]
 pub struct ListenerStats {
     /// Connections accepted so far.
@@ -34,11 +34,11 @@ pub struct ListenerStats {
 }
 
 impl Listener {
-    /// Accepts until `stop`, and after it those whom the kernel had let in; hands each connection with a slot to `handler` in a task of
-    /// its own, and returns when all have ended.
+    /// Accepts connections until `stop`, then those in the kernel's backlog. Each connection gets a slot and a task with `handler`. Returns
+    /// when all connections have ended.
     ///
-    /// No client ends the loop: resets are passed over, and where the kernel is out of something the loop waits for a tenth of a second.
-    /// A handler that panics is one failed connection. Dropping the future drops the connections.
+    /// No client ends the loop: resets are ignored, and if the kernel is out of resources the loop waits for a tenth of a second. A panic of
+    /// a handler is one failed connection. Dropping the future drops the connections.
     pub async fn serve<H, F>(self, slots: ConnectionSlots, stop: CancellationToken, handler: H)
     where
         H: Fn(Accepted) -> F + Send,
@@ -67,7 +67,10 @@ impl Listener {
                     self.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
                     if pressure.begin(Instant::now()) {
                         let place = &self.place;
-                        tracing::error!(listener = &**place, "cannot accept on {place}, trying again every 100 ms: {e}");
+                        tracing::error!(
+                            listener = &**place,
+                            "cannot accept connections on {place}, retrying every 100 ms: {e}"
+                        );
                     }
                     slots.evict_idle();
                     tokio::time::sleep(PRESSURE_WAIT).await;
@@ -75,9 +78,9 @@ impl Listener {
                 }
             };
             if pressure.end(Instant::now()) {
-                tracing::info!(listener = &*self.place, "accepting on {} again as usual", self.place);
+                tracing::info!(listener = &*self.place, "accepting connections on {} again", self.place);
             }
-            // One newcomer waits here, accepted but unread; all others wait in the kernel's queue.
+            // One new connection waits here, accepted but unread; all others wait in the kernel's backlog.
             let slot = slots.take_for(address_of(&stream)).await;
             open.start(&handler, stream, slot);
         }
@@ -88,9 +91,9 @@ impl Listener {
         }
     }
 
-    /// ConnectionSlots those whom the kernel let in before the stop: they may have sent all they had to say and be gone, believing it received.
+    /// Accepts the connections in the kernel's backlog at the stop: their clients may have sent everything and closed already.
     ///
-    /// Closing the listener instead would answer them with a reset. No more than the queue can hold are taken, whoever comes meanwhile.
+    /// Closing the listener instead would reset them. At most the capacity of the backlog is accepted.
     async fn drain_backlog(&self, slots: &ConnectionSlots, mut start: impl FnMut(Stream, Slot)) {
         for _ in 0..=BACKLOG {
             match self.socket.accept_now() {
@@ -111,7 +114,7 @@ fn address_of(stream: &Stream) -> Option<IpAddr> {
     stream.peer().map(|peer| peer.ip())
 }
 
-/// Whether an error of accept(2) tells of a client that is gone already rather than of us.
+/// Returns true if an error of accept(2) is about a client that has disconnected, and not about this process.
 fn is_the_clients(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut};
     // accept(2): Linux passes pending network errors of the new connection on, "treat them like EAGAIN by retrying".

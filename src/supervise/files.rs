@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::{major, minor};
 use tokio::time::{Instant, sleep};
 
-/// How often a lock that another process holds is tried again.
+/// Interval of retries for a lock that another process holds.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// Opens a file for reading, without waiting for a FIFO's other end.
@@ -96,7 +96,7 @@ fn holder(process: &Option<u32>) -> String {
     process.map_or_else(|| "another process".to_owned(), |id| format!("process {id}"))
 }
 
-/// The process that holds the lock on a file, where the system tells.
+/// The process that holds the lock on a file, if the system knows it.
 fn lock_holder(file: &File) -> Option<u32> {
     let about = file.metadata().ok()?;
     let device = format!("{:02x}:{:02x}", major(about.dev()), minor(about.dev()));

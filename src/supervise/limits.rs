@@ -11,7 +11,7 @@ const OTHER_FILES: u64 = 128;
 ///
 /// # Errors
 ///
-/// When the limits can be neither read nor set.
+/// If the limits can be neither read nor set.
 pub fn raise_open_files() -> io::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft < hard {
@@ -20,15 +20,15 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(hard)
 }
 
-/// How many files this process may have open.
+/// The limit on open files of this process.
 #[must_use]
 pub fn open_files() -> u64 {
-    // Whoever cannot even ask finds out by running out.
+    // Without a readable limit the number of connections alone is the limit.
     getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
-/// How many connections each of `listeners` may have: as many as are `wanted`, unless `limit` open files cannot hold them all. Then each
-/// gets an equal share, so that clients of one listener never take the file descriptors that another one or a poll needs.
+/// The limit on connections of each of `listeners`: the `wanted` number, unless `limit` open files are too few. Then each gets an equal
+/// share, so that clients of one listener never take the file descriptors that another one or a poll needs.
 #[must_use]
 pub fn connections_per_listener(limit: u64, listeners: usize, wanted: usize) -> usize {
     // A process that may open hardly anything still serves with half of it.

@@ -18,13 +18,13 @@ use super::{ConnectionSlots, Service, Stream, service_manager};
 /// none.
 pub const BACKLOG: u32 = 4_096;
 
-/// Why an address could not be listened on; it names the address.
+/// Error of binding an address; it names the address.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {place}: {why}")]
 pub struct BindError {
     /// The kind and the address as configured, such as `tcp 127.0.0.1:6554`.
     pub place: String,
-    /// The reason. It stands in the text already, so it is no source that would be told again.
+    /// The reason. The text contains it, so it is not a source, which would be printed twice.
     pub why: BindErrorKind,
 }
 
@@ -37,23 +37,23 @@ pub enum BindErrorKind {
     /// The operating system refused.
     #[error("{0}")]
     Bind(io::Error),
-    /// Somebody listens on the Unix socket.
-    #[error("somebody else listens there")]
+    /// Another process listens on the Unix socket.
+    #[error("another process is listening there")]
     Live,
-    /// What stands at the path is no socket, so it is left alone.
-    #[error("the file there is no socket, and it is never deleted")]
+    /// The file at the path is not a socket, so it is not deleted.
+    #[error("a file that is not a socket is in the way; remove it or change the path")]
     NoSocket,
     /// The stale socket could not be removed.
     #[error("the stale socket there cannot be removed: {0}")]
     Stale(io::Error),
     /// The folder of the path does not exist.
-    #[error("the folder {} is not there", .0.display())]
+    #[error("the directory {} does not exist", .0.display())]
     NoFolder(PathBuf),
     /// The configured user is unknown.
-    #[error("there is no user `{0}`")]
+    #[error("unknown user `{0}`")]
     NoUser(String),
     /// The configured group is unknown.
-    #[error("there is no group `{0}`")]
+    #[error("unknown group `{0}`")]
     NoGroup(String),
     /// Owner or group could not be set.
     #[error("its owner and group cannot be set: {0}")]
@@ -77,7 +77,7 @@ pub enum AddressFamilies {
 #[derive(Debug)]
 pub struct Listener {
     pub(super) socket: Socket,
-    // Dropped after the socket, so the file goes once nobody listens any more.
+    // Dropped after the socket, so that the file is removed after the listener is closed.
     _file: Option<SocketFile>,
     pub(super) place: Arc<str>,
     pub(super) stats: Arc<ListenerStats>,
@@ -95,7 +95,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// Where the name does not resolve or no address of it can be bound.
+    /// If the name does not resolve or none of its addresses can be bound.
     pub async fn tcp(address: &str) -> Result<Self, BindError> {
         Self::tcp_for(address, AddressFamilies::All).await
     }
@@ -119,7 +119,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// Where somebody listens there, the file is no socket, or the operating system refuses.
+    /// If another process listens there, the file is not a socket, or the operating system refuses.
     pub async fn unix(path: &Path, access: &UnixAccess) -> Result<Self, BindError> {
         let place = path.display().to_string();
         let refused = |why| BindError {
@@ -243,8 +243,8 @@ impl Socket {
         }
     }
 
-    /// Accepts who is in the kernel's queue at this moment, or gives [`io::ErrorKind::WouldBlock`]. The runtime learns of newcomers only
-    /// when it looks, so its own `accept` cannot tell that there are none.
+    /// Accepts a connection from the kernel's backlog, or returns [`io::ErrorKind::WouldBlock`]. The runtime learns of connections only
+    /// when it polls, so its own `accept` cannot detect an empty backlog.
     pub(super) fn accept_now(&self) -> io::Result<Stream> {
         match self {
             Self::Tcp(listener) => {
@@ -446,7 +446,7 @@ mod tests {
         let error = Listener::unix(&path, &access).await.unwrap_err().to_string();
         assert_eq!(
             error,
-            format!("cannot listen on unix {}: somebody else listens there", path.display())
+            format!("cannot listen on unix {}: another process is listening there", path.display())
         );
         let stop = CancellationToken::new();
         let part = listener.into_service("echo".to_owned(), ConnectionSlots::new(4), echo);

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Service, blocking};
 
-/// How often freed memory is given back. What is pushed again within this time finds the pages of what it replaces still in place;
-/// after a burst, the end of many applications, or the first compressed answer the program is small again soon.
+/// Interval of trimming the heap. An update within this time reuses the pages of the one it replaces; after a burst, the end of many
+/// apps, or the first compressed response the process shrinks soon.
 const EVERY: Duration = Duration::from_secs(10);
 
 /// Gives memory back that lies unused between texts that are still there.

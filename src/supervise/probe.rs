@@ -20,7 +20,7 @@ nix::ioctl_read_bad!(
     libc::c_int
 );
 nix::ioctl_read_bad!(
-    /// Bytes in the receive queue that nobody has read (tcp(7): FIONREAD).
+    /// Unread bytes in the receive queue (tcp(7): FIONREAD).
     fionread,
     libc::FIONREAD,
     libc::c_int
@@ -63,7 +63,7 @@ impl Probe {
         })
     }
 
-    /// Received bytes that nobody has read yet.
+    /// Received bytes that were not read yet.
     ///
     /// # Errors
     ///

@@ -38,7 +38,7 @@ struct Passed {
 ///
 /// # Errors
 ///
-/// When `LISTEN_FDS` is malformed, or a passed file descriptor is no socket.
+/// If `LISTEN_FDS` is malformed, or a passed file descriptor is not a socket.
 pub fn accept_sockets() -> io::Result<()> {
     let mut taken = BTreeSet::new();
     let mut passed = Vec::new();

@@ -67,7 +67,7 @@ impl Signals {
     ///
     /// # Errors
     ///
-    /// When the operating system refuses a handler.
+    /// If the operating system refuses a handler.
     pub fn install() -> io::Result<Self> {
         // Before the runtime's own, so that a signal is counted when that wakes us.
         count_signals()?;
@@ -81,10 +81,10 @@ impl Signals {
     /// Turns signals into stops and never returns, because a third one finds nothing left to ask for: run it beside the supervisor.
     pub async fn drive(mut self, stop: &Stop) {
         let name = self.next().await;
-        tracing::info!("{name}: finishing what is in work; a second signal stops at once");
+        tracing::info!("{name}: finishing open requests (send again to stop now)");
         stop.graceful.cancel();
         let name = self.next().await;
-        tracing::warn!("{name} again: stopping at once");
+        tracing::warn!("{name} again: stopping now");
         stop.immediate.cancel();
         std::future::pending().await
     }

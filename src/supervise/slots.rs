@@ -1,12 +1,12 @@
-//! ConnectionSlots for connections: a fixed number, and a holder that is idle gives its slot up for a newcomer.
+//! Connection slots: a limit on connections, with eviction of idle ones.
 //!
-//! A holder says when it is idle and when it is busy. Once all slots are taken, each waiting newcomer makes the holder that has been
-//! idle the longest hear [`Slot::evicted`]; where that one has got work at the same moment it says [`Slot::busy`] and keeps its slot,
-//! and the next one in line is asked. While all are busy newcomers wait, in order of arrival at the kernel.
+//! The holder of a slot reports when it is idle and when it is busy. Once all slots are taken, each waiting connection evicts the holder
+//! that has been idle longest: its [`Slot::evicted`] resolves. If that holder has received work at the same moment, it calls
+//! [`Slot::busy`] and keeps its slot, and the next one is evicted. While all are busy, new connections wait in order of arrival.
 //!
-//! Where slots are [limited for each address](ConnectionSlots::with_address_limit), a holder counts against its address until its client has sent
-//! a complete request, and never again. Once all slots are taken, an address with too many of such loses the oldest of them first,
-//! before any idle holder is asked: connections with half a request, opened again and again, are no reason to close those of others.
+//! With a [limit for each address](ConnectionSlots::with_address_limit) a holder counts against its address until its client has sent a
+//! complete request. Once all slots are taken, an address with too many incomplete requests loses the oldest of them first, before any
+//! idle holder is evicted: connections with half a request, opened again and again, must not close those of other clients.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -16,13 +16,13 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// How long a holder that is asked to leave may put that off after its last word, and a new one after it was let in: a round trip to
-/// the other side of the earth. Whoever has just connected is about to say something, and would lose it.
+/// Time by which an evicted holder may delay its end after its last activity, or after it was accepted: a round trip to the other side
+/// of the earth. A client that has just connected is about to send a request, and would lose it.
 pub const GRACE: Duration = Duration::from_millis(250);
 
-/// The grace of a connection whose address has too many without a complete request. With [`GRACE`] an address that opens 3,000 such
-/// connections again and again makes all other clients wait for 170 ms in the kernel's queue, because each of them keeps its place for so long.
-/// A client on the same continent has sent its request by then.
+/// The same for one of too many connections of an address without a complete request. With [`GRACE`] an address that opens 3,000 such
+/// connections again and again makes all other clients wait for 170 ms in the kernel's backlog. A client on the same continent has sent
+/// its request within this time.
 pub const INCOMPLETE_GRACE: Duration = Duration::from_millis(25);
 
 /// Connections without a complete request that an address may hold while slots are short; half of the slots where there are fewer
@@ -47,9 +47,9 @@ struct Inner {
 struct Table {
     capacity: usize,
     taken: usize,
-    /// Newcomers inside [`ConnectionSlots::take`] that have found no free slot.
+    /// Callers of [`ConnectionSlots::take`] that have found no free slot.
     waiting: usize,
-    /// Holders that were told to leave and have not answered yet.
+    /// Evicted holders that have not ended yet.
     leaving: usize,
     entries: Vec<Entry>,
     vacant: Vec<usize>,
@@ -129,13 +129,13 @@ enum SlotState {
 }
 
 impl ConnectionSlots {
-    /// So many slots, at least one.
+    /// Creates this number of slots, at least one.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self::holding(capacity, None)
     }
 
-    /// So many slots, of which one address has at most [`MAX_INCOMPLETE`] without a complete request while they are short.
+    /// Creates this number of slots, of which one address has at most [`MAX_INCOMPLETE`] without a complete request at the limit.
     #[must_use]
     pub fn with_address_limit(capacity: usize) -> Self {
         Self::holding(capacity, Some(Incomplete::default()))
@@ -162,19 +162,20 @@ impl ConnectionSlots {
         self.0.freed.notify_waiters();
     }
 
-    /// How many slots are taken.
+    /// The number of taken slots.
     #[must_use]
     pub fn taken(&self) -> usize {
         self.0.lock().taken
     }
 
-    /// How many holders are idle and have not been asked to leave.
+    /// The number of idle holders that were not evicted.
     #[must_use]
     pub fn idle(&self) -> usize {
         self.0.lock().idle.len()
     }
 
-    /// Asks the longest idle holder, or one of too many without a complete request, to leave although slots are free: something else, such as file descriptors, has run out.
+    /// Evicts the longest idle holder, or one of too many without a complete request, although slots are free: another resource, such as file
+    /// descriptors, is exhausted.
     ///
     /// Returns whether there was one.
     pub fn evict_idle(&self) -> bool {
@@ -256,8 +257,8 @@ impl Inner {
 }
 
 impl Table {
-    /// Asks as many holders to leave as newcomers lack slots. Of an address with too many incomplete ones it is some more at once, for
-    /// then more clients wait in the kernel's queue, and each of them would wait for another one to go.
+    /// Evicts as many holders as slots are missing. Of an address with too many incomplete requests it evicts several more, because then
+    /// more clients wait in the kernel's backlog, and each of them would wait for another eviction.
     fn make_room(&mut self) {
         let lacking = (self.taken + self.waiting).saturating_sub(self.capacity);
         if lacking > 0 {
@@ -336,7 +337,7 @@ impl Table {
     }
 }
 
-/// Counts a newcomer as waiting for as long as it waits.
+/// Counts a caller as waiting until it is dropped.
 struct Waiting<'a>(&'a Inner);
 
 impl<'a> Waiting<'a> {
@@ -374,7 +375,7 @@ impl Slot {
         table.busy(self.index);
     }
 
-    /// The holder could be spared from now on. Saying so again does not start its idle time anew.
+    /// Marks the holder as idle. Repeated calls do not restart its idle time.
     pub fn idle(&self) {
         let mut table = self.shared.lock();
         if table.entries[self.index].state == SlotState::Busy {
@@ -384,8 +385,8 @@ impl Slot {
         }
     }
 
-    /// Resolves once the holder is asked to leave: it should look for work one last time, within its [`GRACE`], then say [`Slot::busy`] or
-    /// drop its slot. As the longest idle one is asked, all others have heard from their clients even later.
+    /// Resolves once the holder is evicted: within its [`GRACE`] it checks for work a last time, then calls [`Slot::busy`] or drops its slot.
+    /// It is the one that has been idle longest, so all other holders were active later.
     ///
     /// One task may wait at a time.
     pub async fn evicted(&self) {

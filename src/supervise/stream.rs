@@ -53,7 +53,7 @@ impl Stream {
         self.peer
     }
 
-    /// Whether the kernel has received bytes that nobody has read, although the runtime may not have noticed yet.
+    /// Returns true if the kernel has unread bytes, even if the runtime has not noticed them yet.
     pub fn has_unread(&mut self) -> bool {
         self.probe().unread().is_ok_and(|unread| unread > 0)
     }

@@ -11,12 +11,12 @@ use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
 use super::listen::{BACKLOG, BindErrorKind};
 
-/// Whose a socket file is and who may connect to it.
+/// Owner and permissions of a socket file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnixAccess {
-    /// Name or number of the owner; none: whoever runs the program.
+    /// Name or number of the owner; none: the user of the process.
     pub user: Option<String>,
-    /// Name or number of the group; none: that of whoever runs the program.
+    /// Name or number of the group; none: the group of the process.
     pub group: Option<String>,
     /// The permission bits, such as 0o660; writing is what it takes to connect.
     pub mode: u32,
@@ -45,9 +45,9 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 
 /// Binds and listens.
 ///
-/// The file has no permissions at all when it appears: Linux makes it with the mode of the unbound socket. Owner and group come next,
-/// then the mode, and only then is the socket made to listen, so at no moment can anybody connect who may not in the end. No umask is
-/// involved, because that belongs to the whole process and other threads make files too.
+/// The file is created without permissions: Linux uses the mode of the unbound socket. Owner and group are set next, then the mode, and
+/// then the socket listens, so that no client can connect early that may not connect in the end. The umask is not used, because it
+/// belongs to the whole process and other threads create files too.
 pub(super) async fn bind(path: &Path, access: &UnixAccess) -> Result<(UnixListener, SocketFile), BindErrorKind> {
     let (user, group) = owner(access)?;
     clear(path).await?;
@@ -66,7 +66,7 @@ pub(super) async fn bind(path: &Path, access: &UnixAccess) -> Result<(UnixListen
     Ok((listener, file))
 }
 
-/// Makes sure that nothing stands in the way, removing a socket that nobody listens on.
+/// Checks that the path is free, and removes a stale socket.
 async fn clear(path: &Path) -> Result<(), BindErrorKind> {
     if let Some(folder) = missing_folder(path) {
         return Err(BindErrorKind::NoFolder(folder));
@@ -82,7 +82,7 @@ async fn clear(path: &Path) -> Result<(), BindErrorKind> {
     match UnixStream::connect(path).await {
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(BindErrorKind::Stale),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        // Taken, full (EAGAIN), of another kind (EPROTOTYPE) or not ours to ask (EACCES): in each case somebody may be there.
+        // In use, full (EAGAIN), of another type (EPROTOTYPE) or without permission (EACCES): in each case a process may listen there.
         Ok(_) | Err(_) => Err(BindErrorKind::Live),
     }
 }
@@ -228,19 +228,19 @@ mod tests {
     async fn a_missing_folder_user_or_group_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let refused = bind(&folder.path().join("no/s"), &open_to_group()).await.unwrap_err();
-        assert!(refused.to_string().ends_with("no is not there"), "{refused}");
+        assert!(refused.to_string().ends_with("no does not exist"), "{refused}");
         let access = UnixAccess {
             user: Some("no-such-user".into()),
             ..open_to_group()
         };
         let refused = bind(&folder.path().join("s"), &access).await.unwrap_err();
-        assert_eq!(refused.to_string(), "there is no user `no-such-user`");
+        assert_eq!(refused.to_string(), "unknown user `no-such-user`");
         let access = UnixAccess {
             group: Some("no-such-group".into()),
             ..open_to_group()
         };
         let refused = bind(&folder.path().join("s"), &access).await.unwrap_err();
-        assert_eq!(refused.to_string(), "there is no group `no-such-group`");
+        assert_eq!(refused.to_string(), "unknown group `no-such-group`");
         assert!(!folder.path().join("s").exists());
     }
 

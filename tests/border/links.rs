@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -640,9 +641,18 @@ async fn connections_have_a_number_that_is_the_same_at_both_ends_and_who_is_turn
         allow: vec![scraper.public_key()],
         bootstrap: Vec::new(),
     };
-    let listening = Client::bind(settings, metrics_service(constant), LinkEvents::default())
-        .await
-        .unwrap();
+    let hangs = Arc::new(AtomicBool::new(false));
+    let hanging = Arc::clone(&hangs);
+    let service = metrics_service(move || {
+        let hangs = hanging.load(Ordering::SeqCst);
+        async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            constant().await
+        }
+    });
+    let listening = Client::bind(settings, service, LinkEvents::default()).await.unwrap();
     let target: LinkAddress = format!("{key}@{}", listening.listen_addr().unwrap()).parse().unwrap();
     let mut at_client = listening.events();
     let running = listening.start();
@@ -676,7 +686,9 @@ async fn connections_have_a_number_that_is_the_same_at_both_ends_and_who_is_turn
     let hasty = Scraper::new(scraper, target.clone(), PATIENCE);
     hasty.ready().await.unwrap();
     let mut events = hasty.events();
-    assert!(hasty.request_within("/metrics", Duration::ZERO).await.is_err());
+    hangs.store(true, Ordering::SeqCst);
+    assert!(hasty.request_within("/metrics", Duration::from_millis(50)).await.is_err());
+    hangs.store(false, Ordering::SeqCst);
     event(&mut events, "the link is given up", |event| {
         matches!(event, LinkEvent::Lost { .. }).then_some(())
     })
@@ -953,7 +965,7 @@ async fn the_fate_of_an_answer_outlives_its_link() {
 /// Datagrams to the bridge and back through a socket that can be cut and that can change its port.
 struct Relay {
     address: SocketAddr,
-    whole: Arc<std::sync::atomic::AtomicBool>,
+    whole: Arc<AtomicBool>,
     renumber: mpsc::Sender<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -962,7 +974,7 @@ impl Relay {
     async fn start(to: SocketAddr) -> Self {
         let inside = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = inside.local_addr().unwrap();
-        let whole = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let whole = Arc::new(AtomicBool::new(true));
         let (renumber, mut renumbering) = mpsc::channel::<oneshot::Sender<()>>(1);
         let up = whole.clone();
         let task = tokio::spawn(async move {
@@ -970,7 +982,7 @@ impl Relay {
             let mut client = None;
             let (mut one, mut two) = (vec![0; 65_536], vec![0; 65_536]);
             loop {
-                let passes = || up.load(std::sync::atomic::Ordering::SeqCst);
+                let passes = || up.load(Ordering::SeqCst);
                 tokio::select! {
                     got = inside.recv_from(&mut one) => {
                         let (length, from) = got.unwrap();
@@ -1005,11 +1017,11 @@ impl Relay {
     }
 
     fn cut(&self) {
-        self.whole.store(false, std::sync::atomic::Ordering::SeqCst);
+        self.whole.store(false, Ordering::SeqCst);
     }
 
     fn mend(&self) {
-        self.whole.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.whole.store(true, Ordering::SeqCst);
     }
 }
 

@@ -24,6 +24,7 @@ mod javascript;
 mod keep_alive;
 mod links;
 mod log;
+mod log_levels;
 mod peers;
 mod polls;
 mod process;

@@ -255,8 +255,13 @@ fn a_key_that_stays_in_use_is_refused_with_the_process_that_uses_it() {
     assert_eq!(second.ended(), Some(1));
 }
 
-/// How many threads a proxy has that serves with so many.
+/// The number of threads of a proxy with this setting. Threads for blocking work may exist while they are counted, so it is the smallest
+/// of several runs.
 fn threads(setting: &str) -> usize {
+    (0..4).map(|_| threads_once(setting)).min().unwrap()
+}
+
+fn threads_once(setting: &str) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let mut process = Process::start(&config(folder.path(), setting));
     // The last line of the greeting: by now all threads are there that do not come and go.
@@ -266,10 +271,9 @@ fn threads(setting: &str) -> usize {
 
 #[test]
 fn worker_threads_says_how_many_threads_serve() {
-    // A helper may or may not be there at the moment of counting, so the distance is wide.
     let one = threads("exporter.worker_threads = 1\n");
     let nine = threads("exporter.worker_threads = 9\n");
-    assert!((one + 7..=one + 9).contains(&nine), "{one} and {nine}");
+    assert!((one + 6..=one + 10).contains(&nine), "{one} and {nine}");
     assert!(threads("exporter.worker_threads = 0\n") <= one);
 }
 
@@ -283,7 +287,7 @@ async fn two_of_them_do_not_take_each_others_socket() {
     assert_eq!(second.status.code(), Some(1));
     let told = text(&second.stderr);
     assert!(
-        told.contains("receiver.receiver_unix_socket") && told.contains("somebody else listens there"),
+        told.contains("receiver.receiver_unix_socket") && told.contains("another process is listening there"),
         "{told}"
     );
     assert!(folder.path().join("r.sock").exists());
@@ -350,8 +354,8 @@ fn check_names_what_is_not_there() {
     };
     let (code, told) = check();
     let expected = [
-        "config.toml:2:20: receiver.unix_socket_user: there is no user `no-such-user`",
-        "config.toml:3:21: receiver.unix_socket_group: there is no group `no-such-group`",
+        "config.toml:2:20: receiver.unix_socket_user: unknown user `no-such-user`",
+        "config.toml:3:21: receiver.unix_socket_group: unknown group `no-such-group`",
         "poll_external.other_scrape_endpoints: the endpoint \"external_poll: h:2\": cannot read",
         "ca.pem: No such file",
         "poll_external.other_scrape_endpoints: the endpoint \"external_poll: h:3\": cannot read",
@@ -585,10 +589,10 @@ async fn a_second_signal_stops_at_once() {
     })
     .await;
     process.signal(Signal::SIGTERM);
-    process.line("a second signal stops at once");
+    process.line("send again to stop now");
     process.signal(Signal::SIGTERM);
     // The HTTP port may not have let go of the last answer yet.
-    let end = process.line("still at work when time was up: ");
+    let end = process.line("gave up waiting for ");
     assert!(end.contains("receiver "), "{end}");
     assert_eq!(process.child.wait().unwrap().code(), Some(1));
 }

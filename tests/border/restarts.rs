@@ -88,7 +88,7 @@ async fn a_flipped_bit_costs_one_app_and_the_file_is_replaced() {
 
     let (process, address) = place.start();
     let told = process.log();
-    assert!(told.contains("damaged since it was written, 19 apps kept; lost: app13"), "{told}");
+    assert!(told.contains("skipped damaged records, 19 apps kept; lost: app13"), "{told}");
     let left = apps(address).await;
     assert_eq!((left.len(), left.contains("app13")), (19, false));
     assert!(get(address, "/metrics").await.contains("\nmetric_19_of_app 19\n"));
@@ -116,7 +116,7 @@ async fn damage_at_the_end_of_a_killed_run_costs_one_app() {
 
     let (process, address) = place.start();
     let told = process.log();
-    assert!(told.contains("torn or damaged, 19 apps kept"), "{told}");
+    assert!(told.contains("skipped incomplete or damaged records, 19 apps kept"), "{told}");
     assert_eq!(apps(address).await.len(), 19);
     drop(process);
     let (process, _) = place.start();

@@ -256,7 +256,7 @@ async fn health_readiness_and_a_page_for_people() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn steering_over_http_is_off_by_default() {
+async fn lifecycle_endpoints_are_disabled_by_default() {
     let proxy = Proxy::start().await;
     assert_eq!(proxy.ask(Request::post("/-/reload")).await.status(), 403);
     assert_eq!(proxy.ask(Request::post("/-/quit")).await.status(), 403);

@@ -29,7 +29,7 @@ def no_files(case):
     payloads = [swarm.connect(case.proxy.tcp) for _ in range(5)]
     for number, stream in enumerate(payloads):
         stream.sendall(b'{"waited%d":"waited_%d 1"}' % (number, number))
-    case.proxy.says("cannot accept on")
+    case.proxy.says("cannot accept connections on")
     time.sleep(1)
     resource.prlimit(case.proxy.pid, resource.RLIMIT_NOFILE, limits)
     case.until("what waited is stored", lambda: case.proxy.text("/metrics?own=false").count("waited_") == 5)
@@ -48,7 +48,7 @@ def stop_in_a_scrape(case):
     for stream in streams:
         stream.recv(1)
     case.proxy.signal(signal.SIGTERM)
-    case.proxy.says("finishing what is in work")
+    case.proxy.says("finishing open requests")
     time.sleep(0.5)
     for stream in streams:
         heard = swarm.hear(stream)
@@ -80,7 +80,7 @@ def stop_in_a_queue(case):
     scraper.sendall(SCRAPE[:10])
     time.sleep(0.3)
     case.proxy.signal(signal.SIGTERM)
-    case.proxy.says("finishing what is in work")
+    case.proxy.says("finishing open requests")
     refused = 0
     for way, holders, waiting in answers:
         for stream in holders:
@@ -144,8 +144,8 @@ def unread_log(case):
 def second(case):
     code = subprocess.run([case.binary, "--config", case.proxy.config], capture_output=True, text=True, timeout=30)
     case.check(code.returncode == 1, f"its exit code was {code.returncode}")
-    case.check("somebody else listens there" in code.stderr, f"it said {code.stderr!r}")
-    return "another proxy with the same configuration", "it ends with exit code 1 and says that somebody else listens there; the first one goes on"
+    case.check("another process is listening there" in code.stderr, f"it said {code.stderr!r}")
+    return "another proxy with the same configuration", "it ends with exit code 1 and says that another process is listening there; the first one goes on"
 
 
 @row("kill -9 and a restart", ways=())

@@ -28,6 +28,9 @@ const SAME_SERIES_A_FAMILY: usize = 64;
 /// Series of an app, before and after an update, that count as changed without being compared: most apps have fewer.
 const UNCOMPARED_SERIES: usize = 512;
 
+/// Labels that take as long to restore as a family takes to merge.
+const LABELS_A_FAMILY: usize = 8;
+
 /// A cost beyond which it is not counted any further: what costs so much is never done at once, and counting takes time as well.
 const MAX_COST: usize = 1_024;
 
@@ -49,7 +52,7 @@ pub struct Update {
 }
 
 /// The result of an update.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     /// The contradictions between the app and others.
     pub conflicts: Conflicts,
@@ -57,6 +60,9 @@ pub struct Outcome {
     pub duplicates: u64,
     /// The apps of which families came to carry the disambiguating label.
     pub labelled: Vec<AppName>,
+    /// The text that the catalog keeps: the one before where it is equal, so that the new one need not be kept beside it. `None` after a
+    /// removal.
+    pub text: Option<Arc<Exposition>>,
 }
 
 impl Update {
@@ -263,7 +269,27 @@ impl Catalog {
         let mut outcome = self.apply(id, update);
         self.apps.remove(id);
         outcome.labelled.retain(|labelled| *labelled != name);
+        outcome.text = None;
         outcome
+    }
+
+    /// Applies an update if that is at most `max_cost` work, as [`Catalog::cost`] counts it. `labelled` are families that carried the
+    /// disambiguating label before a restart; see [`Catalog::restore_labels`].
+    ///
+    /// # Errors
+    /// The update itself, if it is more work. Nothing was changed.
+    pub fn update_within(&mut self, update: Update, labelled: &[Arc<[u8]>], max_cost: usize) -> Result<Outcome, Update> {
+        if max_cost < usize::MAX && self.cost(&update) + labelled.len() / LABELS_A_FAMILY > max_cost {
+            return Err(update);
+        }
+        self.restore_labels(&update.name, labelled.iter().cloned());
+        Ok(self.update(update))
+    }
+
+    /// Removes an app if that is at most `max_cost` work; `None` if it is more, and nothing was changed.
+    pub fn remove_within(&mut self, name: &str, max_cost: usize) -> Option<Outcome> {
+        let is_within = max_cost == usize::MAX || self.cost_of_removal(name) <= max_cost;
+        is_within.then(|| self.remove(name))
     }
 
     /// About how many families an update touches, those of other apps included: a thousand take about a millisecond.
@@ -359,6 +385,7 @@ impl Catalog {
             conflicts: self.conflicts_of(id, MAX_CONFLICTS_LISTED),
             duplicates: self.apps.slots[id].duplicates,
             labelled: names.map(|app| app.name.clone()).collect(),
+            text: Some(Arc::clone(&self.apps.slots[id].exposition)),
         }
     }
 

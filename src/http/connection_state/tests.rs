@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A conversation that tells its outcomes at once, each under the number of its response.
+/// A connection state that reports its outcomes immediately, each with the number of its response.
 struct Told {
     state: ConnectionState,
     told: Arc<Mutex<Vec<(usize, Fate)>>>,

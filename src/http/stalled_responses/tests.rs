@@ -28,7 +28,7 @@ impl Site {
         self.stalled.push((body, ticket));
     }
 
-    /// Which of the responses are to be closed, by their order.
+    /// The indices of the responses that must be closed.
     fn closed(&self) -> Vec<usize> {
         let now = self.start + Duration::from_secs(3_600);
         let tickets = self.stalled.iter().enumerate();

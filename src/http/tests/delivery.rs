@@ -1,4 +1,4 @@
-//! What became of a response, over real sockets: confirmed only where the client has it.
+//! Delivery outcomes over real sockets: acked only if the client has the response.
 
 use socket2::SockRef;
 use tokio::net::UnixStream;
@@ -259,7 +259,7 @@ async fn a_client_that_comes_back_elsewhere_settles_the_old_response() {
     let delivery = served.site.delivery(0);
     assert_eq!(delivery.fate(), None);
     assert_eq!(delivery.settle_now(), Some(Fate::Confirmed));
-    // It has been told before `ask` returned, and is not told again.
+    // The outcome was reported before `settle_now` returned, and is not reported again.
     assert_eq!(served.site.fates.try_recv().unwrap(), (50_000, Fate::Confirmed));
     reset(client);
     assert_eq!(delivery.settle_now(), Some(Fate::Confirmed));
@@ -375,7 +375,7 @@ async fn a_connection_that_is_dropped_gives_back() {
     let connection = site.connection(0);
     running.abort();
     assert_eq!(site.fate().await, (1_000, Fate::Returned));
-    // Whoever is late learns it at once.
+    // A late handler gets its outcome immediately.
     let (sender, fate) = std::sync::mpsc::channel();
     let late = connection.on_delivery(move |fate| sender.send(fate).unwrap());
     assert_eq!((late.fate(), fate.try_recv()), (Some(Fate::Returned), Ok(Fate::Returned)));

@@ -26,7 +26,7 @@ async fn idle_connections_stop_nobody() {
         assert_eq!(ask(&mut newcomer, "/small").await.status, 200);
         idle.push(newcomer);
     }
-    // An address that has too many which never said a word loses those first, the oldest before the others, and some at once.
+    // An address with too many connections without a request loses those first, the oldest before the others, and several at once.
     for (number, client) in idle.iter_mut().enumerate() {
         if number % 2 == 0 || number >= 400 {
             assert_eq!(ask(client, "/small").await.status, 200, "{number}");
@@ -47,7 +47,7 @@ async fn half_requests_of_one_address_keep_no_other_out() {
         socket.bind(format!("{host}:0").parse().unwrap()).unwrap();
         socket.connect(served.address).await.unwrap()
     };
-    // A scraper that comes back over the same connection, and a client whose request is being answered.
+    // A scraper that reuses its connection, and a client that waits for its response.
     let (mut scraper, mut waiting) = (other("127.0.0.2").await, served.connect().await);
     assert_eq!(ask(&mut scraper, "/small").await.status, 200);
     request(&mut waiting, "GET", "/wait").await;

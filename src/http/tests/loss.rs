@@ -1,4 +1,4 @@
-//! Where packets are dropped: loopback acknowledges everything at once, so it passes rules that a slow link breaks.
+//! Delivery outcomes with dropped packets: loopback acknowledges everything immediately and so hides faults that a slow link shows.
 
 use std::process::Command;
 
@@ -17,7 +17,7 @@ fn run(program: &str, arguments: &[&str]) {
     assert!(status.success(), "{program} {arguments:?}: {status}");
 }
 
-/// Whether this machine can drop packets for us; under CI it must be able to.
+/// Returns true if this machine can drop packets; under CI it must.
 #[allow(clippy::print_stderr, reason = "a test says aloud what it skips")]
 fn can_lose() -> bool {
     let tried = Command::new("unshare")

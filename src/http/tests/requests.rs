@@ -53,14 +53,14 @@ async fn unknown_paths_and_methods_are_told_what_there_is() {
     let answered = ask(&mut client, "/nowhere").await;
     assert_eq!(
         (answered.status, answered.text()),
-        (404, "there is no /nowhere here; the endpoints are:\n  GET /small\n  PUT /body\n")
+        (404, "no endpoint /nowhere; the endpoints are:\n  GET /small\n  PUT /body\n")
     );
     request(&mut client, "DELETE", "/small").await;
     let answered = answer(&mut client).await;
     assert_eq!((answered.status, &*answered.headers["allow"]), (405, "GET,HEAD"));
     assert_eq!(
         answered.text(),
-        "/small does not take DELETE; the header Allow says what it takes\n"
+        "/small does not allow DELETE; the header Allow lists the methods it allows\n"
     );
 }
 
@@ -86,7 +86,7 @@ async fn http2_is_told_that_this_is_http1() {
     let mut client = served.connect().await;
     send(&mut client, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     let answered = answer(&mut client).await;
-    assert_eq!((answered.status, answered.text()), (505, "HTTP/1.1 is what is spoken here\n"));
+    assert_eq!((answered.status, answered.text()), (505, "only HTTP/1.1 is supported\n"));
     assert!(is_closed(&mut client).await);
 }
 
@@ -173,10 +173,7 @@ async fn a_page_of_another_site_may_not_write() {
     )
     .await;
     let answered = answer(&mut client).await;
-    assert_eq!(
-        (answered.status, answered.text()),
-        (403, "a page of another site may not write here\n")
-    );
+    assert_eq!((answered.status, answered.text()), (403, "cross-site request refused\n"));
     assert_eq!(served.site.stats.cross_site.load(Ordering::Relaxed), 1);
 }
 

@@ -1,4 +1,4 @@
-//! Who scrapes: by address and kind of client, or by what the scraper says of itself.
+//! Identity of scrapers: by address and User-Agent, or by a header or parameter.
 
 use http::header::{HeaderName, USER_AGENT};
 use http::{HeaderMap, Uri};
@@ -9,7 +9,7 @@ use crate::model::ScraperId;
 /// The longest product that is taken from a `User-Agent`, in bytes. Real ones have a dozen.
 const MAX_PRODUCT_BYTES: usize = 64;
 
-/// By what scrapers are told apart.
+/// The source of a scraper's identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdentifyBy {
     /// The effective client address, and the product in the `User-Agent`: two programs on one machine are two scrapers.
@@ -21,7 +21,7 @@ pub enum IdentifyBy {
 }
 
 impl IdentifyBy {
-    /// Whose request this is.
+    /// The scraper of a request.
     pub(super) fn scraper(&self, connection: &Connection, headers: &HeaderMap, uri: &Uri) -> ScraperId {
         let named = match self {
             Self::Address => None,
@@ -31,7 +31,7 @@ impl IdentifyBy {
                 .map(str::to_owned),
             Self::Param(name) => param(uri, name),
         };
-        // What cannot be an identity is as if it had not been said.
+        // An invalid identity counts as absent.
         let named = named.and_then(|text| ScraperId::new(text.trim()).ok());
         named.unwrap_or_else(|| by_address(&connection.client(headers).to_string(), headers))
     }
@@ -55,7 +55,7 @@ fn product(agent: &str) -> Option<&str> {
     (1..=MAX_PRODUCT_BYTES).contains(&name.len()).then_some(name)
 }
 
-/// Addresses and keys are printable and short, so nobody is this scraper.
+/// Addresses and keys are printable and short, so no scraper has this identity.
 fn unknown() -> ScraperId {
     ScraperId::new("unknown").expect("a short name of printable characters")
 }

@@ -15,7 +15,7 @@ const COUNT: &str = "events_to_metrics_event_count";
 /// The gauge of what each scraper has not got yet.
 const PENDING: &str = "events_to_metrics_scraper_counts";
 
-/// What a sample takes at most besides its name and labels: braces, a value, a timestamp.
+/// Limit on the length of a sample besides its name and labels: braces, a value, a timestamp.
 const SAMPLE_OVERHEAD: usize = 64;
 
 /// Whole numbers up to here are written without an exponent; beyond it the digits say more than a float knows.
@@ -24,7 +24,7 @@ const PLAIN_UP_TO: f64 = 1e15;
 /// The value of the label `scraper` in the counts of pending events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LabelScrapersBy {
-    /// The identity by which scrapers are told apart.
+    /// The whole identity.
     Identity,
     /// The address that the scraper came from last, with the sum of all scrapers there; the identity where that is not known.
     Address,
@@ -62,7 +62,7 @@ pub(super) fn family(name: &str, mut events: Vec<Arc<StoredEvent>>, timestamps: 
 }
 
 impl Counts {
-    /// How many events there were, and how many each scraper has not got, in the text format.
+    /// The number of events, and of pending events of each scraper, in the text format.
     pub(super) fn families(&self) -> String {
         let mut out = String::new();
         header(&mut out, COUNT, "counter", "One-shot events accepted so far.");

@@ -15,7 +15,7 @@ const MAX_SLICES: usize = 64;
 #[derive(Debug, Clone)]
 pub(super) struct Batch {
     bytes: Bytes,
-    /// Where each frame ends; those behind the end of `bytes` are not part of this batch.
+    /// The end of each frame; ends beyond `bytes` are not part of this batch.
     ends: Arc<[usize]>,
     messages: usize,
 }
@@ -72,7 +72,7 @@ impl Batch {
         self.bytes.len()
     }
 
-    /// The first frames, at most so many messages and so many bytes; `None` if that is not even one.
+    /// The first frames within these limits on messages and bytes; `None` if not even one fits.
     pub(super) fn first(&self, messages: usize, bytes: usize) -> Option<Self> {
         let ends = &self.ends[..self.messages.min(messages)];
         let messages = ends.partition_point(|end| *end <= bytes);
@@ -85,7 +85,7 @@ impl Batch {
     }
 }
 
-/// What is being written to one client.
+/// Data being written to one client.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     batches: VecDeque<Batch>,
@@ -95,7 +95,7 @@ pub(super) struct Outgoing {
     frames: usize,
 }
 
-/// What one write got done.
+/// Progress of one write.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
     /// Frames now written whole.
@@ -111,7 +111,7 @@ impl Outgoing {
         self.batches.is_empty()
     }
 
-    /// Whether it is worth adding more before writing.
+    /// Returns true if more data should be added before writing.
     pub(super) fn has_room(&self) -> bool {
         self.batches.len() < MAX_SLICES
     }
@@ -120,7 +120,7 @@ impl Outgoing {
         self.batches.extend(batches);
     }
 
-    /// What to write next.
+    /// The next slices to write.
     pub(super) fn slices<'a>(&'a self, room: &mut [IoSlice<'a>; MAX_SLICES]) -> usize {
         let mut used = 0;
         for (slot, batch) in room.iter_mut().zip(&self.batches) {
@@ -136,7 +136,7 @@ impl Outgoing {
         [IoSlice::new(&[]); MAX_SLICES]
     }
 
-    /// Takes note that so many bytes were written.
+    /// Records that this number of bytes was written.
     pub(super) fn advance(&mut self, mut written: usize) -> Progress {
         let mut progress = Progress::default();
         while let Some(batch) = self.batches.front() {

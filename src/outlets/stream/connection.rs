@@ -16,14 +16,14 @@ use crate::supervise::{Accepted, Slot, Stream};
 use crate::telemetry::Rejection;
 use crate::wire::monitoring::{HELLO, HandshakeError, Hello, MAX_HANDSHAKE_BYTES, Oversized, read_hello, split};
 
-/// How long a client has for its first frame, which the original client sends at once.
+/// Timeout of the first frame, which the original client sends immediately.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a client has to take one frame.
+/// Timeout of reading one frame.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
-/// What is read at once of what nobody listens to.
+/// Size of the buffer for ignored input.
 const IGNORED_BYTES: usize = 1024;
 
-/// Why a newcomer was not let in.
+/// Reason for rejecting a client.
 #[derive(Debug, thiserror::Error)]
 enum Rejected {
     #[error("no whole handshake within {HANDSHAKE_TIMEOUT:?}")]
@@ -40,7 +40,7 @@ enum Rejected {
     Wrong(#[from] HandshakeError),
 }
 
-/// How a client's time ended.
+/// Reason for the end of a client's connection.
 enum EndReason {
     Left,
     Failed(io::Error),
@@ -51,13 +51,23 @@ enum EndReason {
 /// Serves one client.
 pub(super) async fn serve(accepted: Accepted, hub: Arc<Hub>, place: Arc<str>) {
     let Accepted { mut stream, slot } = accepted;
-    let peer = stream.peer().map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
+    let address = stream.peer();
+    let peer = address.map_or_else(|| "unix".to_owned(), |peer| peer.to_string());
+    tracing::debug!(peer, listener = &*place, "connection opened");
     let hello = match welcome(&mut stream, &slot).await {
         Ok(hello) => hello,
         Err(refused) => return refuse(&hub, &place, &peer, &refused),
     };
     let client = hub.join(hello.topics());
-    tracing::info!(peer, events = %client.queue().topics(), "follows the monitoring stream");
+    // A client that reconnects in a loop has a new port each time.
+    let subject = format!(
+        "stream client {}",
+        address.map_or_else(|| "unix".to_owned(), |peer| peer.ip().to_string())
+    );
+    let admitted = hub.telemetry.admit_line(&subject);
+    if let Some(suppressed) = admitted {
+        tracing::info!(peer, events = %client.queue().topics(), suppressed, "stream client connected");
+    }
     let (read, write) = tokio::io::split(stream);
     let ended = tokio::select! {
         ended = ignore(read) => ended,
@@ -65,7 +75,10 @@ pub(super) async fn serve(accepted: Accepted, hub: Arc<Hub>, place: Arc<str>) {
         () = hub.patience() => EndReason::Stopped,
     };
     let dropped = client.queue().dropped();
-    tracing::info!(peer, dropped, "no longer follows the monitoring stream: {ended}");
+    match admitted {
+        Some(_) => tracing::info!(peer, dropped, "stream client disconnected: {ended}"),
+        None => tracing::debug!(peer, dropped, "stream client disconnected: {ended}"),
+    }
 }
 
 fn refuse(hub: &Hub, place: &str, peer: &str, refused: &Rejected) {
@@ -77,7 +90,7 @@ fn refuse(hub: &Hub, place: &str, peer: &str, refused: &Rejected) {
     });
 }
 
-/// The handshake. Until it is done the slot counts as idle, so that strangers who say nothing cannot keep clients out.
+/// The handshake. Until it is done the slot counts as idle, so that silent connections cannot block clients.
 async fn welcome(stream: &mut Stream, slot: &Slot) -> Result<Hello, Rejected> {
     slot.idle();
     let welcomed = tokio::select! {

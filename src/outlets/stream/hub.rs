@@ -9,11 +9,12 @@ use tokio_util::sync::CancellationToken;
 use super::Settings;
 use super::batch::{Batch, Packed};
 use super::queue::ClientQueue;
+use crate::bus::{Subscription, SubscriptionTopics};
 use crate::model::{Topic, Topics};
-use crate::store::{Subscription, SubscriptionTopics, View};
+use crate::store::View;
 use crate::telemetry::SharedTelemetry;
 
-/// How long clients have for what is queued when the proxy stops: enough for all who read, well within the time for draining.
+/// Time for writing the queued messages at shutdown: enough for every client that reads, and less than the drain timeout.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// The clients, between the publisher and the connections.
@@ -23,7 +24,7 @@ pub(super) struct Hub {
     pub(super) telemetry: SharedTelemetry,
     view: View,
     state: Mutex<HubState>,
-    /// Told when the first client has come or the last has gone.
+    /// Notified when the first client connects or the last one disconnects.
     changed: Notify,
     closed: CancellationToken,
 }
@@ -32,7 +33,7 @@ pub(super) struct Hub {
 struct HubState {
     /// As many as there are slots.
     clients: Vec<Arc<ClientQueue>>,
-    /// What the first client wants followed, until the publisher comes for it.
+    /// The subscription for the first client, until the publisher takes it.
     feed: Option<Subscription>,
     /// The topics of the feed, wherever it is. There is one while there are clients.
     topics: Option<SubscriptionTopics>,
@@ -61,7 +62,7 @@ pub(super) struct Position {
     queue: Arc<ClientQueue>,
 }
 
-/// What the publisher has to do.
+/// Command to the publisher.
 #[derive(Debug)]
 pub(super) enum Order {
     /// Publish what this feed brings.

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::batch::Packed;
+use crate::bus::Notification;
 use crate::model::Topic;
-use crate::store::Notification;
 use crate::wire::monitoring::{Compressor, LENGTH_BYTES, ProxyEvent, ProxyMessage, length_of};
 
 /// Messages made before they are handed out: their compression takes about a millisecond, for which others wait.
@@ -38,7 +38,7 @@ impl Packer {
         }
     }
 
-    /// Adds a message. False if it is too long for a frame: then nobody can have it.
+    /// Adds a message. False if it is too long for a frame.
     pub(super) fn push(&mut self, seq: u64, change: &Notification) -> bool {
         self.text.clear();
         write(&self.proxy, seq, change, &mut self.text);
@@ -59,12 +59,12 @@ impl Packer {
         }
     }
 
-    /// Whether it is time to hand out what was made.
+    /// Returns true if the packed messages should be distributed.
     pub(super) fn is_full(&self) -> bool {
         self.ends.len() >= MAX_MESSAGES || self.frames.len() >= MAX_BYTES
     }
 
-    /// What was made since the last time, in an allocation of exactly its size; `None` if that is nothing.
+    /// The messages packed since the last call, in an allocation of exactly their size; `None` if there are none.
     pub(super) fn finish(&mut self) -> Option<Packed> {
         if self.ends.is_empty() {
             return None;

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::hub::{Hub, Order};
 use super::packer::Packer;
-use crate::store::{Missed, Sequenced, Subscription};
+use crate::bus::{Missed, Sequenced, Subscription};
 use crate::supervise::Service;
 
 /// The pause behind each round: what comes meanwhile goes out together, in one write a client instead of one a message.
@@ -22,7 +22,7 @@ pub struct Publisher {
     hub: Arc<Hub>,
     packer: Packer,
     feed: Option<Subscription>,
-    /// What was taken off the feed: at most what its queue holds.
+    /// Changes taken from the feed: at most the capacity of its queue.
     changes: VecDeque<Sequenced>,
     /// The number in the stream of the feed's number 0.
     base: u64,
@@ -74,6 +74,7 @@ impl Publisher {
         while let Some(Sequenced { number, change }) = self.changes.pop_front() {
             let seq = self.base + number;
             self.next = seq + 1;
+            tracing::trace!(topic = ?change.topic(), seq, "stream message");
             if !self.packer.push(seq, &change) {
                 self.hub.count_lost(change.topic(), 1);
             }

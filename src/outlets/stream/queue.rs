@@ -1,4 +1,4 @@
-//! What waits for one client.
+//! The message queue of one client.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ pub(super) struct ClientQueue {
     topics: Topics,
     /// The most messages not yet written, those being written included.
     limit: usize,
-    /// Held for a push or a swap; nobody awaits under it.
+    /// Held for a push or a swap, never across an await.
     state: Mutex<ClientQueueState>,
     arrived: Notify,
 }

@@ -12,8 +12,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::bus::Notification;
 use crate::model::{AppName, Timestamp, Topic};
-use crate::store::{Inlet, Limits, Mode, Notification, open};
+use crate::store::{Inlet, Limits, Mode, open};
 use crate::telemetry::Telemetry;
 use crate::wire::monitoring::{HELLO, Inflater, MAX_FRAME_BYTES, MAX_TEXT_BYTES, client_hello, split};
 
@@ -62,7 +63,7 @@ impl Server {
 
     fn forget(&self, app: &str) {
         let app = AppName::new(app).unwrap();
-        self.inlet.publish(&Notification::Forgotten {
+        self.inlet.bus().publish(&Notification::Forgotten {
             app,
             at: Timestamp::from_millis(0),
         });
@@ -150,15 +151,15 @@ async fn every_client_gets_every_message_in_order_and_the_same_bytes() {
 #[tokio::test]
 async fn only_the_selected_topics_are_followed_and_only_while_somebody_listens() {
     let server = Server::start(10, &[Topic::AppExpired]).await;
-    assert!(!server.inlet.has_subscribers(Topic::AppExpired));
+    assert!(!server.inlet.bus().has_subscribers(Topic::AppExpired));
     for _ in 0..2 {
         let client = Client::connect(&server).await;
         server.has_clients(1).await;
-        assert!(server.inlet.has_subscribers(Topic::AppExpired) && !server.inlet.has_subscribers(Topic::AppUpdate));
+        assert!(server.inlet.bus().has_subscribers(Topic::AppExpired) && !server.inlet.bus().has_subscribers(Topic::AppUpdate));
         drop(client);
         server.has_clients(0).await;
         let forgotten = async {
-            while server.inlet.has_subscribers(Topic::AppExpired) {
+            while server.inlet.bus().has_subscribers(Topic::AppExpired) {
                 tokio::task::yield_now().await;
             }
         };
@@ -166,7 +167,7 @@ async fn only_the_selected_topics_are_followed_and_only_while_somebody_listens()
     }
 }
 
-/// Tells of one change of each topic; the last one is of the topic that every client in these tests gets.
+/// Publishes one change of each topic; the last one has the topic that every client in these tests receives.
 fn tell_of_everything(server: &Server) {
     let app = AppName::new("a").unwrap();
     let at = Timestamp::from_millis(0);
@@ -174,21 +175,21 @@ fn tell_of_everything(server: &Server) {
         topic,
         event: event.into(),
     };
-    server.inlet.publish(&Notification::Forgotten { app: app.clone(), at });
-    server.inlet.publish(&Notification::Polled {
+    server.inlet.bus().publish(&Notification::Forgotten { app: app.clone(), at });
+    server.inlet.bus().publish(&Notification::Polled {
         app,
         up: true,
         took: Duration::ZERO,
         at,
     });
-    server.inlet.publish(&Notification::OneShot {
+    server.inlet.bus().publish(&Notification::OneShot {
         metric: "m".into(),
         labels: [].into(),
         value: 1.0,
         at,
     });
-    server.inlet.publish(&heard(Topic::AppUpdate, "{\"app_update\":{}}"));
-    server.inlet.publish(&heard(Topic::Bitswap, "{\"bitswap_message\":{}}"));
+    server.inlet.bus().publish(&heard(Topic::AppUpdate, "{\"app_update\":{}}"));
+    server.inlet.bus().publish(&heard(Topic::Bitswap, "{\"bitswap_message\":{}}"));
 }
 
 /// The kinds of the messages up to the next Bitswap message.
@@ -212,7 +213,7 @@ async fn a_client_gets_the_kinds_that_it_asks_for_and_without_asking_what_the_or
     let server = Server::start(100, &Topic::ALL).await;
     let mut original = Client::greeted(&server, HELLO).await;
     server.has_clients(1).await;
-    assert!(server.inlet.has_subscribers(Topic::Bitswap) && !server.inlet.has_subscribers(Topic::AppUpdate));
+    assert!(server.inlet.bus().has_subscribers(Topic::Bitswap) && !server.inlet.bus().has_subscribers(Topic::AppUpdate));
     tell_of_everything(&server);
     assert_eq!(kinds(&mut original).await, ["bitswap_message"]);
     let mut all = Client::connect(&server).await;
@@ -227,7 +228,7 @@ async fn a_client_gets_the_kinds_that_it_asks_for_and_without_asking_what_the_or
     assert_eq!(kinds(&mut original).await, ["bitswap_message"]);
     drop(all);
     server.has_clients(2).await;
-    assert!(server.inlet.has_subscribers(Topic::Poll) && !server.inlet.has_subscribers(Topic::OneShot));
+    assert!(server.inlet.bus().has_subscribers(Topic::Poll) && !server.inlet.bus().has_subscribers(Topic::OneShot));
     assert_eq!(server.telemetry.stream_dropped_total.get(), 0);
 }
 
@@ -236,7 +237,7 @@ async fn a_client_cannot_ask_for_what_the_stream_does_not_carry() {
     let server = Server::start(100, &[Topic::Poll, Topic::Bitswap]).await;
     let mut all = Client::connect(&server).await;
     server.has_clients(1).await;
-    assert!(!server.inlet.has_subscribers(Topic::OneShot));
+    assert!(!server.inlet.bus().has_subscribers(Topic::OneShot));
     tell_of_everything(&server);
     assert_eq!(kinds(&mut all).await, ["poll", "bitswap_message"]);
 }
@@ -299,7 +300,7 @@ async fn who_does_not_read_loses_its_own_messages_alone() {
     let text: String = (0..40_000).map(noise).collect();
     for n in 0_u64..400 {
         let event = serde_json::json!({"n": n, "text": text}).to_string();
-        server.inlet.publish(&Notification::Relayed {
+        server.inlet.bus().publish(&Notification::Relayed {
             topic: Topic::Bitswap,
             event: event.into(),
         });

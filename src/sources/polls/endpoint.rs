@@ -13,9 +13,11 @@ use super::error::PollError;
 use super::fetch::{Fetcher, PollResponse, SharedResources};
 use super::schedule::{PollSchedule, Step, Transition};
 use super::settings::Target;
+use crate::bus::Notification;
 use crate::model::{Clock, Format, LabelSet, Origin, PeerSample, Timestamp, Topic, Update};
+use crate::peer_samples::PeerSamples;
 use crate::sources::{LARGE_BYTES, unusable};
-use crate::store::{Inlet, Notification, PolledEvent, PolledEvents, Receipt, Refused, take_events};
+use crate::store::{Inlet, PolledEvent, PolledEvents, PutOptions, Receipt, Refused, take_events};
 use crate::supervise::{blocking, panic_message};
 use crate::telemetry::{Rejection, SharedTelemetry};
 use crate::wire::ForeignFormat;
@@ -24,6 +26,7 @@ use crate::wire::ForeignFormat;
 #[derive(Debug, Clone)]
 pub(super) struct PollContext {
     pub(super) inlet: Inlet,
+    pub(super) peer_samples: PeerSamples,
     pub(super) telemetry: SharedTelemetry,
     pub(super) clock: Clock,
 }
@@ -114,7 +117,7 @@ impl EndpointTask {
         };
         let (app, telemetry) = (&self.target.endpoint.name, &self.context.telemetry);
         telemetry.poll_up.with([app.as_str()]).set(i64::from(stored.is_ok()));
-        self.context.inlet.publish(&Notification::Polled {
+        self.context.inlet.bus().publish(&Notification::Polled {
             app: app.clone(),
             up: stored.is_ok(),
             took,
@@ -157,7 +160,7 @@ impl EndpointTask {
             Ok(receipt) => {
                 telemetry.updates_total.with([source, Format::Poll.as_str()]).inc();
                 if sample.is_some() {
-                    self.context.inlet.put_peers(&self.target.endpoint.name, sample);
+                    self.context.peer_samples.put(&self.target.endpoint.name, sample);
                 }
                 if let Some(complaint) = receipt.news() {
                     telemetry.log_skipped_lines(source, &self.target.endpoint.name, complaint);
@@ -192,7 +195,7 @@ impl EndpointTask {
         let (had_events, now) = (!events.is_empty(), (self.context.clock)());
         events.retain(|PolledEvent { event, stamp }| stamp.is_none_or(|stamp| !self.recorded.contains(&(event.labels.clone(), stamp))));
         let inlet = &self.context.inlet;
-        let changes: Vec<_> = match inlet.has_subscribers(Topic::OneShot) {
+        let changes: Vec<_> = match inlet.bus().has_subscribers(Topic::OneShot) {
             true => events
                 .iter()
                 .map(|event| Notification::one_shot(&metric, &event.event, now))
@@ -202,14 +205,14 @@ impl EndpointTask {
         inlet.emit_polled(&update.app, events, now).await?;
         self.fetcher.mark_received(had_events);
         self.recorded = stamped;
-        changes.iter().for_each(|change| inlet.publish(change));
+        changes.iter().for_each(|change| inlet.bus().publish(change));
         Ok(update)
     }
 
     /// Stores an update.
     async fn put(&self, update: Update) -> Result<Result<Receipt, Refused>, PollError> {
         let inlet = self.context.inlet.clone();
-        self.work(update.body.len(), move || inlet.put_polled(update)).await
+        self.work(update.body.len(), move || inlet.put(update, PutOptions::POLLED)).await
     }
 
     /// Runs `work` on a text of `bytes` bytes; on a blocking thread if it is large, because it would delay other tasks.
@@ -283,7 +286,7 @@ impl EndpointTask {
 fn withdraw(schedule: &mut PollSchedule, target: &Target, context: &PollContext) {
     let endpoint = &target.endpoint;
     context.inlet.withdraw(&endpoint.name);
-    context.inlet.put_peers(&endpoint.name, None);
+    context.peer_samples.put(&endpoint.name, None);
     schedule.withdrawn();
     if let Some(suppressed) = context.telemetry.admit_line(&format!("stale {}", endpoint.name)) {
         tracing::warn!(

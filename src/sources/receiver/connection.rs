@@ -13,6 +13,7 @@ use super::ListenerShared;
 use super::budget::{FREE_BYTES, Reservation};
 use crate::model::{Format, Update};
 use crate::sources::{LARGE_BYTES, unusable};
+use crate::store::PutOptions;
 use crate::supervise::slots::GRACE;
 use crate::supervise::{Slot, Stream, blocking};
 use crate::telemetry::Rejection;
@@ -280,9 +281,9 @@ impl<'a> ReceiverConnection<'a> {
         );
         let stored = if update.body.len() > LARGE_BYTES {
             let inlet = self.shared.inlet.clone();
-            blocking(move || inlet.put(update)).await
+            blocking(move || inlet.put(update, PutOptions::PUSHED)).await
         } else {
-            self.shared.inlet.put(update)
+            self.shared.inlet.put(update, PutOptions::PUSHED)
         };
         match stored {
             Ok(receipt) => {

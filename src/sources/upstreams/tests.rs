@@ -11,8 +11,9 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::bus::{Notification, Subscription};
 use crate::model::{Timestamp, Topic};
-use crate::store::{Limits, Mode, Notification, Subscription, View, open};
+use crate::store::{Limits, Mode, View, open};
 use crate::telemetry::Telemetry;
 use crate::wire::monitoring::{Compressor, HELLO, length_of};
 

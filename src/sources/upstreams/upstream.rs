@@ -12,8 +12,9 @@ use super::UpstreamContext;
 use super::backoff::{Backoff, chance};
 use super::connection::{ConnectionError, UpstreamConnection};
 use super::counts::render;
+use crate::bus::Notification;
 use crate::model::{AppName, Format, Origin, Syntax, Update};
-use crate::store::Notification;
+use crate::store::PutOptions;
 use crate::telemetry::Rejection;
 use crate::wire::monitoring::{Tally, UpstreamMessage};
 
@@ -130,12 +131,12 @@ impl Upstream {
         self.backoff.reset();
         self.sums += message.tally;
         let inlet = &self.context.inlet;
-        if inlet.has_subscribers(topic) {
+        if inlet.bus().has_subscribers(topic) {
             let mut event = Vec::with_capacity(text.len() + 64);
             message.write(&self.monitor, self.legacy_addresses, &mut event);
-            inlet.wait_for_capacity().await;
+            inlet.bus().wait_for_capacity().await;
             let event = Bytes::from(event.into_boxed_slice());
-            inlet.publish(&Notification::Relayed { topic, event });
+            inlet.bus().publish(&Notification::Relayed { topic, event });
         }
     }
 
@@ -161,14 +162,17 @@ impl Upstream {
             return;
         }
         let UpstreamContext { inlet, telemetry, clock } = &self.context;
-        let stored = inlet.put_polled(Update {
-            app: self.app.clone(),
-            body: Bytes::from(render(&self.monitor, &self.sums).into_bytes().into_boxed_slice()),
-            syntax: Some(Syntax::Text),
-            labels: [].into(),
-            origin: self.origin.clone(),
-            at: clock(),
-        });
+        let stored = inlet.put(
+            Update {
+                app: self.app.clone(),
+                body: Bytes::from(render(&self.monitor, &self.sums).into_bytes().into_boxed_slice()),
+                syntax: Some(Syntax::Text),
+                labels: [].into(),
+                origin: self.origin.clone(),
+                at: clock(),
+            },
+            PutOptions::POLLED,
+        );
         match stored {
             Ok(_) => {
                 telemetry.updates_total.with([&self.origin.source, Format::Stream.as_str()]).inc();

@@ -1,4 +1,7 @@
-//! The records of the applications' log as bytes. A text stands at the end of its record, as it was handed in.
+//! The records of the log of apps as bytes. The text is at the end of its record, as it was pushed.
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,32 +13,32 @@ use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Update};
 use crate::store::App;
 use crate::store::persistence::{Age, FamilyKey, SavedPosition};
 
-/// Of version 1: an application without its age.
+/// Of version 1: an app without its age.
 const OLD_APP: u8 = 1;
 const PLACE: u8 = 2;
 const GONE: u8 = 3;
 const APP: u8 = 4;
 const CLOCK: u8 = 5;
 
-/// What a record says.
+/// A decoded record.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Record {
-    /// All that a pushed application has.
+    /// All that a pushed app has.
     App(AppName, SavedPosition, Box<SavedUpdate>),
-    /// Where a polled application stands; its data comes with the next poll.
+    /// The position of a polled app; its data comes with the next poll.
     Place(AppName, SavedPosition),
-    /// The application in this place was forgotten.
+    /// The app in this place was forgotten.
     Gone(u64),
-    /// The wall clock was set by so many milliseconds after all that was written before.
+    /// The wall clock was set by this many milliseconds after all that was written before.
     Clock(i64),
 }
 
-/// What an application said last.
+/// The last update of an app.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct SavedUpdate {
-    /// How and from where it came.
+    /// Its origin.
     pub(super) origin: Origin,
-    /// When.
+    /// The time of the update.
     pub(super) at: Timestamp,
     /// Its age when it was written.
     pub(super) age: Age,
@@ -63,7 +66,7 @@ impl SavedUpdate {
     }
 }
 
-/// The record of an application, without the text.
+/// The record of an app, without the text.
 pub(super) fn encode(app: &App, labelled: &[FamilyKey], age: Age) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + app.name.as_str().len());
     out.push(if app.expires { APP } else { PLACE });
@@ -105,7 +108,7 @@ pub(super) fn body(app: &App) -> &[u8] {
     if app.expires { app.text.body() } else { &[] }
 }
 
-/// The record of an application that is gone.
+/// The record of an app that is gone.
 pub(super) fn encode_gone(order: u64) -> Vec<u8> {
     let mut out = vec![GONE];
     put_u64(&mut out, order);
@@ -156,7 +159,7 @@ pub(super) fn decode(payload: &[u8]) -> Option<Record> {
 
 fn saved_update(decoder: &mut Decoder<'_>, kind: u8) -> Option<SavedUpdate> {
     let at = Timestamp::from_millis(decoder.i64()?);
-    // An old record was taken for as old as the time of day says.
+    // A record of the old version has the age that the time of day gives.
     let (mut then, mut written) = (Duration::ZERO, at);
     if kind == APP {
         then = Duration::from_millis(decoder.u64()?);
@@ -182,58 +185,4 @@ fn saved_update(decoder: &mut Decoder<'_>, kind: u8) -> Option<SavedUpdate> {
         syntax,
         body,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::store::{MonotonicTime, Text};
-
-    proptest! {
-        #[test]
-        fn applications_are_read_as_they_were_written(
-            order in 0..u64::MAX, first_seen: i64, updated: i64, age: u64, written: i64, name in "[a-zö /]{1,20}", text: String, openmetrics: bool,
-            labelled in proptest::collection::btree_set(".{0,9}", 0..4), format in proptest::sample::select(&FORMATS[..]),
-        ) {
-            let syntax = if openmetrics { Syntax::OpenMetrics } else { Syntax::Text };
-            let origin = Origin { source: "tcp 1.2.3.4:5".into(), format };
-            let labelled: Vec<FamilyKey> = labelled.iter().map(|key| key.as_bytes().into()).collect();
-            let body = Bytes::copy_from_slice(text.as_bytes());
-            let app = App {
-                name: AppName::new(&name).unwrap(),
-                order,
-                changed: 0,
-                origin: origin.clone(),
-                text: Text::Raw(body.clone(), syntax),
-                labels: [].into(),
-                first_seen: Timestamp::from_millis(first_seen),
-                updated: Some(Timestamp::from_millis(updated)),
-                refreshed: MonotonicTime::default(),
-                fault: None,
-                conflicts: Arc::default(),
-                duplicates: 0,
-                outdated: false,
-                withdrawn: false,
-                expires: true,
-            };
-            let position = SavedPosition { order, first_seen: app.first_seen, labelled: labelled.clone() };
-            let age = Age { then: Duration::from_millis(age), written: Timestamp::from_millis(written) };
-            let said = SavedUpdate { origin, at: Timestamp::from_millis(updated), age, syntax, body };
-            let bytes = [encode(&app, &labelled, age), super::body(&app).to_vec()].concat();
-            prop_assert_eq!(decode(&bytes), Some(Record::App(app.name.clone(), position.clone(), Box::new(said))));
-            let polled = App { expires: false, ..app };
-            let bytes = [encode(&polled, &labelled, age), super::body(&polled).to_vec()].concat();
-            prop_assert_eq!(decode(&bytes), Some(Record::Place(polled.name, position)));
-            prop_assert_eq!(decode(&encode_gone(order)), Some(Record::Gone(order)));
-            prop_assert_eq!(decode(&encode_clock(written)), Some(Record::Clock(written)));
-        }
-
-        #[test]
-        fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(prop_oneof![0u8..5, any::<u8>()], 0..40)) {
-            let _ = decode(&bytes);
-        }
-    }
 }

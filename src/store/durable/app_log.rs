@@ -1,15 +1,17 @@
-//! The applications' log: what each pushed application said last, and everybody's place in the order.
+//! The log of apps: the last update of each pushed app, and the order of all apps.
 //!
 //! An update is written once, at the end, whatever else is stored. The log is a series of files; once most of what it
 //! holds is out of date, what the oldest file still has of use is written again at the end, and the file is removed. So
 //! the disk does work for what changes, and never for all that is there at once.
 //!
-//! A record replaces every earlier one of the same place. Files are removed oldest first, so what an older record says
-//! can never come back.
+//! A record replaces every earlier one of the same app. Files are removed oldest first, so that an outdated record can never become the
+//! newest.
 //!
-//! A damaged record costs the application that it is about: its earlier records are out of date and are not used either.
-//! A record whose writing may have been cut short replaces nothing. Files in which something is missing are read as far
-//! as they go; then all that is of use in them is written again, and they are removed.
+//! A record that may have been written incompletely replaces nothing. Files with missing parts are read as far as possible; then all that
+//! is of use in them is written again, and they are removed.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
@@ -21,8 +23,8 @@ use super::frames::{self, Contents, FrameLog, Hole, Kind, Piece, Unreadable};
 use super::{OpenError, lock};
 use crate::model::Timestamp;
 use crate::store::App;
-use crate::store::app_table::{AppTable, ParsedUpdate};
 use crate::store::persistence::{Age, FamilyKey};
+use crate::store::stored_apps::StoredApps;
 
 const KIND: Kind = Kind(*b"APPS");
 const TEMP: &str = "apps.tmp";
@@ -34,7 +36,7 @@ const SEGMENT_BYTES: u64 = 32 << 20;
 /// The log may be twice as long as what is of use in it, and this much longer, before files are cleaned away.
 const SLACK: u64 = 64 << 20;
 
-/// Handles of applications taken under the store's lock at a time.
+/// Handles of apps taken under the store's lock at a time.
 const CHUNK: usize = 256;
 
 /// Sizes, smaller in tests.
@@ -56,12 +58,12 @@ impl Sizes {
     }
 }
 
-/// Where the newest record of an application is.
+/// The location of the newest record of an app.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     segment: u64,
     bytes: u64,
-    /// For an application that is polled: the checksum of its record, which is the same for most of its life.
+    /// For an app that is polled: the checksum of its record, which is the same for most of its life.
     bare: Option<u32>,
 }
 
@@ -76,15 +78,15 @@ pub(super) struct AppLog {
     log: FrameLog,
     /// By order of first sight.
     places: HashMap<u64, Place, foldhash::fast::RandomState>,
-    /// Bytes of records that are the newest of their application.
+    /// Bytes of records that are the newest of their app.
     live: u64,
     /// Files before this one are about to be removed.
     keeps_from: u64,
-    /// Applications whose record is out of date. Bounded by those stored and those that the log knows.
+    /// Apps with an outdated record. Bounded by the stored apps and those in the log.
     due: BTreeSet<u64>,
-    /// Applications whose record was written but is not certain to be on the disk.
+    /// Apps with a record that was written but is perhaps not on disk.
     unsynced: BTreeSet<u64>,
-    /// Those of them whose record says that they are gone. Their places stay until it is certain.
+    /// Those of them with a record of their removal. Their locations stay until it is on disk.
     gone: BTreeSet<u64>,
     /// A new file has its name, but perhaps not on the disk.
     renamed: bool,
@@ -94,17 +96,17 @@ pub(super) struct AppLog {
     clock_step: i64,
 }
 
-/// The subject of records that are about no application: no place can be the last one.
+/// The subject of records that are about no app: no place can be the last one.
 const NO_PLACE: u64 = u64::MAX;
 
-/// The names shown of the applications whose records are damaged; the rest are counted.
+/// The most names logged of apps with damaged records; the rest are counted.
 const LOST_SHOWN: usize = 10;
 
-/// The content of a log: the newest record of each application, by order of first sight.
+/// The content of a log: the newest record of each app, by order of first sight.
 #[derive(Debug, Default)]
 struct Newest {
     records: HashMap<u64, (Record, Place)>,
-    /// The damaged records: of which file, and which application they are about, as far as that can be read.
+    /// The damaged records: of which file, and which app they are about, as far as that can be read.
     damaged: Vec<(u64, Option<String>)>,
     /// The files of which a part was left out that may never have been complete, and how many bytes.
     torn: Vec<(u64, usize)>,
@@ -120,16 +122,10 @@ fn number(name: &str) -> Option<u64> {
 }
 
 impl AppLog {
-    /// Reads the log, fills an empty store (one that reads texts, or not) with what it says, and has changes noted from then on.
+    /// Reads the log, restores the apps into an empty store, and has changes noted from then on.
     ///
-    /// `now` is the time of day, from which applications have the ages that they have by then.
-    pub(super) fn open(
-        directory: Arc<dyn Directory>,
-        table: &Mutex<AppTable>,
-        reads: bool,
-        sizes: Sizes,
-        now: Timestamp,
-    ) -> Result<Self, OpenError> {
+    /// `now` is the time of day, from which apps have the ages that they have by then.
+    pub(super) fn open(directory: Arc<dyn Directory>, apps: &Mutex<StoredApps>, sizes: Sizes, now: Timestamp) -> Result<Self, OpenError> {
         super::check_leftover(&*directory, TEMP)?;
         let fail = |name: &str, doing| {
             let path = directory.show(name);
@@ -189,8 +185,8 @@ impl AppLog {
             directory,
         };
         let (damaged, torn) = (std::mem::take(&mut newest.damaged), std::mem::take(&mut newest.torn));
-        this.fill(newest, table, reads, now);
-        this.report(&damaged, &torn, lock(table).len());
+        this.fill(newest, apps, now);
+        this.report(&damaged, &torn, lock(apps).table.len());
         Ok(this)
     }
 
@@ -205,7 +201,7 @@ impl AppLog {
         tracing::error!(
             file = self.directory.show(&name(segment)),
             records = damaged.len(),
-            "damaged since it was written, {kept} apps kept; lost: {}",
+            "skipped damaged records, {kept} apps kept; lost: {}",
             match (names.is_empty(), unnamed) {
                 (_, 0) => names.join(", "),
                 (true, _) => format!("{unnamed} records"),
@@ -214,9 +210,13 @@ impl AppLog {
         );
     }
 
-    /// Gives the store what the log says. What there is no room for any more leaves the log as well.
-    fn fill(&mut self, newest: Newest, table: &Mutex<AppTable>, reads: bool, now: Timestamp) {
-        lock(table).clock.at(now);
+    /// Restores the apps into the store. Those that exceed its limits are removed from the log as well.
+    fn fill(&mut self, newest: Newest, apps: &Mutex<StoredApps>, now: Timestamp) {
+        let parser = {
+            let mut apps = lock(apps);
+            apps.clock.at(now);
+            apps.combiner.parser()
+        };
         let mut newest: Vec<_> = newest.records.into_iter().collect();
         newest.sort_unstable_by_key(|(order, _)| *order);
         let mut refused = 0u64;
@@ -226,11 +226,11 @@ impl AppLog {
             let taken = match record {
                 Record::App(name, position, said) => {
                     let age = said.age.at(now);
-                    let prepared = ParsedUpdate::read(said.update(name), true, reads);
-                    lock(table).restore(position, prepared, age)
+                    let parsed = parser.parse(said.update(name), true);
+                    lock(apps).restore(position, parsed, age)
                 }
                 Record::Place(name, position) => {
-                    lock(table).reserve(name, position);
+                    lock(apps).table.reserve(name, position);
                     Ok(())
                 }
                 Record::Gone(_) | Record::Clock(_) => Ok(()),
@@ -241,33 +241,36 @@ impl AppLog {
             }
         }
         if refused > 0 {
-            tracing::warn!(apps = refused, "forgotten: the limits of the store have become too small for them");
+            tracing::warn!(
+                apps = refused,
+                "apps dropped at start: they exceed store.max_apps or store.max_memory"
+            );
         }
-        lock(table).note_changes();
+        lock(apps).note_changes();
     }
 
-    /// Writes the applications that have changed since the last time, and puts them on the disk.
-    pub(super) fn write_changes(&mut self, table: &Mutex<AppTable>) -> io::Result<()> {
+    /// Writes the apps that have changed since the last time, and puts them on the disk.
+    pub(super) fn write_changes(&mut self, apps: &Mutex<StoredApps>) -> io::Result<()> {
         {
-            let mut table = lock(table);
-            self.due.extend(table.take_changes());
-            self.clock_step = self.clock_step.saturating_add(table.clock.take_step());
+            let mut apps = lock(apps);
+            self.due.extend(apps.take_changes());
+            self.clock_step = self.clock_step.saturating_add(apps.clock.take_step());
         }
         self.repair()?;
         self.write_clock_step()?;
-        self.write_due(table)?;
-        self.clean(table)?;
+        self.write_due(apps)?;
+        self.clean(apps)?;
         self.log.seal();
         Ok(())
     }
 
     /// As [`AppLog::write_changes`], for the last time: the seal goes to the disk as well.
-    pub(super) fn finish(&mut self, table: &Mutex<AppTable>) -> io::Result<()> {
-        self.write_changes(table)?;
+    pub(super) fn finish(&mut self, apps: &Mutex<StoredApps>) -> io::Result<()> {
+        self.write_changes(apps)?;
         self.log.sync()
     }
 
-    /// Returns true if there is something to write although no application has changed.
+    /// Returns true if there is something to write although no app has changed.
     pub(super) fn is_due(&self) -> bool {
         !self.due.is_empty() || self.replace_to.is_some()
     }
@@ -296,12 +299,12 @@ impl AppLog {
         Ok(())
     }
 
-    fn write_due(&mut self, table: &Mutex<AppTable>) -> io::Result<()> {
+    fn write_due(&mut self, apps: &Mutex<StoredApps>) -> io::Result<()> {
         while !self.due.is_empty() {
             let apps: Vec<_> = {
-                let table = lock(table);
+                let apps = lock(apps);
                 let orders = self.due.iter().take(CHUNK);
-                orders.map(|&order| (order, table.in_place(order))).collect()
+                orders.map(|&order| (order, apps.to_write(order))).collect()
             };
             for (order, app) in apps {
                 self.write(order, app)?;
@@ -349,7 +352,7 @@ impl AppLog {
         Ok(())
     }
 
-    /// Appends a record, to a new file where the last one is full, and says how much that took.
+    /// Appends a record, to a new file if the last one is full, and returns the bytes that it takes.
     fn append(&mut self, order: u64, record: &[&[u8]]) -> io::Result<u64> {
         if self.log.len() >= self.sizes.segment {
             self.sync()?;
@@ -359,7 +362,7 @@ impl AppLog {
             self.begin_next()?;
         }
         let before = self.log.len();
-        // What of it has arrived after a failure nobody knows, so it counts as written from the start.
+        // After a failure it is unknown which part was written, so the record counts as written from the start.
         self.unsynced.insert(order);
         self.log.append(order, record)?;
         Ok(self.log.len() - before)
@@ -374,7 +377,7 @@ impl AppLog {
     }
 
     /// Removes the oldest files for as long as too much is out of date, once what they have of use is at the end as well.
-    fn clean(&mut self, table: &Mutex<AppTable>) -> io::Result<()> {
+    fn clean(&mut self, apps: &Mutex<StoredApps>) -> io::Result<()> {
         let too_long = |this: &Self| this.len() > this.live.saturating_mul(2).saturating_add(this.sizes.slack);
         while let Some(&(oldest, _)) = self.older.front()
             && (too_long(self) || self.replace_to.is_some_and(|last| oldest <= last))
@@ -382,7 +385,7 @@ impl AppLog {
             self.keeps_from = oldest + 1;
             let wanted = self.places.iter().filter(|(_, place)| place.segment == oldest);
             self.due.extend(wanted.map(|(order, _)| *order));
-            self.write_due(table)?;
+            self.write_due(apps)?;
             self.directory.remove(&name(oldest))?;
             self.directory.sync()?;
             self.older.pop_front();
@@ -396,7 +399,7 @@ impl AppLog {
         self.older.iter().map(|(_, len)| len).sum::<u64>() + self.log.len()
     }
 
-    /// What messages call the file that is written now.
+    /// The path of the current file, for messages.
     pub(super) fn show(&self) -> String {
         self.directory.show(&name(self.current))
     }

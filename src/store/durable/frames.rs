@@ -2,7 +2,7 @@
 //!
 //! Header, 28 bytes: `EXPPROXY`, four letters for the content, the version (u32), a random number that differs from file
 //! to file (u64), and the CRC-32 of all that (u32). Head of a frame in version 2, 36 bytes: the random number again, by
-//! which frames are found, the length of the payload (u32), its subject (u64, an application's place; 0 in events.log),
+//! which frames are found, the length of the payload (u32), its subject (u64, an app's place; 0 in events.log),
 //! how many bytes of the file were known to be on the disk when the frame was written (u64), the CRC-32 of the payload
 //! (u32), and the CRC-32 of the head so far (u32). The payload follows. In version 1 the head has 24 bytes: the random
 //! number, the length, the CRC-32 of the rest, the number of bytes on the disk. Numbers are little-endian.
@@ -29,11 +29,11 @@ const HEADER_BYTES: usize = 28;
 const FRAME_HEAD_BYTES: usize = 36;
 const OLD_FRAME_HEAD_BYTES: usize = 24;
 
-/// What a file holds.
+/// The kind of content of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kind(pub(super) [u8; 4]);
 
-/// Why a file cannot be read.
+/// The reason for not reading a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// It does not start as our files do.
@@ -43,11 +43,11 @@ pub enum Unreadable {
     #[error("it has version {0}, and this program reads versions {OLD_VERSION} and {VERSION}")]
     Version(u32),
     /// It was changed after it had been written.
-    #[error("it is damaged at byte {at} ({what}); restore it from a copy, or move it away to start anew")]
+    #[error("it is damaged at byte {at} ({what}); restore it from a copy, or move it away to start empty")]
     Damaged {
-        /// Where the damage starts.
+        /// The offset of the damage.
         at: u64,
-        /// What is wrong there.
+        /// A description of the damage.
         what: &'static str,
     },
 }
@@ -59,7 +59,7 @@ pub(super) struct Hole {
     pub(super) range: Range<usize>,
     /// The payload and its subject, where only the payload is broken.
     pub(super) broken: Option<(Range<usize>, u64)>,
-    /// True if a later frame says that it was on the disk: damage, not a write cut short.
+    /// True if a later frame confirms that it was on the disk: damage, not a write cut short.
     pub(super) vouched: bool,
 }
 
@@ -165,8 +165,8 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(bytes.get(at..)?.first_chunk().copied()?))
 }
 
-/// Whether this may be a file of ours whose writing was cut short: nothing, the beginning of one, or zeros in places that
-/// never reached the disk.
+/// True if this may be a file of ours that was written incompletely: empty, the beginning of one, or zeros in places that never reached the
+/// disk.
 pub(super) fn may_be_ours(bytes: &[u8]) -> bool {
     bytes.iter().zip(&MAGIC).all(|(&byte, &expected)| byte == expected || byte == 0)
 }
@@ -221,7 +221,7 @@ fn hole(range: Range<usize>, broken: Option<(Range<usize>, u64)>) -> Piece {
     })
 }
 
-/// The version and the random number of a file, and whether its header is too broken to say so: then the first frame does.
+/// The version and the random number of a file; true if its header is broken, and they come from the first frame.
 fn form(bytes: &[u8], kind: Kind) -> Result<(Form, bool), Unreadable> {
     let said = bytes.get(8..12).and_then(|kind| kind.first_chunk().copied()).map(Kind);
     if let (Some(said), Some(version), Some(salt)) = (said, u32_at(bytes, 12), u64_at(bytes, 16))
@@ -308,7 +308,7 @@ impl Form {
         places.map(|place| from + place).find(|&place| self.head(bytes, place).is_some())
     }
 
-    /// The head of a frame whose payload is these parts.
+    /// The head of a frame with these parts as its payload.
     fn write_head(&self, subject: u64, durable: u64, payload: &[&[u8]]) -> io::Result<Vec<u8>> {
         let len: usize = payload.iter().map(|part| part.len()).sum();
         let len = u32::try_from(len).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a record of more than 4 GiB"))?;
@@ -333,7 +333,7 @@ pub(super) struct FrameLog {
     durable: u64,
     /// True if the last frame is a seal, or the attempt to write one has failed. It need not be on the disk.
     sealed: bool,
-    /// Whether a write has failed, so that anything may be behind `durable`.
+    /// True if a write has failed, so that the content after `durable` is unknown.
     broken: bool,
 }
 
@@ -360,7 +360,7 @@ impl FrameLog {
         match finish(&mut log) {
             Ok(()) => Ok(log),
             Err(error) => {
-                // It takes space that somebody lacks; if it cannot be removed, the next attempt replaces it.
+                // It takes disk space that is short; if it cannot be removed, the next attempt replaces it.
                 let _ = directory.remove(temp);
                 Err(error)
             }
@@ -403,7 +403,7 @@ impl FrameLog {
         self.sealed
     }
 
-    /// Appends a frame whose payload is these parts. After an error nothing can be appended until [`FrameLog::repair`].
+    /// Appends a frame with these parts as its payload. After an error nothing can be appended until [`FrameLog::repair`].
     pub(super) fn append(&mut self, subject: u64, payload: &[&[u8]]) -> io::Result<()> {
         let mut head = self.form.write_head(subject, self.durable, payload)?;
         self.sealed = false;
@@ -453,7 +453,7 @@ impl FrameLog {
         Ok(())
     }
 
-    /// Whether [`FrameLog::repair`] is needed.
+    /// True if [`FrameLog::repair`] is needed.
     pub(super) fn is_broken(&self) -> bool {
         self.broken
     }
@@ -466,7 +466,7 @@ impl FrameLog {
         self.sync()
     }
 
-    /// Finds out whether so many more bytes would fit, and leaves the file as it was.
+    /// Checks that this many more bytes would fit, and leaves the file as it was.
     pub(super) fn probe(&mut self, bytes: usize) -> io::Result<()> {
         self.put(&[&vec![0; bytes]])?;
         self.broken = true;

@@ -1,8 +1,8 @@
-//! Whether what has to survive can be written, told when that changes.
+//! The health of the logs: reports when a log cannot be written, and when it can be written again.
 
 use std::sync::Arc;
 
-/// What is told: which log, and what is wrong with it, or `None` once it is well again.
+/// Called with the name of a log and its error, or `None` after a recovery.
 pub(super) type StatusCallback = Arc<dyn Fn(&'static str, Option<&str>) + Send + Sync>;
 
 /// The health of one log.
@@ -21,7 +21,7 @@ impl Health {
         }
     }
 
-    /// Whether the last thing that was tried has failed.
+    /// True if the last write has failed.
     pub(super) fn is_failed(&self) -> bool {
         self.failed
     }
@@ -29,7 +29,7 @@ impl Health {
     /// Something could not be written.
     pub(super) fn failed(&mut self, why: &str) {
         if !std::mem::replace(&mut self.failed, true) {
-            tracing::error!(log = self.log, "cannot write: {why}");
+            tracing::error!(log = self.log, "cannot write to store.path: {why}");
             (self.on_change)(self.log, Some(why));
         }
     }
@@ -37,7 +37,7 @@ impl Health {
     /// Everything could be written.
     pub(super) fn recovered(&mut self) {
         if std::mem::replace(&mut self.failed, false) {
-            tracing::info!(log = self.log, "can be written again");
+            tracing::info!(log = self.log, "writing to store.path works again");
             (self.on_change)(self.log, None);
         }
     }

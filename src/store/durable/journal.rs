@@ -1,11 +1,14 @@
 //! The events' log file: accepted events, what scrapers have got, keys.
 //!
-//! An event is on the disk before anybody hears that it was accepted, and before any scraper gets it. What a scraper has
-//! got is written as soon as it is known and is on the disk with the next event, or within a second: a crash of the
-//! program loses none of it, a loss of power that second's, and then those events come again rather than not at all.
+//! An event is on disk before it is acknowledged, and before any scraper gets it. Acked deliveries are written at once and are on disk with
+//! the next event, or within a second: a crash of the program loses none of them, a loss of power those of the last second, and then their
+//! events are delivered again rather than not at all.
 //!
 //! What cannot be written is not accepted. The file is cut back to what is known to be on the disk, everything about
 //! scrapers is written again, and the next attempt finds the file as if the failed one had never been made.
+
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -21,7 +24,7 @@ const NAME: &str = "events.log";
 const TEMP: &str = "events.tmp";
 const KIND: Kind = Kind(*b"EVNT");
 
-/// How large a payload of a rewritten file grows before the next one begins: many entries to a frame, and no large buffer.
+/// The size of a payload of a rewritten file from which on the next one begins: many entries per frame, and no large buffer.
 const FRAME_TARGET: usize = 256 << 10;
 
 /// The file is rewritten when it is twice as long as it was after the last rewriting, and this much longer: rewriting a few
@@ -31,7 +34,7 @@ pub(super) const REWRITE_SLACK: u64 = 4 << 20;
 /// A disk that takes this many bytes takes events again. The largest event has an eighth of it.
 const PROBE_BYTES: usize = 64 << 10;
 
-/// Why a submission that could have been written was not accepted.
+/// The reason for not accepting a submission that could have been written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotAccepted {
     /// The idempotency key was used for another event.
@@ -51,7 +54,7 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Reads the file and makes the state that it tells of; starts one where there is none.
+    /// Reads the file and restores the state from it; creates it if there is none.
     pub(super) fn open(
         directory: Arc<dyn Directory>,
         options: EventOptions,
@@ -96,8 +99,8 @@ impl Journal {
         Ok((journal, Mutex::new(events)))
     }
 
-    /// Makes submissions durable and then accepts them; with them goes what has changed about scrapers. All or nothing: after an
-    /// error none of the submissions was taken.
+    /// Writes submissions to disk and then accepts them, together with changes of scrapers. All or nothing: after an error none of the
+    /// submissions was accepted.
     pub(super) fn commit(&mut self, state: &Mutex<Events>, submissions: &[Submission]) -> io::Result<Vec<Result<Accepted, NotAccepted>>> {
         self.repair(state)?;
         let (changes, admissions) = {
@@ -213,7 +216,7 @@ impl Journal {
         }
     }
 
-    /// What messages call the file.
+    /// The path of the file, for messages.
     pub(super) fn show(&self) -> String {
         self.directory.show(NAME)
     }
@@ -232,7 +235,7 @@ fn payloads(entries: &[JournalEntry]) -> Vec<Vec<u8>> {
     payloads
 }
 
-/// Applies what a file says.
+/// Applies the entries of a file.
 fn replay(events: &mut Events, bytes: &[u8], contents: &Contents) -> Result<(), Unreadable> {
     for payload in contents.payloads() {
         let damaged = |what| Unreadable::Damaged {
@@ -247,7 +250,7 @@ fn replay(events: &mut Events, bytes: &[u8], contents: &Contents) -> Result<(), 
     Ok(())
 }
 
-/// Reads a file of this kind and makes the state that it tells of.
+/// Reads a file of this kind and restores the state from it.
 pub(super) fn inspect(bytes: &[u8]) -> Result<(), Unreadable> {
     let contents = frames::read(bytes, KIND)?.without_holes()?;
     let mut events = Events::restoring(EventOptions::default(), Timestamp::default());

@@ -1,4 +1,7 @@
-//! The threads that write: one for the journal, one for the applications.
+//! The threads that write: one for the journal, one for the apps.
+
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +20,7 @@ use crate::store::Shared;
 use crate::store::persistence::Wake;
 use crate::supervise::Service;
 
-/// From one writing of the applications to the next, its own time included: with a second for the writing, what a restart
+/// From one writing of the apps to the next, its own time included: with a second for the writing, what a restart
 /// finds is never older than five.
 const APPS_EVERY: Duration = Duration::from_secs(4);
 
@@ -25,10 +28,10 @@ const APPS_EVERY: Duration = Duration::from_secs(4);
 /// ones twice as long each, up to [`APPS_EVERY`]: what lives for three seconds at a time loses at most the last of them.
 const APPS_PAUSE: Duration = Duration::from_millis(500);
 
-/// What writes, before it runs. Until then events wait.
+/// The writing threads before they run. Until then events wait.
 pub struct Persistence {
     pub(super) writer: JournalWriter,
-    pub(super) apps: AppLog,
+    pub(super) app_log: AppLog,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -39,21 +42,22 @@ impl std::fmt::Debug for Persistence {
 }
 
 impl Persistence {
-    /// Starts to write. `told` hears which log cannot be written and why, and `None` once it can be again.
+    /// Starts the threads. `on_change` is called with the log that cannot be written and the error, and with `None` once it can be written
+    /// again.
     ///
     /// # Errors
     /// When the system has no thread for it.
     pub fn start(self, on_change: impl Fn(&'static str, Option<&str>) + Send + Sync + 'static) -> io::Result<PersistenceHandle> {
         let on_change: StatusCallback = Arc::new(on_change);
-        let Self { writer, apps, shared } = self;
+        let Self { writer, app_log, shared } = self;
         let (wake_apps, woken) = mpsc::channel();
         let journal = Arc::clone(&shared);
         let health = Health::new("events", Arc::clone(&on_change));
         let events = Thread::start("events-log", move || writer.run(health))?;
         let health = Health::new("applications", on_change);
-        shared.table().wake_writer(wake_apps.clone());
+        shared.apps().wake_writer(wake_apps.clone());
         let work = AppsWriter {
-            log: apps,
+            log: app_log,
             shared,
             woken,
             health,
@@ -88,7 +92,7 @@ impl Thread {
     }
 }
 
-/// The writing threads. Dropped, it tells them to write what waits and end.
+/// The writing threads. When this is dropped, they write what is queued and end.
 #[derive(Debug)]
 pub struct PersistenceHandle {
     threads: [Thread; 2],
@@ -103,7 +107,7 @@ impl PersistenceHandle {
         Watch(self.threads.clone())
     }
 
-    /// Has everything written that waits and ends. To be called when nobody is left who writes to the store.
+    /// Writes all that is queued and ends the threads. To be called when the store has no more writers.
     pub async fn finish(self) {
         let threads = self.threads.clone();
         drop(self);
@@ -118,7 +122,7 @@ impl Drop for PersistenceHandle {
         if let Some(journal) = &self.journal.journal {
             journal.stop();
         }
-        // A thread that has ended needs no telling.
+        // Fails only if the thread has ended.
         let _ = self.wake_apps.send(Wake::Stop);
     }
 }
@@ -165,7 +169,7 @@ impl Times {
     }
 }
 
-/// The work of the thread that writes the applications: the first change at once, later ones no sooner than a pause after the
+/// The work of the thread that writes the apps: the first change at once, later ones no sooner than a pause after the
 /// last writing.
 struct AppsWriter {
     log: AppLog,
@@ -183,8 +187,8 @@ impl AppsWriter {
             let stopping = self.wait(times.earliest, pending);
             let began = Instant::now();
             let outcome = match stopping {
-                true => self.log.finish(&self.shared.table),
-                false => self.log.write_changes(&self.shared.table),
+                true => self.log.finish(&self.shared.apps),
+                false => self.log.write_changes(&self.shared.apps),
             };
             pending = outcome.is_err();
             match outcome {
@@ -212,34 +216,5 @@ impl AppsWriter {
                 Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return true,
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_batch_is_written_at_once_and_later_ones_are_spread() {
-        let start = Instant::now();
-        let mut times = Times::new(start);
-        let mut written = Vec::new();
-        for _ in 0..6 {
-            written.push((times.earliest - start).as_secs_f64());
-            times.written(times.earliest, times.earliest);
-        }
-        assert_eq!(
-            written,
-            [0.0, 0.5, 1.5, 3.5, 7.5, 11.5],
-            "a life of three seconds has three of them"
-        );
-    }
-
-    #[test]
-    fn a_slow_disk_has_a_pause_after_each_writing() {
-        let start = Instant::now();
-        let mut times = Times::new(start);
-        times.written(start, start + Duration::from_secs(9));
-        assert_eq!(times.earliest, start + Duration::from_secs(9) + APPS_PAUSE);
     }
 }

@@ -1,4 +1,4 @@
-//! The thread that writes the journal: whatever waits goes to the disk together.
+//! The thread that writes the journal: all queued events are written and synced together.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -19,10 +19,10 @@ const WAITING: usize = 1_024;
 /// The time within which what was written survives a loss of power, if no event brings that about sooner, and is sealed.
 const SYNC_WITHIN: Duration = Duration::from_secs(1);
 
-/// How often a disk that has failed is tried again when no event is submitted.
+/// The interval of checking a failed disk when no event is submitted.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How long the thread sleeps when nothing is to be done: any time, it is woken.
+/// The time that the thread sleeps without work: any, it is woken by messages.
 const ASLEEP: Duration = Duration::from_secs(3_600);
 
 enum Message {
@@ -36,20 +36,20 @@ enum Message {
 struct Request {
     submissions: Vec<Submission>,
     answer: oneshot::Sender<Result<Outcomes, EmitError>>,
-    /// The places in the queue, free again when the answer has been given.
+    /// The places in the queue, free again after the response.
     _places: OwnedSemaphorePermit,
 }
 
-/// What became of each event of a request, in its order.
+/// The result for each event of a request, in its order.
 type Outcomes = Vec<Result<Accepted, EmitError>>;
 
 /// The way to the writing thread.
 #[derive(Debug)]
 pub(in crate::store) struct JournalHandle {
-    /// Bounded by `places` and `told`.
+    /// Bounded by `places` and `change_queued`.
     messages: Sender<Message>,
     places: Arc<Semaphore>,
-    /// Whether a [`Message::Changed`] is on its way.
+    /// True while a [`Message::Changed`] is queued.
     change_queued: Arc<AtomicBool>,
 }
 
@@ -124,7 +124,7 @@ impl JournalWriter {
         (writer, handle)
     }
 
-    /// Works until it is told to stop, or until nobody is left who could want anything.
+    /// Runs until [`Message::Stop`], or until all handles are dropped.
     pub(super) fn run(mut self, mut health: Health) {
         while let Some(requests) = self.wait(health.is_failed()) {
             self.change_queued.store(false, Ordering::Release);
@@ -136,7 +136,7 @@ impl JournalWriter {
             }
             self.sync_in_time(&mut health);
             if self.stopping {
-                // Whoever comes from now on is told by the closed channel.
+                // Later submissions fail, because the channel is closed.
                 return;
             }
         }

@@ -1,4 +1,4 @@
-//! What one scraper still has to get.
+//! The position of one scraper in the event log.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -12,11 +12,11 @@ use crate::model::{EventId, LabelSet};
 /// scrape that would need more of them stops short, and the rest comes with the next one.
 pub(super) const MAX_BACKLOGS: usize = 1_024;
 
-/// How much text of events goes with one scrape; the rest comes with the next one. Tens of thousands of usual events have it
-/// together, and an answer that grew without end while its scraper cannot take it would be the next reason that it cannot.
+/// The most bytes of events in one scrape; the rest comes with the next one. Tens of thousands of usual events fit, and a response that
+/// grew without end while its scraper cannot take it would be the next reason that it cannot.
 pub(super) const MAX_SCRAPE_BYTES: usize = 8 << 20;
 
-/// What a sample takes besides its labels: the family's name, the value, a timestamp.
+/// The bytes of a sample besides its labels: the family's name, the value, a timestamp.
 const SAMPLE_BYTES: usize = 64;
 
 type Backlogs = HashMap<LabelSet, Backlog, foldhash::fast::RandomState>;
@@ -26,11 +26,11 @@ type Backlogs = HashMap<LabelSet, Backlog, foldhash::fast::RandomState>;
 struct Backlog {
     /// The first that waits; all later ones of the series before the position wait as well.
     head: u64,
-    /// How many wait.
+    /// The number of waiting events.
     count: u64,
 }
 
-/// What a scrape can still take.
+/// The remaining capacity of a scrape.
 #[derive(Debug)]
 struct Room {
     events: usize,
@@ -60,7 +60,7 @@ impl Room {
 pub(super) struct Cursor {
     /// This event and all after it are pending.
     next: u64,
-    /// What is pending before `next`. Bounded by [`MAX_BACKLOGS`].
+    /// The pending events before `next`. Bounded by [`MAX_BACKLOGS`].
     backlogs: Backlogs,
     /// The sum of the backlogs' counts.
     waiting: u64,
@@ -72,7 +72,7 @@ impl Cursor {
         Self { next, ..Self::default() }
     }
 
-    /// A cursor put together from what [`Cursor::next`] and [`Cursor::heads`] said of it; `None` if that does not fit the log.
+    /// A cursor restored from [`Cursor::next`] and [`Cursor::heads`]; `None` if they do not fit the log.
     pub(super) fn restore(log: &Log, next: u64, heads: &[u64]) -> Option<Self> {
         if next > log.end() {
             return None;
@@ -105,12 +105,12 @@ impl Cursor {
         self.backlogs.values().map(|backlog| backlog.head).min().unwrap_or(self.next)
     }
 
-    /// How many events are pending.
+    /// The number of pending events.
     pub(super) fn pending(&self, log: &Log) -> u64 {
         log.end().saturating_sub(self.next) + self.waiting
     }
 
-    /// Gives up what the log no longer has, and says how many events that were.
+    /// Skips the events that the log no longer has, and returns their number.
     pub(super) fn skip_lost(&mut self, log: &Log) -> u64 {
         let first = log.first();
         let mut lost = first.saturating_sub(self.next);
@@ -129,13 +129,13 @@ impl Cursor {
         lost
     }
 
-    /// Whether this event is pending.
+    /// True if this event is pending.
     pub(super) fn awaits(&self, record: &StoredEvent) -> bool {
         let waits = |backlog: &Backlog| backlog.head <= record.id.0;
         record.id.0 >= self.next || self.backlogs.get(&record.event.labels).is_some_and(waits)
     }
 
-    /// The first pending event of each series, at most so many, and the cursor once they have been delivered.
+    /// The first pending event of each series, at most `most`, and the cursor after their delivery.
     pub(super) fn pick_one_of_each(&self, log: &Log, most: usize) -> (Vec<Arc<StoredEvent>>, Self) {
         let mut after = Self::at(self.next);
         let mut given: HashSet<SeriesNumber, foldhash::fast::RandomState> = HashSet::default();
@@ -178,7 +178,7 @@ impl Cursor {
         (picked, after)
     }
 
-    /// All pending events, at most so many and as far as they fit into a scrape, and the cursor once they have been delivered.
+    /// All pending events, at most `most` and as far as they fit into a scrape, and the cursor after their delivery.
     pub(super) fn pick_all(&self, log: &Log, most: usize) -> (Vec<Arc<StoredEvent>>, Self) {
         let mut after = Self::at(self.next);
         let mut room = Room::new(most);
@@ -208,7 +208,7 @@ impl Cursor {
         (picked, after)
     }
 
-    /// The first pending events, at most so many.
+    /// The first pending events, at most `most`.
     pub(super) fn first_pending(&self, log: &Log, most: usize) -> Vec<EventId> {
         let waiting = self.backlogs.iter();
         let mut series: Vec<_> = waiting

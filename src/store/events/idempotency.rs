@@ -1,4 +1,4 @@
-//! Which requests were made already, so that a producer's retry counts once.
+//! The cache of idempotency keys, so that a producer's retry counts once.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -6,20 +6,21 @@ use std::time::Duration;
 use super::monotonic::MonotonicTime;
 use crate::model::{Event, EventId, IdempotencyKey, Timestamp};
 
-/// How long a key is remembered.
+/// The time for which a key is remembered.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(600);
 
-/// The most keys remembered: 166 keyed events a second for [`REMEMBERED`], in some 12 MB if they are UUIDs. Beyond it the oldest goes.
+/// The most keys remembered: 166 keyed events a second for [`REMEMBERED`], in some 12 MB if they are UUIDs. Beyond it the oldest is
+/// evicted.
 const MAX_KEYS: usize = 100_000;
 
-/// What is known of a key.
+/// The use of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct UsedKey {
     /// The event that it made.
     pub(in crate::store) id: EventId,
     /// The content of that event, as [`fingerprint`] has it.
     pub(in crate::store) fingerprint: u64,
-    /// When.
+    /// The time of use.
     pub(in crate::store) at: Timestamp,
 }
 

@@ -1,4 +1,4 @@
-//! What has to be remembered so that the state can be made again: the words of the journal.
+//! The entries of the journal, from which the state can be restored.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::model::{IdempotencyKey, ScraperId, Timestamp};
 /// One change of the state. Applied in order to an empty state, the entries make the same state again.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::store) enum JournalEntry {
-    /// What comes before all others: where the numbering goes on.
+    /// The first entry: where the numbering continues.
     Start {
         /// The number of the first event kept.
         first: u64,
@@ -23,14 +23,14 @@ pub(in crate::store) enum JournalEntry {
         /// The key its producer gave it.
         key: Option<IdempotencyKey>,
     },
-    /// A key whose event need not be kept any more.
+    /// A key of an event that need not be kept any more.
     Key {
         /// The key.
         key: IdempotencyKey,
-        /// What it was used for.
+        /// The event that it was used for.
         used: UsedKey,
     },
-    /// What a scraper still has to get, replacing what was said of it before.
+    /// The position of a scraper, replacing earlier entries about it.
     Cursor {
         /// The scraper.
         scraper: ScraperId,
@@ -44,11 +44,11 @@ pub(in crate::store) enum JournalEntry {
         /// The scraper.
         scraper: ScraperId,
     },
-    /// Before the last word on a scraper it lost events that it has not been told to have lost.
+    /// Losses of a scraper before its last cursor, not counted yet.
     Lost {
         /// The scraper.
         scraper: ScraperId,
-        /// How many, because more were pending than are kept.
+        /// The number of events; more were pending than are kept.
         events: u64,
     },
     /// A scraper is no longer known.

@@ -5,30 +5,30 @@ use std::sync::Arc;
 
 use super::StoredEvent;
 
-/// Names a lease, for whoever must settle it without holding it.
+/// The id of a lease, by which it can be settled without the [`Lease`] itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(pub(super) u64);
 
-/// How a scraper stands with the store.
+/// The status of a scraper in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScraperStatus {
-    /// It had been known.
+    /// It was known before.
     Known,
     /// This was its first scrape.
     New,
-    /// Another scrape of it is on its way with events, so this one gets none.
+    /// Another scrape of it with events is in flight, so this one gets none.
     InFlight,
     /// There are [`MAX_SCRAPERS`](super::MAX_SCRAPERS) others, so it gets none.
     Untracked,
 }
 
-/// Where a lease is settled.
+/// The state in which leases are settled.
 pub(in crate::store) trait Settle: Send + Sync {
-    /// Ends a lease one way or the other; the first word counts, and false says that this was not it.
+    /// Settles a lease: acked or unacked. The first outcome counts; returns false for a later one.
     fn settle(&self, lease: LeaseId, acked: bool) -> bool;
 }
 
-/// The hold that one scrape has on the events lent to it. Dropped unconfirmed, it gives them back.
+/// A lease on the events of one scrape. When it is dropped without [`Lease::ack`], the events are due again.
 #[must_use = "dropping a lease makes its events due again"]
 pub struct Lease {
     id: LeaseId,
@@ -40,7 +40,7 @@ impl Lease {
         Self { id, store }
     }
 
-    /// Its name.
+    /// Its id.
     #[must_use]
     pub fn id(&self) -> LeaseId {
         self.id
@@ -70,11 +70,11 @@ impl fmt::Debug for Lease {
 pub struct Scrape {
     /// The events, oldest first. Without explicit timestamps no two have the same labels.
     pub events: Vec<Arc<StoredEvent>>,
-    /// What settles them; `None` where there are none.
+    /// The lease to settle; `None` if there are no events.
     pub lease: Option<Lease>,
-    /// How the scraper stands with the store.
+    /// The status of the scraper.
     pub status: ScraperStatus,
-    /// Whether the samples bear [`StoredEvent::stamp`].
+    /// True if the samples have [`StoredEvent::stamp`].
     pub explicit_timestamps: bool,
 }
 

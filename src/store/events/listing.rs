@@ -1,4 +1,4 @@
-//! What a person is shown of events and scrapers.
+//! The overview of events and scrapers for the `/events` page.
 
 use std::sync::Arc;
 
@@ -12,24 +12,24 @@ const LISTED: usize = 100;
 /// One scraper.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScraperOverview {
-    /// Who it is.
+    /// Its id.
     pub scraper: ScraperId,
     /// Events it has not got yet, those on their way included.
     pub pending: u64,
     /// The first of them.
     pub pending_ids: Vec<EventId>,
-    /// How many are on their way in a scrape whose fate is open.
+    /// The number of leased events in an unsettled scrape.
     pub in_flight: usize,
-    /// How many it lost because it was too far behind.
+    /// The number of events it lost because it was too far behind.
     pub lost: u64,
-    /// When it scraped last, unless that was before the program started.
+    /// The time of its last scrape, unless that was before the program started.
     pub last_scrape: Option<Timestamp>,
-    /// Whether it was declared in the configuration.
+    /// True if it is declared in the configuration.
     pub declared: bool,
 }
 
 impl ScraperOverview {
-    /// Whether the scraper has not got an event, as far as that is listed: of those beyond the list, only that they wait.
+    /// True if the event is pending for the scraper. Beyond the listed ids it is only known that some are pending.
     #[must_use]
     pub fn is_waiting_for(&self, id: EventId) -> bool {
         let listed = self.pending_ids.last().is_some_and(|last| id <= *last);
@@ -48,7 +48,7 @@ pub struct PendingEvents {
     pub scraper: ScraperId,
     /// The client that it scraped from last; unknown before its first scrape since the start.
     pub from: Option<Client>,
-    /// How many events.
+    /// The number of events.
     pub events: u64,
 }
 
@@ -74,7 +74,7 @@ impl Events {
         self.log.len()
     }
 
-    /// How many events each scraper has not got yet, by name. A scraper that came once is not among them.
+    /// The number of pending events of each scraper, by name, without scrapers that came once.
     pub(in crate::store) fn pending(&self) -> Vec<PendingEvents> {
         let most = self.log.len() as u64;
         let regular = self.scrapers.iter().filter(|(_, scraper)| scraper.regular);
@@ -88,7 +88,7 @@ impl Events {
         all
     }
 
-    /// Everything a person may want to see, within bounds.
+    /// The overview, within bounds.
     pub(in crate::store) fn overview(&self) -> EventsOverview {
         let mut scrapers: Vec<_> = self.scrapers.keys().filter_map(|who| self.scraper(who)).collect();
         scrapers.sort_unstable_by(|a, b| a.scraper.cmp(&b.scraper));

@@ -13,9 +13,9 @@ use crate::model::{Event, EventId, LabelSet, Timestamp};
 pub struct StoredEvent {
     /// Its number.
     pub id: EventId,
-    /// What was reported.
+    /// The event as submitted.
     pub event: Event,
-    /// When it was accepted.
+    /// The time of acceptance.
     pub at: Timestamp,
     /// The time its sample bears where timestamps are explicit: [`StoredEvent::at`], or a millisecond after the event of the
     /// same series before it, if that is later (unless the clock was set back meanwhile).
@@ -58,7 +58,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// An empty log whose first event will have this number.
+    /// An empty log with this number for its first event.
     pub(super) fn new(first: u64) -> Self {
         Self {
             first,
@@ -110,7 +110,7 @@ impl Log {
         self.first + self.slots.partition_point(|slot| !young(slot.taken)) as u64
     }
 
-    /// When the newest event was taken in.
+    /// The time at which the newest event was accepted.
     pub(super) fn newest(&self) -> Option<MonotonicTime> {
         self.slots.back().map(|slot| slot.taken)
     }
@@ -132,7 +132,7 @@ impl Log {
         last.and_then(|&id| self.get(id)).map_or(self.freed_stamp, |record| record.stamp)
     }
 
-    /// Appends an event, whose number is [`Log::end`].
+    /// Appends an event with the number [`Log::end`].
     pub(super) fn push(&mut self, record: Arc<StoredEvent>, taken: MonotonicTime, owner: Owner) {
         debug_assert_eq!(record.id.0, self.end(), "events are numbered without gaps");
         let fresh = || Series {

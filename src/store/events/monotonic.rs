@@ -1,7 +1,10 @@
 //! A clock that only runs forward, made of a wall clock that may be set.
 //!
-//! Scrapers are forgotten and keys expire after spans of time, and a wall clock that is put right by an hour must not
-//! make an hour of them. Somebody asks this clock every second, so a larger step is not time that went by here.
+//! Scrapers and keys expire after spans of time, and a wall clock that is corrected by an hour must not expire them. The sweep asks this
+//! clock every second, so a larger step is no time that passed.
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -30,7 +33,7 @@ impl MonotonicTime {
         Self(self.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// The moment at which something happened that bears this time, as far as that can be told at `self`: not later.
+    /// The monotonic time of something that has this wall-clock time, as far as `self` allows: not later than `self`.
     pub(super) fn of(self, at: Timestamp) -> Self {
         Self(at.as_millis().min(self.0))
     }
@@ -74,8 +77,7 @@ impl MonotonicClock {
         std::mem::take(&mut self.set_by)
     }
 
-    /// The moment at which the wall clock says `wall`. A time slightly before the last one is a question asked late
-    /// and moves nothing.
+    /// The monotonic time at the wall-clock time `wall`. A time slightly before the last one is a late question and changes nothing.
     pub(in crate::store) fn at(&mut self, wall: Timestamp) -> MonotonicTime {
         let Some(before) = self.wall else {
             (self.wall, self.now) = (Some(wall), MonotonicTime(wall.as_millis()));
@@ -89,43 +91,5 @@ impl MonotonicClock {
             self.set_by = self.set_by.saturating_add(step.saturating_sub(passed));
         }
         self.now
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_that_is_set_is_no_time_that_passed() {
-        let mut clock = MonotonicClock::new();
-        let mut at = |millis| clock.at(Timestamp::from_millis(millis)).0;
-        assert_eq!((at(1_000), at(2_500)), (1_000, 2_500));
-        assert_eq!((at(2_400), at(2_600)), (2_500, 2_600), "asked late");
-        assert_eq!((at(9_000_000), at(9_000_100)), (12_600, 12_700), "set forward");
-        assert_eq!((at(50), at(1_050)), (12_700, 13_700), "set back");
-        assert!(clock.was_set());
-        assert_eq!(
-            clock.take_step(),
-            1_050 - 13_700,
-            "what is left of the wall clock when the time that passed is taken off"
-        );
-        assert!(!clock.was_set());
-    }
-
-    #[test]
-    fn ages_are_taken_off_and_never_below_zero() {
-        let now = MonotonicTime(5_000);
-        assert_eq!(now.since(now.before(Duration::from_secs(7))), Duration::from_secs(7));
-        assert!(MonotonicTime::FIRST < now.before(Duration::MAX));
-        assert_eq!(now.before(Duration::ZERO), now);
-    }
-
-    #[test]
-    fn what_bears_a_later_time_happened_by_now() {
-        let now = MonotonicTime(5_000);
-        assert_eq!(now.of(Timestamp::from_millis(9_000)), now);
-        assert_eq!(now.since(now.of(Timestamp::from_millis(1_000))), Duration::from_secs(4));
-        assert_eq!(MonotonicTime(1).since(now), Duration::ZERO);
     }
 }

@@ -1,14 +1,14 @@
-//! How events are kept, and for whom.
+//! Options of the events: bounds, scrapers, timestamps.
 
 use std::time::Duration;
 
 use crate::model::ScraperId;
 
-/// The most scrapers that are told of events, the declared ones not counted: far more than read one proxy, and few enough that names made up by a
-/// stranger fill no memory. Beyond it a newcomer gets no events until another one has been forgotten.
+/// The most scrapers known, the declared ones not counted: far more than read one proxy, and few enough that invented names fill no memory.
+/// Beyond it a new scraper gets no events until another one has expired.
 pub const MAX_SCRAPERS: usize = 1_000;
 
-/// How events are kept. The bounds hold whatever producers and scrapers do.
+/// Options of the events. The bounds hold whatever producers and scrapers do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventOptions {
     /// The most events kept; a scraper further behind loses the oldest.
@@ -19,9 +19,9 @@ pub struct EventOptions {
     pub max_scrapers_per_address: usize,
     /// The time without a scrape after which a scraper is forgotten, and what it had pending is lost.
     pub scraper_timeout: Duration,
-    /// How old an event may be that a scraper gets with its first scrape.
+    /// The age up to which a scraper gets events with its first scrape.
     pub newcomer_window: Duration,
-    /// Whether samples carry the time of the event, so that several of one series can share a scrape.
+    /// True if samples have the time of the event, so that several of one series can share a scrape.
     pub explicit_timestamps: bool,
     /// Scrapers that are known before they come, and never forgotten. At most [`MAX_SCRAPERS`] of them count.
     pub scrapers: Vec<ScraperId>,

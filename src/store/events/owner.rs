@@ -2,7 +2,7 @@
 
 use crate::model::{AppName, Client};
 
-/// The party whose share of the log an event takes.
+/// The owner of a share of the log, against which an event counts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::store) enum Owner {
     /// The network of the client that posted it.

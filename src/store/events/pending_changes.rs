@@ -1,25 +1,25 @@
-//! What the state has to tell: losses to those who count them, changes to the journal.
+//! Changes of the state that were not reported yet: losses for the metrics, entries for the journal.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{DropReason, Dropped};
 use crate::model::ScraperId;
 
-/// PendingChanges of what was not told yet.
+/// Changes that were not reported yet.
 #[derive(Debug, Default)]
 pub(super) struct PendingChanges {
     /// By reason and by who had the loss. The sweep takes them each second; within it each scraper has at most one of each reason.
     losses: BTreeMap<(DropReason, Option<ScraperId>), u64>,
-    /// What differs from what the journal says; `None` without one.
+    /// Differences from the journal; `None` without a journal.
     changes: Option<Changes>,
 }
 
-/// What the journal has to be told.
+/// Changes that the journal does not have yet.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     /// Bounded by the scrapers known and those forgotten between two writes.
     pub(super) scrapers: BTreeSet<ScraperId>,
-    /// Whether it is about the events that no scraper came for.
+    /// True if the events that no scraper came for have changed.
     pub(super) unclaimed: bool,
 }
 
@@ -44,14 +44,14 @@ impl PendingChanges {
             .collect()
     }
 
-    /// What a scraper has to get has changed, or it was forgotten.
+    /// Notes that the position of a scraper has changed, or that it was removed.
     pub(super) fn changed(&mut self, who: &ScraperId) {
         if let Some(changes) = &mut self.changes {
             changes.scrapers.insert(who.clone());
         }
     }
 
-    /// What counts as claimed has changed.
+    /// Notes that the first unclaimed event has changed.
     pub(super) fn unclaimed_changed(&mut self) {
         if let Some(changes) = &mut self.changes {
             changes.unclaimed = true;
@@ -63,7 +63,7 @@ impl PendingChanges {
         self.changes.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Whether [`PendingChanges::take_changes`] would give any.
+    /// True if [`PendingChanges::take_changes`] would return any.
     pub(super) fn has_changes(&self) -> bool {
         let changes = self.changes.as_ref();
         changes.is_some_and(|changes| changes.unclaimed || !changes.scrapers.is_empty())

@@ -16,7 +16,7 @@ impl Events {
         events
     }
 
-    /// Applies what the journal says. Nothing is dropped meanwhile, however much it is.
+    /// Applies an entry of the journal. Nothing is dropped meanwhile, whatever the number of events.
     ///
     /// # Errors
     /// When the entry does not fit those before it, which means that it is not what was written.
@@ -41,7 +41,7 @@ impl Events {
             JournalEntry::Key { key, used } => self.keys.insert(key, used, now.of(used.at)),
             JournalEntry::Cursor { scraper, next, heads } => {
                 let cursor = Cursor::restore(&self.log, next, &heads).ok_or("a cursor that points outside the events")?;
-                // A scraper could not come while the program was down, so its time begins anew.
+                // A scraper could not come while the program was down, so its timeout begins again.
                 let known = Scraper {
                     cursor,
                     lease: None,
@@ -88,7 +88,7 @@ impl Events {
         self.register_declared();
     }
 
-    /// The entries that make this state. Leases are not among them: what was lent is due again after a restart.
+    /// The entries that restore this state. Leases are not among them: leased events are due again after a restart.
     pub(in crate::store) fn entries(&self) -> Vec<JournalEntry> {
         let mut entries = vec![JournalEntry::Start {
             first: self.log.first(),

@@ -13,33 +13,33 @@ use super::{DropReason, EventOptions, LeaseId, MAX_SCRAPERS, Owner, ScraperStatu
 use crate::model::{Client, Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
 use crate::store::EmitError;
 
-/// How far apart the stamps of two events of one series are at least: the resolution of the formats and of Prometheus.
+/// The least difference of the timestamps of two events of one series: the resolution of the formats and of Prometheus.
 const STAMP_STEP: Duration = Duration::from_millis(1);
 
-/// How far ahead of its time an event's stamp may be: much longer than any burst of one series takes, and under the ten
-/// minutes beyond which Prometheus refuses a sample. A last stamp further ahead is of a clock that has been set back since,
-/// and to go on from there would make every later event bear a time to come.
+/// The most that an event's timestamp may be ahead of its time: much longer than any burst of one series takes, and under the ten minutes
+/// beyond which Prometheus refuses a sample. A later last timestamp comes from a clock that was set back since; continuing from it would
+/// put every later event into the future.
 const MAX_AHEAD: Duration = Duration::from_secs(300);
 
-/// How long an event is protected from events of a poster that has more of them: some scrapes at the usual intervals.
+/// The time for which an event is protected from events of an owner that has more of them: some scrapes at the usual intervals.
 const PROTECTED: Duration = Duration::from_secs(60);
 
-/// How many times the free places of the log one owner may hold while there are events of others: with nine of ten places taken it
+/// The ratio of the events of one owner to the free places of the log while there are events of others: at nine of ten places the owner
 /// stops growing, so that a client that has posted little finds a place.
 const SHARE_OF_FREE: usize = 9;
 
-/// An event at the journal.
+/// A submitted event.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::store) struct Submission {
     pub(in crate::store) event: Event,
     pub(in crate::store) key: Option<IdempotencyKey>,
     pub(in crate::store) owner: Owner,
     pub(in crate::store) at: Timestamp,
-    /// The time that the event bears at the server it was polled from, if it bears one.
+    /// The timestamp of the event at the server it was polled from, if it has one.
     pub(in crate::store) stamp: Option<Timestamp>,
 }
 
-/// What is to become of an [`Submission`].
+/// The decision about a [`Submission`].
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::store) enum Admission {
     /// It becomes this event, and pushes out all before `oldest`.
@@ -57,36 +57,36 @@ pub(in crate::store) enum Admission {
 pub struct Accepted {
     /// Its number.
     pub id: EventId,
-    /// How many scrapers are known, each of which gets it.
+    /// The number of known scrapers, each of which gets it.
     pub scrapers: usize,
-    /// Whether it had been taken already, under the same idempotency key.
+    /// True if it was accepted before, under the same idempotency key.
     pub repeated: bool,
 }
 
-/// What is lent to the scrape of one scraper.
+/// The lease of one scraper.
 #[derive(Debug)]
 pub(super) struct ActiveLease {
     id: LeaseId,
-    /// How many events went along.
+    /// The number of leased events.
     pub(super) count: usize,
     /// The cursor once they have arrived.
     after: Cursor,
 }
 
-/// A scraper that is told of events.
+/// A known scraper.
 #[derive(Debug)]
 pub(super) struct Scraper {
     pub(super) cursor: Cursor,
     pub(super) lease: Option<ActiveLease>,
     pub(super) seen: MonotonicTime,
-    /// When it scraped last, if it did.
+    /// The time of its last scrape, if there was one.
     pub(super) scraped: Option<Timestamp>,
     /// The client that it scraped from last; unknown before its first scrape after a restart.
     pub(super) from: Option<Client>,
     pub(super) declared: bool,
-    /// Whether it has scraped more than once, or is declared. Only such a scraper is counted, and has losses.
+    /// True if it has scraped more than once, or is declared. Only such a scraper is counted, and has losses.
     pub(super) regular: bool,
-    /// How many events it lost because it was too far behind.
+    /// The number of events it lost because it was too far behind.
     pub(super) lost: u64,
 }
 
@@ -105,12 +105,12 @@ pub(in crate::store) struct Events {
     pub(super) log: Log,
     /// Bounded by [`MAX_SCRAPERS`], the declared ones not counted.
     pub(super) scrapers: HashMap<ScraperId, Scraper, foldhash::fast::RandomState>,
-    /// Who holds each lease. At most one for each scraper.
+    /// The scraper of each lease. At most one for each scraper.
     leases: HashMap<LeaseId, ScraperId>,
     next_lease: u64,
     pub(super) keys: IdempotencyCache,
     pub(super) clock: MonotonicClock,
-    /// While no scraper is known: no event from this one on has been anybody's.
+    /// While no scraper is known: the first event that no scraper has got.
     pub(super) unclaimed: u64,
     pub(super) changes: PendingChanges,
 }
@@ -224,7 +224,7 @@ impl Events {
         self.log.push(record, taken, owner);
     }
 
-    /// What [`Accepted`] says of an event.
+    /// The [`Accepted`] result for an event.
     pub(in crate::store) fn accepted(&self, id: EventId, repeated: bool) -> Accepted {
         Accepted {
             id,
@@ -233,7 +233,7 @@ impl Events {
         }
     }
 
-    /// The events for a scrape from this client, lent until [`Events::settle`]; the first one makes a scraper known.
+    /// The events for a scrape from this client, leased until [`Events::settle`]; the first scrape registers the scraper.
     pub(in crate::store) fn scrape(&mut self, who: &ScraperId, from: &Client, wall: Timestamp) -> LeasedEvents {
         let now = self.clock.at(wall);
         let nothing = |status| LeasedEvents {
@@ -272,7 +272,7 @@ impl Events {
         LeasedEvents { events, lease, status }
     }
 
-    /// What a scrape would get, taking nothing and making nobody known.
+    /// The events that a scrape would get, without a lease and without registering the scraper.
     pub(in crate::store) fn peek(&self, who: &ScraperId) -> Vec<Arc<StoredEvent>> {
         let mut cursor = match self.scrapers.get(who) {
             Some(scraper) => scraper.cursor.clone(),
@@ -307,7 +307,7 @@ impl Events {
         true
     }
 
-    /// Makes a scraper known, with the events of the newcomers' window before it.
+    /// Registers a scraper, with the events of the window for new scrapers.
     fn register(&mut self, who: &ScraperId, now: MonotonicTime) {
         self.drop_unclaimed(now);
         let scraper = Scraper {
@@ -324,7 +324,7 @@ impl Events {
         self.changes.changed(who);
     }
 
-    /// PendingChanges that a scraper has come again: it counts from now on, with what it has lost so far.
+    /// Notes that a scraper has come again: it counts from now on, with what it has lost so far.
     fn promote(&mut self, who: &ScraperId) {
         if let Some(scraper) = self.scrapers.get_mut(who)
             && !std::mem::replace(&mut scraper.regular, true)
@@ -374,21 +374,21 @@ impl Events {
         true
     }
 
-    /// Whether a scraper that comes regularly still has to get this event.
+    /// True if a scraper that comes regularly still has to get this event.
     fn is_awaited(&self, id: u64, now: MonotonicTime) -> bool {
         let Some(record) = self.log.get(id) else { return false };
         let comes = |scraper: &&Scraper| scraper.regular && scraper.scraped.is_some() && now.since(scraper.seen) < PROTECTED;
         self.scrapers.values().filter(comes).any(|scraper| scraper.cursor.awaits(record))
     }
 
-    /// The first event young enough for a newcomer.
+    /// The first event within the window for new scrapers.
     pub(super) fn window_start(&self, now: MonotonicTime) -> u64 {
         self.log.first_where(|taken| now.since(taken) < self.options.newcomer_window)
     }
 }
 
-/// The stamp of an event that was taken at this time, after another one of its series. A stamp that it bears already stays,
-/// unless it is too far ahead.
+/// The timestamp of an event that was accepted at this time, after another one of its series. A timestamp of its own stays, unless it is
+/// too far ahead.
 fn stamp_after(last: Timestamp, given: Option<Timestamp>, at: Timestamp) -> Timestamp {
     let (limit, next) = (at.plus(MAX_AHEAD), last.plus(STAMP_STEP));
     let own = given.filter(|given| *given <= limit).unwrap_or(at);
@@ -445,7 +445,7 @@ impl<'a> FairShare<'a> {
         Some(self.first)
     }
 
-    /// True if an owner of so many of the events may have one more without pushing out another.
+    /// True if an owner with `held` events may have one more without pushing out another.
     fn may_grow(&self, held: usize) -> bool {
         let free = self.events.options.max_pending.saturating_sub(self.len);
         free > 0 && (held == self.len || held < SHARE_OF_FREE * free)
@@ -462,7 +462,7 @@ impl Scraper {
         self.from.as_ref().map(Client::network)
     }
 
-    /// PendingChanges what this scraper lost because the log is bounded. Not while something is leased: that may yet be confirmed.
+    /// Notes the losses of this scraper because the log is bounded. Not while something is leased: that may yet be acked.
     pub(super) fn skip_lost(&mut self, who: &ScraperId, log: &Log, changes: &mut PendingChanges) {
         if self.lease.is_some() {
             return;

@@ -1,4 +1,4 @@
-//! What time does: scrapers are forgotten, losses are noticed, and what nobody needs any more is freed.
+//! Expiry: removes scrapers that do not come back, counts losses, and frees events that no scraper needs.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use super::monotonic::MonotonicTime;
 use super::state::Events;
 use crate::model::{ScraperId, Timestamp};
 
-/// How many of the newest events are kept for a person to look at, though everybody has them.
+/// The number of newest events kept for the `/events` page after all scrapers have got them.
 const RECENT: u64 = 100;
 
-/// Why a scraper will never get an event.
+/// The reason for which a scraper does not get an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DropReason {
     /// The scraper was forgotten while the event was pending for it.
@@ -36,16 +36,16 @@ impl DropReason {
 /// Events that were lost to a scraper.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dropped {
-    /// Why.
+    /// The reason.
     pub reason: DropReason,
-    /// To whom; `None` where there was nobody.
+    /// The scraper; `None` if none was known.
     pub scraper: Option<ScraperId>,
-    /// How many.
+    /// The number of events.
     pub events: u64,
 }
 
 impl Events {
-    /// Does all that is due at this time, and tells of every loss since the last sweep. Meant to be called each second.
+    /// Expires all that is due at this time, and returns every loss since the last sweep. Meant to be called each second.
     pub(in crate::store) fn sweep(&mut self, wall: Timestamp) -> Vec<Dropped> {
         let now = self.clock.at(wall);
         self.forget_unseen(now);
@@ -71,7 +71,8 @@ impl Events {
                 let pending = scraper.cursor.pending(&self.log);
                 self.changes.lost(DropReason::Expired, Some(&who), pending);
             } else {
-                // A person with a browser has no losses. Yet what came after, and no other scraper has taken, is nobody's.
+                // A scraper that came once (a person with a browser) has no losses. Later events that no other scraper has got are
+                // unclaimed.
                 claimed = scraper.cursor.lowest();
             }
             unclaimed = unclaimed.max(Some(claimed));
@@ -82,7 +83,7 @@ impl Events {
         }
     }
 
-    /// While no scraper is known: gives up the events that have become too old, or too many, for one that may come.
+    /// While no scraper is known: drops the events that have become too old, or too many, for a new one.
     pub(super) fn drop_unclaimed(&mut self, now: MonotonicTime) {
         if !self.scrapers.is_empty() {
             return;
@@ -104,7 +105,7 @@ impl Events {
         self.changes.unclaimed_changed();
     }
 
-    /// Frees what every scraper has and no newcomer would get.
+    /// Frees the events that every scraper has got and that a new scraper would not get.
     fn free_delivered(&mut self, now: MonotonicTime) {
         let lowest = self.scrapers.values().map(|scraper| scraper.cursor.lowest()).min();
         let recent = self.log.end().saturating_sub(RECENT);
@@ -112,7 +113,7 @@ impl Events {
         self.log.free(until);
     }
 
-    /// What the journal must be told so that it says what the state says, as of now; each thing is told once.
+    /// Takes the entries that bring the journal up to date; each change is returned once.
     pub(in crate::store) fn take_changes(&mut self) -> Vec<JournalEntry> {
         let changes = self.changes.take_changes();
         let mut entries: Vec<_> = changes.scrapers.iter().flat_map(|who| self.entries_for(who)).collect();
@@ -122,21 +123,22 @@ impl Events {
         entries
     }
 
-    /// Whether [`Events::take_changes`] would say anything.
+    /// True if [`Events::take_changes`] would return any entry.
     pub(in crate::store) fn has_changes(&self) -> bool {
         self.changes.has_changes()
     }
 
-    /// Has everything about scrapers told again: what was told before may not have arrived.
+    /// Repeats all entries about scrapers in the next call of [`Events::take_changes`]: earlier ones may not have been written.
     pub(in crate::store) fn repeat_all_changes(&mut self) {
         self.scrapers.keys().for_each(|who| self.changes.changed(who));
         self.changes.unclaimed_changed();
     }
 
-    /// What the journal has to know of one scraper.
+    /// The entries about one scraper.
     ///
-    /// What it lost and has not been told yet, because something is lent or nobody has looked, is left out of its cursor: a
-    /// journal written anew does not have it. It is told beside the cursor, and counts if the program ends before it is told.
+    /// Losses that were not counted yet, because of a lease or because there was no sweep since, are left out of the cursor: a rewritten
+    /// journal does not have those events. They are written as an entry of their own, and are counted if the program ends before it counts
+    /// them.
     pub(super) fn entries_for(&self, who: &ScraperId) -> Vec<JournalEntry> {
         let scraper = who.clone();
         let Some(known) = self.scrapers.get(who) else {

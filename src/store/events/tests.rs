@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod model;
+
 use std::time::Duration;
 
 use super::cursor::{MAX_BACKLOGS, MAX_SCRAPE_BYTES};
@@ -69,7 +71,7 @@ fn come(events: &mut Events, name: &str) {
     (0..2).for_each(|_| assert!(take(events, name, 0).is_empty()));
 }
 
-/// How many events each scraper has not got yet.
+/// The number of pending events of each scraper.
 fn pending(events: &Events) -> Vec<(ScraperId, u64)> {
     events
         .pending()
@@ -366,7 +368,7 @@ fn what_overflowed_while_lent_is_told_after_a_crash_and_nothing_else_is_lost() {
         events.restored();
         events
     };
-    // A journal written anew, then one to which only what has changed was added.
+    // A rewritten journal, then one with changes appended.
     for add_words in [false, true] {
         let mut journal = events.entries();
         if add_words {
@@ -844,7 +846,7 @@ fn entries_that_contradict_each_other_are_refused() {
         cursor(3, &[3]),
         cursor(3, &[1, 2]),
         cursor(3, &[0]),
-        lost("nobody", 1),
+        lost("unknown", 1),
         lost("known", 3),
     ] {
         let mut events = Events::restoring(EventOptions::default(), ms(0));

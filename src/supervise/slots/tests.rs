@@ -195,7 +195,7 @@ fn what_counts_as_one_address() {
     assert!(!same("10.0.0.1", "10.0.0.2") && !same("2001:db8:1:2::1", "2001:db8:1:3::1"));
 }
 
-/// Many holders on several threads, each changing between idle and busy; whoever is told to leave leaves or claims work.
+/// Many holders on several threads, each changing between idle and busy; evicted holders end or become busy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn under_stress_nobody_is_lost_and_the_number_holds() {
     const CAPACITY: usize = 16;

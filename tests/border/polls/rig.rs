@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use exporter_proxy::model::{AppName, Timestamp};
+use exporter_proxy::peer_samples::PeerSamples;
 use exporter_proxy::sources::polls::{Endpoint, EndpointKind, PollSettings, Polls};
 use exporter_proxy::store::{self, App, Limits, View};
 use exporter_proxy::supervise::Service;
@@ -65,7 +66,7 @@ impl Rig {
         );
         let telemetry: SharedTelemetry = Arc::new(Telemetry::default());
         let (settings, follow) = watch::channel(Arc::new(now));
-        let polls = Polls::new(follow, inlet, Arc::clone(&telemetry), clock);
+        let polls = Polls::new(follow, inlet, PeerSamples::default(), Arc::clone(&telemetry), clock);
         let stop = CancellationToken::new();
         let task = AbortOnDropHandle::new(tokio::spawn(Box::new(polls).run(stop.clone())));
         Self {

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 
-use super::fake_disk::{FakeDisk, Faults};
-use super::journal::Journal;
-use super::{OpenError, Unreadable, lock};
+use super::Journal;
 use crate::model::{Client, Event, IdempotencyKey, LabelSet, ScraperId, Timestamp};
+use crate::store::durable::fake::{FakeDisk, Faults};
+use crate::store::durable::{OpenError, Unreadable, lock};
 use crate::store::events::{EventOptions, Events, Owner, Submission};
 
 const SCRAPERS: [&str; 2] = ["a", "b"];
@@ -33,7 +33,7 @@ fn now() -> Timestamp {
     Timestamp::from_millis(1_000)
 }
 
-/// An event that can be told from all others by its value.
+/// An event with a unique value.
 fn submission(series: u8, value: u32, key: Option<&str>) -> Submission {
     let labels = LabelSet::new(vec![("series".into(), format!("{series}"))]).unwrap();
     Submission {
@@ -81,13 +81,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a user may rely on.
+/// The guarantees of the journal.
 #[derive(Debug, Default, Clone)]
 struct Known {
     offered: u32,
     accepted: BTreeSet<u32>,
     delivered: BTreeMap<usize, BTreeSet<u32>>,
-    /// What was delivered when the journal was written last, and when it was synced last.
+    /// The deliveries up to the last write of the journal, and up to its last sync.
     written: BTreeMap<usize, BTreeSet<u32>>,
     synced: BTreeMap<usize, BTreeSet<u32>>,
 }
@@ -329,7 +329,7 @@ fn foreign_and_damaged_files_are_refused_and_left_alone() {
 
 #[test]
 fn a_journal_of_version_1_goes_on_in_version_2() {
-    let old: &[u8] = include_bytes!("../../../tests/fixtures/store/v1/events.log");
+    let old: &[u8] = include_bytes!("../../../../tests/fixtures/store/v1/events.log");
     let disk = FakeDisk::default();
     disk.put(NAME, old);
     let start = Timestamp::from_millis(1_795_907_110_000);
@@ -355,7 +355,7 @@ fn a_journal_of_version_1_goes_on_in_version_2() {
 }
 
 fn read(disk: &FakeDisk) -> Vec<u8> {
-    super::directory::Directory::read(disk, NAME).unwrap().unwrap()
+    crate::store::durable::directory::Directory::read(disk, NAME).unwrap().unwrap()
 }
 
 #[test]
@@ -372,7 +372,7 @@ fn the_file_is_rewritten_when_it_has_grown() {
         journal.rewrite_if_large(&state).unwrap();
         longest = longest.max(disk.used());
     }
-    // What the newest 600 events (a newcomer's minute) take, twice, and the slack.
+    // Twice the size of the newest 600 events (the window of a new scraper), and the slack.
     assert!(longest < 160_000, "{longest}");
     journal.commit(&state, &[]).unwrap();
     let (_, again) = open(&disk.after_kill(), 0).unwrap();

@@ -6,25 +6,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::tests::{TEXT, in_raw, merging, text, update};
-use super::{Inlet, Limits, RenderedExposition, View};
 use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{CompressionLevel, Compressor};
 use crate::exposition::negotiate::ContentEncoding;
 use crate::exposition::render::OutputFormat;
 use crate::model::{AppName, Syntax, Timestamp, Update};
+use crate::store::tests::{TEXT, in_raw, merging, text, update};
+use crate::store::{Inlet, Limits, PutOptions, RenderedExposition, View};
 
 const OPENMETRICS: OutputFormat = OutputFormat {
     syntax: Syntax::OpenMetrics,
     ..TEXT
 };
 
-/// A store whose answers are copies and not slices of what is stored.
+/// A store with responses that are copies and not slices of the stored texts.
 fn copying() -> (Inlet, View) {
     let (inlet, view) = merging(Limits::default());
     for app in 0..40 {
         let lines: String = (0..20).map(|n| format!("shared{{app=\"{app}\",n=\"{n}\"}} {n}\n")).collect();
-        inlet.put(update(&format!("app-{app}"), &lines, 1)).unwrap();
+        inlet.put(update(&format!("app-{app}"), &lines, 1), PutOptions::PUSHED).unwrap();
     }
     (inlet, view)
 }
@@ -67,7 +67,10 @@ fn text_that_is_there_once_is_never_let_go() {
     let (inlet, view) = merging(Limits::default());
     let lines: String = (0..2_000).map(|n| format!("large{{n=\"{n}\"}} {n}\n")).collect();
     inlet
-        .put(update("large", &format!("# HELP large L\n# TYPE large gauge\n{lines}"), 1))
+        .put(
+            update("large", &format!("# HELP large L\n# TYPE large gauge\n{lines}"), 1),
+            PutOptions::PUSHED,
+        )
         .unwrap();
     let whole = text(&view);
     inlet.evict_idle();
@@ -79,7 +82,7 @@ fn text_that_is_there_once_is_never_let_go() {
 #[test]
 fn a_variant_that_nobody_asks_for_is_forgotten() {
     let (inlet, view) = merging(Limits::default());
-    inlet.put(update("a", "a 1\n", 1)).unwrap();
+    inlet.put(update("a", "a 1\n", 1), PutOptions::PUSHED).unwrap();
     let chunk = |variant| {
         view.exposition(variant, Selection::Everything)
             .finish(ContentEncoding::Gzip)
@@ -90,10 +93,10 @@ fn a_variant_that_nobody_asks_for_is_forgotten() {
     for _ in 0..11 {
         inlet.evict_idle();
         let same = Arc::ptr_eq(&chunk(TEXT), &of_text);
-        assert!(same, "somebody asks for it between");
+        assert!(same, "a request between");
     }
     inlet.evict_idle();
-    assert_eq!(Arc::strong_count(&of_once), 1, "nobody else holds it any more");
+    assert_eq!(Arc::strong_count(&of_once), 1, "it is not referenced any more");
     assert!(!Arc::ptr_eq(&chunk(OPENMETRICS), &of_once));
     assert_eq!(text(&view), "a 1\n");
 }
@@ -118,25 +121,35 @@ fn whoever_reads_while_text_is_let_go_reads_all_of_it() {
 #[test]
 fn an_answer_about_one_application_is_kept_while_it_is_true() {
     let (inlet, view) = merging(Limits::default());
-    inlet.put(update("a", "# TYPE x gauge\nx{i=\"1\"} 1\nmine 1\n", 1)).unwrap();
-    inlet.put(update("b", "# TYPE x gauge\nx{i=\"2\"} 1\n", 1)).unwrap();
+    inlet
+        .put(update("a", "# TYPE x gauge\nx{i=\"1\"} 1\nmine 1\n", 1), PutOptions::PUSHED)
+        .unwrap();
+    inlet
+        .put(update("b", "# TYPE x gauge\nx{i=\"2\"} 1\n", 1), PutOptions::PUSHED)
+        .unwrap();
     let is_ready = || view.exposition(TEXT, Selection::App("a")).is_ready(ContentEncoding::Identity);
     assert!(!is_ready());
     let first = of_app(&view, "a", TEXT);
     assert_eq!(read(&first), "# TYPE x gauge\nx{i=\"1\"} 1\nmine 1\n");
     // Whatever does not concern it leaves it as it is, compressed form included.
     first.chunks()[0].compress(CompressionLevel::Fast, &mut Compressor::new());
-    inlet.put(update("a", "# TYPE x gauge\nx{i=\"1\"} 1\nmine 1\n", 2)).unwrap();
-    inlet.put(update("b", "# TYPE x gauge\nx{i=\"2\"} 2\nother 1\n", 2)).unwrap();
-    inlet.put(update("c", "z 1\n", 2)).unwrap();
+    inlet
+        .put(update("a", "# TYPE x gauge\nx{i=\"1\"} 1\nmine 1\n", 2), PutOptions::PUSHED)
+        .unwrap();
+    inlet
+        .put(update("b", "# TYPE x gauge\nx{i=\"2\"} 2\nother 1\n", 2), PutOptions::PUSHED)
+        .unwrap();
+    inlet.put(update("c", "z 1\n", 2), PutOptions::PUSHED).unwrap();
     inlet.remove(&AppName::new("c").unwrap(), Timestamp::from_millis(2));
     assert!(is_ready());
     assert_eq!(of_app(&view, "a", TEXT).chunks()[0].level(), Some(CompressionLevel::Fast));
-    // Another application makes a label necessary.
-    inlet.put(update("b", "# TYPE x gauge\nx{i=\"1\"} 2\n", 3)).unwrap();
+    // Another app makes a label necessary.
+    inlet
+        .put(update("b", "# TYPE x gauge\nx{i=\"1\"} 2\n", 3), PutOptions::PUSHED)
+        .unwrap();
     assert!(!is_ready());
     assert_eq!(read(&of_app(&view, "a", TEXT)), "# TYPE x gauge\nx{i=\"1\",app=\"a\"} 1\nmine 1\n");
-    inlet.put(update("a", "mine 2\n", 4)).unwrap();
+    inlet.put(update("a", "mine 2\n", 4), PutOptions::PUSHED).unwrap();
     assert_eq!(read(&of_app(&view, "a", TEXT)), "mine 2\n");
     assert!(is_ready());
 }
@@ -157,7 +170,7 @@ fn answers_about_applications_go_with_them() {
         let mut at = 0;
         let mut put = || {
             at += 1;
-            inlet.put(update("a", &format!("a {at}\n"), at)).unwrap();
+            inlet.put(update("a", &format!("a {at}\n"), at), PutOptions::PUSHED).unwrap();
         };
         let gone = |(merged, as_pushed): (Vec<_>, Vec<_>)| {
             // In raw mode both are one.
@@ -188,10 +201,10 @@ fn answers_about_applications_go_with_them() {
 #[test]
 fn an_answer_that_comes_too_late_is_not_kept() {
     let (inlet, view) = merging(Limits::default());
-    inlet.put(update("a", "a 1\n", 1)).unwrap();
+    inlet.put(update("a", "a 1\n", 1), PutOptions::PUSHED).unwrap();
     let slow = view.exposition(TEXT, Selection::App("a"));
     let slower = view.exposition(TEXT, Selection::App("a"));
-    inlet.put(update("a", "a 2\n", 2)).unwrap();
+    inlet.put(update("a", "a 2\n", 2), PutOptions::PUSHED).unwrap();
     assert_eq!(read(&slow.finish(ContentEncoding::Identity)), "a 1\n", "it was asked for before");
     assert_eq!(read(&of_app(&view, "a", TEXT)), "a 2\n");
     inlet.remove(&AppName::new("a").unwrap(), Timestamp::from_millis(3));
@@ -203,13 +216,13 @@ fn an_answer_that_comes_too_late_is_not_kept() {
 #[test]
 fn two_who_ask_at_once_hold_the_same() {
     let (inlet, view) = merging(Limits::default());
-    inlet.put(update("a", "a 1\n", 1)).unwrap();
+    inlet.put(update("a", "a 1\n", 1), PutOptions::PUSHED).unwrap();
     let both = [(); 2].map(|()| view.exposition(TEXT, Selection::App("a")));
     let [one, other] = both.map(|prepared| prepared.finish(ContentEncoding::Gzip).chunks()[0].clone());
     assert!(Arc::ptr_eq(&one, &other), "what is compressed for one is for the other");
 }
 
-/// A text of which one can see whether anybody still holds it.
+/// A text that shows if it is still referenced.
 struct Watched(Arc<String>);
 
 impl AsRef<[u8]> for Watched {
@@ -228,16 +241,22 @@ fn what_is_kept_holds_no_old_text_of_another_application() {
     let old = Arc::new(format!("# HELP shared Words.\n{}", lines("a", 1)));
     let body = Bytes::from_owner(Watched(Arc::clone(&old)));
     inlet
-        .put(Update {
-            body,
-            ..update("a", "", 1)
-        })
+        .put(
+            Update {
+                body,
+                ..update("a", "", 1)
+            },
+            PutOptions::PUSHED,
+        )
         .unwrap();
-    inlet.put(update("b", &lines("b", 1), 1)).unwrap();
+    inlet.put(update("b", &lines("b", 1), 1), PutOptions::PUSHED).unwrap();
     let kept = of_app(&view, "b", TEXT).chunks()[0].clone();
     assert!(Arc::strong_count(&old) > 1);
     inlet
-        .put(update("a", &format!("# HELP shared Words.\n{}", lines("a", 2)), 2))
+        .put(
+            update("a", &format!("# HELP shared Words.\n{}", lines("a", 2)), 2),
+            PutOptions::PUSHED,
+        )
         .unwrap();
     assert_eq!(Arc::strong_count(&old), 1);
     let still = of_app(&view, "b", TEXT);
@@ -292,7 +311,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn change(inlet: &Inlet, step: &Step, at: i64) {
     match step {
-        Step::Put(app, text) => drop(inlet.put(update(&format!("app-{app}"), TEXTS[*text], at))),
+        Step::Put(app, text) => drop(inlet.put(update(&format!("app-{app}"), TEXTS[*text], at), PutOptions::PUSHED)),
         Step::Remove(app) => drop(inlet.remove(&AppName::new(&format!("app-{app}")).unwrap(), Timestamp::from_millis(at))),
         Step::Ask(..) => {}
         Step::Rest => inlet.evict_idle(),
@@ -308,7 +327,7 @@ proptest! {
             let Step::Ask(app, text) = now else { continue };
             let (name, variant) = (format!("app-{app}"), if *text { TEXT } else { OPENMETRICS });
             let answer = of_app(&view, &name, variant);
-            // The same has happened to a store that nobody has ever asked.
+            // The same happened to a store without any request.
             let (fresh, fresh_view) = merging(Limits::default());
             (0..=at).zip(&steps).for_each(|(at, step)| change(&fresh, step, at));
             let expected = of_app(&fresh_view, &name, variant);

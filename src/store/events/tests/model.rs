@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::tests::{home, ids, ms, push, who};
 use super::*;
 
 const TIMEOUT: i64 = 40_000;
@@ -20,7 +19,7 @@ struct Reader {
     leased: Option<(LeaseId, Vec<u64>)>,
     seen: i64,
     lost: u64,
-    /// Whether it has come more than once. Until then its losses are not told.
+    /// True if it has come more than once. Until then its losses are not counted.
     regular: bool,
 }
 
@@ -98,7 +97,7 @@ impl Model {
         Some(lease)
     }
 
-    /// After a restart nothing is lent, scrapers have their time anew, and ages are what the wall clock makes of them.
+    /// After a restart no events are leased, the timeouts of scrapers begin again, and ages follow the wall clock.
     fn restart(&mut self, first: u64) {
         self.now = self.wall;
         let mut newest = i64::MIN;
@@ -147,7 +146,7 @@ fn options(max_pending: usize, max_per_scrape: usize, explicit_timestamps: bool)
     }
 }
 
-/// Everything the journal would have been told so far.
+/// All entries that the journal would have so far.
 fn restart(journal: &[JournalEntry], options: EventOptions, wall: i64) -> Events {
     let mut events = Events::restoring(options, ms(wall));
     for entry in journal {

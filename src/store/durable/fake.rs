@@ -10,7 +10,7 @@ use super::lock;
 #[derive(Debug, Default, Clone)]
 struct Inode {
     data: Vec<u8>,
-    /// What is on the platter.
+    /// The data that survives a loss of power.
     synced: Vec<u8>,
 }
 
@@ -23,11 +23,11 @@ struct State {
     life: Option<u64>,
     /// Bytes that fit; `None`: any.
     capacity: Option<usize>,
-    /// What fails for the moment.
+    /// The operations that fail at present.
     faults: Faults,
 }
 
-/// What fails for the moment.
+/// The operations that fail at present.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Faults {
     pub(super) sync: bool,
@@ -86,7 +86,7 @@ impl FakeDisk {
         lock(&self.0).faults = faults;
     }
 
-    /// How many bytes all files have.
+    /// The bytes of all files.
     pub(super) fn used(&self) -> usize {
         let state = lock(&self.0);
         state.names.values().map(|&inode| state.inodes[inode].data.len()).sum()
@@ -104,7 +104,7 @@ impl FakeDisk {
         state.synced_names.insert(name.to_owned(), at);
     }
 
-    /// What the next process finds after this one was killed.
+    /// The disk as the next process finds it after this one was killed.
     pub(super) fn after_kill(&self) -> Self {
         let after = Self::default();
         let state = lock(&self.0);
@@ -114,7 +114,7 @@ impl FakeDisk {
         after
     }
 
-    /// What it finds after the power was lost: what was synced, and of the rest some bytes and others not, as `luck` has it.
+    /// The disk after a loss of power: what was synced, and some bytes of the rest, chosen by `luck`.
     pub(super) fn after_power_loss(&self, mut luck: u64) -> Self {
         let after = Self::default();
         let state = lock(&self.0);

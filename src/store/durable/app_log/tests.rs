@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::app_log::{AppLog, Sizes};
-use super::fake_disk::{FakeDisk, Faults};
-use super::{OpenError, Unreadable, lock};
-use crate::exposition::catalog::{Duplicates, Rules, Selection};
+use super::{AppLog, Sizes};
+use crate::exposition::catalog::{Duplicates, Rules};
 use crate::exposition::negotiate::Format as Answer;
 use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Update};
-use crate::store::app_table::{AppTable, ParsedUpdate};
+use crate::store::durable::fake::{FakeDisk, Faults};
+use crate::store::durable::{OpenError, Unreadable, lock};
+use crate::store::stored_apps::{Applied, StoredApps};
 use crate::store::{App, Limits, Mode};
 
 const SIZES: Sizes = Sizes::of(300, 200);
@@ -20,16 +20,16 @@ const SIZES: Sizes = Sizes::of(300, 200);
 /// The time of each start.
 const NOW: i64 = 10_000;
 
-fn open(disk: &FakeDisk) -> Result<(AppLog, Mutex<AppTable>), OpenError> {
-    let table = Mutex::new(AppTable::new(
+fn open(disk: &FakeDisk) -> Result<(AppLog, Mutex<StoredApps>), OpenError> {
+    let apps = Mutex::new(StoredApps::new(
         Limits::default(),
         Mode::Merge(Rules::new(None, Duplicates::Label, &[])),
     ));
-    let log = AppLog::open(Arc::new(disk.clone()), &table, true, SIZES, Timestamp::from_millis(NOW))?;
-    Ok((log, table))
+    let log = AppLog::open(Arc::new(disk.clone()), &apps, SIZES, Timestamp::from_millis(NOW))?;
+    Ok((log, apps))
 }
 
-fn push(table: &Mutex<AppTable>, name: &str, text: &str, at: i64, expires: bool) {
+fn push(apps: &Mutex<StoredApps>, name: &str, text: &str, at: i64, expires: bool) {
     let update = Update {
         app: AppName::new(name).unwrap(),
         body: Bytes::copy_from_slice(text.as_bytes()),
@@ -41,10 +41,20 @@ fn push(table: &Mutex<AppTable>, name: &str, text: &str, at: i64, expires: bool)
         },
         at: Timestamp::from_millis(at),
     };
-    lock(table).put(ParsedUpdate::read(update, expires, true)).unwrap();
+    let parser = lock(apps).combiner.parser();
+    let mut parsed = parser.parse(update, expires);
+    let applied = lock(apps).put(&mut parsed).unwrap();
+    assert!(matches!(applied, Applied::Now(_)));
 }
 
-/// What there is to be known of an application: its place, first sight, last update, text.
+fn remove(apps: &Mutex<StoredApps>, name: &str) -> bool {
+    match lock(apps).remove(&AppName::new(name).unwrap()) {
+        Applied::Now(is_known) => is_known,
+        Applied::TooLarge(_) => panic!("{name} is too large"),
+    }
+}
+
+/// The facts about an app: its order, first sight, last update, text.
 type Facts = (u64, i64, Option<i64>, Bytes);
 
 fn facts(app: &App) -> Facts {
@@ -52,9 +62,9 @@ fn facts(app: &App) -> Facts {
     (app.order, app.first_seen.as_millis(), updated, app.text.body().clone())
 }
 
-fn all(table: &Mutex<AppTable>) -> BTreeMap<String, Facts> {
-    let table = lock(table);
-    table.apps().map(|app| (app.name.to_string(), facts(app))).collect()
+fn all(apps: &Mutex<StoredApps>) -> BTreeMap<String, Facts> {
+    let apps = lock(apps);
+    apps.table.iter().map(|app| (app.name.to_string(), facts(app))).collect()
 }
 
 #[derive(Debug, Clone)]
@@ -72,7 +82,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The versions that each application may have after a restart: the one at the last complete writing, and all later ones.
+/// The versions that each app may have after a restart: the one at the last complete writing, and all later ones.
 #[derive(Debug, Default)]
 struct Known {
     versions: BTreeMap<u8, Vec<Option<Facts>>>,
@@ -80,27 +90,27 @@ struct Known {
 }
 
 impl Known {
-    fn run(&mut self, log: &mut AppLog, table: &Mutex<AppTable>, step: &Step) {
+    fn run(&mut self, log: &mut AppLog, apps: &Mutex<StoredApps>, step: &Step) {
         self.clock += 1;
         match step {
             Step::Push(app, len) => {
                 push(
-                    table,
+                    apps,
                     &app.to_string(),
                     &format!("# {}\nm{app} 1\n", "x".repeat(*len)),
                     self.clock,
                     true,
                 );
-                let now = all(table).remove(&app.to_string());
+                let now = all(apps).remove(&app.to_string());
                 self.versions.entry(*app).or_insert(vec![None]).push(now);
             }
             Step::Remove(app) => {
-                if lock(table).remove(&AppName::new(&app.to_string()).unwrap()) {
+                if remove(apps, &app.to_string()) {
                     self.versions.entry(*app).or_default().push(None);
                 }
             }
             Step::Write => {
-                if log.write_changes(table).is_ok() {
+                if log.write_changes(apps).is_ok() {
                     self.versions
                         .values_mut()
                         .for_each(|versions| *versions = versions.split_off(versions.len() - 1));
@@ -110,27 +120,27 @@ impl Known {
     }
 
     fn check(&self, disk: &FakeDisk) {
-        let (mut log, table) = open(disk).unwrap();
-        let found = all(&table);
+        let (mut log, apps) = open(disk).unwrap();
+        let found = all(&apps);
         for (app, versions) in &self.versions {
             let found = found.get(&app.to_string()).cloned();
             assert!(versions.contains(&found), "app {app}: {found:?} is none of {versions:?}");
         }
-        // Nothing is due after a restart, and nobody gets the place of another.
-        push(&table, "new", "n 1\n", 9_999, true);
-        let newcomer = all(&table)["new"].0;
+        // Nothing is due after a restart, and no app gets the order of another.
+        push(&apps, "new", "n 1\n", 9_999, true);
+        let newcomer = all(&apps)["new"].0;
         assert!(found.values().all(|facts| facts.0 < newcomer));
-        log.write_changes(&table).unwrap();
-        assert_eq!(all(&open(disk).unwrap().1), all(&table));
+        log.write_changes(&apps).unwrap();
+        assert_eq!(all(&open(disk).unwrap().1), all(&apps));
     }
 }
 
 fn live_and_die(disk: &FakeDisk, steps: &[Step]) -> Known {
     let mut known = Known::default();
-    if let Ok((mut log, table)) = open(disk) {
+    if let Ok((mut log, apps)) = open(disk) {
         for step in steps {
             if !disk.is_dead() {
-                known.run(&mut log, &table, step);
+                known.run(&mut log, &apps, step);
             }
         }
     }
@@ -170,7 +180,7 @@ proptest! {
         steps in proptest::collection::vec((step(), 0usize..900, any::<[bool; 4]>(), 0u8..6), 1..80), life in 1u64..30_000, luck: u64,
     ) {
         let disk = FakeDisk::default();
-        let (mut log, table) = open(&disk).unwrap();
+        let (mut log, apps) = open(&disk).unwrap();
         let mut known = Known::default();
         let disk = disk.dies_after(life);
         for (step, room, [sync, truncate, rename, sync_names], trouble) in steps {
@@ -178,7 +188,7 @@ proptest! {
             let faults = Faults { sync, truncate, rename, sync_names };
             disk.set_faults(if trouble == 2 { faults } else { Faults::default() });
             if !disk.is_dead() {
-                known.run(&mut log, &table, &step);
+                known.run(&mut log, &apps, &step);
             }
         }
         known.check(&disk.after_power_loss(luck));
@@ -189,40 +199,41 @@ proptest! {
 #[test]
 fn places_of_polled_applications_are_kept_and_written_once() {
     let disk = FakeDisk::default();
-    let (mut log, table) = open(&disk).unwrap();
-    push(&table, "polled", "p 1\n", 1, false);
-    push(&table, "pushed", "q 1\n", 2, true);
-    log.write_changes(&table).unwrap();
+    let (mut log, apps) = open(&disk).unwrap();
+    push(&apps, "polled", "p 1\n", 1, false);
+    push(&apps, "pushed", "q 1\n", 2, true);
+    log.write_changes(&apps).unwrap();
     let before = disk.used();
-    push(&table, "polled", "p 2\n", 3, false);
-    log.write_changes(&table).unwrap();
+    push(&apps, "polled", "p 2\n", 3, false);
+    log.write_changes(&apps).unwrap();
     assert_eq!(disk.used(), before);
 
-    let (_, table) = open(&disk.after_kill()).unwrap();
-    assert_eq!(all(&table).keys().collect::<Vec<_>>(), ["pushed"]);
-    push(&table, "newcomer", "r 1\n", 8, true);
-    push(&table, "polled", "p 3\n", 9, false);
-    let orders: Vec<_> = lock(&table).apps().map(|app| app.name.to_string()).collect();
+    let (_, apps) = open(&disk.after_kill()).unwrap();
+    assert_eq!(all(&apps).keys().collect::<Vec<_>>(), ["pushed"]);
+    push(&apps, "newcomer", "r 1\n", 8, true);
+    push(&apps, "polled", "p 3\n", 9, false);
+    let orders: Vec<_> = lock(&apps).table.iter().map(|app| app.name.to_string()).collect();
     assert_eq!(orders, ["polled", "pushed", "newcomer"]);
-    assert_eq!(all(&table)["polled"].1, 1);
+    assert_eq!(all(&apps)["polled"].1, 1);
 }
 
 #[test]
 fn a_label_that_tells_applications_apart_survives_the_other_one() {
     let disk = FakeDisk::default();
-    let (mut log, table) = open(&disk).unwrap();
-    push(&table, "a", "m 1\n", 1, true);
-    log.write_changes(&table).unwrap();
-    push(&table, "b", "m 2\n", 2, true);
-    lock(&table).remove(&AppName::new("b").unwrap());
-    let label = |table: &Mutex<AppTable>| lock(table).labelled(&AppName::new("a").unwrap());
-    assert_eq!(label(&table).len(), 1);
-    log.write_changes(&table).unwrap();
+    let (mut log, apps) = open(&disk).unwrap();
+    push(&apps, "a", "m 1\n", 1, true);
+    log.write_changes(&apps).unwrap();
+    push(&apps, "b", "m 2\n", 2, true);
+    assert!(remove(&apps, "b"));
+    let label = |apps: &Mutex<StoredApps>| lock(apps).combiner.labelled(&AppName::new("a").unwrap());
+    assert_eq!(label(&apps).len(), 1);
+    log.write_changes(&apps).unwrap();
     let (_, again) = open(&disk.after_kill()).unwrap();
-    assert_eq!(label(&again), label(&table));
+    assert_eq!(label(&again), label(&apps));
     let mut again = lock(&again);
-    let plan = again.catalog().unwrap().plan(Answer::Text004.into(), Selection::Everything);
-    let text: Vec<u8> = plan.render().chunks().iter().flat_map(|chunk| chunk.text().concat()).collect();
+    let format = Answer::Text004.into();
+    let rendered = again.draft_everything(format).render(format);
+    let text: Vec<u8> = rendered.text().iter().flat_map(|slices| slices.concat()).collect();
     assert!(
         String::from_utf8_lossy(&text).contains("m{app=\"a\"} 1"),
         "{}",
@@ -233,10 +244,10 @@ fn a_label_that_tells_applications_apart_survives_the_other_one() {
 #[test]
 fn a_log_whose_files_are_foreign_or_missing_is_refused() {
     let disk = FakeDisk::default();
-    let (mut log, table) = open(&disk).unwrap();
+    let (mut log, apps) = open(&disk).unwrap();
     for at in 0..12 {
-        push(&table, &at.to_string(), &format!("m{at} 1 # {}\n", "x".repeat(60)), at, true);
-        log.write_changes(&table).unwrap();
+        push(&apps, &at.to_string(), &format!("m{at} 1 # {}\n", "x".repeat(60)), at, true);
+        log.write_changes(&apps).unwrap();
     }
     let refusal = |change: &dyn Fn(&FakeDisk)| {
         let disk = disk.after_kill();
@@ -246,7 +257,7 @@ fn a_log_whose_files_are_foreign_or_missing_is_refused() {
             _ => panic!("taken"),
         }
     };
-    use super::directory::Directory as _;
+    use crate::store::durable::directory::Directory as _;
     let names = disk.names().unwrap();
     assert!(names.len() > 3, "{names:?}");
     let foreign = refusal(&|disk| disk.put(&names[0], b"my diary"));
@@ -255,19 +266,19 @@ fn a_log_whose_files_are_foreign_or_missing_is_refused() {
     assert!(matches!(missing, (path, Unreadable::Damaged { .. }) if path == names[1]));
 }
 
-/// A directory as a clean stop leaves it, with these applications in one file.
-fn stopped(apps: usize) -> FakeDisk {
+/// A directory as a clean stop leaves it, with these apps in one file.
+fn stopped(count: usize) -> FakeDisk {
     let disk = FakeDisk::default();
-    let (mut log, table) = open(&disk).unwrap();
-    for at in 0..apps {
-        push(&table, &format!("app{at}"), &format!("m{at} {at}\n"), 1, true);
+    let (mut log, apps) = open(&disk).unwrap();
+    for at in 0..count {
+        push(&apps, &format!("app{at}"), &format!("m{at} {at}\n"), 1, true);
     }
-    log.finish(&table).unwrap();
+    log.finish(&apps).unwrap();
     disk.after_kill()
 }
 
 fn file(disk: &FakeDisk, name: &str) -> Vec<u8> {
-    use super::directory::Directory as _;
+    use crate::store::durable::directory::Directory as _;
     disk.read(name).unwrap().unwrap()
 }
 
@@ -285,18 +296,18 @@ fn any_flipped_bit_costs_at_most_one_app_and_is_gone_after_the_next_writing() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x10;
         damaged.put(FIRST, &bytes);
-        let (mut log, table) = open(&damaged).unwrap_or_else(|error| panic!("byte {at}: {error}"));
-        let found = all(&table);
+        let (mut log, apps) = open(&damaged).unwrap_or_else(|error| panic!("byte {at}: {error}"));
+        let found = all(&apps);
         assert!(found.len() >= 3, "byte {at}: {found:?}");
         assert!(found.iter().all(|(name, facts)| good[name] == *facts), "byte {at}");
         costly += usize::from(found.len() == 3);
-        // A new application gets no place that another one had, and what was missing is not missed again.
-        push(&table, "new", "n 1\n", 1, true);
-        let places: std::collections::BTreeSet<_> = all(&table).values().map(|facts| facts.0).collect();
+        // A new app gets no place that another one had, and what was missing is not missed again.
+        push(&apps, "new", "n 1\n", 1, true);
+        let places: std::collections::BTreeSet<_> = all(&apps).values().map(|facts| facts.0).collect();
         assert_eq!(places.len(), found.len() + 1);
-        log.finish(&table).unwrap();
+        log.finish(&apps).unwrap();
         let (again, restarted) = open(&damaged.after_kill()).unwrap();
-        assert_eq!(all(&restarted), all(&table), "byte {at}");
+        assert_eq!(all(&restarted), all(&apps), "byte {at}");
         assert!(!again.is_due(), "byte {at}");
     }
     assert!(
@@ -309,101 +320,101 @@ fn any_flipped_bit_costs_at_most_one_app_and_is_gone_after_the_next_writing() {
 #[test]
 fn a_damaged_record_brings_no_earlier_one_back() {
     let disk = FakeDisk::default();
-    let (mut log, table) = open(&disk).unwrap();
+    let (mut log, apps) = open(&disk).unwrap();
     for value in ["one", "two"] {
-        push(&table, "a", &format!("m{{v=\"{value}\"}} 1\n"), 1, true);
-        log.write_changes(&table).unwrap();
+        push(&apps, "a", &format!("m{{v=\"{value}\"}} 1\n"), 1, true);
+        log.write_changes(&apps).unwrap();
     }
-    push(&table, "b", "n 1\n", 1, true);
-    log.finish(&table).unwrap();
+    push(&apps, "b", "n 1\n", 1, true);
+    log.finish(&apps).unwrap();
     let mut bytes = file(&disk, FIRST);
     let newest = bytes.windows(3).position(|window| window == b"two").unwrap();
     bytes[newest] ^= 1;
     disk.put(FIRST, &bytes);
-    let (_, table) = open(&disk.after_kill()).unwrap();
-    assert_eq!(all(&table).keys().collect::<Vec<_>>(), ["b"]);
+    let (_, apps) = open(&disk.after_kill()).unwrap();
+    assert_eq!(all(&apps).keys().collect::<Vec<_>>(), ["b"]);
 
     // Before anything vouches for it, its writing may have been cut short: then what it was to replace still counts.
     let end = newest + b"two\"} 1\n".len();
     disk.put(FIRST, &bytes[..end]);
-    let (_, table) = open(&disk.after_kill()).unwrap();
-    assert_eq!(String::from_utf8_lossy(&all(&table)["a"].3), "m{v=\"one\"} 1\n");
+    let (_, apps) = open(&disk.after_kill()).unwrap();
+    assert_eq!(String::from_utf8_lossy(&all(&apps)["a"].3), "m{v=\"one\"} 1\n");
 }
 
 #[test]
 fn what_stands_behind_a_torn_record_is_kept() {
     let disk = FakeDisk::default();
-    let (mut log, table) = open(&disk).unwrap();
+    let (mut log, apps) = open(&disk).unwrap();
     for app in ["a", "b", "c"] {
-        push(&table, app, &format!("{app}{app}{app} 1\n"), 1, true);
+        push(&apps, app, &format!("{app}{app}{app} 1\n"), 1, true);
     }
     // All in one batch, of which nothing was known to be on the disk yet.
-    log.write_changes(&table).unwrap();
+    log.write_changes(&apps).unwrap();
     let bytes = file(&disk, FIRST);
     let torn = disk.after_kill();
     let mut cut = bytes[..bytes.len() - 36].to_vec();
     let place = cut.windows(3).position(|window| window == b"bbb").unwrap();
     cut[place..place + 3].fill(0);
     torn.put(FIRST, &cut);
-    let (mut log, table) = open(&torn).unwrap();
-    assert_eq!(all(&table).keys().collect::<Vec<_>>(), ["a", "c"]);
+    let (mut log, apps) = open(&torn).unwrap();
+    assert_eq!(all(&apps).keys().collect::<Vec<_>>(), ["a", "c"]);
     assert!(log.is_due(), "what is of use goes into a file without a gap");
-    log.write_changes(&table).unwrap();
-    let (log, table) = open(&torn.after_kill()).unwrap();
-    assert_eq!((all(&table).len(), log.is_due()), (2, false));
+    log.write_changes(&apps).unwrap();
+    let (log, apps) = open(&torn.after_kill()).unwrap();
+    assert_eq!((all(&apps).len(), log.is_due()), (2, false));
 }
 
 #[test]
 fn files_before_the_last_one_lose_one_app_too() {
     let disk = FakeDisk::default();
-    let (mut log, table) = open(&disk).unwrap();
+    let (mut log, apps) = open(&disk).unwrap();
     for at in 0..12 {
-        push(&table, &at.to_string(), &format!("m{at} 1 # {}\n", "x".repeat(60)), 1, true);
-        log.write_changes(&table).unwrap();
+        push(&apps, &at.to_string(), &format!("m{at} 1 # {}\n", "x".repeat(60)), 1, true);
+        log.write_changes(&apps).unwrap();
     }
-    log.finish(&table).unwrap();
+    log.finish(&apps).unwrap();
     let first = file(&disk, FIRST);
     for change in [first.len() - 60, first.len() - 1, 30] {
         let disk = disk.after_kill();
         let mut bytes = first.clone();
         bytes[change] ^= 4;
         disk.put(FIRST, &bytes);
-        let (mut log, table) = open(&disk).unwrap();
-        let kept = all(&table);
+        let (mut log, apps) = open(&disk).unwrap();
+        let kept = all(&apps);
         assert!(kept.len() >= 11, "{change}: {}", kept.len());
-        log.write_changes(&table).unwrap();
+        log.write_changes(&apps).unwrap();
         assert_eq!(all(&open(&disk.after_kill()).unwrap().1), kept);
-        use super::directory::Directory as _;
+        use crate::store::durable::directory::Directory as _;
         assert_eq!(disk.read(FIRST).unwrap(), None, "the damaged file is gone");
     }
-    // A file whose end is missing at the border of a record.
+    // A file that lacks its end, cut at the border of a record.
     let disk = disk.after_kill();
     disk.put(FIRST, &first[..first.len() - 36]);
-    let (log, table) = open(&disk).unwrap();
-    assert_eq!((all(&table).len(), log.is_due()), (12, true));
+    let (log, apps) = open(&disk).unwrap();
+    assert_eq!((all(&apps).len(), log.is_due()), (12, true));
 }
 
 #[test]
 fn a_log_of_version_1_is_read_and_goes_on_in_version_2() {
-    let old: &[u8] = include_bytes!("../../../tests/fixtures/store/v1/apps-00000001.log");
+    let old: &[u8] = include_bytes!("../../../../tests/fixtures/store/v1/apps-00000001.log");
     let kept = |disk: &FakeDisk| {
-        let (log, table) = open(disk).unwrap();
-        let found = all(&table)
+        let (log, apps) = open(disk).unwrap();
+        let found = all(&apps)
             .into_iter()
             .map(|(name, facts)| (name, facts.0, String::from_utf8_lossy(&facts.3).into_owned()));
-        (log, table, found.collect::<Vec<_>>())
+        (log, apps, found.collect::<Vec<_>>())
     };
     let disk = FakeDisk::default();
     disk.put(FIRST, old);
-    let (mut log, table, found) = kept(&disk);
+    let (mut log, apps, found) = kept(&disk);
     let names: Vec<_> = found.iter().map(|(name, order, _)| (name.as_str(), *order)).collect();
     assert_eq!(names, [("another", 4), ("first", 1), ("json app", 3), ("open", 2)]);
     assert_eq!(found[0].2, "shared 2\nonly_here 3");
-    assert_eq!(lock(&table).labelled(&AppName::new("json app").unwrap()).len(), 1);
-    push(&table, "polled", "p 1\n", 1, false);
-    assert_eq!(all(&table)["polled"].0, 0, "the place of a polled application is kept too");
-    push(&table, "first", "changed 1\n", 1, true);
-    log.finish(&table).unwrap();
+    assert_eq!(lock(&apps).combiner.labelled(&AppName::new("json app").unwrap()).len(), 1);
+    push(&apps, "polled", "p 1\n", 1, false);
+    assert_eq!(all(&apps)["polled"].0, 0, "the place of a polled application is kept too");
+    push(&apps, "first", "changed 1\n", 1, true);
+    log.finish(&apps).unwrap();
     assert_eq!(
         file(&disk, FIRST),
         old,
@@ -420,9 +431,9 @@ fn a_log_of_version_1_is_read_and_goes_on_in_version_2() {
         let mut bytes = old.to_vec();
         bytes[at] ^= 1;
         disk.put(FIRST, &bytes);
-        let (mut log, table, found) = kept(&disk);
+        let (mut log, apps, found) = kept(&disk);
         assert!(found.len() >= 3, "byte {at}: {found:?}");
-        log.write_changes(&table).unwrap();
+        log.write_changes(&apps).unwrap();
         let (log, _, again) = kept(&disk.after_kill());
         assert_eq!((again, log.is_due()), (found, false));
     }
@@ -436,11 +447,11 @@ fn a_log_of_version_1_is_read_and_goes_on_in_version_2() {
 fn ages_go_on_over_a_restart_and_never_below_zero() {
     let expires_in = |written: i64, age: i64, start: i64| {
         let disk = FakeDisk::default();
-        let (mut log, table) = open(&disk).unwrap();
-        push(&table, "a", "m 1\n", written - age, true);
-        lock(&table).clock.at(Timestamp::from_millis(written));
-        log.write_changes(&table).unwrap();
-        let table = Mutex::new(AppTable::new(
+        let (mut log, apps) = open(&disk).unwrap();
+        push(&apps, "a", "m 1\n", written - age, true);
+        lock(&apps).clock.at(Timestamp::from_millis(written));
+        log.write_changes(&apps).unwrap();
+        let apps = Mutex::new(StoredApps::new(
             Limits {
                 expire_after: Some(std::time::Duration::from_secs(60)),
                 ..Limits::default()
@@ -448,13 +459,10 @@ fn ages_go_on_over_a_restart_and_never_below_zero() {
             Mode::Raw,
         ));
         let now = Timestamp::from_millis(start);
-        AppLog::open(Arc::new(disk.after_kill()), &table, false, SIZES, now).unwrap();
+        AppLog::open(Arc::new(disk.after_kill()), &apps, SIZES, now).unwrap();
         // A second at a time, as the sweep does.
         let mut later = 0;
-        while lock(&table)
-            .expired(now.plus(std::time::Duration::from_millis(later)), 9)
-            .is_empty()
-        {
+        while lock(&apps).expired(now.plus(std::time::Duration::from_millis(later)), 9).is_empty() {
             later += 1_000;
         }
         later / 1_000
@@ -478,22 +486,22 @@ fn ages_go_on_over_a_restart_and_never_below_zero() {
 fn a_clock_that_is_set_before_a_restart_makes_nothing_older() {
     let at = Timestamp::from_millis;
     let disk = FakeDisk::default();
-    let (mut log, table) = open(&disk).unwrap();
-    push(&table, "a", "m 1\n", NOW, true);
-    log.write_changes(&table).unwrap();
-    // Four hours forward, then back by one, and a new application in between.
+    let (mut log, apps) = open(&disk).unwrap();
+    push(&apps, "a", "m 1\n", NOW, true);
+    log.write_changes(&apps).unwrap();
+    // Four hours forward, then back by one, and a new app in between.
     let (forward, back) = (NOW + 4 * 3_600_000, NOW + 3 * 3_600_000);
-    lock(&table).clock.at(at(forward));
-    log.write_changes(&table).unwrap();
-    push(&table, "b", "n 1\n", forward, true);
-    log.write_changes(&table).unwrap();
-    lock(&table).clock.at(at(back));
-    log.finish(&table).unwrap();
-    let restarted = Mutex::new(AppTable::new(Limits::default(), Mode::Raw));
-    AppLog::open(Arc::new(disk.after_kill()), &restarted, false, SIZES, at(back + 2_000)).unwrap();
+    lock(&apps).clock.at(at(forward));
+    log.write_changes(&apps).unwrap();
+    push(&apps, "b", "n 1\n", forward, true);
+    log.write_changes(&apps).unwrap();
+    lock(&apps).clock.at(at(back));
+    log.finish(&apps).unwrap();
+    let restarted = Mutex::new(StoredApps::new(Limits::default(), Mode::Raw));
+    AppLog::open(Arc::new(disk.after_kill()), &restarted, SIZES, at(back + 2_000)).unwrap();
     let restarted = lock(&restarted);
     let now = restarted.clock.last();
-    let ages: Vec<_> = restarted.apps().map(|app| now.since(app.refreshed).as_secs()).collect();
+    let ages: Vec<_> = restarted.table.iter().map(|app| now.since(app.refreshed).as_secs()).collect();
     // Ten seconds of each step count, as between two looks at the clock, and two have gone by since.
     assert_eq!(ages, [12, 2]);
 }

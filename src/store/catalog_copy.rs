@@ -7,8 +7,8 @@
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::Shared;
-use super::app_table::{AppTable, MAX_COST_AT_ONCE};
-use super::persistence::FamilyKey;
+use super::combiner::Change;
+use super::stored_apps::{MAX_COST_AT_ONCE, StoredApps};
 use crate::exposition::catalog::{Catalog, Outcome, Rules, Update};
 use crate::model::AppName;
 
@@ -39,71 +39,65 @@ fn in_place<T>(work: impl FnOnce() -> T) -> T {
 }
 
 impl Shared {
-    /// Does `work`, a change of one app, on a copy of the catalog. Returns the copy, up to date but not yet in place, with the lock held.
-    /// `work` gets the labels that the app had before a restart and has not got back yet.
-    pub(super) fn merge_aside(
-        &self,
-        app: &AppName,
-        work: impl FnOnce(&mut Catalog, Vec<FamilyKey>) -> Outcome,
-    ) -> (MutexGuard<'_, AppTable>, Catalog, Outcome) {
+    /// Applies a change of one app to a copy of the catalog. Returns the copy, up to date but not yet in place, with the lock held.
+    pub(super) fn merge_on_copy(&self, change: Change) -> (MutexGuard<'_, StoredApps>, Catalog, Outcome) {
         in_place(|| {
-            let _aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut table = self.table();
-            let labels = table.labels_to_restore(app);
-            let mut copy = table
-                .begin_copy()
-                .expect("only where texts are merged is there a catalog to change");
-            drop(table);
-            let outcome = work(&mut copy, labels);
-            let (table, copy) = self.catch_up(copy, Some(app));
-            (table, copy, outcome)
+            let _copying = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut copy = begin_copy(&mut self.apps());
+            let app = change.app().clone();
+            let outcome = change.apply(&mut copy);
+            let (apps, copy) = self.catch_up(copy, Some(&app));
+            (apps, copy, outcome)
         })
     }
 
     /// Merges all texts by other rules, on a new catalog.
-    pub(super) fn merge_all(&self, rules: Rules) -> (MutexGuard<'_, AppTable>, Catalog, ()) {
+    pub(super) fn merge_all(&self, rules: Rules) -> (MutexGuard<'_, StoredApps>, Catalog) {
         in_place(|| {
-            let _aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut table = self.table();
-            let before = table
-                .begin_copy()
-                .expect("only where texts are merged is there a catalog to change");
-            let apps = table.texts();
-            drop(table);
+            let _copying = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
+            let (before, stored) = {
+                let mut apps = self.apps();
+                let before = begin_copy(&mut apps);
+                (before, apps.table.iter().cloned().collect::<Vec<_>>())
+            };
             let mut copy = before.start_over(rules);
-            self.set_rules(copy.rules());
-            for app in &apps {
-                copy.restore_labels(&app.name, before.labelled(app.name.as_str()));
+            self.parser.set_rules(copy.rules());
+            for app in &stored {
                 if let Some(exposition) = app.text.exposition() {
                     let update = Update::new(copy.rules(), &app.name, &app.labels, Arc::clone(exposition));
-                    copy.update(update);
+                    let labelled = before.labelled(app.name.as_str());
+                    Change::Update { update, labelled }.apply(&mut copy);
                 }
             }
-            let (table, copy) = self.catch_up(copy, None);
-            (table, copy, ())
+            self.catch_up(copy, None)
         })
     }
 
-    /// Repeats on a copy what has changed since it was made, except changes of `app`, whose own change comes after them.
-    fn catch_up(&self, mut copy: Catalog, app: Option<&AppName>) -> (MutexGuard<'_, AppTable>, Catalog) {
+    /// Repeats changes on a copy that were made since it was taken, except changes of `app`: its own change comes after them.
+    fn catch_up(&self, mut copy: Catalog, app: Option<&AppName>) -> (MutexGuard<'_, StoredApps>, Catalog) {
         for round in 1.. {
-            let mut table = self.table();
-            let changes = table.take_replay();
+            let mut apps = self.apps();
+            let changes = apps.combiner.take_replay();
             let cost: usize = changes.iter().map(|change| change.cost(&copy)).sum();
             let last = cost <= MAX_COST_AT_ONCE || round == MAX_ROUNDS;
             let held = if last {
-                Some(table)
+                Some(apps)
             } else {
-                drop(table);
+                drop(apps);
                 None
             };
             for change in changes.into_iter().filter(|change| Some(change.app()) != app) {
                 change.apply(&mut copy);
             }
-            if let Some(table) = held {
-                return (table, copy);
+            if let Some(apps) = held {
+                return (apps, copy);
             }
         }
         unreachable!("the last round returns")
     }
+}
+
+fn begin_copy(apps: &mut StoredApps) -> Catalog {
+    let copy = apps.combiner.begin_copy();
+    copy.expect("only where texts are merged is there a catalog to change")
 }

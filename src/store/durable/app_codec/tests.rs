@@ -1,0 +1,50 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+use proptest::prelude::*;
+
+use super::*;
+use crate::store::{MonotonicTime, Text};
+
+proptest! {
+    #[test]
+    fn applications_are_read_as_they_were_written(
+        order in 0..u64::MAX, first_seen: i64, updated: i64, age: u64, written: i64, name in "[a-zö /]{1,20}", text: String, openmetrics: bool,
+        labelled in proptest::collection::btree_set(".{0,9}", 0..4), format in proptest::sample::select(&FORMATS[..]),
+    ) {
+        let syntax = if openmetrics { Syntax::OpenMetrics } else { Syntax::Text };
+        let origin = Origin { source: "tcp 1.2.3.4:5".into(), format };
+        let labelled: Vec<FamilyKey> = labelled.iter().map(|key| key.as_bytes().into()).collect();
+        let body = Bytes::copy_from_slice(text.as_bytes());
+        let app = App {
+            name: AppName::new(&name).unwrap(),
+            order,
+            changed: 0,
+            origin: origin.clone(),
+            text: Text::Raw(body.clone(), syntax),
+            labels: [].into(),
+            first_seen: Timestamp::from_millis(first_seen),
+            updated: Some(Timestamp::from_millis(updated)),
+            refreshed: MonotonicTime::default(),
+            fault: None,
+            conflicts: Arc::default(),
+            duplicates: 0,
+            outdated: false,
+            withdrawn: false,
+            expires: true,
+        };
+        let position = SavedPosition { order, first_seen: app.first_seen, labelled: labelled.clone() };
+        let age = Age { then: Duration::from_millis(age), written: Timestamp::from_millis(written) };
+        let said = SavedUpdate { origin, at: Timestamp::from_millis(updated), age, syntax, body };
+        let bytes = [encode(&app, &labelled, age), super::body(&app).to_vec()].concat();
+        prop_assert_eq!(decode(&bytes), Some(Record::App(app.name.clone(), position.clone(), Box::new(said))));
+        let polled = App { expires: false, ..app };
+        let bytes = [encode(&polled, &labelled, age), super::body(&polled).to_vec()].concat();
+        prop_assert_eq!(decode(&bytes), Some(Record::Place(polled.name, position)));
+        prop_assert_eq!(decode(&encode_gone(order)), Some(Record::Gone(order)));
+        prop_assert_eq!(decode(&encode_clock(written)), Some(Record::Clock(written)));
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(prop_oneof![0u8..5, any::<u8>()], 0..40)) {
+        let _ = decode(&bytes);
+    }
+}

@@ -1,0 +1,34 @@
+use super::*;
+
+#[test]
+fn a_clock_that_is_set_is_no_time_that_passed() {
+    let mut clock = MonotonicClock::new();
+    let mut at = |millis| clock.at(Timestamp::from_millis(millis)).0;
+    assert_eq!((at(1_000), at(2_500)), (1_000, 2_500));
+    assert_eq!((at(2_400), at(2_600)), (2_500, 2_600), "asked late");
+    assert_eq!((at(9_000_000), at(9_000_100)), (12_600, 12_700), "set forward");
+    assert_eq!((at(50), at(1_050)), (12_700, 13_700), "set back");
+    assert!(clock.was_set());
+    assert_eq!(
+        clock.take_step(),
+        1_050 - 13_700,
+        "what is left of the wall clock when the time that passed is taken off"
+    );
+    assert!(!clock.was_set());
+}
+
+#[test]
+fn ages_are_taken_off_and_never_below_zero() {
+    let now = MonotonicTime(5_000);
+    assert_eq!(now.since(now.before(Duration::from_secs(7))), Duration::from_secs(7));
+    assert!(MonotonicTime::FIRST < now.before(Duration::MAX));
+    assert_eq!(now.before(Duration::ZERO), now);
+}
+
+#[test]
+fn what_bears_a_later_time_happened_by_now() {
+    let now = MonotonicTime(5_000);
+    assert_eq!(now.of(Timestamp::from_millis(9_000)), now);
+    assert_eq!(now.since(now.of(Timestamp::from_millis(1_000))), Duration::from_secs(4));
+    assert_eq!(MonotonicTime(1).since(now), Duration::ZERO);
+}

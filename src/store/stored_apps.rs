@@ -1,0 +1,259 @@
+//! The state behind the store's lock: the table of apps and the combiner of their texts, changed together after all checks.
+
+use std::sync::Arc;
+
+use super::app_table::{AppTable, index_bytes};
+use super::combiner::{Change, Combiner, Draft, ParsedUpdate};
+use super::events::{MonotonicClock, MonotonicTime};
+use super::{App, Limits, Mode, Receipt, Refused, Text};
+use crate::exposition::catalog::Outcome;
+use crate::exposition::render::OutputFormat;
+use crate::model::{AppName, Origin, Timestamp};
+
+/// The work of a change that is done at once, under the lock: about a millisecond. See
+/// [`Catalog::cost`](crate::exposition::catalog::Catalog::cost).
+pub(super) const MAX_COST_AT_ONCE: usize = 1_000;
+
+/// The bytes that a family takes in the tables, for the check before they are filled.
+const FAMILY_BYTES: u64 = 64;
+
+/// The apps and what their texts make together.
+#[derive(Debug)]
+pub(super) struct StoredApps {
+    pub(super) limits: Limits,
+    pub(super) table: AppTable,
+    pub(super) combiner: Combiner,
+    /// Measures the ages of updates, whatever happens to the time of day.
+    pub(super) clock: MonotonicClock,
+}
+
+/// The result of a change.
+#[derive(Debug)]
+pub(super) enum Applied<T> {
+    /// The change is visible.
+    Now(T),
+    /// The change is more work than [`MAX_COST_AT_ONCE`], so nothing was done; see [`Shared::merge_on_copy`](super::Shared::merge_on_copy).
+    TooLarge(Change),
+}
+
+/// The bytes that a text and its index take, and its families in the tables.
+fn memory_of(text: &Text) -> u64 {
+    let families = text.exposition().map_or(0, |text| text.families().len() as u64);
+    text.body().len() as u64 + index_bytes(text) + families * FAMILY_BYTES
+}
+
+impl StoredApps {
+    pub(super) fn new(limits: Limits, mode: Mode) -> Self {
+        Self {
+            limits,
+            table: AppTable::new(),
+            combiner: Combiner::new(mode),
+            clock: MonotonicClock::new(),
+        }
+    }
+
+    /// The memory in use, about.
+    pub(super) fn memory(&self) -> u64 {
+        self.combiner.meter().held() + self.table.footprint() + self.combiner.footprint()
+    }
+
+    /// Checks an update against the limits.
+    ///
+    /// # Errors
+    /// The limit that it exceeds.
+    pub(super) fn check(&self, update: &ParsedUpdate) -> Result<(), Refused> {
+        let old = self.table.get(update.app.as_str());
+        if old.is_none() {
+            self.check_apps()?;
+        }
+        let (max_series, series) = (
+            self.limits.max_series_per_app,
+            update.text.exposition().map_or(0, |text| text.series()),
+        );
+        if series > max_series {
+            return Err(Refused::TooManySeries { series, max_series });
+        }
+        // The text itself is counted already; the old one goes.
+        let (added, removed) = (memory_of(&update.text), old.map_or(0, |old| memory_of(&old.text)));
+        let used = self.memory() + added - (update.text.body().len() as u64).min(added);
+        if added > removed && used - removed.min(used) > self.limits.max_memory {
+            return Err(Refused::Full {
+                used: used - removed.min(used),
+                max_memory: self.limits.max_memory,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_apps(&self) -> Result<(), Refused> {
+        let max_apps = self.limits.max_apps;
+        if self.table.len() < max_apps {
+            Ok(())
+        } else {
+            Err(Refused::TooManyApps { max_apps })
+        }
+    }
+
+    /// Replaces all that an app had, if that is little work. A large update keeps all but its [change](ParsedUpdate::take_change), and is
+    /// completed by [`StoredApps::commit`].
+    ///
+    /// # Errors
+    /// When the update exceeds a limit.
+    pub(super) fn put(&mut self, update: &mut ParsedUpdate) -> Result<Applied<Receipt>, Refused> {
+        let refreshed = self.clock.at(update.at);
+        self.put_within(update, refreshed, MAX_COST_AT_ONCE)
+    }
+
+    /// As [`StoredApps::put`], for an update that arrived at `refreshed`, if it is at most `max_cost` work.
+    ///
+    /// # Errors
+    /// As for [`StoredApps::put`].
+    pub(super) fn put_within(
+        &mut self,
+        update: &mut ParsedUpdate,
+        refreshed: MonotonicTime,
+        max_cost: usize,
+    ) -> Result<Applied<Receipt>, Refused> {
+        self.check(update)?;
+        let labelled = self.table.labels_to_restore(&update.app);
+        match self.combiner.update_within(update.take_change(), labelled, max_cost) {
+            Ok(outcome) => Ok(Applied::Now(self.commit(update, outcome, refreshed))),
+            Err(change) => Ok(Applied::TooLarge(change)),
+        }
+    }
+
+    /// Puts an update into the table, after the combiner has it.
+    pub(super) fn commit(&mut self, update: &ParsedUpdate, outcome: Outcome, refreshed: MonotonicTime) -> Receipt {
+        let old = self.table.get(update.app.as_str()).cloned();
+        let (order, first_seen) = self.table.position(&update.app, update.at);
+        let app = App {
+            name: update.app.clone(),
+            order,
+            changed: 0,
+            origin: update.origin.clone(),
+            text: outcome.text.map_or_else(|| update.text.clone(), Text::Read),
+            labels: Arc::clone(&update.labels),
+            first_seen,
+            updated: Some(update.at),
+            refreshed,
+            fault: None,
+            conflicts: Arc::new(outcome.conflicts),
+            duplicates: outcome.duplicates,
+            outdated: update.outdated,
+            withdrawn: false,
+            expires: update.expires,
+        };
+        let receipt = Receipt::new(old.as_deref(), &app);
+        self.table.insert(app);
+        self.table.touch(&outcome.labelled);
+        receipt
+    }
+
+    /// Lists an app before its first update; one that is known stays as it is.
+    ///
+    /// # Errors
+    /// When there are too many apps.
+    pub(super) fn register(&mut self, name: AppName, origin: Origin, at: Timestamp) -> Result<(), Refused> {
+        if self.table.get(name.as_str()).is_some() {
+            return Ok(());
+        }
+        self.check_apps()?;
+        let labelled = self.table.labels_to_restore(&name);
+        self.combiner.restore_labels(&name, labelled);
+        let (order, first_seen) = self.table.position(&name, at);
+        self.table.insert(App {
+            name,
+            order,
+            changed: 0,
+            origin,
+            text: self.combiner.empty_text(),
+            labels: [].into(),
+            first_seen,
+            updated: None,
+            refreshed: self.clock.at(at),
+            fault: None,
+            conflicts: Arc::default(),
+            duplicates: 0,
+            outdated: false,
+            withdrawn: false,
+            expires: false,
+        });
+        Ok(())
+    }
+
+    /// Takes an app's data out of the exposition, if that is little work; it stays listed and keeps its labels. False if it is unknown.
+    pub(super) fn withdraw(&mut self, name: &AppName) -> Applied<bool> {
+        let Some(app) = self.table.get(name.as_str()).cloned() else {
+            return Applied::Now(false);
+        };
+        let text = self.combiner.empty_text();
+        match self.combiner.clear_within(&app, &text, MAX_COST_AT_ONCE) {
+            Ok(outcome) => Applied::Now(self.commit_withdrawal(name, outcome)),
+            Err(change) => Applied::TooLarge(change),
+        }
+    }
+
+    /// Notes in the table that an app has no data, after the combiner has it. False if it is unknown.
+    pub(super) fn commit_withdrawal(&mut self, name: &AppName, outcome: Outcome) -> bool {
+        let Some(app) = self.table.get(name.as_str()).cloned() else {
+            return false;
+        };
+        let text = outcome.text.map_or_else(|| self.combiner.empty_text(), Text::Read);
+        self.table.insert(App {
+            text,
+            conflicts: Arc::default(),
+            duplicates: 0,
+            outdated: false,
+            withdrawn: true,
+            ..App::clone(&app)
+        });
+        self.table.touch(&outcome.labelled);
+        true
+    }
+
+    /// Removes an app, if that is little work. False if it is unknown.
+    pub(super) fn remove(&mut self, name: &AppName) -> Applied<bool> {
+        if self.table.get(name.as_str()).is_none() {
+            return Applied::Now(false);
+        }
+        match self.combiner.remove_within(name, MAX_COST_AT_ONCE) {
+            Ok(outcome) => Applied::Now(self.commit_removal(name, &outcome)),
+            Err(change) => Applied::TooLarge(change),
+        }
+    }
+
+    /// Removes an app from the table, after the combiner has removed it. False if it is unknown.
+    pub(super) fn commit_removal(&mut self, name: &AppName, outcome: &Outcome) -> bool {
+        let is_known = self.table.remove(name);
+        self.table.touch(&outcome.labelled);
+        is_known
+    }
+
+    /// A draft of the response with all apps.
+    pub(super) fn draft_everything(&mut self, variant: OutputFormat) -> Draft {
+        self.combiner.draft_everything(variant, self.table.iter())
+    }
+
+    /// Names apps that are too old at `now`, no more than `most`.
+    pub(super) fn expired(&mut self, now: Timestamp, most: usize) -> Vec<AppName> {
+        // Asked each time, because the clock takes a large step for one that was set.
+        let now = self.clock.at(now);
+        self.note_step();
+        let expire_after = self.limits.expire_after;
+        expire_after.map_or_else(Vec::new, |expire_after| self.table.expired(now, expire_after, most))
+    }
+
+    /// True if an app is too old at `now`.
+    pub(super) fn is_expired(&mut self, app: &AppName, now: Timestamp) -> bool {
+        let now = self.clock.at(now);
+        let Some((expire_after, app)) = self.limits.expire_after.zip(self.table.get(app.as_str())) else {
+            return false;
+        };
+        app.expires && now.since(app.refreshed) >= expire_after
+    }
+
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.table.reset_oldest();
+    }
+}
