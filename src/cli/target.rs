@@ -116,26 +116,4 @@ pub(super) async fn get(authority: &str, path: &str, accept: &str) -> anyhow::Re
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::*;
-
-    #[test]
-    fn targets_are_parsed_by_scheme() {
-        assert_eq!("unix:/run/a.sock".parse(), Ok(Target::Unix("/run/a.sock".into())));
-        assert_eq!("unix:///run/a.sock".parse(), Ok(Target::Unix("/run/a.sock".into())));
-        assert_eq!("tcp://[::1]:6554".parse(), Ok(Target::Tcp("[::1]:6554".into())));
-        assert_eq!("http://localhost:6555/".parse(), Ok(Target::Http("localhost:6555".into())));
-        for bad in [
-            "",
-            "localhost:1",
-            "http://localhost",
-            "http://:1",
-            "tcp://a:99999",
-            "ftp://a:1",
-            "unix:",
-        ] {
-            assert!(bad.parse::<Target>().is_err(), "{bad}");
-        }
-    }
-}
+mod tests;

@@ -1,0 +1,71 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+use bytes::Bytes;
+
+use super::*;
+use crate::model::{AppName, Format, Origin, Timestamp, Update};
+use crate::store::{Inlet, Limits, Mode, PutOptions, open};
+
+fn put(inlet: &Inlet, app: &str) {
+    let update = Update {
+        app: AppName::new(app).unwrap(),
+        body: Bytes::from_static(b"a 1\n"),
+        syntax: None,
+        labels: [].into(),
+        origin: Origin {
+            source: "s".into(),
+            format: Format::Push,
+        },
+        at: Timestamp::from_millis(1),
+    };
+    inlet.put(update, PutOptions::PUSHED).unwrap();
+}
+
+fn listings() -> (Inlet, Arc<ListingCache>) {
+    let (inlet, view) = open(Limits::default(), Mode::Raw);
+    (inlet, Arc::new(ListingCache::new(view, || Timestamp::from_millis(2))))
+}
+
+#[test]
+fn few_applications_are_listed_as_they_are_and_many_as_they_were_a_moment_ago() {
+    let millis = Duration::from_millis;
+    assert!(stands(millis(999), true, 5) && !stands(millis(1_000), true, 5));
+    assert!(!stands(Duration::ZERO, false, SMALL));
+    assert!(stands(millis(199), false, 10_000) && !stands(millis(200), false, 10_000));
+    assert!(stands(millis(1_999), true, 100_000) && !stands(millis(2_000), true, 100_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_is_prepared_once_for_all_who_ask() {
+    let (inlet, listings) = listings();
+    put(&inlet, "a");
+    let (one, other) = tokio::join!(listings.get(ListingFormat::Json), listings.get(ListingFormat::Json));
+    assert!(Arc::ptr_eq(&one, &other));
+    put(&inlet, "b");
+    let second = listings.get(ListingFormat::Json).await;
+    assert_eq!((one.apps, second.apps), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_that_was_only_announced_is_listed() {
+    let (inlet, listings) = listings();
+    assert_eq!(listings.get(ListingFormat::Table).await.apps, 0);
+    let origin = Origin {
+        source: "s".into(),
+        format: Format::Poll,
+    };
+    inlet
+        .register(AppName::new("a").unwrap(), origin, Timestamp::from_millis(1))
+        .unwrap();
+    assert_eq!(listings.get(ListingFormat::Table).await.apps, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_that_is_not_asked_for_is_forgotten() {
+    let (_inlet, listings) = listings();
+    listings.get(ListingFormat::Table).await;
+    let is_kept = || listings.places[ListingFormat::Table as usize].kept().is_some();
+    tokio::time::sleep(KEPT - Duration::from_millis(1)).await;
+    assert!(is_kept());
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert!(!is_kept());
+}

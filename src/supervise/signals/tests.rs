@@ -1,0 +1,31 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use nix::sys::signal::{Signal, raise};
+
+use super::*;
+
+#[tokio::test]
+async fn the_first_signal_is_gentle_and_the_second_is_not() {
+    let signals = Signals::install().unwrap();
+    let stop = Stop::default();
+    let watch = async {
+        raise(Signal::SIGTERM).unwrap();
+        stop.graceful.cancelled().await;
+        assert!(!stop.immediate.is_cancelled());
+        raise(Signal::SIGINT).unwrap();
+        stop.immediate.cancelled().await;
+    };
+    tokio::select! {
+        () = signals.drive(&stop) => unreachable!("it never ends"),
+        () = watch => {}
+    }
+    // Two at the same moment, before the runtime has noticed the first, are two.
+    let signals = Signals::install().unwrap();
+    let stop = Stop::default();
+    raise(Signal::SIGTERM).unwrap();
+    raise(Signal::SIGTERM).unwrap();
+    tokio::select! {
+        () = signals.drive(&stop) => unreachable!("it never ends"),
+        () = stop.immediate.cancelled() => {}
+    }
+}
