@@ -1,14 +1,15 @@
 //! The index of a text: one stored copy, and byte offsets into it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
 use crate::model::Syntax;
 
-use super::family::{Family, FamilyFlags};
+use super::family::{Family, FamilyFlags, Suffix};
 use super::fault::{Faults, MAX_FAULTS_KEPT};
 use super::parse::{self, Hashes, ParseOutput, Repeated, Report, escapes};
+use super::render::Identity;
 use super::sample::Samples;
 use super::span::Span;
 
@@ -59,6 +60,7 @@ impl Exposition {
             mixed_times: 0,
         };
         read.mixed_times = read.count_mixed_times();
+        read.invalidate_mixed_groups();
         read
     }
 
@@ -79,6 +81,35 @@ impl Exposition {
             mixed.map(|(without, _)| without).sum::<u32>()
         };
         several.map(of).sum()
+    }
+
+    /// Marks families as invalid OpenMetrics in which a sample without timestamp stands in a group with timestamps. OpenMetrics does not
+    /// allow the mix within a group; as one family for each sample name the sample can stand.
+    fn invalidate_mixed_groups(&mut self) {
+        let several = (0..self.families.len()).filter(|at| self.families[*at].flags.contains(FamilyFlags::MULTIPLE_TIMES));
+        let mixed: Vec<usize> = several.filter(|at| self.has_mixed_group(&self.families[*at])).collect();
+        for at in mixed {
+            self.families[at].flags |= FamilyFlags::INVALID_OPENMETRICS;
+        }
+    }
+
+    /// True if a series without timestamps belongs to a group of samples of which others have timestamps.
+    fn has_mixed_group(&self, family: &Family) -> bool {
+        let name = self.text(family.name);
+        let identity = Identity {
+            kind: family.kind,
+            extra_labels: &[],
+            quoted: false,
+        };
+        let samples = || {
+            self.samples(family).filter_map(|sample| {
+                let group = identity.of(&sample, Suffix::between(name, sample.name)?);
+                Some((group, sample.hash(), sample.timestamp.is_some()))
+            })
+        };
+        let timed = samples().filter(|(.., timed)| *timed);
+        let (groups, series): (HashSet<u64>, HashSet<u64>) = timed.map(|(group, series, _)| (group, series)).unzip();
+        samples().any(|(group, hash, timed)| !timed && groups.contains(&group) && !series.contains(&hash))
     }
 
     /// The number of samples without timestamp of series that also have samples with timestamps. OpenMetrics does not allow the mix, so

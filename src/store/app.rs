@@ -1,4 +1,4 @@
-//! One application as the store knows it.
+//! One app as the store knows it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use crate::exposition::Exposition;
 use crate::exposition::catalog::Conflicts;
 use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp};
 
-/// The age at which an application that is never forgotten counts as stale: the span after which Prometheus, too,
+/// The age at which an app that is never forgotten counts as stale: the span after which Prometheus, too,
 /// takes a series without new samples for gone.
 const STALE_AFTER: Duration = Duration::from_secs(300);
 
-/// The latest of one application. Immutable: an update makes a new one.
+/// The latest of one app. Immutable: an update makes a new one.
 #[derive(Debug, Clone)]
 pub struct App {
     /// Its name.
     pub name: AppName,
-    /// Its place in the order in which applications were first seen; unique.
+    /// Its place in the order in which apps were first seen; unique.
     pub order: u64,
     /// The [generation](super::View::generation) that its last update made; no two updates have the same.
     pub changed: u64,
@@ -50,7 +50,7 @@ pub struct App {
     pub expires: bool,
 }
 
-/// The exposition text of an application.
+/// The exposition text of an app.
 #[derive(Debug, Clone)]
 pub enum Text {
     /// Stored as it came and never read.
@@ -94,7 +94,7 @@ const OUTDATED: &str = "timestamps too old for Prometheus";
 /// The state of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
-    /// All is well.
+    /// No problem.
     Ok,
     /// All its samples are shown, and something about them is worth knowing.
     Noted(Arc<str>),
@@ -105,7 +105,7 @@ pub enum Status {
 }
 
 impl App {
-    /// Returns the state of the application at [`now`](super::View::moment), in a store that forgets pushed applications after `expire_after`.
+    /// Returns the state of the app at [`now`](super::View::moment), in a store that forgets pushed apps after `expire_after`.
     #[must_use]
     pub fn status(&self, now: MonotonicTime, expire_after: Option<Duration>) -> Status {
         let faults = self.text_faults();
@@ -126,7 +126,7 @@ impl App {
         faults.map_or_else(noted, Status::Fault)
     }
 
-    /// The parts of its text that are left out and its contradictions to other applications, in one line.
+    /// The parts of its text that are left out and its contradictions to other apps, in one line.
     #[must_use]
     pub fn complaint(&self) -> Option<Arc<str>> {
         let mut parts = self.text_faults();

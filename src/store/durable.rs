@@ -1,6 +1,6 @@
 //! Persistence: the files of `store.path`.
 //!
-//! `events.log` holds events, cursors and keys ([`journal`]); `apps-N.log` hold the applications ([`app_log`]); `lock` is
+//! `events.log` holds events, cursors and keys ([`journal`]); `apps-N.log` hold the apps ([`app_log`]); `lock` is
 //! locked by the process that uses the directory. Both logs have the form of [`frames`], and all their reading and writing
 //! goes through [`directory`], so that tests can fill the disk and pull the plug at any byte.
 

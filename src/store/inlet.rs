@@ -1,4 +1,4 @@
-//! The writing half.
+//! [`Inlet`], the writing half of the store: updates, events, limits, expiry.
 
 use std::sync::{Arc, MutexGuard};
 

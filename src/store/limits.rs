@@ -7,9 +7,9 @@ use crate::exposition::catalog::Rules;
 /// The bounds of a store. They can be changed while it runs; what is stored already stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The age of its last update at which a pushed application is forgotten; `None`: never.
+    /// The age of its last update at which a pushed app is forgotten; `None`: never.
     pub expire_after: Option<Duration>,
-    /// The most applications kept.
+    /// The most apps kept.
     pub max_apps: usize,
     /// The most bytes of memory for texts, their index, tables, and rendered and compressed forms, responses that are still being sent
     /// included.
@@ -34,6 +34,6 @@ impl Default for Limits {
 pub enum Mode {
     /// Byte for byte as they came, one after another; nothing is read.
     Raw,
-    /// Families are merged across applications by these rules.
+    /// Families are merged across apps by these rules.
     Merge(Rules),
 }

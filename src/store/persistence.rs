@@ -13,7 +13,7 @@ use crate::model::Timestamp;
 /// The name of a family as the catalog compares it.
 pub(super) type FamilyKey = Arc<[u8]>;
 
-/// An application's place in the order of first sight, and what goes with it.
+/// The position of an app in the order of first sight, and what is saved with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SavedPosition {
     /// The place.
@@ -24,7 +24,7 @@ pub(super) struct SavedPosition {
     pub(super) labelled: Vec<FamilyKey>,
 }
 
-/// The age of an application's last update when it was written down, and the time of day then.
+/// The age of an app's last update when it was written down, and the time of day then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Age {
     pub(super) then: Duration,
@@ -43,7 +43,7 @@ impl Age {
     }
 }
 
-/// Wakes the thread that writes the applications.
+/// Wakes the thread that writes the apps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wake {
     /// There is something to write.
@@ -57,14 +57,14 @@ pub(super) enum Wake {
 pub(super) struct DirtyApps {
     /// By order. Bounded by the apps that are stored and those that were stored at the last write.
     orders: HashSet<u64, foldhash::fast::RandomState>,
-    /// Places from this one on were given since then: who comes and goes in between leaves no trace.
+    /// Orders from this one on were assigned since then: an app that was added and removed in between needs no record.
     fresh: u64,
     /// Gets one message for the first change after each [`StoredApps::take_changes`].
     writer: Option<Sender<Wake>>,
 }
 
 impl DirtyApps {
-    /// An application in this place has changed.
+    /// An app in this place has changed.
     pub(super) fn touch(&mut self, order: u64) {
         if self.orders.is_empty() {
             self.wake();
@@ -79,7 +79,7 @@ impl DirtyApps {
         }
     }
 
-    /// The application in this place is gone.
+    /// The app in this place is gone.
     pub(super) fn remove(&mut self, order: u64) {
         if order >= self.fresh {
             self.orders.remove(&order);

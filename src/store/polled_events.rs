@@ -1,5 +1,5 @@
-//! One-shot events among the samples of a polled text: taken out of it, so that they enter the event log, each once, and never
-//! stand as latest values.
+//! One-shot events among the samples of a polled text: taken out of it, so that each enters the event log once, and none is exposed as a
+//! latest value.
 
 #[cfg(test)]
 mod tests;
@@ -40,14 +40,14 @@ pub enum EventFamilies {
 pub struct PolledEvent {
     /// The event.
     pub event: Event,
-    /// The time that it bears, where the polled server shows one.
+    /// Its timestamp, if the polled server exposes one.
     pub stamp: Option<Timestamp>,
 }
 
 /// The events that a polled text held.
 #[derive(Debug, Default, PartialEq)]
 pub struct PolledEvents {
-    /// The events; those that bear times, in their order.
+    /// The events; those with timestamps, in their order.
     pub events: Vec<PolledEvent>,
     /// Samples that cannot be events, and why the first of them cannot.
     pub refused: Option<(u64, String)>,

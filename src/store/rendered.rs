@@ -28,13 +28,13 @@ pub struct PendingExposition {
 enum Work {
     /// The cached response is up to date.
     Ready(RenderedExposition),
-    /// All applications.
+    /// All apps.
     Everything(OutputFormat),
     /// One of them.
     One(Box<One>),
 }
 
-/// An answer about one application, to be kept while that application has this version.
+/// A response about one app, to be cached while the app has this version.
 #[derive(Debug)]
 struct One {
     app: AppName,
@@ -45,7 +45,7 @@ struct One {
     draft: Draft,
 }
 
-/// The exposition of applications at one moment. Cloning it clones a handle.
+/// The exposition of apps at one moment. Cloning it clones a handle.
 #[derive(Debug, Clone)]
 pub struct RenderedExposition(Arc<Shown>);
 
@@ -131,7 +131,7 @@ impl PendingExposition {
     }
 }
 
-/// All applications, as they are now. While one caller renders, others wait, and find that it is done.
+/// All apps, as they are now. While one caller renders, others wait, and find that it is done.
 fn everything(shared: &Shared, variant: OutputFormat) -> RenderedExposition {
     let _rendering = shared.rendering();
     let mut apps = shared.apps();

@@ -33,17 +33,17 @@ pub(super) struct CacheKey {
 /// The cached responses.
 #[derive(Debug, Default)]
 pub(super) struct ResponseCache {
-    /// Of all applications, in each variant, with the generation that it is of.
+    /// Of all apps, in each variant, with the generation that it is of.
     everything: [CacheSlot; OutputFormat::COUNT],
-    /// Of single applications, with their versions. Only those are here that are stored now, so there are as many as
+    /// Of single apps, with their versions. Only those are here that are stored now, so there are as many as
     /// [`Limits::max_apps`](super::Limits::max_apps) allows, each in no more ways than there are aspects and variants.
     apps: HashMap<AppName, Vec<(CacheKey, CacheSlot)>, foldhash::fast::RandomState>,
 }
 
-/// A place for one answer.
+/// A slot for one response.
 #[derive(Debug, Default)]
 struct CacheSlot {
-    /// The answer and the number that what it shows had.
+    /// The response and its version.
     last: Option<(u64, RenderedExposition)>,
     /// The number of calls of [`ResponseCache::evict_idle`] since the last request.
     unasked: u32,
@@ -56,7 +56,7 @@ pub(super) struct Evicted {
     pub(super) variants: Vec<OutputFormat>,
     /// ResponseCache that are kept no more, to be dropped where no lock is held.
     pub(super) dropped: Vec<RenderedExposition>,
-    /// The parts of the answers about single applications that are still kept.
+    /// The chunks of the responses about single apps that stay cached.
     pub(super) chunks: Vec<Arc<Chunk>>,
 }
 
@@ -79,12 +79,12 @@ impl CacheSlot {
 }
 
 impl ResponseCache {
-    /// All applications, if nothing has changed since this generation.
+    /// All apps, if nothing has changed since this generation.
     pub(super) fn everything(&mut self, variant: OutputFormat, generation: u64) -> Option<RenderedExposition> {
         self.everything[variant.index()].get(generation)
     }
 
-    /// Keeps an answer about all applications; returns the one before it.
+    /// Caches a response with all apps; returns the one before it.
     pub(super) fn keep_everything(
         &mut self,
         variant: OutputFormat,
@@ -95,7 +95,7 @@ impl ResponseCache {
         before.map(|(_, exposed)| exposed)
     }
 
-    /// One application, if it has this version still.
+    /// One app, if it has this version still.
     pub(super) fn app(&mut self, app: &str, key: CacheKey, version: u64) -> Option<RenderedExposition> {
         let slots = self.apps.get_mut(app)?;
         slots.iter_mut().find(|(of, _)| *of == key)?.1.get(version)

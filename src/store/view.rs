@@ -1,4 +1,4 @@
-//! The reading half.
+//! [`View`], the reading half of the store: apps, responses, events of a scrape.
 
 use std::sync::Arc;
 use std::time::Duration;

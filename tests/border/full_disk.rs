@@ -215,7 +215,7 @@ async fn fill_while_polling(folder: PathBuf, disk: PathBuf) {
     }
     until("the table says why", async || {
         let (_, apps) = get(address, "/apps").await;
-        apps.contains("one-shot events cannot be recorded") && apps.contains("No space left")
+        apps.contains("cannot record its one-shot events") && apps.contains("No space left")
     })
     .await;
     assert_ne!(pending().await.as_deref(), Some("0"), "what is not recorded has not been received");

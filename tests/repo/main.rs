@@ -4,6 +4,7 @@
 
 mod conventions;
 mod corpus;
+mod dependencies;
 mod docs;
 mod layers;
 mod schema;

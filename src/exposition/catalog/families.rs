@@ -68,7 +68,7 @@ fn fragment(hash: u64) -> u32 {
 }
 
 /// The table's own hash, from what it keeps of a key's.
-fn spread(fragment: u32) -> u64 {
+fn table_hash(fragment: u32) -> u64 {
     let hash = u64::from(fragment).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     hash ^ (hash >> 29)
 }
@@ -104,7 +104,7 @@ impl Families {
     pub(super) fn find_hashed(&self, apps: &Slab<Arc<App>>, hash: u64, key: &[u8]) -> Option<Id<FamilyEntry>> {
         let kept = fragment(hash);
         let same = |(other, id): &(u32, Id<FamilyEntry>)| *other == kept && self.has_key(apps, *id, key);
-        self.keys.find(spread(kept), same).map(|(_, id)| *id)
+        self.keys.find(table_hash(kept), same).map(|(_, id)| *id)
     }
 
     /// The entry with the key `base` and two suffixes.
@@ -128,7 +128,7 @@ impl Families {
     pub(super) fn insert(&mut self, hash: u64, key: &[u8], entry: FamilyEntry) -> Id<FamilyEntry> {
         let id = self.entries.insert(entry);
         let kept = fragment(hash);
-        self.keys.insert(spread(kept), (kept, id), |(kept, _)| spread(*kept));
+        self.keys.insert(table_hash(kept), (kept, id), |(kept, _)| table_hash(*kept));
         self.suffixes.add(key);
         id
     }
@@ -136,7 +136,8 @@ impl Families {
     /// Removes an entry.
     pub(super) fn remove(&mut self, id: Id<FamilyEntry>, key: &[u8]) -> Option<FamilyEntry> {
         let kept = fragment(name_hash(key));
-        self.keys.remove(spread(kept), |(_, other)| *other == id, |(kept, _)| spread(*kept));
+        self.keys
+            .remove(table_hash(kept), |(_, other)| *other == id, |(kept, _)| table_hash(*kept));
         self.suffixes.remove(key);
         self.entries.remove(id)
     }

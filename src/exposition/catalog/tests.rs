@@ -734,3 +734,14 @@ fn series_that_come_and_go_cost_more_than_other_values() {
     );
     assert!(cost("new", "c 1\n") < 10);
 }
+
+#[test]
+fn a_sample_without_time_in_a_group_with_times_is_not_left_out() {
+    let mut catalog = new();
+    let text = "# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_sum 2\ns_count 1\ns_sum 3 1000\ns_count 2 1000\n";
+    push(&mut catalog, "app", text);
+    assert_eq!(
+        shown(&mut catalog, OPENMETRICS),
+        "# TYPE s unknown\ns{quantile=\"0.5\"} 1\n# TYPE s_sum unknown\ns_sum 3 1\n# TYPE s_count unknown\ns_count 2 1\n# EOF\n"
+    );
+}

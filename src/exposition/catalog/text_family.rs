@@ -157,16 +157,16 @@ impl TextFamily {
 
 /// All families of a text, in its order. A family without samples has none: its headers are not exposed.
 pub(super) fn text_families(exposition: &Exposition) -> Vec<TextFamily> {
-    let mut parts = Vec::with_capacity(exposition.families().len());
+    let mut families = Vec::with_capacity(exposition.families().len());
     for (number, family) in (0_u32..).zip(exposition.families()) {
         if family.samples > 0 {
             match exposition.syntax() {
-                Syntax::Text => parts.push(of_text(number, family, exposition.text(family.name))),
-                Syntax::OpenMetrics => of_openmetrics(number, family, &mut parts),
+                Syntax::Text => families.push(of_text(number, family, exposition.text(family.name))),
+                Syntax::OpenMetrics => of_openmetrics(number, family, &mut families),
             }
         }
     }
-    parts
+    families
 }
 
 fn of_text(number: u32, family: &Family, name: &[u8]) -> TextFamily {
@@ -177,15 +177,15 @@ fn of_text(number: u32, family: &Family, name: &[u8]) -> TextFamily {
         family.kind
     };
     let role = OpenMetricsRole { kind, primary: true };
-    part(number, family, Suffix::Bare, family.flags.names(), family.kind, role)
+    text_family(number, family, Suffix::Bare, family.flags.names(), family.kind, role)
 }
 
-fn of_openmetrics(number: u32, family: &Family, parts: &mut Vec<TextFamily>) {
-    let first = parts.len();
+fn of_openmetrics(number: u32, family: &Family, families: &mut Vec<TextFamily>) {
+    let first = families.len();
     let mut rest = family.flags.names();
     let mut take = |suffix: Suffix, names: FamilyFlags, kind: MetricType, role: OpenMetricsRole| {
         if rest.intersects(names) {
-            parts.push(part(number, family, suffix, rest.intersection(names), kind, role));
+            families.push(text_family(number, family, suffix, rest.intersection(names), kind, role));
             rest = rest.difference(names);
         }
     };
@@ -224,13 +224,13 @@ fn of_openmetrics(number: u32, family: &Family, parts: &mut Vec<TextFamily>) {
             },
         );
     }
-    let has_primary = parts[first..].iter().any(|part| part.role == primary);
-    parts[first..]
+    let has_primary = families[first..].iter().any(|it| it.role == primary);
+    families[first..]
         .iter_mut()
-        .for_each(|part| part.valid &= part.role.primary || has_primary);
+        .for_each(|it| it.valid &= it.role.primary || has_primary);
 }
 
-fn part(number: u32, family: &Family, suffix: Suffix, names: FamilyFlags, kind: MetricType, role: OpenMetricsRole) -> TextFamily {
+fn text_family(number: u32, family: &Family, suffix: Suffix, names: FamilyFlags, kind: MetricType, role: OpenMetricsRole) -> TextFamily {
     // To strict parsers all series of an info are one group, which has timestamps or has none: several applications may differ.
     let timed_info = role.kind == MetricType::Info && family.flags.contains(FamilyFlags::TIMESTAMPS);
     let valid = !family.flags.contains(FamilyFlags::INVALID_OPENMETRICS) && !timed_info;

@@ -1,4 +1,4 @@
-//! The records of the applications' log as bytes. A text stands at the end of its record, as it was handed in.
+//! The records of the log of apps as bytes. The text is at the end of its record, as it was pushed.
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +13,7 @@ use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Update};
 use crate::store::App;
 use crate::store::persistence::{Age, FamilyKey, SavedPosition};
 
-/// Of version 1: an application without its age.
+/// Of version 1: an app without its age.
 const OLD_APP: u8 = 1;
 const PLACE: u8 = 2;
 const GONE: u8 = 3;
@@ -23,11 +23,11 @@ const CLOCK: u8 = 5;
 /// A decoded record.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Record {
-    /// All that a pushed application has.
+    /// All that a pushed app has.
     App(AppName, SavedPosition, Box<SavedUpdate>),
     /// The position of a polled app; its data comes with the next poll.
     Place(AppName, SavedPosition),
-    /// The application in this place was forgotten.
+    /// The app in this place was forgotten.
     Gone(u64),
     /// The wall clock was set by this many milliseconds after all that was written before.
     Clock(i64),
@@ -66,7 +66,7 @@ impl SavedUpdate {
     }
 }
 
-/// The record of an application, without the text.
+/// The record of an app, without the text.
 pub(super) fn encode(app: &App, labelled: &[FamilyKey], age: Age) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + app.name.as_str().len());
     out.push(if app.expires { APP } else { PLACE });
@@ -108,7 +108,7 @@ pub(super) fn body(app: &App) -> &[u8] {
     if app.expires { app.text.body() } else { &[] }
 }
 
-/// The record of an application that is gone.
+/// The record of an app that is gone.
 pub(super) fn encode_gone(order: u64) -> Vec<u8> {
     let mut out = vec![GONE];
     put_u64(&mut out, order);
@@ -159,7 +159,7 @@ pub(super) fn decode(payload: &[u8]) -> Option<Record> {
 
 fn saved_update(decoder: &mut Decoder<'_>, kind: u8) -> Option<SavedUpdate> {
     let at = Timestamp::from_millis(decoder.i64()?);
-    // An old record was taken for as old as the time of day says.
+    // A record of the old version has the age that the time of day gives.
     let (mut then, mut written) = (Duration::ZERO, at);
     if kind == APP {
         then = Duration::from_millis(decoder.u64()?);

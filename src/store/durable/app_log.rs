@@ -4,8 +4,8 @@
 //! holds is out of date, what the oldest file still has of use is written again at the end, and the file is removed. So
 //! the disk does work for what changes, and never for all that is there at once.
 //!
-//! A record replaces every earlier one of the same place. Files are removed oldest first, so what an older record says
-//! can never come back.
+//! A record replaces every earlier one of the same app. Files are removed oldest first, so that an outdated record can never become the
+//! newest.
 //!
 //! A record that may have been written incompletely replaces nothing. Files with missing parts are read as far as possible; then all that
 //! is of use in them is written again, and they are removed.
@@ -36,7 +36,7 @@ const SEGMENT_BYTES: u64 = 32 << 20;
 /// The log may be twice as long as what is of use in it, and this much longer, before files are cleaned away.
 const SLACK: u64 = 64 << 20;
 
-/// Handles of applications taken under the store's lock at a time.
+/// Handles of apps taken under the store's lock at a time.
 const CHUNK: usize = 256;
 
 /// Sizes, smaller in tests.
@@ -63,7 +63,7 @@ impl Sizes {
 struct Place {
     segment: u64,
     bytes: u64,
-    /// For an application that is polled: the checksum of its record, which is the same for most of its life.
+    /// For an app that is polled: the checksum of its record, which is the same for most of its life.
     bare: Option<u32>,
 }
 
@@ -78,7 +78,7 @@ pub(super) struct AppLog {
     log: FrameLog,
     /// By order of first sight.
     places: HashMap<u64, Place, foldhash::fast::RandomState>,
-    /// Bytes of records that are the newest of their application.
+    /// Bytes of records that are the newest of their app.
     live: u64,
     /// Files before this one are about to be removed.
     keeps_from: u64,
@@ -96,17 +96,17 @@ pub(super) struct AppLog {
     clock_step: i64,
 }
 
-/// The subject of records that are about no application: no place can be the last one.
+/// The subject of records that are about no app: no place can be the last one.
 const NO_PLACE: u64 = u64::MAX;
 
 /// The most names logged of apps with damaged records; the rest are counted.
 const LOST_SHOWN: usize = 10;
 
-/// The content of a log: the newest record of each application, by order of first sight.
+/// The content of a log: the newest record of each app, by order of first sight.
 #[derive(Debug, Default)]
 struct Newest {
     records: HashMap<u64, (Record, Place)>,
-    /// The damaged records: of which file, and which application they are about, as far as that can be read.
+    /// The damaged records: of which file, and which app they are about, as far as that can be read.
     damaged: Vec<(u64, Option<String>)>,
     /// The files of which a part was left out that may never have been complete, and how many bytes.
     torn: Vec<(u64, usize)>,
@@ -122,9 +122,9 @@ fn number(name: &str) -> Option<u64> {
 }
 
 impl AppLog {
-    /// Reads the log, fills an empty store (one that reads texts, or not) with what it says, and has changes noted from then on.
+    /// Reads the log, restores the apps into an empty store, and has changes noted from then on.
     ///
-    /// `now` is the time of day, from which applications have the ages that they have by then.
+    /// `now` is the time of day, from which apps have the ages that they have by then.
     pub(super) fn open(directory: Arc<dyn Directory>, apps: &Mutex<StoredApps>, sizes: Sizes, now: Timestamp) -> Result<Self, OpenError> {
         super::check_leftover(&*directory, TEMP)?;
         let fail = |name: &str, doing| {
@@ -210,7 +210,7 @@ impl AppLog {
         );
     }
 
-    /// Gives the store what the log says. What there is no room for any more leaves the log as well.
+    /// Restores the apps into the store. Those that exceed its limits are removed from the log as well.
     fn fill(&mut self, newest: Newest, apps: &Mutex<StoredApps>, now: Timestamp) {
         let parser = {
             let mut apps = lock(apps);
@@ -249,7 +249,7 @@ impl AppLog {
         lock(apps).note_changes();
     }
 
-    /// Writes the applications that have changed since the last time, and puts them on the disk.
+    /// Writes the apps that have changed since the last time, and puts them on the disk.
     pub(super) fn write_changes(&mut self, apps: &Mutex<StoredApps>) -> io::Result<()> {
         {
             let mut apps = lock(apps);
@@ -270,7 +270,7 @@ impl AppLog {
         self.log.sync()
     }
 
-    /// Returns true if there is something to write although no application has changed.
+    /// Returns true if there is something to write although no app has changed.
     pub(super) fn is_due(&self) -> bool {
         !self.due.is_empty() || self.replace_to.is_some()
     }
@@ -352,7 +352,7 @@ impl AppLog {
         Ok(())
     }
 
-    /// Appends a record, to a new file where the last one is full, and says how much that took.
+    /// Appends a record, to a new file if the last one is full, and returns the bytes that it takes.
     fn append(&mut self, order: u64, record: &[&[u8]]) -> io::Result<u64> {
         if self.log.len() >= self.sizes.segment {
             self.sync()?;

@@ -1,4 +1,4 @@
-//! The little that the logs need of a file system, so that a test can stand in for one that fills up or dies.
+//! The file system operations that the logs need, so that a test can replace the disk by one that fills up or fails.
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 //!
 //! Header, 28 bytes: `EXPPROXY`, four letters for the content, the version (u32), a random number that differs from file
 //! to file (u64), and the CRC-32 of all that (u32). Head of a frame in version 2, 36 bytes: the random number again, by
-//! which frames are found, the length of the payload (u32), its subject (u64, an application's place; 0 in events.log),
+//! which frames are found, the length of the payload (u32), its subject (u64, an app's place; 0 in events.log),
 //! how many bytes of the file were known to be on the disk when the frame was written (u64), the CRC-32 of the payload
 //! (u32), and the CRC-32 of the head so far (u32). The payload follows. In version 1 the head has 24 bytes: the random
 //! number, the length, the CRC-32 of the rest, the number of bytes on the disk. Numbers are little-endian.
@@ -59,7 +59,7 @@ pub(super) struct Hole {
     pub(super) range: Range<usize>,
     /// The payload and its subject, where only the payload is broken.
     pub(super) broken: Option<(Range<usize>, u64)>,
-    /// True if a later frame says that it was on the disk: damage, not a write cut short.
+    /// True if a later frame confirms that it was on the disk: damage, not a write cut short.
     pub(super) vouched: bool,
 }
 
@@ -221,7 +221,7 @@ fn hole(range: Range<usize>, broken: Option<(Range<usize>, u64)>) -> Piece {
     })
 }
 
-/// The version and the random number of a file, and whether its header is too broken to say so: then the first frame does.
+/// The version and the random number of a file; true if its header is broken, and they come from the first frame.
 fn form(bytes: &[u8], kind: Kind) -> Result<(Form, bool), Unreadable> {
     let said = bytes.get(8..12).and_then(|kind| kind.first_chunk().copied()).map(Kind);
     if let (Some(said), Some(version), Some(salt)) = (said, u32_at(bytes, 12), u64_at(bytes, 16))

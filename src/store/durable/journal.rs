@@ -99,8 +99,8 @@ impl Journal {
         Ok((journal, Mutex::new(events)))
     }
 
-    /// Makes submissions durable and then accepts them; with them goes what has changed about scrapers. All or nothing: after an
-    /// error none of the submissions was taken.
+    /// Writes submissions to disk and then accepts them, together with changes of scrapers. All or nothing: after an error none of the
+    /// submissions was accepted.
     pub(super) fn commit(&mut self, state: &Mutex<Events>, submissions: &[Submission]) -> io::Result<Vec<Result<Accepted, NotAccepted>>> {
         self.repair(state)?;
         let (changes, admissions) = {
@@ -235,7 +235,7 @@ fn payloads(entries: &[JournalEntry]) -> Vec<Vec<u8>> {
     payloads
 }
 
-/// Applies what a file says.
+/// Applies the entries of a file.
 fn replay(events: &mut Events, bytes: &[u8], contents: &Contents) -> Result<(), Unreadable> {
     for payload in contents.payloads() {
         let damaged = |what| Unreadable::Damaged {

@@ -1,4 +1,4 @@
-//! The threads that write: one for the journal, one for the applications.
+//! The threads that write: one for the journal, one for the apps.
 
 #[cfg(test)]
 mod tests;
@@ -20,7 +20,7 @@ use crate::store::Shared;
 use crate::store::persistence::Wake;
 use crate::supervise::Service;
 
-/// From one writing of the applications to the next, its own time included: with a second for the writing, what a restart
+/// From one writing of the apps to the next, its own time included: with a second for the writing, what a restart
 /// finds is never older than five.
 const APPS_EVERY: Duration = Duration::from_secs(4);
 
@@ -169,7 +169,7 @@ impl Times {
     }
 }
 
-/// The work of the thread that writes the applications: the first change at once, later ones no sooner than a pause after the
+/// The work of the thread that writes the apps: the first change at once, later ones no sooner than a pause after the
 /// last writing.
 struct AppsWriter {
     log: AppLog,

@@ -1,4 +1,4 @@
-//! The thread that writes the journal: whatever waits goes to the disk together.
+//! The thread that writes the journal: all queued events are written and synced together.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -36,7 +36,7 @@ enum Message {
 struct Request {
     submissions: Vec<Submission>,
     answer: oneshot::Sender<Result<Outcomes, EmitError>>,
-    /// The places in the queue, free again when the answer has been given.
+    /// The places in the queue, free again after the response.
     _places: OwnedSemaphorePermit,
 }
 

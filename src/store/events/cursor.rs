@@ -110,7 +110,7 @@ impl Cursor {
         log.end().saturating_sub(self.next) + self.waiting
     }
 
-    /// Gives up what the log no longer has, and says how many events that were.
+    /// Skips the events that the log no longer has, and returns their number.
     pub(super) fn skip_lost(&mut self, log: &Log) -> u64 {
         let first = log.first();
         let mut lost = first.saturating_sub(self.next);

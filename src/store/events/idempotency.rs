@@ -9,7 +9,8 @@ use crate::model::{Event, EventId, IdempotencyKey, Timestamp};
 /// The time for which a key is remembered.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(600);
 
-/// The most keys remembered: 166 keyed events a second for [`REMEMBERED`], in some 12 MB if they are UUIDs. Beyond it the oldest goes.
+/// The most keys remembered: 166 keyed events a second for [`REMEMBERED`], in some 12 MB if they are UUIDs. Beyond it the oldest is
+/// evicted.
 const MAX_KEYS: usize = 100_000;
 
 /// The use of a key.

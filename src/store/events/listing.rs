@@ -88,7 +88,7 @@ impl Events {
         all
     }
 
-    /// Everything a person may want to see, within bounds.
+    /// The overview, within bounds.
     pub(in crate::store) fn overview(&self) -> EventsOverview {
         let mut scrapers: Vec<_> = self.scrapers.keys().filter_map(|who| self.scraper(who)).collect();
         scrapers.sort_unstable_by(|a, b| a.scraper.cmp(&b.scraper));

@@ -77,8 +77,7 @@ impl MonotonicClock {
         std::mem::take(&mut self.set_by)
     }
 
-    /// The moment at which the wall clock says `wall`. A time slightly before the last one is a question asked late
-    /// and moves nothing.
+    /// The monotonic time at the wall-clock time `wall`. A time slightly before the last one is a late question and changes nothing.
     pub(in crate::store) fn at(&mut self, wall: Timestamp) -> MonotonicTime {
         let Some(before) = self.wall else {
             (self.wall, self.now) = (Some(wall), MonotonicTime(wall.as_millis()));

@@ -16,7 +16,7 @@ impl Events {
         events
     }
 
-    /// Applies what the journal says. Nothing is dropped meanwhile, however much it is.
+    /// Applies an entry of the journal. Nothing is dropped meanwhile, whatever the number of events.
     ///
     /// # Errors
     /// When the entry does not fit those before it, which means that it is not what was written.

@@ -35,7 +35,7 @@ pub(in crate::store) struct Submission {
     pub(in crate::store) key: Option<IdempotencyKey>,
     pub(in crate::store) owner: Owner,
     pub(in crate::store) at: Timestamp,
-    /// The time that the event bears at the server it was polled from, if it bears one.
+    /// The timestamp of the event at the server it was polled from, if it has one.
     pub(in crate::store) stamp: Option<Timestamp>,
 }
 
@@ -324,7 +324,7 @@ impl Events {
         self.changes.changed(who);
     }
 
-    /// PendingChanges that a scraper has come again: it counts from now on, with what it has lost so far.
+    /// Notes that a scraper has come again: it counts from now on, with what it has lost so far.
     fn promote(&mut self, who: &ScraperId) {
         if let Some(scraper) = self.scrapers.get_mut(who)
             && !std::mem::replace(&mut scraper.regular, true)
@@ -387,8 +387,8 @@ impl Events {
     }
 }
 
-/// The stamp of an event that was taken at this time, after another one of its series. A stamp that it bears already stays,
-/// unless it is too far ahead.
+/// The timestamp of an event that was accepted at this time, after another one of its series. A timestamp of its own stays, unless it is
+/// too far ahead.
 fn stamp_after(last: Timestamp, given: Option<Timestamp>, at: Timestamp) -> Timestamp {
     let (limit, next) = (at.plus(MAX_AHEAD), last.plus(STAMP_STEP));
     let own = given.filter(|given| *given <= limit).unwrap_or(at);
@@ -462,7 +462,7 @@ impl Scraper {
         self.from.as_ref().map(Client::network)
     }
 
-    /// PendingChanges what this scraper lost because the log is bounded. Not while something is leased: that may yet be confirmed.
+    /// Notes the losses of this scraper because the log is bounded. Not while something is leased: that may yet be acked.
     pub(super) fn skip_lost(&mut self, who: &ScraperId, log: &Log, changes: &mut PendingChanges) {
         if self.lease.is_some() {
             return;

@@ -83,7 +83,7 @@ impl Events {
         }
     }
 
-    /// While no scraper is known: gives up the events that have become too old, or too many, for one that may come.
+    /// While no scraper is known: drops the events that have become too old, or too many, for a new one.
     pub(super) fn drop_unclaimed(&mut self, now: MonotonicTime) {
         if !self.scrapers.is_empty() {
             return;

@@ -143,7 +143,7 @@ fn an_answer_about_one_application_is_kept_while_it_is_true() {
     inlet.remove(&AppName::new("c").unwrap(), Timestamp::from_millis(2));
     assert!(is_ready());
     assert_eq!(of_app(&view, "a", TEXT).chunks()[0].level(), Some(CompressionLevel::Fast));
-    // Another application makes a label necessary.
+    // Another app makes a label necessary.
     inlet
         .put(update("b", "# TYPE x gauge\nx{i=\"1\"} 2\n", 3), PutOptions::PUSHED)
         .unwrap();

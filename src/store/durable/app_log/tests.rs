@@ -82,7 +82,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The versions that each application may have after a restart: the one at the last complete writing, and all later ones.
+/// The versions that each app may have after a restart: the one at the last complete writing, and all later ones.
 #[derive(Debug, Default)]
 struct Known {
     versions: BTreeMap<u8, Vec<Option<Facts>>>,
@@ -266,7 +266,7 @@ fn a_log_whose_files_are_foreign_or_missing_is_refused() {
     assert!(matches!(missing, (path, Unreadable::Damaged { .. }) if path == names[1]));
 }
 
-/// A directory as a clean stop leaves it, with these applications in one file.
+/// A directory as a clean stop leaves it, with these apps in one file.
 fn stopped(count: usize) -> FakeDisk {
     let disk = FakeDisk::default();
     let (mut log, apps) = open(&disk).unwrap();
@@ -301,7 +301,7 @@ fn any_flipped_bit_costs_at_most_one_app_and_is_gone_after_the_next_writing() {
         assert!(found.len() >= 3, "byte {at}: {found:?}");
         assert!(found.iter().all(|(name, facts)| good[name] == *facts), "byte {at}");
         costly += usize::from(found.len() == 3);
-        // A new application gets no place that another one had, and what was missing is not missed again.
+        // A new app gets no place that another one had, and what was missing is not missed again.
         push(&apps, "new", "n 1\n", 1, true);
         let places: std::collections::BTreeSet<_> = all(&apps).values().map(|facts| facts.0).collect();
         assert_eq!(places.len(), found.len() + 1);
@@ -489,7 +489,7 @@ fn a_clock_that_is_set_before_a_restart_makes_nothing_older() {
     let (mut log, apps) = open(&disk).unwrap();
     push(&apps, "a", "m 1\n", NOW, true);
     log.write_changes(&apps).unwrap();
-    // Four hours forward, then back by one, and a new application in between.
+    // Four hours forward, then back by one, and a new app in between.
     let (forward, back) = (NOW + 4 * 3_600_000, NOW + 3 * 3_600_000);
     lock(&apps).clock.at(at(forward));
     log.write_changes(&apps).unwrap();

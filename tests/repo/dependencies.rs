@@ -1,0 +1,46 @@
+//! `docs/dependencies.md` names each crate of `Cargo.toml`, and no other.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// The names in the dependency tables of a manifest; packages of this workspace, which have a path, are left out.
+fn direct(manifest: &str) -> BTreeSet<String> {
+    let manifest: toml::Table = manifest.parse().unwrap();
+    ["dependencies", "build-dependencies", "dev-dependencies"]
+        .iter()
+        .filter_map(|section| manifest.get(*section)?.as_table())
+        .flatten()
+        .filter(|(_, value)| value.get("path").is_none())
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+/// The names in the first cells of the tables of a page. A name behind "with" is a feature's.
+fn listed(page: &str) -> BTreeSet<String> {
+    page.lines()
+        .filter(|line| line.starts_with("| `"))
+        .filter_map(|line| line.split(" | ").next())
+        .flat_map(|cell| cell.split(" with ").next().unwrap_or(cell).split('`').skip(1).step_by(2))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn each_direct_dependency_has_its_reason() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = direct(&fs::read_to_string(root.join("Cargo.toml")).unwrap());
+    let page = listed(&fs::read_to_string(root.join("docs/dependencies.md")).unwrap());
+    let missing: Vec<_> = manifest.difference(&page).collect();
+    assert!(missing.is_empty(), "docs/dependencies.md lacks {missing:?}");
+    let gone: Vec<_> = page.difference(&manifest).collect();
+    assert!(gone.is_empty(), "docs/dependencies.md names {gone:?}, which Cargo.toml does not");
+}
+
+#[test]
+fn both_readers_find_what_is_there() {
+    let manifest = "[dependencies]\na = \"1\"\nb = { version = \"1\" }\n[dev-dependencies]\nc = \"1\"\nd = { path = \"d\" }\n";
+    assert_eq!(direct(manifest).into_iter().collect::<Vec<_>>(), ["a", "b", "c"]);
+    let page = "text `x`\n| crate | why |\n| `a`, `b` | because `y` |\n| `c` with `z` | so |\n";
+    assert_eq!(listed(page).into_iter().collect::<Vec<_>>(), ["a", "b", "c"]);
+}
