@@ -317,7 +317,7 @@ fn count(telemetry: &BridgeTelemetry, event: &LinkEvent) {
         LinkEvent::Opened { .. } => link("opened"),
         LinkEvent::Closed { .. } => link("closed"),
         LinkEvent::Lost { .. } => link("lost"),
-        LinkEvent::HandshakeRejected { .. } => link("barred"),
+        LinkEvent::HandshakeRejected { .. } => link("rejected"),
         LinkEvent::Unreachable { .. } => link("unreachable"),
         LinkEvent::Announced { .. } | LinkEvent::Unannounced { .. } => {}
         // Scrapes are counted with their delivery outcome.

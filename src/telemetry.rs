@@ -101,9 +101,9 @@ instruments! {
         p2p_registrations_total: PerLabel<Counter, 2> = PerLabel::new(["bridge", "result"]),
         /// 1 while this proxy is registered at the bridge over an open link, or over HyperDHT since the last registration, otherwise 0.
         p2p_connected: PerLabel<Gauge, 1> = PerLabel::new(["bridge"]),
-        /// Links, by event: opened, closed, lost, barred.
+        /// Links, by event: opened, closed, lost, rejected.
         p2p_links_total: PerLabel<Counter, 1> = PerLabel::new(["event"]),
-        /// Scrapes over links, by result: asked, answered, failed.
+        /// Scrapes over links, by result: started, answered, failed.
         p2p_scrapes_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
     } beside { throttle: Throttle }
 }
@@ -122,7 +122,7 @@ instruments! {
         bridge_scrape_duration_seconds: Latency = Latency::default(),
         /// Registrations, by result: updated, unchanged, refused.
         bridge_registrations_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
-        /// Links of proxies, by event: opened, closed, lost, barred, unreachable.
+        /// Links of proxies, by event: opened, closed, lost, rejected, unreachable.
         bridge_links_total: PerLabel<Counter, 1> = PerLabel::new(["event"]),
         /// Aliases that another key has taken over.
         bridge_takeovers_total: Counter = Counter::default(),

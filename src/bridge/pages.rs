@@ -132,6 +132,11 @@ pub(super) async fn forget(
     headers: HeaderMap,
 ) -> Response<Body> {
     if let Err(answer) = may_write(&connection, &headers) {
+        let client = connection.client(&headers);
+        pages.http.log_refused(
+            &client,
+            format_args!("DELETE /aliases/{alias}: not in the list of clients that may write"),
+        );
         return answer;
     }
     match pages.registry.forget(&alias) {

@@ -224,14 +224,14 @@ fn count(telemetry: &Telemetry, bridges: &[LinkAddress], event: &LinkEvent) {
             ended(peer);
         }
         LinkEvent::Announced { .. } | LinkEvent::Unannounced { .. } => {}
-        LinkEvent::HandshakeRejected { .. } => link("barred"),
+        LinkEvent::HandshakeRejected { .. } => link("rejected"),
         LinkEvent::AliasLost { peer, .. } => registration(peer, "lost"),
         LinkEvent::AliasReturned { peer, .. } => registration(peer, "returned"),
         // Shown in the log alone.
         LinkEvent::KeyShared { .. } => {}
         // For bridges.
         LinkEvent::Replaced { .. } | LinkEvent::Restored { .. } | LinkEvent::Renamed { .. } => {}
-        LinkEvent::ScrapeStarted { .. } => scrape("asked"),
+        LinkEvent::ScrapeStarted { .. } => scrape("started"),
         LinkEvent::ScrapeAnswered { .. } => scrape("answered"),
         LinkEvent::ScrapeFailed { .. } => scrape("failed"),
     }

@@ -376,12 +376,23 @@ impl Service<Request<Incoming>> for ConnectionService {
 
 impl ServiceInner {
     fn log_cross_site(&self, request: &Request<Body>, shared: &SharedConnection) {
-        let (method, path) = (request.method(), request.uri().path());
         let client = effective_client(shared.peer(), request.headers(), &self.access.load().trusted_proxies);
-        let subject = format!("cross-site {client}");
+        let (method, path) = (request.method(), request.uri().path());
+        self.stats
+            .log_refused(&client, format_args!("{method} {path}: cross-site request of a browser"));
+    }
+
+    /// Rate-limited for each client: a request that triggers a bug can be repeated.
+    fn log_panic(&self, shared: &SharedConnection, panic: &(dyn std::any::Any + Send)) {
+        let subject = format!("panic {}", shared.peer().log_subject());
         if let Some(suppressed) = self.stats.throttle.admit(&subject, std::time::Instant::now()) {
             let suppressed = (suppressed > 0).then_some(suppressed);
-            tracing::warn!(%client, suppressed, "refused {method} {path}: cross-site request of a browser");
+            tracing::error!(
+                peer = %shared.peer(),
+                suppressed,
+                "a request handler panicked, its client gets status 500: {}",
+                panic_message(panic)
+            );
         }
     }
 
@@ -398,7 +409,7 @@ impl ServiceInner {
                 count(&self.stats.panics);
                 // Leases that the handler took belong to a response that is never sent; this one delivers nothing.
                 shared.change(ConnectionState::unack_unwritten);
-                tracing::error!("a request handler panicked, its client gets status 500: {}", panic_message(&*panic));
+                self.log_panic(shared, &*panic);
                 let mut response = reply::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error; see the log of the proxy");
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 response

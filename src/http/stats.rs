@@ -1,9 +1,11 @@
 //! Counters of HTTP and state common to all HTTP services.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
-use super::StalledResponses;
+use super::{Client, StalledResponses};
 use crate::telemetry::Throttle;
 
 /// Counters of all services that share it.
@@ -33,6 +35,16 @@ pub struct HttpStats {
     pub stalled_responses: Arc<StalledResponses>,
     /// Limits the log lines that clients can cause.
     pub(super) throttle: Throttle,
+}
+
+impl HttpStats {
+    /// Logs a refused request (403), rate-limited for each client.
+    pub fn log_refused(&self, client: &Client, request: impl Display) {
+        if let Some(suppressed) = self.throttle.admit(&format!("refused {client}"), Instant::now()) {
+            let suppressed = (suppressed > 0).then_some(suppressed);
+            tracing::warn!(%client, suppressed, "refused {request}");
+        }
+    }
 }
 
 pub(super) fn count(number: &AtomicU64) {

@@ -294,7 +294,7 @@ async fn what_writes_is_not_behind_the_link() {
     let refused = Scraper::new(Identity::ephemeral().unwrap(), wrong, PATIENCE);
     let refused = refused.request_metrics().await.unwrap_err().to_string();
     assert!(refused.contains(&format!("expected {found}, found {key}")), "{refused}");
-    proxy.shows("exporter_proxy_p2p_links_total{event=\"barred\"} 2\n").await;
+    proxy.shows("exporter_proxy_p2p_links_total{event=\"rejected\"} 2\n").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
