@@ -137,7 +137,7 @@ fn print(text: &str) -> anyhow::Result<()> {
     print_bytes(text.as_bytes())
 }
 
-/// As [`print`], for bytes that may not be text.
+/// As [`print()`], for bytes that may not be text.
 fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     use std::io::{ErrorKind, Write as _};
     match std::io::stdout().lock().write_all(bytes) {

@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use crate::http::ResponseMemory;
 
 /// Limit on the bytes buffered for one reader. Beyond it the rest of the response stays in its link and takes a sixteenth of the window.
-/// All stalled responses together keep at most [`MAX_KEPT`](crate::http::MAX_KEPT), so at most eight reach this limit.
+/// All stalled responses together keep at most [`MAX_STALLED_BYTES`](crate::http::MAX_STALLED_BYTES), so at most eight reach this limit.
 const MAX_AHEAD: u64 = 32 << 20;
 
 /// A buffered body. Dropping it cancels the response.

@@ -154,6 +154,7 @@ impl Change {
     ///
     /// # Errors
     /// The change itself, if it is more work than `max_cost`. Nothing was changed.
+    #[expect(clippy::result_large_err, reason = "the error is the input, given back unchanged")]
     fn apply_within(self, catalog: &mut Catalog, max_cost: usize) -> Result<Outcome, Self> {
         match self {
             Self::Update { update, labelled } => catalog
@@ -289,6 +290,7 @@ impl Combiner {
     ///
     /// # Errors
     /// The change, if it is more work than `max_cost`. Nothing was changed.
+    #[expect(clippy::result_large_err, reason = "the error is the input, given back unchanged")]
     pub(super) fn update_within(
         &mut self,
         update: Option<catalog::Update>,
@@ -305,6 +307,7 @@ impl Combiner {
     ///
     /// # Errors
     /// As for [`Combiner::update_within`].
+    #[expect(clippy::result_large_err, reason = "the error is the input, given back unchanged")]
     pub(super) fn clear_within(&mut self, app: &App, text: &Text, max_cost: usize) -> Result<Outcome, Change> {
         let update = match (&*self, text) {
             (Self::Merge(merged), Text::Read(nothing)) => Some(catalog::Update::new(
@@ -322,6 +325,7 @@ impl Combiner {
     ///
     /// # Errors
     /// As for [`Combiner::update_within`].
+    #[expect(clippy::result_large_err, reason = "the error is the input, given back unchanged")]
     pub(super) fn remove_within(&mut self, app: &AppName, max_cost: usize) -> Result<Outcome, Change> {
         self.apply_within(Change::Remove(app.clone()), max_cost)
     }
@@ -334,6 +338,7 @@ impl Combiner {
         }
     }
 
+    #[expect(clippy::result_large_err, reason = "the error is the input, given back unchanged")]
     fn apply_within(&mut self, change: Change, max_cost: usize) -> Result<Outcome, Change> {
         let Self::Merge(merged) = self else { return Ok(Outcome::default()) };
         let recorded = merged.replay.is_some().then(|| change.clone());

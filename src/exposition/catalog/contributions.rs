@@ -212,12 +212,18 @@ struct Counted {
     by_age: Option<BTreeSet<(u64, AppId)>>,
 }
 
+/// Contributions in the order of their apps, shared with snapshots.
+type Page = Arc<Vec<Entry>>;
+
+/// The contribution of an app.
+type Entry = (AppId, Contribution);
+
 #[derive(Debug, Clone)]
 enum List {
     /// At most two, without an allocation: the first slots are used.
     Two([Option<(AppId, Contribution)>; 2]),
     /// Copied on write a page at a time. Never an empty page.
-    Pages(Vec<Arc<Vec<(AppId, Contribution)>>>),
+    Pages(Vec<Page>),
 }
 
 impl Default for List {
@@ -241,11 +247,11 @@ impl AppRange {
 
 impl List {
     /// The number of the page that has, or would have, an app.
-    fn page(pages: &[Arc<Vec<(AppId, Contribution)>>], app: AppId) -> usize {
+    fn page(pages: &[Page], app: AppId) -> usize {
         pages.partition_point(|page| page[0].0 <= app).saturating_sub(1)
     }
 
-    fn place(pages: &[Arc<Vec<(AppId, Contribution)>>], app: AppId) -> Option<(usize, usize)> {
+    fn place(pages: &[Page], app: AppId) -> Option<(usize, usize)> {
         let number = Self::page(pages, app);
         let page = pages.get(number)?;
         // Where all apps of a range contribute, as in a fleet of one program, no search is needed.
@@ -323,7 +329,7 @@ impl List {
         }
     }
 
-    fn slices(&self) -> (&[Option<(AppId, Contribution)>], &[Arc<Vec<(AppId, Contribution)>>]) {
+    fn slices(&self) -> (&[Option<Entry>], &[Page]) {
         match self {
             Self::Two(two) => (two, &[]),
             Self::Pages(pages) => (&[], pages),
@@ -337,7 +343,7 @@ impl List {
     }
 }
 
-fn insert_into_pages(pages: &mut Vec<Arc<Vec<(AppId, Contribution)>>>, app: AppId, contribution: Contribution) {
+fn insert_into_pages(pages: &mut Vec<Page>, app: AppId, contribution: Contribution) {
     let number = List::page(pages, app);
     let Some(page) = pages.get_mut(number) else {
         pages.push(Arc::new(vec![(app, contribution)]));

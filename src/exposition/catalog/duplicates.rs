@@ -408,12 +408,13 @@ impl Catalog {
     /// Finds a name for the disambiguating label that no series of the family uses. It only moves on while something is labelled.
     pub(super) fn rerank(&mut self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
         let Some(shared) = self.shared(id) else { return };
-        let counts = shared.counts();
-        if counts.labelled == 0 {
-            return;
-        }
-        let rank = self.rules.free_rank(shared.rank, &counts.taken);
-        drop(counts);
+        let rank = {
+            let counts = shared.counts();
+            if counts.labelled == 0 {
+                return;
+            }
+            self.rules.free_rank(shared.rank, &counts.taken)
+        };
         if rank != shared.rank {
             if let Some(shared) = self.shared_mut(id) {
                 shared.rank = rank;

@@ -125,9 +125,10 @@ impl Catalog {
         let Some(group) = self.layout.groups.remove(id) else { return };
         for &family in &group.families {
             let Some(shared) = self.shared(family) else { continue };
-            let counts = shared.counts();
-            let (bytes, quoted) = (counts.bytes, counts.quoted);
-            drop(counts);
+            let (bytes, quoted) = {
+                let counts = shared.counts();
+                (counts.bytes, counts.quoted)
+            };
             if bytes > TARGET_SEGMENT_BYTES / 2 && quoted == 0 {
                 self.place(family, Placement::Large(Box::new(SegmentList::new())));
                 Arc::make_mut(&mut self.layout.large).insert(family);

@@ -278,6 +278,7 @@ impl Catalog {
     ///
     /// # Errors
     /// The update itself, if it is more work. Nothing was changed.
+    #[expect(clippy::result_large_err, reason = "the error is the input, given back unchanged")]
     pub fn update_within(&mut self, update: Update, labelled: &[Arc<[u8]>], max_cost: usize) -> Result<Outcome, Update> {
         if max_cost < usize::MAX && self.cost(&update) + labelled.len() / LABELS_A_FAMILY > max_cost {
             return Err(update);
@@ -865,9 +866,10 @@ impl Catalog {
     /// Moves a family with quoted names out of segments of its own: its names may differ, and the samples of each belong together.
     fn keep_quoted_together(&mut self, id: Id<FamilyEntry>) {
         let Some(shared) = self.shared(id) else { return };
-        let counts = shared.counts();
-        let (quoted, bytes) = (counts.quoted > 0, counts.bytes);
-        drop(counts);
+        let (quoted, bytes) = {
+            let counts = shared.counts();
+            (counts.quoted > 0, counts.bytes)
+        };
         if quoted && matches!(shared.placement, Placement::Large(_)) {
             let group = self.group_for(id, bytes);
             Arc::make_mut(&mut self.layout.large).remove(&id);
