@@ -84,7 +84,7 @@ impl Delivery {
     ///
     /// [`Fate::Confirmed`] where the response was written whole and the peer's kernel has acknowledged all of it, else
     /// [`Fate::Returned`]; none while the response is still being written, because then it is simply another scrape at the same time.
-    /// The callback has run when this returns a fate; call it with no lock held that the callback takes.
+    /// The callback has run when this returns an outcome; call it with no lock held that the callback takes.
     #[must_use]
     pub fn settle_now(&self) -> Option<Fate> {
         if let Some(fate) = self.fate() {

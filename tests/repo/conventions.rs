@@ -15,7 +15,7 @@ const TEST_MODULES: &[&str] = &["tests", "fake"];
 const OTHER_TEST_MODULES: &[&str] = &["invariants", "panic_tests", "testnet"];
 
 /// How many unit tests of each directory of `src` still stand at the end of the file they test. Numbers only go down.
-const INLINE_TESTS: &[(&str, usize)] = &[("supervise", 1)];
+const INLINE_TESTS: &[(&str, usize)] = &[];
 
 fn parts(path: &Path) -> Vec<String> {
     let path = path.with_extension("");

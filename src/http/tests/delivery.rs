@@ -466,7 +466,7 @@ async fn a_client_that_ends_and_reads_no_more_is_soon_given_up() {
 async fn whoever_asks_without_a_stream_says_itself_what_became_of_it() {
     let mut site = Site::new(Timers::default());
     let ask = |path: &str| http::Request::get(path).body(Body::empty()).unwrap();
-    let peer = || PeerAddr::Link("somebody".into());
+    let peer = || PeerAddr::Link("a peer".into());
     let (response, response_ack) = site.service.call(ask("/lent?size=10"), peer()).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(site.delivery(0).settle_now(), None, "it is on its way");

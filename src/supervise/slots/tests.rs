@@ -142,7 +142,11 @@ async fn an_address_with_too_many_incomplete_requests_loses_the_oldest_of_them()
         assert!(newcomer.as_mut().now_or_never().is_none());
         let told: Vec<bool> = crowd.iter().map(is_evicted).collect();
         assert_eq!(told, [true, true, true, false, false, false, false], "half of eight slots may stay");
-        assert_eq!(is_evicted(&innocent), number == 3, "the idle one goes when nobody else is left");
+        assert_eq!(
+            is_evicted(&innocent),
+            number == 3,
+            "the idle one goes when no other connection is left"
+        );
     }
     assert!(!innocent.is_evicted_as_incomplete());
     assert!(crowd[0].is_evicted_as_incomplete());
