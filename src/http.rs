@@ -35,7 +35,7 @@ pub use access::{allow_from, may_write};
 pub use body::{BodyError, BodyLimit, MemoryBudget, drain_body, read_body};
 pub use client::{Client, PeerAddr, effective_client};
 pub use connection::{Connection, RequestObserver, SendQueue};
-pub use delivery::{Delivery, Fate};
+pub use delivery::{Delivery, DeliveryOutcome};
 pub use response_ack::ResponseAck;
 pub use server::Server;
 pub use service::{ConnectionInfo, HttpService};

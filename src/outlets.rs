@@ -10,6 +10,7 @@ mod index;
 mod listing_cache;
 mod metrics;
 pub mod monitoring_api;
+mod query;
 mod self_metrics;
 pub mod stream;
 mod table;

@@ -17,10 +17,12 @@ mod delivery_receipt;
 mod delivery_tracker;
 mod dial;
 mod failure_limiter;
-#[cfg_attr(not(feature = "hyperdht"), path = "peer/hyperdht_disabled.rs")]
+#[cfg(feature = "hyperdht")]
 mod hyperdht;
 #[cfg_attr(not(feature = "hyperdht"), expect(dead_code, reason = "no peer is reachable by key without it"))]
 mod hyperdht_api;
+#[cfg(not(feature = "hyperdht"))]
+mod hyperdht_disabled;
 mod identity;
 mod key;
 mod link;
@@ -41,6 +43,9 @@ mod unreachable_peers;
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(not(feature = "hyperdht"))]
+use hyperdht_disabled as hyperdht;
 
 pub use address::{LinkAddress, QuicAddress};
 pub use client::{Client, ClientError, ClientSettings, REGISTER_INTERVAL, RunningClient, metrics_service, metrics_service_within};

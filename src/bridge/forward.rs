@@ -19,7 +19,7 @@ use url::form_urlencoded;
 use super::proxy_registry::{ProxyRegistry, Route, UnknownAlias};
 use super::read_ahead::read_ahead;
 use super::segment;
-use crate::http::{Connection, Fate};
+use crate::http::{Connection, DeliveryOutcome};
 use crate::peer::{ConnectionPool, HyperdhtError, PublicKey, ScrapeResponse, error_text};
 use crate::wire::hyperdht::MetricsReply;
 
@@ -223,10 +223,10 @@ impl ScrapeForwarder {
     fn pass_on(&self, answer: ScrapeResponse, connection: &Connection) -> Response<Body> {
         let ScrapeResponse { response, receipt } = answer;
         let telemetry = self.registry.telemetry.clone();
-        connection.on_delivery(move |fate| {
-            match fate {
-                Fate::Confirmed => receipt.acked(),
-                Fate::Returned => receipt.unacked(),
+        connection.on_delivery(move |outcome| {
+            match outcome {
+                DeliveryOutcome::Acked => receipt.acked(),
+                DeliveryOutcome::Unacked => receipt.unacked(),
             }
             let outcome = if receipt.is_complete() {
                 ForwardOutcome::Ok

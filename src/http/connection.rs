@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Access;
 use super::client::{self, Client, PeerAddr};
 use super::connection_state::{ConnectionState, Outcomes};
-use super::delivery::{Delivery, Fate, TrackedResponse};
+use super::delivery::{Delivery, DeliveryOutcome, TrackedResponse};
 use super::shared_body::ResponseMemory;
 use crate::supervise::probe::Probe;
 
@@ -132,7 +132,7 @@ impl Connection {
     /// or the end of file with everything acknowledged. Everything else is unacked, immediately or at the end of the connection: errors,
     /// resets, a truncated response, a request that arrives before the response is written, a handler that was dropped or panicked.
     /// `settle` runs on the connection's task or inside [`Delivery::settle_now`], with no lock of this module held but the delivery's own.
-    pub fn on_delivery(&self, settle: impl FnOnce(Fate) + Send + 'static) -> Delivery {
+    pub fn on_delivery(&self, settle: impl FnOnce(DeliveryOutcome) + Send + 'static) -> Delivery {
         let tracked = TrackedResponse::new(settle);
         tell(self.0.state().track(tracked.clone()));
         Delivery {
@@ -239,21 +239,21 @@ impl SharedConnection {
     }
 
     /// See [`Delivery::settle_now`].
-    pub(super) fn settle_now(&self, tracked: &Arc<TrackedResponse>) -> Option<Fate> {
+    pub(super) fn settle_now(&self, tracked: &Arc<TrackedResponse>) -> Option<DeliveryOutcome> {
         let written = self.state().is_written(tracked)?;
-        let fate = if written && self.is_acked() {
-            Fate::Confirmed
+        let outcome = if written && self.is_acked() {
+            DeliveryOutcome::Acked
         } else {
-            Fate::Returned
+            DeliveryOutcome::Unacked
         };
         self.state().forget(tracked);
-        Some(tracked.settle(fate))
+        Some(tracked.settle(outcome))
     }
 }
 
 pub(super) fn tell(outcomes: Outcomes) {
-    for (tracked, fate) in outcomes {
-        tracked.settle(fate);
+    for (tracked, outcome) in outcomes {
+        tracked.settle(outcome);
     }
 }
 
@@ -264,7 +264,7 @@ impl Drop for SettleOnDrop {
     fn drop(&mut self) {
         if let Some(shared) = self.0.upgrade() {
             shared.change(ConnectionState::close);
-            shared.change(|state| state.settle_all(Fate::Returned));
+            shared.change(|state| state.settle_all(DeliveryOutcome::Unacked));
         }
     }
 }

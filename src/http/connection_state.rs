@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Timers;
-use super::delivery::{Fate, TrackedResponse};
+use super::delivery::{DeliveryOutcome, TrackedResponse};
 
 /// Limit on responses of one connection with an open outcome. Only a client that pipelines requests has more than one, and its requests
 /// ack nothing anyway.
@@ -56,7 +56,7 @@ struct OpenResponse {
 }
 
 /// Responses and their outcomes, reported once no lock is held.
-pub(super) type Outcomes = Vec<(Arc<TrackedResponse>, Fate)>;
+pub(super) type Outcomes = Vec<(Arc<TrackedResponse>, DeliveryOutcome)>;
 
 pub(super) struct ConnectionState {
     phase: Phase,
@@ -142,7 +142,7 @@ impl ConnectionState {
             Phase::Idle { .. } => {
                 self.phase = Phase::Head { since: now };
                 if !self.pipelines {
-                    outcomes = self.take_written(Fate::Confirmed);
+                    outcomes = self.take_written(DeliveryOutcome::Acked);
                 }
             }
             Phase::Head { .. } => {}
@@ -216,7 +216,7 @@ impl ConnectionState {
     /// The transport has failed, or a limit was broken: nothing that is open was received for certain.
     pub(super) fn fail(&mut self) -> Outcomes {
         self.failed = true;
-        self.take_all(Fate::Returned)
+        self.take_all(DeliveryOutcome::Unacked)
     }
 
     /// The conversation is over; responses that were not written whole are lost.
@@ -227,22 +227,22 @@ impl ConnectionState {
 
     /// All that was written whole has been received: its end of file came after it was acknowledged.
     pub(super) fn confirm_written(&mut self) -> Outcomes {
-        self.take_written(Fate::Confirmed)
+        self.take_written(DeliveryOutcome::Acked)
     }
 
     /// The last word on all that is still open.
-    pub(super) fn settle_all(&mut self, fate: Fate) -> Outcomes {
-        self.take_all(fate)
+    pub(super) fn settle_all(&mut self, outcome: DeliveryOutcome) -> Outcomes {
+        self.take_all(outcome)
     }
 
     /// Follows the response in work; returns a verdict at once where there is none.
     pub(super) fn track(&mut self, tracked: Arc<TrackedResponse>) -> Outcomes {
         if self.over || self.failed || self.progress != ResponseProgress::Sending || !matches!(self.phase, Phase::Response { .. }) {
-            return vec![(tracked, Fate::Returned)];
+            return vec![(tracked, DeliveryOutcome::Unacked)];
         }
         self.open.push(OpenResponse { tracked, written: false });
         if self.open.len() > MAX_OPEN {
-            return outcomes(vec![self.open.remove(0)], Fate::Returned);
+            return outcomes(vec![self.open.remove(0)], DeliveryOutcome::Unacked);
         }
         Vec::new()
     }
@@ -276,30 +276,30 @@ impl ConnectionState {
         }
     }
 
-    fn take_written(&mut self, fate: Fate) -> Outcomes {
+    fn take_written(&mut self, outcome: DeliveryOutcome) -> Outcomes {
         let (written, open) = mem::take(&mut self.open).into_iter().partition(|open: &OpenResponse| open.written);
         self.open = open;
-        outcomes(written, fate)
+        outcomes(written, outcome)
     }
 
     fn take_unwritten(&mut self) -> Outcomes {
         let (written, open) = mem::take(&mut self.open).into_iter().partition(|open: &OpenResponse| open.written);
         self.open = written;
-        outcomes(open, Fate::Returned)
+        outcomes(open, DeliveryOutcome::Unacked)
     }
 
-    fn take_all(&mut self, fate: Fate) -> Outcomes {
-        outcomes(mem::take(&mut self.open), fate)
+    fn take_all(&mut self, outcome: DeliveryOutcome) -> Outcomes {
+        outcomes(mem::take(&mut self.open), outcome)
     }
 }
 
 /// Decides the outcome of responses that the connection no longer follows. The callers hold its lock, so that from now on a thread that
 /// does not find a response here finds its outcome in the tracked response.
-fn outcomes(open: Vec<OpenResponse>, fate: Fate) -> Outcomes {
+fn outcomes(open: Vec<OpenResponse>, outcome: DeliveryOutcome) -> Outcomes {
     open.into_iter()
         .map(|OpenResponse { tracked, .. }| {
-            let fate = tracked.decide(fate);
-            (tracked, fate)
+            let outcome = tracked.decide(outcome);
+            (tracked, outcome)
         })
         .collect()
 }

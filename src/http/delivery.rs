@@ -7,27 +7,27 @@ use super::connection::SharedConnection;
 
 /// Delivery outcome of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum DeliveryOutcome {
     /// The client has received all of it.
-    Confirmed,
+    Acked,
     /// It may not have; what it held is due again.
-    Returned,
+    Unacked,
 }
 
-type Settle = Box<dyn FnOnce(Fate) + Send>;
+type Settle = Box<dyn FnOnce(DeliveryOutcome) + Send>;
 
 /// The outcome of one response, decided and reported once.
 ///
 /// Deciding and reporting are two steps, because a decision is made under the lock of a connection and the callback runs without it. A
 /// thread that asks between the two steps gets the outcome that was decided, and never decides again.
 pub(super) struct TrackedResponse {
-    decided: OnceLock<Fate>,
+    decided: OnceLock<DeliveryOutcome>,
     /// The callback, until it has run.
     settle: Mutex<Option<Settle>>,
 }
 
 impl TrackedResponse {
-    pub(super) fn new(settle: impl FnOnce(Fate) + Send + 'static) -> Arc<Self> {
+    pub(super) fn new(settle: impl FnOnce(DeliveryOutcome) + Send + 'static) -> Arc<Self> {
         Arc::new(Self {
             decided: OnceLock::new(),
             settle: Mutex::new(Some(Box::new(settle))),
@@ -35,24 +35,24 @@ impl TrackedResponse {
     }
 
     /// Decides the outcome, unless it was decided before. The callback does not run yet.
-    pub(super) fn decide(&self, fate: Fate) -> Fate {
-        *self.decided.get_or_init(|| fate)
+    pub(super) fn decide(&self, outcome: DeliveryOutcome) -> DeliveryOutcome {
+        *self.decided.get_or_init(|| outcome)
     }
 
     /// Decides the outcome, unless it was decided before, runs the callback, unless it has run before, and returns the outcome.
     ///
     /// The callback runs under the lock of the callback, so it has run when this returns.
-    pub(super) fn settle(&self, fate: Fate) -> Fate {
-        let fate = self.decide(fate);
+    pub(super) fn settle(&self, outcome: DeliveryOutcome) -> DeliveryOutcome {
+        let outcome = self.decide(outcome);
         let mut callback = self.callback();
         if let Some(settle) = callback.take() {
-            settle(fate);
+            settle(outcome);
         }
-        fate
+        outcome
     }
 
     /// Returns the outcome once the callback has run.
-    pub(super) fn fate(&self) -> Option<Fate> {
+    pub(super) fn outcome(&self) -> Option<DeliveryOutcome> {
         if self.callback().is_some() {
             return None;
         }
@@ -76,30 +76,30 @@ pub struct Delivery {
 impl Delivery {
     /// The outcome, if it is decided.
     #[must_use]
-    pub fn fate(&self) -> Option<Fate> {
-        self.tracked.fate()
+    pub fn outcome(&self) -> Option<DeliveryOutcome> {
+        self.tracked.outcome()
     }
 
     /// Decides now, because the same client has come back on another connection.
     ///
-    /// [`Fate::Confirmed`] where the response was written whole and the peer's kernel has acknowledged all of it, else
-    /// [`Fate::Returned`]; none while the response is still being written, because then it is simply another scrape at the same time.
+    /// [`DeliveryOutcome::Acked`] where the response was written whole and the peer's kernel has acknowledged all of it, else
+    /// [`DeliveryOutcome::Unacked`]; none while the response is still being written, because then it is simply another scrape at the same time.
     /// The callback has run when this returns an outcome; call it with no lock held that the callback takes.
     #[must_use]
-    pub fn settle_now(&self) -> Option<Fate> {
-        if let Some(fate) = self.fate() {
-            return Some(fate);
+    pub fn settle_now(&self) -> Option<DeliveryOutcome> {
+        if let Some(outcome) = self.outcome() {
+            return Some(outcome);
         }
         match self.shared.upgrade() {
             Some(shared) => shared.settle_now(&self.tracked),
-            None => Some(self.tracked.settle(Fate::Returned)),
+            None => Some(self.tracked.settle(DeliveryOutcome::Unacked)),
         }
     }
 }
 
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Delivery").field(&self.fate()).finish()
+        f.debug_tuple("Delivery").field(&self.outcome()).finish()
     }
 }
 

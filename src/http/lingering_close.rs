@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::SharedConnection;
-use super::delivery::Fate;
+use super::delivery::DeliveryOutcome;
 use super::transport_io::TransportIo;
 
 /// Read and thrown away at once while waiting for an end of file.
@@ -29,12 +29,12 @@ where
         let _ = timeout(limit, drain_input(&mut socket)).await;
     }
     if shared.state().has_open_responses() {
-        let fate = if shared.state().has_ended() && all_acked(shared, limit).await {
-            Fate::Confirmed
+        let outcome = if shared.state().has_ended() && all_acked(shared, limit).await {
+            DeliveryOutcome::Acked
         } else {
-            Fate::Returned
+            DeliveryOutcome::Unacked
         };
-        shared.change(|state| state.settle_all(fate));
+        shared.change(|state| state.settle_all(outcome));
     }
 }
 

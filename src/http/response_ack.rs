@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::connection::SharedConnection;
 use super::connection_state::ConnectionState;
-use super::delivery::Fate;
+use super::delivery::DeliveryOutcome;
 
 /// Acknowledgement of a response from [`HttpService::call`](super::HttpService::call). Dropped, the response counts as unacked.
 #[must_use = "dropping it says that the answer was not received"]
@@ -19,15 +19,15 @@ impl ResponseAck {
 
     /// The other end has received all of the answer.
     pub fn received(self) {
-        self.0.change(|state| state.settle_all(Fate::Confirmed));
+        self.0.change(|state| state.settle_all(DeliveryOutcome::Acked));
     }
 }
 
 impl Drop for ResponseAck {
     fn drop(&mut self) {
         self.0.change(ConnectionState::close);
-        // Nothing is left of what was confirmed.
-        self.0.change(|state| state.settle_all(Fate::Returned));
+        // Nothing is left of what was acknowledged.
+        self.0.change(|state| state.settle_all(DeliveryOutcome::Unacked));
     }
 }
 

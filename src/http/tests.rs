@@ -46,7 +46,7 @@ impl MemoryBudget for Plenty {
 
 /// State shared by the routes and the test.
 struct Inside {
-    fates: mpsc::UnboundedSender<(u64, Fate)>,
+    fates: mpsc::UnboundedSender<(u64, DeliveryOutcome)>,
     deliveries: Mutex<Vec<Delivery>>,
     connections: Mutex<Vec<Connection>>,
     gate: Notify,
@@ -58,7 +58,7 @@ struct Site {
     stats: Arc<HttpStats>,
     access: Arc<ArcSwap<Access>>,
     inside: Arc<Inside>,
-    fates: mpsc::UnboundedReceiver<(u64, Fate)>,
+    fates: mpsc::UnboundedReceiver<(u64, DeliveryOutcome)>,
 }
 
 impl Site {
@@ -97,7 +97,7 @@ impl Site {
     }
 
     /// The next verdict: the size of the response and what became of it.
-    async fn fate(&mut self) -> (u64, Fate) {
+    async fn outcome(&mut self) -> (u64, DeliveryOutcome) {
         tokio::time::timeout(Duration::from_secs(20), self.fates.recv())
             .await
             .expect("a verdict in time")
@@ -190,7 +190,7 @@ async fn big(Query(Size { size }): Query<Size>) -> Body {
 
 async fn lent(State(inside): State<Arc<Inside>>, Extension(connection): Extension<Connection>, Query(Size { size }): Query<Size>) -> Body {
     let fates = inside.fates.clone();
-    let delivery = connection.on_delivery(move |fate| fates.send((size, fate)).unwrap());
+    let delivery = connection.on_delivery(move |outcome| fates.send((size, outcome)).unwrap());
     inside.deliveries.lock().unwrap().push(delivery);
     inside.connections.lock().unwrap().push(connection);
     Body::new(SharedBody::from(payload(size)))

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::listing_cache::{ListingCache, ListingFormat};
+use super::query::Query;
 use super::table::Present;
 use super::{table, unknown_app};
 use crate::http::{SharedBody, Slices, reply};

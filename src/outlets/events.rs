@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::routing::get;
 use axum::{Extension, Router};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
@@ -23,9 +23,10 @@ use blocks::Blocks;
 use text::Counts;
 
 use super::metrics::{MetricsHandler, SelfMetricsBody, finish, log_scrape};
+use super::query::Query;
 use crate::exposition::catalog::Selection;
 use crate::exposition::negotiate::{ContentEncoding, Format};
-use crate::http::{Connection, Delivery, Fate, reply};
+use crate::http::{Connection, Delivery, DeliveryOutcome, reply};
 use crate::model::{Clock, ScraperId};
 use crate::store::{Lease, LeaseId, RenderedExposition, ScraperStatus, StoredEvent, View};
 use crate::supervise::blocking;
@@ -44,13 +45,13 @@ pub struct EventOutlet {
     /// True if `/metrics` contains events (`events.expose_in_metrics`).
     in_metrics: bool,
     /// The response that carries each scraper's lease. At most one for each scraper; settled ones are replaced.
-    carried: Mutex<HashMap<ScraperId, (LeaseId, Delivery)>>,
+    in_flight: Mutex<HashMap<ScraperId, (LeaseId, Delivery)>>,
     blocks: Blocks,
 }
 
 /// Events on their way into a response.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct ScrapedEvents {
     events: Vec<Arc<StoredEvent>>,
     counts: Option<Counts>,
 }
@@ -88,55 +89,55 @@ impl EventOutlet {
             label_by,
             name: name.into(),
             in_metrics,
-            carried: Mutex::default(),
+            in_flight: Mutex::default(),
             blocks: Blocks::default(),
         }
     }
 
-    /// The events that `/metrics` carries for a visitor, and what is to be known of all. Nothing may go wrong with the response any more
-    /// but its way: what becomes of it settles the events.
-    pub(super) fn ride(&self, visit: ScrapeRequest<'_>) -> Option<Taken> {
+    /// Leases the events for a scrape of `/metrics`, with the counts of all scrapers. Call it when nothing but the transmission of the
+    /// response can still fail: the delivery outcome settles the lease.
+    pub(super) fn scrape_events(&self, visit: ScrapeRequest<'_>) -> Option<ScrapedEvents> {
         self.in_metrics.then(|| self.take(visit))
     }
 
-    fn take(&self, visit: ScrapeRequest<'_>) -> Taken {
+    fn take(&self, visit: ScrapeRequest<'_>) -> ScrapedEvents {
         let who = self.identify_by.scraper(visit.connection, visit.headers, visit.uri);
         let events = if visit.peek || visit.method == Method::HEAD {
             self.view.peek(&who)
         } else {
-            self.lend(&who, visit)
+            self.lease(&who, visit)
         };
         let counts = visit.counts.then(|| Counts::new(self.view.event_counts(), self.label_by));
-        Taken { events, counts }
+        ScrapedEvents { events, counts }
     }
 
-    /// Adds events to what the proxy says of itself. Few go as text; many as parts that other scrapes share, unless applications have
+    /// Appends events to the self metrics of a response: few as text, many as chunks that other scrapes share, unless applications have
     /// samples under the same names, with which they must be merged.
-    pub(super) async fn add(
+    pub(super) async fn append_events(
         self: &Arc<Self>,
-        said: &mut SelfMetricsBody,
-        taken: Taken,
+        body: &mut SelfMetricsBody,
+        scraped: ScrapedEvents,
         exposed: &RenderedExposition,
         format: Format,
         encoding: ContentEncoding,
     ) {
-        let Taken { events, counts } = taken;
+        let ScrapedEvents { events, counts } = scraped;
         let timestamps = self.view.explicit_timestamps();
         if exposed.mixes() || text::size(&self.name, &events) < SHARED_FROM {
-            said.push_text(text::family(&self.name, events, timestamps));
+            body.push_text(text::family(&self.name, events, timestamps));
         } else {
             let outlet = Arc::clone(self);
             let stamps = timestamps.then_some(format.syntax());
             let render = move || outlet.blocks.render(&outlet.name, events, stamps, encoding);
-            said.push_chunks(blocking(render).await);
+            body.push_chunks(blocking(render).await);
         }
         if let Some(counts) = counts {
-            said.push_text(counts.families());
+            body.push_text(counts.families());
         }
     }
 
     /// Leases the events of a scraper to the response.
-    fn lend(&self, who: &ScraperId, visit: ScrapeRequest<'_>) -> Vec<Arc<StoredEvent>> {
+    fn lease(&self, who: &ScraperId, visit: ScrapeRequest<'_>) -> Vec<Arc<StoredEvent>> {
         self.settle_earlier(who);
         let from = visit.connection.client(visit.headers);
         let scrape = self.view.scrape(who, &from, (self.clock)());
@@ -145,8 +146,8 @@ impl EventOutlet {
         }
         if let Some(lease) = scrape.lease {
             let id = lease.id();
-            let delivery = visit.connection.on_delivery(move |fate| settle(lease, fate));
-            self.carried().insert(who.clone(), (id, delivery));
+            let delivery = visit.connection.on_delivery(move |outcome| settle(lease, outcome));
+            self.in_flight().insert(who.clone(), (id, delivery));
         }
         scrape.events
     }
@@ -155,7 +156,7 @@ impl EventOutlet {
     fn settle_earlier(&self, who: &ScraperId) {
         let Some(lease) = self.view.active_lease(who) else { return };
         let earlier = self
-            .carried()
+            .in_flight()
             .get(who)
             .filter(|(id, _)| *id == lease)
             .map(|(_, delivery)| delivery.clone());
@@ -163,19 +164,19 @@ impl EventOutlet {
         let _ = earlier.map(|delivery| delivery.settle_now());
     }
 
-    fn carried(&self) -> std::sync::MutexGuard<'_, HashMap<ScraperId, (LeaseId, Delivery)>> {
-        let mut carried = self.carried.lock().unwrap_or_else(PoisonError::into_inner);
-        if carried.len() > crate::store::MAX_SCRAPERS {
-            carried.retain(|_, (_, delivery)| delivery.fate().is_none());
+    fn in_flight(&self) -> std::sync::MutexGuard<'_, HashMap<ScraperId, (LeaseId, Delivery)>> {
+        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        if in_flight.len() > crate::store::MAX_SCRAPERS {
+            in_flight.retain(|_, (_, delivery)| delivery.outcome().is_none());
         }
-        carried
+        in_flight
     }
 }
 
-fn settle(lease: Lease, fate: Fate) {
-    match fate {
-        Fate::Confirmed => lease.ack(),
-        Fate::Returned => drop(lease),
+fn settle(lease: Lease, outcome: DeliveryOutcome) {
+    match outcome {
+        DeliveryOutcome::Acked => lease.ack(),
+        DeliveryOutcome::Unacked => drop(lease),
     }
 }
 
@@ -218,9 +219,11 @@ async fn alone(
         peek: params.peek,
         counts: true,
     };
-    let mut said = SelfMetricsBody::default();
-    outlet.add(&mut said, outlet.take(visit), &nothing, format, encoding).await;
-    let answer = handler.answer(encoding, format, &nothing, said).await;
+    let mut body = SelfMetricsBody::default();
+    outlet
+        .append_events(&mut body, outlet.take(visit), &nothing, format, encoding)
+        .await;
+    let answer = handler.answer(encoding, format, &nothing, body).await;
     handler.observe(began);
     log_scrape(&connection, &uri, &headers, &answer, began);
     answer

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::compression_queue::CompressionQueue;
 use super::events::{EventOutlet, ScrapeRequest};
+use super::query::Query;
 use super::{SelfMetrics, unknown_app};
 use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{CompressorPool, Piece, join_rows};
@@ -40,7 +41,7 @@ pub struct MetricsHandler {
     compressors: Arc<CompressorPool>,
     /// True if gzip is offered (`exposition.compression`).
     compression: bool,
-    /// The events that go along, where events are taken.
+    /// The events of the response, where events are enabled.
     events: Option<Arc<EventOutlet>>,
 }
 
@@ -328,7 +329,7 @@ pub(super) async fn all(
     let (exposed, mut self_metrics) = finish_with(&handler, prepared, encoding, params.own).await;
     // Events come last: from here on nothing can go wrong with the answer but its way.
     if let Some(events) = handler.events.as_ref().filter(|_| app.is_none()) {
-        let taken = events.ride(ScrapeRequest {
+        let scraped = events.scrape_events(ScrapeRequest {
             connection: &connection,
             method: &method,
             uri: &uri,
@@ -336,8 +337,8 @@ pub(super) async fn all(
             peek: params.peek,
             counts: params.own,
         });
-        if let Some(taken) = taken {
-            events.add(&mut self_metrics, taken, &exposed, format, encoding).await;
+        if let Some(scraped) = scraped {
+            events.append_events(&mut self_metrics, scraped, &exposed, format, encoding).await;
         }
     }
     let answer = handler.answer(encoding, format, &exposed, self_metrics).await;

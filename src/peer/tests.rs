@@ -22,7 +22,7 @@ use super::tls::Protocol;
 use super::transport::CLOSED;
 use super::*;
 use crate::bridge::{Bridge, BridgeSettings};
-use crate::http::{Connection, Fate, HttpService};
+use crate::http::{Connection, DeliveryOutcome, HttpService};
 use crate::supervise::{Report, Stop};
 use crate::wire::{LinkMessage, Register};
 
@@ -536,19 +536,19 @@ async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_
     let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
         .parse()
         .unwrap();
-    let (outcome, mut fates) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut outcomes) = tokio::sync::mpsc::unbounded_channel();
     let metrics = move |axum::Extension(connection): axum::Extension<Connection>| {
-        let outcome = outcome.clone();
-        connection.on_delivery(move |fate| {
+        let sender = sender.clone();
+        connection.on_delivery(move |outcome| {
             // The test may be over.
-            let _ = outcome.send(fate);
+            let _ = sender.send(outcome);
         });
         async { "some 1\n" }
     };
     let routes = axum::Router::new().route("/metrics", axum::routing::get(metrics));
     let (_client, _events) = lured(&address, HttpService::new(routes, &[], Arc::default(), Arc::default())).await;
     let mut asked = 0;
-    // Opens links full of unconfirmed responses until there are more than the proxy keeps.
+    // Opens links full of unacknowledged responses until there are more than the proxy keeps.
     while asked <= bridge_session::MAX_ORPHANS {
         let raw = RawBridge::accept(&mut listener).await;
         let mut open = Vec::new();
@@ -566,10 +566,13 @@ async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_
             assert!(answer.starts_with(b"HTTP/1.1 200 OK"));
             open.push((send, recv));
         }
-        assert!(fates.try_recv().is_err(), "a lost link alone decides nothing");
+        assert!(outcomes.try_recv().is_err(), "a lost link alone decides nothing");
         raw.accepted.connection.close(CLOSED, b"gone");
     }
     for _ in 0..asked {
-        assert!(matches!(timeout(TEST_TIMEOUT, fates.recv()).await.unwrap(), Some(Fate::Returned)));
+        assert!(matches!(
+            timeout(TEST_TIMEOUT, outcomes.recv()).await.unwrap(),
+            Some(DeliveryOutcome::Unacked)
+        ));
     }
 }

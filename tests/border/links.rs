@@ -874,7 +874,7 @@ fn witness() -> (HttpService, mpsc::UnboundedReceiver<String>) {
             }
             let who = connection.client(&headers).to_string();
             told.send(format!("asked by {}", who.rsplit(' ').next().unwrap())).unwrap();
-            let delivery = connection.on_delivery(move |fate| drop(told.send(format!("{fate:?}"))));
+            let delivery = connection.on_delivery(move |outcome| drop(told.send(format!("{outcome:?}"))));
             *last.lock().unwrap() = Some(delivery);
             let body: Vec<Bytes> = vec![Bytes::from(vec![b'#'; 256 * 1024]); 16];
             Body::new(exporter_proxy::http::SharedBody::from(body))
@@ -911,11 +911,11 @@ async fn an_answer_counts_as_received_when_it_has_reached_its_reader_behind_the_
     }
     // The next request on the reader's connection shows that the answer was received; it is told before the next request is answered.
     assert_eq!(reader.get("/scrape/a/metrics").await.len(), 4 << 20);
-    assert_eq!(next(&mut heard).await, "Confirmed");
+    assert_eq!(next(&mut heard).await, "Acked");
     assert_eq!(next(&mut heard).await, "asked by 127.0.0.1");
     // So does its end of file.
     reader.close().await;
-    assert_eq!(next(&mut heard).await, "Confirmed");
+    assert_eq!(next(&mut heard).await, "Acked");
 
     let mut reader = KeepAlive::connect(bridge.http).await;
     let mut body = reader.stream("/scrape/a/metrics").await;
@@ -923,7 +923,7 @@ async fn an_answer_counts_as_received_when_it_has_reached_its_reader_behind_the_
     assert_eq!(next(&mut heard).await, "asked by 127.0.0.1");
     drop(body);
     drop(reader);
-    assert_eq!(next(&mut heard).await, "Returned", "the reader went away in the middle");
+    assert_eq!(next(&mut heard).await, "Unacked", "the reader went away in the middle");
     running.close().await;
 }
 
@@ -955,10 +955,10 @@ async fn the_fate_of_an_answer_outlives_its_link() {
     relay.mend();
     tokio::time::timeout(PATIENCE, running.ready()).await.expect("it comes back");
     reader.get("/scrape/a/metrics").await;
-    assert_eq!(next(&mut heard).await, "Confirmed");
+    assert_eq!(next(&mut heard).await, "Acked");
     assert_eq!(next(&mut heard).await, "asked by 127.0.0.1");
     reader.close().await;
-    assert_eq!(next(&mut heard).await, "Confirmed");
+    assert_eq!(next(&mut heard).await, "Acked");
     drop(running);
 }
 

@@ -323,3 +323,21 @@ async fn own_metrics_are_exposition_that_promtool_takes() {
         "{lines}"
     );
 }
+
+#[tokio::test]
+async fn a_wrong_query_parameter_is_named() {
+    let proxy = Proxy::start().await;
+    for (path, reason) in [
+        ("/metrics?own=maybe", "own must be true or false"),
+        ("/event/metrics?peek=1", "peek must be true or false"),
+        ("/metrics?own=true&own=false", "duplicate field `own`"),
+    ] {
+        let response = proxy.get(path).await;
+        assert_eq!(
+            (response.status().as_u16(), &response.body()[..]),
+            (400, reason.as_bytes()),
+            "{path}"
+        );
+    }
+    proxy.finish().await;
+}

@@ -9,7 +9,7 @@ use super::*;
 /// A connection state that reports its outcomes immediately, each with the number of its response.
 struct Told {
     state: ConnectionState,
-    told: Arc<Mutex<Vec<(usize, Fate)>>>,
+    told: Arc<Mutex<Vec<(usize, DeliveryOutcome)>>>,
     tracked: usize,
 }
 
@@ -23,8 +23,8 @@ impl Told {
     }
 
     fn tell(&mut self, act: impl FnOnce(&mut ConnectionState) -> Outcomes) {
-        for (tracked, fate) in act(&mut self.state) {
-            tracked.settle(fate);
+        for (tracked, outcome) in act(&mut self.state) {
+            tracked.settle(outcome);
         }
     }
 
@@ -35,7 +35,7 @@ impl Told {
     fn track(&mut self) -> Arc<TrackedResponse> {
         let (number, told) = (self.tracked, self.told.clone());
         self.tracked += 1;
-        let tracked = TrackedResponse::new(move |fate| told.lock().unwrap().push((number, fate)));
+        let tracked = TrackedResponse::new(move |outcome| told.lock().unwrap().push((number, outcome)));
         self.tell(|state| state.track(tracked.clone()));
         tracked
     }
@@ -50,7 +50,7 @@ impl Told {
         tracked
     }
 
-    fn told(&self) -> Vec<(usize, Fate)> {
+    fn told(&self) -> Vec<(usize, DeliveryOutcome)> {
         self.told.lock().unwrap().clone()
     }
 }
@@ -64,7 +64,7 @@ fn a_new_request_confirms_all_that_was_written() {
     told.answer(Some(0), true);
     assert_eq!(told.told(), []);
     told.read("G");
-    assert_eq!(told.told(), [(0, Fate::Confirmed)]);
+    assert_eq!(told.told(), [(0, DeliveryOutcome::Acked)]);
 }
 
 #[test]
@@ -76,8 +76,8 @@ fn what_waits_unread_when_the_response_is_written_confirms_nothing() {
     told.answer(Some(0), true);
     told.read(GET);
     assert_eq!(told.told(), []);
-    told.tell(|state| state.settle_all(Fate::Returned));
-    assert_eq!(told.told(), [(0, Fate::Returned), (1, Fate::Returned)]);
+    told.tell(|state| state.settle_all(DeliveryOutcome::Unacked));
+    assert_eq!(told.told(), [(0, DeliveryOutcome::Unacked), (1, DeliveryOutcome::Unacked)]);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn the_body_of_a_request_is_no_pipelining() {
         told.state.answered(true);
         told.tell(|state| state.flushed(true, Instant::now()));
         told.read(GET);
-        assert_eq!(told.told(), [(0, Fate::Confirmed)]);
+        assert_eq!(told.told(), [(0, DeliveryOutcome::Acked)]);
     }
 }
 
@@ -136,9 +136,9 @@ fn a_response_that_broke_off_is_given_back_and_one_before_it_is_not() {
     told.track();
     told.state.answered(false);
     told.tell(|state| state.flushed(true, Instant::now()));
-    assert_eq!(told.told(), [(1, Fate::Returned)]);
+    assert_eq!(told.told(), [(1, DeliveryOutcome::Unacked)]);
     told.tell(ConnectionState::confirm_written);
-    assert_eq!(told.told(), [(1, Fate::Returned), (0, Fate::Confirmed)]);
+    assert_eq!(told.told(), [(1, DeliveryOutcome::Unacked), (0, DeliveryOutcome::Acked)]);
 }
 
 #[test]
@@ -165,7 +165,14 @@ fn an_error_gives_everything_back_and_nothing_is_lent_after_it() {
     told.track();
     told.tell(ConnectionState::fail);
     told.track();
-    assert_eq!(told.told(), [(0, Fate::Returned), (1, Fate::Returned), (2, Fate::Returned)]);
+    assert_eq!(
+        told.told(),
+        [
+            (0, DeliveryOutcome::Unacked),
+            (1, DeliveryOutcome::Unacked),
+            (2, DeliveryOutcome::Unacked)
+        ]
+    );
 }
 
 #[test]
@@ -175,7 +182,7 @@ fn nothing_can_be_lent_while_no_request_is_answered() {
     told.read(GET);
     told.answer(Some(0), true);
     told.track();
-    assert_eq!(told.told(), [(0, Fate::Returned), (2, Fate::Returned)]);
+    assert_eq!(told.told(), [(0, DeliveryOutcome::Unacked), (2, DeliveryOutcome::Unacked)]);
 }
 
 #[test]
@@ -186,7 +193,14 @@ fn a_client_that_never_stops_pipelining_costs_a_bounded_list() {
         told.answer(Some(0), false);
     }
     assert_eq!(told.state.open.len(), MAX_OPEN);
-    assert_eq!(told.told(), [(0, Fate::Returned), (1, Fate::Returned), (2, Fate::Returned)]);
+    assert_eq!(
+        told.told(),
+        [
+            (0, DeliveryOutcome::Unacked),
+            (1, DeliveryOutcome::Unacked),
+            (2, DeliveryOutcome::Unacked)
+        ]
+    );
 }
 
 #[test]

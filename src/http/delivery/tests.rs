@@ -8,12 +8,12 @@ use crate::http::{Access, PeerAddr};
 
 #[test]
 fn an_outcome_that_was_decided_and_not_reported_yet_is_not_decided_again() {
-    for decided in [Fate::Confirmed, Fate::Returned] {
+    for decided in [DeliveryOutcome::Acked, DeliveryOutcome::Unacked] {
         let connection = Connection::new(PeerAddr::Unix, Arc::new(arc_swap::ArcSwap::from_pointee(Access::default())));
         let reported = Arc::new(Mutex::new(Vec::new()));
         connection.shared().state().begin(Some(0));
         let callback = reported.clone();
-        let delivery = connection.on_delivery(move |fate| callback.lock().unwrap().push(fate));
+        let delivery = connection.on_delivery(move |outcome| callback.lock().unwrap().push(outcome));
         connection.shared().state().answered(true);
         tell(connection.shared().state().flushed(true, Instant::now()));
         // The thread that decided is preempted before it reports, and the scraper comes back on another connection.

@@ -21,7 +21,7 @@ async fn the_next_request_confirms() {
         served.site.no_fate_yet();
         // The first byte is enough.
         send(&mut client, "G").await;
-        assert_eq!(served.site.fate().await, (size, Fate::Confirmed));
+        assert_eq!(served.site.outcome().await, (size, DeliveryOutcome::Acked));
         send(&mut client, "ET /small HTTP/1.1\r\n\r\n").await;
         assert_eq!(answer(&mut client).await.status, 200);
     }
@@ -37,7 +37,7 @@ async fn so_does_the_end_of_file_once_all_is_acknowledged() {
         ask(&mut client, &format!("/lent?size={size}")).await;
         served.site.no_fate_yet();
         drop(client);
-        assert_eq!(served.site.fate().await, (size, Fate::Confirmed));
+        assert_eq!(served.site.outcome().await, (size, DeliveryOutcome::Acked));
     }
     served.end().await;
 }
@@ -49,10 +49,14 @@ async fn the_500_of_a_handler_that_panics_confirms_nothing() {
     ask(&mut client, "/lent?size=10").await;
     let failed = ask(&mut client, "/lent-panic?size=20").await;
     assert_eq!(failed.status, 500);
-    assert_eq!(served.site.fate().await, (10, Fate::Confirmed), "the request before was answered");
     assert_eq!(
-        served.site.fate().await,
-        (20, Fate::Returned),
+        served.site.outcome().await,
+        (10, DeliveryOutcome::Acked),
+        "the request before was answered"
+    );
+    assert_eq!(
+        served.site.outcome().await,
+        (20, DeliveryOutcome::Unacked),
         "at once, whatever the client does next"
     );
     assert_eq!(served.site.stats.panics.load(Ordering::Relaxed), 1);
@@ -67,7 +71,7 @@ async fn an_answer_that_is_handed_over_confirms_nothing_after_a_panic_either() {
     let (response, response_ack) = site.service.call(request, PeerAddr::Unix).await;
     assert_eq!(response.status(), 500);
     response_ack.received();
-    assert_eq!(site.fate().await, (30, Fate::Returned));
+    assert_eq!(site.outcome().await, (30, DeliveryOutcome::Unacked));
 }
 
 #[tokio::test]
@@ -78,7 +82,7 @@ async fn a_reset_gives_back_at_every_size() {
         request(&mut client, "GET", &format!("/lent?size={size}")).await;
         client.read_exact(&mut [0; 10]).await.unwrap();
         reset(client);
-        assert_eq!(served.site.fate().await, (size, Fate::Returned));
+        assert_eq!(served.site.outcome().await, (size, DeliveryOutcome::Unacked));
     }
     served.end().await;
 }
@@ -91,7 +95,7 @@ async fn closing_with_data_unread_gives_back() {
         request(&mut client, "GET", &format!("/lent?size={size}")).await;
         client.read_exact(&mut [0; 10]).await.unwrap();
         drop(client);
-        assert_eq!(served.site.fate().await, (size, Fate::Returned));
+        assert_eq!(served.site.outcome().await, (size, DeliveryOutcome::Unacked));
     }
     served.end().await;
 }
@@ -102,7 +106,7 @@ async fn a_reset_after_everything_was_read_still_gives_back() {
     let mut client = served.connect().await;
     ask(&mut client, "/lent?size=1000").await;
     reset(client);
-    assert_eq!(served.site.fate().await, (1_000, Fate::Returned));
+    assert_eq!(served.site.outcome().await, (1_000, DeliveryOutcome::Unacked));
     served.end().await;
 }
 
@@ -133,8 +137,8 @@ async fn pipelined_requests_confirm_nothing() {
         served.site.no_fate_yet();
         reset(client);
         let first = if together { 1_000 } else { 30_000_000 };
-        assert_eq!(served.site.fate().await, (first, Fate::Returned));
-        assert_eq!(served.site.fate().await, (2_000, Fate::Returned));
+        assert_eq!(served.site.outcome().await, (first, DeliveryOutcome::Unacked));
+        assert_eq!(served.site.outcome().await, (2_000, DeliveryOutcome::Unacked));
     }
     served.end().await;
 }
@@ -154,7 +158,7 @@ async fn a_request_that_waits_in_the_kernel_confirms_nothing_either() {
     assert_eq!(answer(&mut client).await.text(), "small\n");
     served.site.no_fate_yet();
     reset(client);
-    assert_eq!(served.site.fate().await, (10, Fate::Returned));
+    assert_eq!(served.site.outcome().await, (10, DeliveryOutcome::Unacked));
     served.end().await;
 }
 
@@ -170,8 +174,8 @@ async fn pipelined_requests_are_confirmed_by_the_end_of_file() {
     answer(&mut client).await;
     answer(&mut client).await;
     drop(client);
-    assert_eq!(served.site.fate().await, (1_000, Fate::Confirmed));
-    assert_eq!(served.site.fate().await, (2_000, Fate::Confirmed));
+    assert_eq!(served.site.outcome().await, (1_000, DeliveryOutcome::Acked));
+    assert_eq!(served.site.outcome().await, (2_000, DeliveryOutcome::Acked));
     served.end().await;
 }
 
@@ -188,7 +192,7 @@ async fn a_push_before_the_scrape_is_no_pipelining() {
     answer(&mut client).await;
     ask(&mut client, "/lent?size=5").await;
     ask(&mut client, "/small").await;
-    assert_eq!(served.site.fate().await, (5, Fate::Confirmed));
+    assert_eq!(served.site.outcome().await, (5, DeliveryOutcome::Acked));
 }
 
 #[tokio::test]
@@ -205,12 +209,12 @@ async fn when_we_close_the_clients_end_of_file_confirms() {
         assert!(all.len() > 100_000);
         served.site.no_fate_yet();
         drop(client);
-        assert_eq!(served.site.fate().await, (100_000, Fate::Confirmed));
+        assert_eq!(served.site.outcome().await, (100_000, DeliveryOutcome::Acked));
         let mut client = served.connect().await;
         send(&mut client, head).await;
         client.read_to_end(&mut all).await.unwrap();
         reset(client);
-        assert_eq!(served.site.fate().await, (100_000, Fate::Returned));
+        assert_eq!(served.site.outcome().await, (100_000, DeliveryOutcome::Unacked));
     }
     served.end().await;
 }
@@ -225,7 +229,7 @@ async fn a_client_that_never_ends_has_confirmed_nothing() {
     let mut client = served.connect().await;
     send(&mut client, "GET /lent?size=10 HTTP/1.1\r\nconnection: close\r\n\r\n").await;
     client.read_to_end(&mut Vec::new()).await.unwrap();
-    assert_eq!(served.site.fate().await, (10, Fate::Returned));
+    assert_eq!(served.site.outcome().await, (10, DeliveryOutcome::Unacked));
     drop(client);
     served.end().await;
 }
@@ -240,14 +244,14 @@ async fn a_client_that_ends_its_side_first_is_served_and_judged() {
     let mut all = Vec::new();
     client.read_to_end(&mut all).await.unwrap();
     assert!(all.ends_with(&payload(3_000_000).concat()));
-    assert_eq!(served.site.fate().await, (3_000_000, Fate::Confirmed));
+    assert_eq!(served.site.outcome().await, (3_000_000, DeliveryOutcome::Acked));
     // One that gives up looks the same until its kernel refuses the rest.
     let mut client = served.connect().await;
     request(&mut client, "GET", "/lent?size=3000000").await;
     client.shutdown().await.unwrap();
     client.read_exact(&mut [0; 10]).await.unwrap();
     drop(client);
-    assert_eq!(served.site.fate().await, (3_000_000, Fate::Returned));
+    assert_eq!(served.site.outcome().await, (3_000_000, DeliveryOutcome::Unacked));
     served.end().await;
 }
 
@@ -257,12 +261,12 @@ async fn a_client_that_comes_back_elsewhere_settles_the_old_response() {
     let mut client = served.connect().await;
     ask(&mut client, "/lent?size=50000").await;
     let delivery = served.site.delivery(0);
-    assert_eq!(delivery.fate(), None);
-    assert_eq!(delivery.settle_now(), Some(Fate::Confirmed));
+    assert_eq!(delivery.outcome(), None);
+    assert_eq!(delivery.settle_now(), Some(DeliveryOutcome::Acked));
     // The outcome was reported before `settle_now` returned, and is not reported again.
-    assert_eq!(served.site.fates.try_recv().unwrap(), (50_000, Fate::Confirmed));
+    assert_eq!(served.site.fates.try_recv().unwrap(), (50_000, DeliveryOutcome::Acked));
     reset(client);
-    assert_eq!(delivery.settle_now(), Some(Fate::Confirmed));
+    assert_eq!(delivery.settle_now(), Some(DeliveryOutcome::Acked));
     served.end().await;
 }
 
@@ -275,8 +279,8 @@ async fn while_a_response_is_under_way_nothing_is_settled() {
     assert_eq!(served.site.delivery(0).settle_now(), None);
     client.read_exact(&mut vec![0; 30_000_000]).await.unwrap();
     ask(&mut client, "/small").await;
-    assert_eq!(served.site.fate().await, (30_000_000, Fate::Confirmed));
-    assert_eq!(served.site.delivery(0).settle_now(), Some(Fate::Confirmed));
+    assert_eq!(served.site.outcome().await, (30_000_000, DeliveryOutcome::Acked));
+    assert_eq!(served.site.delivery(0).settle_now(), Some(DeliveryOutcome::Acked));
 }
 
 #[tokio::test]
@@ -289,8 +293,8 @@ async fn a_response_that_sits_in_our_kernel_is_given_back_when_the_client_comes_
     while served.site.connection(0).bytes_written() < 100_000 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(served.site.delivery(0).settle_now(), Some(Fate::Returned));
-    assert_eq!(served.site.fate().await, (100_000, Fate::Returned));
+    assert_eq!(served.site.delivery(0).settle_now(), Some(DeliveryOutcome::Unacked));
+    assert_eq!(served.site.outcome().await, (100_000, DeliveryOutcome::Unacked));
     // What was decided stays decided, although the client does get it in the end.
     client.read_exact(&mut vec![0; 100_000]).await.unwrap();
     ask(&mut client, "/small").await;
@@ -317,7 +321,7 @@ async fn a_transport_that_cannot_tell_gives_back() {
         site.no_fate_yet();
         drop(client);
         running.await.unwrap();
-        assert_eq!(site.fate().await, (10, Fate::Returned));
+        assert_eq!(site.outcome().await, (10, DeliveryOutcome::Unacked));
     }
 }
 
@@ -338,7 +342,7 @@ impl SendQueue for Books {
 #[tokio::test(start_paused = true)]
 async fn a_transport_with_books_of_its_own_is_believed() {
     let mut site = Site::new(Timers::default());
-    for (acked_after, fate) in [(3, Fate::Confirmed), (6, Fate::Returned)] {
+    for (acked_after, outcome) in [(3, DeliveryOutcome::Acked), (6, DeliveryOutcome::Unacked)] {
         let books = Arc::new(Books(1.into()));
         let (mut client, server) = tokio::io::duplex(1_000);
         let (service, queue) = (site.service.clone(), books.clone());
@@ -354,7 +358,7 @@ async fn a_transport_with_books_of_its_own_is_believed() {
         tokio::time::sleep(Duration::from_secs(acked_after)).await;
         books.0.store(0, Ordering::SeqCst);
         running.await.unwrap();
-        assert_eq!(site.fates.recv().await.unwrap(), (10, fate));
+        assert_eq!(site.fates.recv().await.unwrap(), (10, outcome));
     }
 }
 
@@ -374,11 +378,14 @@ async fn a_connection_that_is_dropped_gives_back() {
     head(&mut client).await;
     let connection = site.connection(0);
     running.abort();
-    assert_eq!(site.fate().await, (1_000, Fate::Returned));
+    assert_eq!(site.outcome().await, (1_000, DeliveryOutcome::Unacked));
     // A late handler gets its outcome immediately.
-    let (sender, fate) = std::sync::mpsc::channel();
-    let late = connection.on_delivery(move |fate| sender.send(fate).unwrap());
-    assert_eq!((late.fate(), fate.try_recv()), (Some(Fate::Returned), Ok(Fate::Returned)));
+    let (sender, outcome) = std::sync::mpsc::channel();
+    let late = connection.on_delivery(move |outcome| sender.send(outcome).unwrap());
+    assert_eq!(
+        (late.outcome(), outcome.try_recv()),
+        (Some(DeliveryOutcome::Unacked), Ok(DeliveryOutcome::Unacked))
+    );
 }
 
 #[tokio::test]
@@ -388,7 +395,7 @@ async fn a_handler_that_is_dropped_gives_back() {
     let slow = Router::new().route(
         "/",
         get(async move |Extension(connection): Extension<Connection>| {
-            connection.on_delivery(move |fate| sender.send(fate).unwrap());
+            connection.on_delivery(move |outcome| sender.send(outcome).unwrap());
             std::future::pending::<()>().await;
         }),
     );
@@ -404,7 +411,7 @@ async fn a_handler_that_is_dropped_gives_back() {
     request(&mut client, "GET", "/").await;
     tokio::task::yield_now().await;
     running.abort();
-    assert_eq!(fates.recv().await, Some(Fate::Returned));
+    assert_eq!(fates.recv().await, Some(DeliveryOutcome::Unacked));
     drop(served);
 }
 
@@ -430,15 +437,15 @@ async fn unix_sockets_are_judged_by_the_same_rules() {
     assert!(ask(&mut client, "/who").await.text().starts_with("127.0.0.1 "));
     ask(&mut client, "/lent?size=1000").await;
     ask(&mut client, "/lent?size=100000").await;
-    assert_eq!(site.fate().await, (1_000, Fate::Confirmed));
+    assert_eq!(site.outcome().await, (1_000, DeliveryOutcome::Acked));
     drop(client);
-    assert_eq!(site.fate().await, (100_000, Fate::Confirmed));
+    assert_eq!(site.outcome().await, (100_000, DeliveryOutcome::Acked));
     for size in [1_000, 3_000_000] {
         let mut client = UnixStream::connect(&path).await.unwrap();
         request(&mut client, "GET", &format!("/lent?size={size}")).await;
         client.read_exact(&mut [0; 10]).await.unwrap();
         drop(client);
-        assert_eq!(site.fate().await, (size, Fate::Returned));
+        assert_eq!(site.outcome().await, (size, DeliveryOutcome::Unacked));
     }
     stop.cancel();
     running.await.unwrap().unwrap();
@@ -457,7 +464,7 @@ async fn a_client_that_ends_and_reads_no_more_is_soon_given_up() {
     head(&mut client).await;
     assert_eq!(served.site.delivery(0).settle_now(), None);
     client.shutdown().await.unwrap();
-    assert_eq!(served.site.fate().await, (30_000_000, Fate::Returned));
+    assert_eq!(served.site.outcome().await, (30_000_000, DeliveryOutcome::Unacked));
     drop(client);
     served.end().await;
 }
@@ -472,10 +479,10 @@ async fn whoever_asks_without_a_stream_says_itself_what_became_of_it() {
     assert_eq!(site.delivery(0).settle_now(), None, "it is on its way");
     site.no_fate_yet();
     response_ack.received();
-    assert_eq!(site.fate().await, (10, Fate::Confirmed));
+    assert_eq!(site.outcome().await, (10, DeliveryOutcome::Acked));
     let (_, response_ack) = site.service.call(ask("/lent?size=11"), peer()).await;
     drop(response_ack);
-    assert_eq!(site.fate().await, (11, Fate::Returned));
+    assert_eq!(site.outcome().await, (11, DeliveryOutcome::Unacked));
     site.no_fate_yet();
     let (response, _handover) = site.service.call(ask("/nowhere"), peer()).await;
     assert_eq!(response.status(), StatusCode::NOT_FOUND);

@@ -109,7 +109,7 @@ async fn an_eviction_settles_what_was_lent() {
     // The client sees that we close and closes, as HTTP clients do.
     assert!(is_closed(&mut first).await);
     drop(first);
-    assert_eq!(served.site.fate().await, (10, Fate::Confirmed));
+    assert_eq!(served.site.outcome().await, (10, DeliveryOutcome::Acked));
     assert_eq!(answer(&mut second).await.status, 200);
 }
 
@@ -138,7 +138,7 @@ async fn a_stop_finishes_the_answer_in_work_and_closes_the_idle() {
     assert_eq!(body, payload(30_000_000).concat());
     assert!(is_closed(&mut busy).await);
     drop(busy);
-    assert_eq!(served.site.fate().await, (30_000_000, Fate::Confirmed));
+    assert_eq!(served.site.outcome().await, (30_000_000, DeliveryOutcome::Acked));
     // A request that had begun is answered as well.
     send(&mut asking, "\r\n").await;
     let answered = answer(&mut asking).await;

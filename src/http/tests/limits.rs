@@ -123,7 +123,7 @@ async fn a_reader_that_stops_is_closed_after_a_minute() {
     head(&mut piped.client).await;
     piped.running.await.unwrap();
     assert_eq!(begun.elapsed().as_secs(), 60);
-    assert_eq!(piped.site.fate().await, (100_000, Fate::Returned));
+    assert_eq!(piped.site.outcome().await, (100_000, DeliveryOutcome::Unacked));
     assert_eq!(piped.site.stats.stalled_readers.load(Ordering::Relaxed), 1);
 }
 

@@ -103,7 +103,7 @@ async fn lossy() {
         let mut client = served.connect().await;
         ask(&mut client, "/lent?size=10").await;
         ask(&mut client, "/small").await;
-        assert_eq!(served.site.fate().await, (10, Fate::Confirmed));
+        assert_eq!(served.site.outcome().await, (10, DeliveryOutcome::Acked));
         clients.push(client);
     }
     lose_answers(served.address.port());
@@ -114,10 +114,10 @@ async fn lossy() {
         assert!(late.is_err(), "nothing comes through");
         if number == 0 {
             // It has come back elsewhere meanwhile.
-            assert_eq!(served.site.delivery(3).settle_now(), Some(Fate::Returned));
+            assert_eq!(served.site.delivery(3).settle_now(), Some(DeliveryOutcome::Unacked));
         }
         // The scraper's timeout: an end of file and no reset, for nothing that the kernel would have to refuse has arrived.
         drop(client);
-        assert_eq!(served.site.fate().await, (size, Fate::Returned));
+        assert_eq!(served.site.outcome().await, (size, DeliveryOutcome::Unacked));
     }
 }
