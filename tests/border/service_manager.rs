@@ -1,6 +1,6 @@
 //! The program under a service manager such as systemd: notifications, the watchdog, and sockets that it has bound.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
@@ -91,16 +91,19 @@ fn the_watchdog_is_reset_within_its_time() {
     }
 }
 
-/// Starts the program with sockets as file descriptors 3 and 4, as systemd passes them.
 fn activated(config: &Path, http: &TcpListener, unix: &UnixListener) -> Process {
-    let mut command = std::process::Command::new("sh");
+    with_sockets("run", config, http.try_clone().unwrap().into(), unix.try_clone().unwrap().into())
+}
+
+/// Starts a command of the program with sockets as file descriptors 3 and 4, as systemd passes them.
+fn with_sockets(command: &str, config: &Path, third: OwnedFd, fourth: OwnedFd) -> Process {
+    let mut shell = std::process::Command::new("sh");
     let script = "exec 3<&0 4<&1 0</dev/null 1>/dev/null; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$@\"";
-    let inner = program(&["run", "--config", config.to_str().unwrap()]);
-    command.args(["-c", script, "sh"]).arg(inner.get_program()).args(inner.get_args());
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
-    command.stdin(Stdio::from(OwnedFd::from(http.try_clone().unwrap())));
-    command.stdout(Stdio::from(OwnedFd::from(unix.try_clone().unwrap())));
-    Process::spawn(&mut command)
+    let inner = program(&[command, "--config", config.to_str().unwrap()]);
+    shell.args(["-c", script, "sh"]).arg(inner.get_program()).args(inner.get_args());
+    shell.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+    shell.stdin(Stdio::from(third)).stdout(Stdio::from(fourth));
+    Process::spawn(&mut shell)
 }
 
 #[tokio::test]
@@ -155,6 +158,32 @@ fn a_passed_socket_that_is_not_configured_is_closed_and_named() {
     let line = process.line("closed the socket");
     assert!(line.contains(other.to_str().unwrap()), "{line}");
     process.stop();
+}
+
+#[test]
+fn a_bridge_takes_its_http_and_udp_sockets() {
+    let directory = tempfile::tempdir().unwrap();
+    let http = TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (http_address, udp_address) = (http.local_addr().unwrap(), udp.local_addr().unwrap());
+    let config = directory.path().join("bridge.toml");
+    let directory = directory.path().display();
+    let text = format!(
+        "[bridge]\nhttp_listen = \"{http_address}\"\nquic_listen = \"{udp_address}\"\nkey_file = \"{directory}/key\"\n\
+         secret = \"{}\"\ntargets_file = \"{directory}/targets.json\"\n",
+        "5".repeat(64)
+    );
+    std::fs::write(&config, text).unwrap();
+    // Both stay open here, so the bridge could not bind the addresses itself.
+    let mut bridge = with_sockets("bridge", &config, http.try_clone().unwrap().into(), udp.try_clone().unwrap().into());
+    bridge.line(&format!("serving http://{http_address}"));
+    bridge.line(&format!("udp {udp_address}"));
+    let health = program(&["healthcheck", "--role", "bridge", "--config", config.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(health.status.success(), "{}", String::from_utf8_lossy(&health.stderr));
+    let log = bridge.stop();
+    assert!(!log.contains("closed the socket"), "{log}");
 }
 
 #[test]
