@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
-use tokio::net::lookup_host;
+use tokio::net::{TcpStream, lookup_host};
 use url::Url;
 
-use super::target::get;
+use super::target::{cannot_connect, get};
 use crate::config::{self, Environment, HostPort};
 
 /// The programs that serve HTTP.
@@ -46,17 +46,24 @@ impl Healthcheck {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Sends the request to the first address, or to the next one where the connection fails.
+    /// Sends the request to the first address, or to the next one where nothing listens. A server that answers "not ready" is the outcome:
+    /// a bridge on the same host must not stand in for it.
     async fn ask(&self, authorities: &[String], path: &str) -> anyhow::Result<String> {
         let timeout = Duration::from_secs(self.timeout);
         let mut refused = Vec::new();
         for authority in authorities {
-            let outcome = tokio::time::timeout(timeout, get(authority, path, "text/plain"))
+            let exchange = async {
+                if let Err(why) = TcpStream::connect(authority).await {
+                    return Ok(Err(cannot_connect(authority, &why)));
+                }
+                get(authority, path, "text/plain").await.map(Ok)
+            };
+            let outcome = tokio::time::timeout(timeout, exchange)
                 .await
                 .with_context(|| format!("{authority} did not answer within {} s", self.timeout))?;
-            match outcome {
+            match outcome? {
                 Ok(text) => return Ok(text),
-                Err(error) => refused.push(format!("{error:#}")),
+                Err(error) => refused.push(error.to_string()),
             }
         }
         bail!("{}", refused.join("; "))

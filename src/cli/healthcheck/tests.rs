@@ -21,3 +21,35 @@ async fn an_unspecified_address_is_asked_at_loopback() {
         assert_eq!(reachable(&HostPort::new(host, port)).await.unwrap(), asked);
     }
 }
+
+#[tokio::test]
+async fn an_answer_of_not_ready_is_final_and_a_refused_connection_is_not() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    let answering = async |status: &'static str| {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await;
+                let response = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\nok");
+                let _ = stream.write_all(response.as_bytes()).await;
+            }
+        });
+        address
+    };
+    let (ready, unready) = (answering("200 OK").await, answering("503 Service Unavailable").await);
+    let reserved = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nothing = reserved.local_addr().unwrap().to_string();
+    drop(reserved);
+    let check = Healthcheck {
+        url: None,
+        role: None,
+        timeout: 60,
+    };
+    let error = check.ask(&[unready, ready.clone()], "/readyz").await.unwrap_err();
+    assert!(error.to_string().contains("503"), "{error:#}");
+    assert_eq!(check.ask(&[nothing, ready], "/readyz").await.unwrap(), "ok");
+}
