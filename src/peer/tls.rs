@@ -1,7 +1,6 @@
 //! TLS 1.3 with raw public keys (RFC 7250) at both ends, without names and certificates.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
@@ -72,16 +71,11 @@ pub(super) fn client_config(
     protocol: Protocol,
 ) -> Result<(Arc<QuicClientConfig>, UnexpectedKey), Error> {
     let provider = provider();
-    let unexpected = UnexpectedKey::default();
-    let verifier = PinnedKeyVerifier {
-        expected,
-        unexpected: unexpected.clone(),
-        algorithms: provider.signature_verification_algorithms,
-    };
+    let (verifier, unexpected) = KeyVerifier::new(KeyPolicy::Expected(expected), &provider);
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(identity.certified())));
     config.alpn_protocols = vec![protocol.alpn().to_vec()];
     // A resumed session would not verify keys.
@@ -98,15 +92,10 @@ pub(super) fn server_config(
     protocol: Protocol,
 ) -> Result<(Arc<QuicServerConfig>, UnexpectedKey), Error> {
     let provider = provider();
-    let unexpected = UnexpectedKey::default();
-    let verifier = AdmittedKeysVerifier {
-        admit,
-        unexpected: unexpected.clone(),
-        algorithms: provider.signature_verification_algorithms,
-    };
+    let (verifier, unexpected) = KeyVerifier::new(KeyPolicy::Admitted(admit), &provider);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_client_cert_verifier(Arc::new(verifier))
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(identity.certified())));
     config.alpn_protocols = vec![protocol.alpn().to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -114,139 +103,120 @@ pub(super) fn server_config(
     Ok((Arc::new(QuicServerConfig::try_from(config).map_err(no_cipher_suite)?), unexpected))
 }
 
-fn key_of_certificate(key: &CertificateDer<'_>) -> Result<PublicKey, Error> {
-    key_of(key).ok_or_else(|| Error::General("the peer has no Ed25519 key".to_owned()))
+/// The keys that an end accepts from its peer.
+#[derive(Debug)]
+enum KeyPolicy {
+    /// The key that a dialing end expects.
+    Expected(PublicKey),
+    /// The keys that a listening end admits.
+    Admitted(AdmittedKeys),
 }
 
-fn verify_signature(
-    message: &[u8],
-    key: &CertificateDer<'_>,
-    signature: &DigitallySignedStruct,
-    algorithms: &WebPkiSupportedAlgorithms,
-) -> Result<HandshakeSignatureValid, Error> {
-    verify_tls13_signature_with_raw_key(message, &SubjectPublicKeyInfoDer::from(key.as_ref()), signature, algorithms)
+impl KeyPolicy {
+    /// The reason to reject a key; `None` if it is accepted.
+    fn reject(&self, found: PublicKey) -> Option<String> {
+        match self {
+            Self::Expected(expected) => (found != *expected).then(|| format!("{EXPECTED_KEY}{expected}, found {found}")),
+            Self::Admitted(AdmittedKeys::Any) => None,
+            Self::Admitted(AdmittedKeys::Only(keys)) => {
+                let rejected = || format!("the key {found} is not admitted; to admit it, add it to p2p.allow there");
+                (!keys.contains(&found)).then(rejected)
+            }
+        }
+    }
 }
 
-fn only_tls13<T>() -> Result<T, Error> {
-    Err(Error::General("links support TLS 1.3 only".to_owned()))
-}
-
-/// Verifies that the server has the expected key.
-struct PinnedKeyVerifier {
-    expected: PublicKey,
+/// Verifies the peer's raw public key, at either end.
+#[derive(Debug)]
+struct KeyVerifier {
+    policy: KeyPolicy,
     unexpected: UnexpectedKey,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl fmt::Debug for PinnedKeyVerifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PinnedKeyVerifier({})", self.expected)
+impl KeyVerifier {
+    fn new(policy: KeyPolicy, provider: &CryptoProvider) -> (Arc<Self>, UnexpectedKey) {
+        let unexpected = UnexpectedKey::default();
+        let verifier = Self {
+            policy,
+            unexpected: unexpected.clone(),
+            algorithms: provider.signature_verification_algorithms,
+        };
+        (Arc::new(verifier), unexpected)
+    }
+
+    fn verify_key(&self, key: &CertificateDer<'_>) -> Result<(), Error> {
+        let found = key_of(key).ok_or_else(|| Error::General("the peer has no Ed25519 key".to_owned()))?;
+        let Some(why) = self.policy.reject(found) else { return Ok(()) };
+        *self.unexpected.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        Err(Error::General(why))
+    }
+
+    fn verify_signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let key = SubjectPublicKeyInfoDer::from(key.as_ref());
+        verify_tls13_signature_with_raw_key(message, &key, signature, &self.algorithms)
     }
 }
 
-impl ServerCertVerifier for PinnedKeyVerifier {
+/// The parts of both verifier traits of rustls that do not depend on the end.
+macro_rules! raw_key_signatures {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Err(Error::General("links support TLS 1.3 only".to_owned()))
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            key: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            self.verify_signature(message, key, signature)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            vec![SignatureScheme::ED25519]
+        }
+
+        fn requires_raw_public_keys(&self) -> bool {
+            true
+        }
+    };
+}
+
+impl ServerCertVerifier for KeyVerifier {
     fn verify_server_cert(
         &self,
-        end_entity: &CertificateDer<'_>,
+        key: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let found = key_of_certificate(end_entity)?;
-        if found == self.expected {
-            return Ok(ServerCertVerified::assertion());
-        }
-        *self.unexpected.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
-        Err(Error::General(format!("{EXPECTED_KEY}{}, found {found}", self.expected)))
+        self.verify_key(key).map(|()| ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        only_tls13()
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+    raw_key_signatures!();
 }
 
-/// Verifies that the client's key is admitted.
-struct AdmittedKeysVerifier {
-    admit: AdmittedKeys,
-    unexpected: UnexpectedKey,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl fmt::Debug for AdmittedKeysVerifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AdmittedKeysVerifier({:?})", self.admit)
-    }
-}
-
-impl ClientCertVerifier for AdmittedKeysVerifier {
+impl ClientCertVerifier for KeyVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }
 
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        let found = key_of_certificate(end_entity)?;
-        match &self.admit {
-            AdmittedKeys::Only(keys) if !keys.contains(&found) => {
-                *self.unexpected.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
-                Err(Error::General(format!(
-                    "the key {found} is not admitted; to admit it, add it to p2p.allow there"
-                )))
-            }
-            _ => Ok(ClientCertVerified::assertion()),
-        }
+    fn verify_client_cert(&self, key: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: UnixTime) -> Result<ClientCertVerified, Error> {
+        self.verify_key(key).map(|()| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        only_tls13()
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+    raw_key_signatures!();
 }
