@@ -92,7 +92,9 @@ pub(super) async fn listen_all(settings: &Settings, addresses: &[HostPort]) -> R
 }
 
 fn is_served_by(listeners: &[Listener], address: &HostPort) -> bool {
-    let Ok(address) = address.to_string().parse::<SocketAddr>() else { return false };
+    let Ok(address) = address.to_string().parse::<SocketAddr>() else {
+        return false;
+    };
     let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port()));
     service_manager::is_served(address) && listeners.iter().any(|listener| listener.local_addr() == Some(both))
 }

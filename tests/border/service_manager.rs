@@ -226,7 +226,10 @@ fn one_passed_socket_for_two_keys_is_refused_with_the_way_out() {
     std::fs::write(&config, format!("{text}[stream]\nlisten_addresses = [\"0.0.0.0:{port}\"]\n")).unwrap();
     let mut process = activated(&config, &http, &unix);
     let line = process.line("stream.listen_addresses");
-    assert!(line.contains(&format!("0.0.0.0:{port}")) && line.contains("BindIPv6Only=ipv6-only"), "{line}");
+    assert!(
+        line.contains(&format!("0.0.0.0:{port}")) && line.contains("BindIPv6Only=ipv6-only"),
+        "{line}"
+    );
     assert_eq!(process.ended(), Some(1));
 }
 

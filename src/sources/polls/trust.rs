@@ -176,7 +176,9 @@ impl ServerCertVerifier for CertificateVerifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let verified = |strict: &Arc<WebPkiServerVerifier>| strict.verify_tls12_signature(message, certificate, signed);
-        self.strict.as_ref().map_or_else(|| Ok(HandshakeSignatureValid::assertion()), verified)
+        self.strict
+            .as_ref()
+            .map_or_else(|| Ok(HandshakeSignatureValid::assertion()), verified)
     }
 
     fn verify_tls13_signature(
@@ -186,7 +188,9 @@ impl ServerCertVerifier for CertificateVerifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let verified = |strict: &Arc<WebPkiServerVerifier>| strict.verify_tls13_signature(message, certificate, signed);
-        self.strict.as_ref().map_or_else(|| Ok(HandshakeSignatureValid::assertion()), verified)
+        self.strict
+            .as_ref()
+            .map_or_else(|| Ok(HandshakeSignatureValid::assertion()), verified)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
