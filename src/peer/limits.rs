@@ -1,0 +1,9 @@
+//! Delays of retries and limits on links, for both transports.
+
+mod backoff;
+mod failure_limiter;
+mod scraper_links;
+
+pub(super) use backoff::{Backoff, REFUSAL_DELAYS};
+pub(crate) use failure_limiter::FailureLimiter;
+pub(super) use scraper_links::{LinkPermit, MAX_LINKS, MAX_LINKS_OF_KEY, ScraperLinks};
