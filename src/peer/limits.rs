@@ -6,4 +6,6 @@ mod scraper_links;
 
 pub(super) use backoff::{Backoff, REFUSAL_DELAYS};
 pub(crate) use failure_limiter::FailureLimiter;
-pub(super) use scraper_links::{LinkPermit, MAX_LINKS, MAX_LINKS_OF_KEY, ScraperLinks};
+#[cfg(feature = "hyperdht")]
+pub(super) use scraper_links::MAX_LINKS_OF_KEY;
+pub(super) use scraper_links::{LinkPermit, MAX_LINKS, ScraperLinks};

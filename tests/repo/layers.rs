@@ -255,7 +255,7 @@ fn no_module_below_another_imports_one_that_the_table_there_does_not_allow() {
             if *first != parent {
                 continue;
             }
-            for imported in imports(&path).into_iter().filter(|imported| imported[0] == parent) {
+            for imported in imports(&path).into_iter().filter(|imported| imported.first() == Some(&parent)) {
                 let Some(other) = imported.get(1).filter(|other| *other != importing) else {
                     continue;
                 };
