@@ -12,12 +12,11 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
 use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
 
-use super::identity::key_of;
-use super::{Identity, PublicKey};
+use crate::peer::identity::{Identity, PublicKey, key_of};
 
 /// The protocols over QUIC with their versions, negotiated by ALPN. A mismatch fails the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(crate) enum Protocol {
     /// A proxy dials a bridge, registers, and is scraped over the same connection.
     Register,
     /// A scraper dials a proxy.
@@ -33,7 +32,7 @@ impl Protocol {
     }
 
     /// Returns the error of dialing a listener for the other protocol.
-    pub(super) const fn wrong_port(self) -> &'static str {
+    pub(crate) const fn wrong_port(self) -> &'static str {
         match self {
             Self::Register => "this is not a bridge's registration port (bridge.quic_listen, usually 6557)",
             Self::Scrape => "this is not a proxy's port for scrapers (p2p.listen, usually 6556)",
@@ -43,7 +42,7 @@ impl Protocol {
 
 /// The keys that a listener admits.
 #[derive(Debug, Clone)]
-pub(super) enum AdmittedKeys {
+pub(crate) enum AdmittedKeys {
     /// Every key; it is checked after the handshake.
     Any,
     /// These keys.
@@ -51,10 +50,10 @@ pub(super) enum AdmittedKeys {
 }
 
 /// The beginning of the error of a dialing end that finds another key than it expects. The listening end receives it, too.
-pub(super) const EXPECTED_KEY: &str = "expected key ";
+pub(crate) const EXPECTED_KEY: &str = "expected key ";
 
 /// A key that failed verification, recorded for the error message.
-pub(super) type UnexpectedKey = Arc<Mutex<Option<PublicKey>>>;
+pub(crate) type UnexpectedKey = Arc<Mutex<Option<PublicKey>>>;
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
@@ -65,7 +64,7 @@ fn no_cipher_suite(_: NoInitialCipherSuite) -> Error {
 }
 
 /// Returns the TLS configuration of a dialing end, which verifies the expected key.
-pub(super) fn client_config(
+pub(crate) fn client_config(
     identity: &Identity,
     expected: PublicKey,
     protocol: Protocol,
@@ -86,7 +85,7 @@ pub(super) fn client_config(
 
 /// Returns the TLS configuration of a listening end, which verifies the keys of clients. A rejected key is recorded; with one
 /// configuration for each handshake the record belongs to that handshake.
-pub(super) fn server_config(
+pub(crate) fn server_config(
     identity: &Identity,
     admit: AdmittedKeys,
     protocol: Protocol,
