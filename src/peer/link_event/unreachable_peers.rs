@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::PublicKey;
+use crate::peer::identity::PublicKey;
 
 /// Interval for logging the same reason again.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(600);
@@ -13,11 +13,11 @@ const MAX_PEERS: usize = 4_096;
 
 /// The last logged reason of each unreachable peer, and its time.
 #[derive(Debug, Default)]
-pub(super) struct UnreachablePeers(HashMap<PublicKey, (String, Instant)>);
+pub(crate) struct UnreachablePeers(HashMap<PublicKey, (String, Instant)>);
 
 impl UnreachablePeers {
     /// Returns true if the failure should be logged: the reason is new, or was logged longer than [`REPEAT_INTERVAL`] ago.
-    pub(super) fn should_log(&mut self, peer: &PublicKey, why: &str, now: Instant) -> bool {
+    pub(crate) fn should_log(&mut self, peer: &PublicKey, why: &str, now: Instant) -> bool {
         if let Some((before, logged)) = self.0.get(peer)
             && before == why
             && now.saturating_duration_since(*logged) < REPEAT_INTERVAL
@@ -32,7 +32,7 @@ impl UnreachablePeers {
     }
 
     /// Removes a peer that was reached: the next failure is logged.
-    pub(super) fn reached(&mut self, peer: &PublicKey) {
+    pub(crate) fn reached(&mut self, peer: &PublicKey) {
         self.0.remove(peer);
     }
 }

@@ -9,11 +9,11 @@ use tokio::time::timeout;
 
 use super::control::{ControlError, ControlReceiver, ControlSender};
 use super::link::{Link, PeerState};
-use super::link_event::{LinkEnd, LinkEvents};
+use super::listener::AcceptedLink;
 use super::proof::{ProofInput, keying_material};
-use super::quic_listener::AcceptedLink;
 use super::transport::{self, CLOSED, link_end};
-use super::{ConnectionUid, PublicKey, SharedSecret};
+use crate::peer::identity::{PublicKey, SharedSecret};
+use crate::peer::link_event::{ConnectionUid, LinkEnd, LinkEvents};
 use crate::wire::{LinkMessage, Register};
 
 /// Limit on the wait for the first control message, and on sending one.

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::tls::{self, Protocol};
 use super::transport::{self, CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT, SERVER_NAME, link_end};
-use super::{Identity, PublicKey, QuicAddress};
+use crate::peer::identity::{Identity, PublicKey, QuicAddress};
 
 /// The TLS alert of a listener for another protocol (RFC 7301).
 const NO_APPLICATION_PROTOCOL: u8 = 120;
@@ -48,21 +48,21 @@ pub enum DialError {
 }
 
 /// A connection and the endpoint that it uses alone.
-pub(super) struct DialedConnection {
-    pub(super) connection: Connection,
+pub(crate) struct DialedConnection {
+    pub(crate) connection: Connection,
     endpoint: Endpoint,
 }
 
 impl DialedConnection {
     /// Waits until the peer has received the close, with a timeout.
-    pub(super) async fn wait_closed(&self) {
+    pub(crate) async fn wait_closed(&self) {
         // A peer that does not receive the close runs into its idle timeout.
         let _ = timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
     }
 }
 
 /// Dials each address of the host in turn. `streams` limits the streams that the peer may open.
-pub(super) async fn dial(identity: &Identity, to: &QuicAddress, protocol: Protocol, streams: u32) -> Result<DialedConnection, DialError> {
+pub(crate) async fn dial(identity: &Identity, to: &QuicAddress, protocol: Protocol, streams: u32) -> Result<DialedConnection, DialError> {
     let addresses = to.resolve().await.map_err(|e| DialError::Resolve(to.host_port.to_string(), e))?;
     let mut last = None;
     for address in addresses {

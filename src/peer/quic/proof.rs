@@ -3,22 +3,22 @@
 use quinn::Connection;
 use ring::hmac;
 
-use super::{PublicKey, SharedSecret};
+use crate::peer::identity::{PublicKey, SharedSecret};
 
 /// The TLS exporter label of the keying material (RFC 5705), unique to this use.
 const PROOF_LABEL: &[u8] = b"EXPORTER-exporter-proxy register/1";
 
 /// Keying material exported from TLS, known to both ends of one connection only.
-pub(super) type KeyingMaterial = [u8; 32];
+pub(crate) type KeyingMaterial = [u8; 32];
 
 /// The content of a proof: alias, service and hostname of a proxy, for one bridge.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ProofInput<'a> {
-    pub(super) alias: &'a str,
-    pub(super) service: &'a str,
-    pub(super) hostname: &'a str,
-    pub(super) proxy: PublicKey,
-    pub(super) bridge: PublicKey,
+pub(crate) struct ProofInput<'a> {
+    pub(crate) alias: &'a str,
+    pub(crate) service: &'a str,
+    pub(crate) hostname: &'a str,
+    pub(crate) proxy: PublicKey,
+    pub(crate) bridge: PublicKey,
 }
 
 impl ProofInput<'_> {
@@ -37,12 +37,12 @@ impl ProofInput<'_> {
     }
 
     /// Returns the proof.
-    pub(super) fn prove(&self, secret: &SharedSecret, keying_material: &KeyingMaterial) -> Vec<u8> {
+    pub(crate) fn prove(&self, secret: &SharedSecret, keying_material: &KeyingMaterial) -> Vec<u8> {
         hmac::sign(&key(secret), &self.bytes(keying_material)).as_ref().to_vec()
     }
 
     /// Verifies a proof in constant time.
-    pub(super) fn verify(&self, secret: &SharedSecret, keying_material: &KeyingMaterial, proof: &[u8]) -> bool {
+    pub(crate) fn verify(&self, secret: &SharedSecret, keying_material: &KeyingMaterial, proof: &[u8]) -> bool {
         hmac::verify(&key(secret), &self.bytes(keying_material), proof).is_ok()
     }
 }
@@ -52,7 +52,7 @@ fn key(secret: &SharedSecret) -> hmac::Key {
 }
 
 /// Exports the keying material of a connection; `None` before the handshake is complete.
-pub(super) fn keying_material(connection: &Connection) -> Option<KeyingMaterial> {
+pub(crate) fn keying_material(connection: &Connection) -> Option<KeyingMaterial> {
     let mut keying_material = [0; 32];
     connection.export_keying_material(&mut keying_material, PROOF_LABEL, b"").ok()?;
     Some(keying_material)

@@ -71,7 +71,7 @@ impl SharedSecret {
         Self(bytes)
     }
 
-    pub(super) const fn expose(&self) -> &[u8; 32] {
+    pub(crate) const fn expose(&self) -> &[u8; 32] {
         &self.0
     }
 
@@ -98,7 +98,7 @@ impl FromStr for SharedSecret {
 }
 
 /// Parses 32 bytes in either format, ignoring whitespace around them, such as a final newline.
-pub(super) fn read_32_bytes(text: &str) -> Result<[u8; 32], InvalidKey> {
+pub(crate) fn read_32_bytes(text: &str) -> Result<[u8; 32], InvalidKey> {
     let text = text.trim();
     if text.len() == HEX_CHARS {
         return read_hex(text).ok_or(InvalidKey);
@@ -116,7 +116,7 @@ fn read_hex(text: &str) -> Option<[u8; 32]> {
 }
 
 /// Formats 32 bytes as hexadecimal.
-pub(super) fn write_hex(bytes: &[u8; 32]) -> String {
+pub(crate) fn write_hex(bytes: &[u8; 32]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -5,22 +5,21 @@ use std::sync::Arc;
 use quinn::{RecvStream, SendStream};
 use tokio_util::sync::CancellationToken;
 
-use super::PublicKey;
-use super::delivery_tracker::{DeliveryTracker, StreamDelivery};
-use super::link_event::LinkEvents;
-use super::stream::ServedStream;
 use crate::http::{ConnectionInfo, HttpService, PeerAddr};
+use crate::peer::delivery::{DeliveryTracker, ServedStream, StreamDelivery};
+use crate::peer::identity::PublicKey;
+use crate::peer::link_event::LinkEvents;
 
 /// Handles the streams of all links with one HTTP service and tracks their deliveries.
 #[derive(Clone)]
-pub(super) struct ScrapeServer {
+pub(crate) struct ScrapeServer {
     service: HttpService,
-    pub(super) tracker: DeliveryTracker,
-    pub(super) events: Arc<LinkEvents>,
+    pub(crate) tracker: DeliveryTracker,
+    pub(crate) events: Arc<LinkEvents>,
 }
 
 impl ScrapeServer {
-    pub(super) fn new(service: HttpService, events: Arc<LinkEvents>) -> Self {
+    pub(crate) fn new(service: HttpService, events: Arc<LinkEvents>) -> Self {
         Self {
             service,
             tracker: DeliveryTracker::default(),
@@ -29,7 +28,7 @@ impl ScrapeServer {
     }
 
     /// Serves one stream until it ends.
-    pub(super) async fn serve(self, peer: PublicKey, (send, recv): (SendStream, RecvStream), stop: CancellationToken) {
+    pub(crate) async fn serve(self, peer: PublicKey, (send, recv): (SendStream, RecvStream), stop: CancellationToken) {
         let delivery = StreamDelivery::open(peer, self.tracker, self.events);
         let stream = ServedStream::new(send, recv, delivery.clone());
         let info = ConnectionInfo {

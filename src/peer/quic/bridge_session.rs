@@ -8,16 +8,15 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::{Backoff, REFUSAL_DELAYS};
 use super::control::{ControlError, ControlReceiver, ControlSender};
 use super::dial::dial;
-use super::link_event::{LinkEnd, LinkEvent, OpenLink, ScrapeId};
 use super::proof::{ProofInput, keying_material};
-use super::registration::explain_refusal;
 use super::scrape_server::ScrapeServer;
 use super::tls::Protocol;
 use super::transport::{self, CLOSED, HEARTBEAT_INTERVAL, MAX_STREAMS, link_end, send_heartbeat};
-use super::{Identity, PublicKey, QuicAddress, Registration};
+use crate::peer::identity::{Identity, PublicKey, QuicAddress, Registration, explain_refusal};
+use crate::peer::limits::{Backoff, REFUSAL_DELAYS};
+use crate::peer::link_event::{LinkEnd, LinkEvent, OpenLink, ScrapeId, log_panic};
 use crate::wire::{LinkMessage, Register};
 
 /// Delays between dials. With a handshake timeout of 5 s, a bridge that comes back is found within 15 s.
@@ -35,17 +34,17 @@ const STABLE_AFTER: Duration = Duration::from_secs(15);
 
 /// Limit on responses of lost links with a pending delivery outcome, a few times the number a bridge can have open. Beyond it all of
 /// them count as unacked, so that a bridge that repeatedly scrapes and disconnects cannot hold more.
-pub(super) const MAX_ORPHANS: usize = 4 * MAX_STREAMS as usize;
+pub(crate) const MAX_ORPHANS: usize = 4 * MAX_STREAMS as usize;
 
 /// Limit on the wait for the response to a registration.
 const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The session with one bridge.
-pub(super) struct BridgeSession {
-    pub(super) identity: Identity,
-    pub(super) bridge: QuicAddress,
-    pub(super) registration: Arc<Registration>,
-    pub(super) server: ScrapeServer,
+pub(crate) struct BridgeSession {
+    pub(crate) identity: Identity,
+    pub(crate) bridge: QuicAddress,
+    pub(crate) registration: Arc<Registration>,
+    pub(crate) server: ScrapeServer,
 }
 
 /// The reason for the end of a link.
@@ -60,7 +59,7 @@ enum SessionEnd {
 
 impl BridgeSession {
     /// Runs until `stop`; then notifies the bridge and finishes open scrapes.
-    pub(super) async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
         let (mut dials, mut refusals) = (Backoff::new(&DIAL_DELAYS), Backoff::new(&REFUSAL_DELAYS));
         // Bounded by MAX_STREAMS and MAX_ORPHANS. Responses of a lost link stay until their delivery outcome is reported or
         // REPORT_TIMEOUT has passed.
@@ -269,10 +268,4 @@ impl BridgeLink<'_> {
 
 fn protocol_error(what: &str) -> ControlError {
     ControlError::Fault(crate::wire::LinkFault::Malformed(what.to_owned()))
-}
-
-pub(super) fn log_panic(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(lost) = ended {
-        tracing::error!("a task of a link ended by a bug (panic), please report it: {lost}");
-    }
 }

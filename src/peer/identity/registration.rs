@@ -94,7 +94,7 @@ pub struct Registration {
 }
 
 /// Returns the reason of a refusal for the log of the proxy. The text of a bridge for a wrong secret does not say what to do.
-pub(super) fn explain_refusal(why: String) -> String {
+pub(crate) fn explain_refusal(why: String) -> String {
     if why.starts_with("Unauthorised") {
         return "wrong shared secret: p2p.secret_file here and bridge.secret_file there must have the same content".to_owned();
     }

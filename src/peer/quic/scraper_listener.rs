@@ -3,23 +3,22 @@
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::bridge_session::log_panic;
 use super::control::{ControlError, ControlReceiver};
-use super::link_event::{LinkEnd, ScrapeId};
-use super::quic_listener::{AcceptedLink, QuicListener};
+use super::listener::{AcceptedLink, QuicListener};
 use super::scrape_server::ScrapeServer;
-use super::scraper_links::{LinkPermit, MAX_LINKS, ScraperLinks};
 use super::transport::{self, CLOSED, link_end};
+use crate::peer::limits::{LinkPermit, MAX_LINKS, ScraperLinks};
+use crate::peer::link_event::{LinkEnd, ScrapeId, log_panic};
 use crate::wire::LinkMessage;
 
 /// Accepts links of scrapers.
-pub(super) struct ScraperListener {
-    pub(super) listener: QuicListener,
-    pub(super) server: ScrapeServer,
+pub(crate) struct ScraperListener {
+    pub(crate) listener: QuicListener,
+    pub(crate) server: ScrapeServer,
 }
 
 impl ScraperListener {
-    pub(super) async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let permits = ScraperLinks::default();
         // Bounded by the permits.
         let mut links = JoinSet::new();

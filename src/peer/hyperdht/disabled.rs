@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::hyperdht_api::{HyperdhtError, RegistrationHandler, ScrapeServerSettings};
-use super::link_event::LinkEvents;
-use super::{Identity, PublicKey};
+use super::api::{HyperdhtError, RegistrationHandler, ScrapeServerSettings};
+use crate::peer::identity::{Identity, PublicKey};
+use crate::peer::link_event::LinkEvents;
 use crate::wire::hyperdht::MetricsReply;
 
 /// A node of HyperDHT, which cannot exist.

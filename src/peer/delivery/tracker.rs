@@ -14,20 +14,20 @@ use std::time::{Duration, Instant};
 use futures_util::task::AtomicWaker;
 use http::{Extensions, HeaderMap, HeaderName, StatusCode, Uri};
 
-use super::PublicKey;
 use super::collection_error::CollectionError;
-use super::link_event::{LinkEvent, LinkEvents, ScrapeId};
 use crate::http::{RequestObserver, SendQueue};
+use crate::peer::identity::PublicKey;
+use crate::peer::link_event::{LinkEvent, LinkEvents, ScrapeId};
 
 /// The header with the number of a scrape.
-pub(super) const SCRAPE: HeaderName = HeaderName::from_static("exporter-proxy-scrape");
+pub(crate) const SCRAPE: HeaderName = HeaderName::from_static("exporter-proxy-scrape");
 
 /// The header with the numbers of delivered scrapes, separated by commas.
-pub(super) const DELIVERED: HeaderName = HeaderName::from_static("exporter-proxy-delivered");
+pub(crate) const DELIVERED: HeaderName = HeaderName::from_static("exporter-proxy-delivered");
 
 /// Time after the loss of a connection in which an outcome can be reported, equal to the default lifetime of a scraper that does not
 /// scrape.
-pub(super) const REPORT_TIMEOUT: Duration = Duration::from_secs(600);
+pub(crate) const REPORT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Limit on responses with a pending outcome over all links: far more than a working bridge has, and 100 kB. Beyond it a response counts
 /// as unacked.
@@ -35,7 +35,7 @@ const MAX_PENDING: usize = 4_096;
 
 /// The responses with a pending outcome of all links. A clone is a handle to the same tracker.
 #[derive(Debug, Clone, Default)]
-pub(super) struct DeliveryTracker(Arc<Mutex<Pending>>);
+pub(crate) struct DeliveryTracker(Arc<Mutex<Pending>>);
 
 type Pending = HashMap<(PublicKey, ScrapeId), Weak<StreamDelivery>>;
 
@@ -45,7 +45,7 @@ impl DeliveryTracker {
     }
 
     /// Records the report of `peer` that this scrape was delivered. Only its own scrapes are affected.
-    pub(super) fn delivered(&self, peer: PublicKey, scrape: ScrapeId) {
+    pub(crate) fn delivered(&self, peer: PublicKey, scrape: ScrapeId) {
         let delivery = self.lock().get(&(peer, scrape)).and_then(Weak::upgrade);
         if let Some(delivery) = delivery {
             delivery.set_delivered();
@@ -66,7 +66,7 @@ impl DeliveryTracker {
 
 /// The delivery state of the scrape on one stream.
 #[derive(Debug)]
-pub(super) struct StreamDelivery {
+pub(crate) struct StreamDelivery {
     peer: PublicKey,
     tracker: DeliveryTracker,
     events: Arc<LinkEvents>,
@@ -78,7 +78,7 @@ pub(super) struct StreamDelivery {
 }
 
 impl StreamDelivery {
-    pub(super) fn open(peer: PublicKey, tracker: DeliveryTracker, events: Arc<LinkEvents>) -> Arc<Self> {
+    pub(crate) fn open(peer: PublicKey, tracker: DeliveryTracker, events: Arc<LinkEvents>) -> Arc<Self> {
         Arc::new_cyclic(|weak_self| Self {
             peer,
             tracker,
@@ -92,7 +92,7 @@ impl StreamDelivery {
     }
 
     /// Returns true if the stream has received a request.
-    pub(super) fn has_request(&self) -> bool {
+    pub(crate) fn has_request(&self) -> bool {
         self.scrape.get().is_some()
     }
 
@@ -102,7 +102,7 @@ impl StreamDelivery {
     }
 
     /// Resolves when the response was delivered.
-    pub(super) fn poll_delivered(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_delivered(&self, cx: &Context<'_>) -> Poll<()> {
         self.waker.register(cx.waker());
         if self.delivered.load(Ordering::Acquire) {
             Poll::Ready(())

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use super::link_event::ScrapeId;
 use super::stream::LinkStream;
 use crate::model::Client;
+use crate::peer::link_event::ScrapeId;
 
 /// Limit on deliveries kept for the next request: the scrapes of as many readers between two requests.
 const MAX_UNREPORTED: usize = 256;
@@ -28,7 +28,7 @@ impl Default for ScrapeIds {
 }
 
 impl ScrapeIds {
-    pub(super) fn next(&self) -> ScrapeId {
+    pub(crate) fn next(&self) -> ScrapeId {
         ScrapeId(self.0.fetch_add(1, Ordering::Relaxed))
     }
 }
@@ -42,7 +42,7 @@ impl UnreportedDeliveries {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn add(&self, scrape: ScrapeId) {
+    pub(crate) fn add(&self, scrape: ScrapeId) {
         self.with(|list| {
             if list.len() >= MAX_UNREPORTED {
                 list.pop_front();
@@ -52,12 +52,12 @@ impl UnreportedDeliveries {
     }
 
     /// Returns all of them, for the header of a request.
-    pub(super) fn list(&self) -> Vec<ScrapeId> {
+    pub(crate) fn list(&self) -> Vec<ScrapeId> {
         self.with(|list| list.iter().copied().collect())
     }
 
     /// Removes deliveries after their report has arrived: the request that contained them was answered.
-    pub(super) fn mark_reported(&self, reported: &[ScrapeId]) {
+    pub(crate) fn mark_reported(&self, reported: &[ScrapeId]) {
         self.with(|list| list.retain(|scrape| !reported.contains(scrape)));
     }
 }
@@ -69,7 +69,7 @@ impl UnreportedDeliveries {
 #[derive(Clone)]
 pub struct DeliveryReceipt(Arc<ReceiptState>);
 
-pub(super) struct ReceiptState {
+pub(crate) struct ReceiptState {
     scrape: ScrapeId,
     deliver: Box<dyn Fn(ScrapeId) + Send + Sync>,
     state: Mutex<ReceiptPhase>,
@@ -93,7 +93,7 @@ impl std::fmt::Debug for ReceiptState {
 }
 
 impl DeliveryReceipt {
-    pub(super) fn new(scrape: ScrapeId, deliver: impl Fn(ScrapeId) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(scrape: ScrapeId, deliver: impl Fn(ScrapeId) + Send + Sync + 'static) -> Self {
         Self(Arc::new(ReceiptState {
             scrape,
             deliver: Box::new(deliver),
@@ -115,7 +115,7 @@ impl DeliveryReceipt {
     }
 
     /// Marks the body as complete.
-    pub(super) fn complete(&self, stream: LinkStream) {
+    pub(crate) fn complete(&self, stream: LinkStream) {
         self.0.whole.store(true, Ordering::Release);
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*state, ReceiptPhase::Receiving) {
@@ -166,12 +166,12 @@ impl DeliveryReceipt {
 /// A reader that has received a response and sends no further request occupies a stream of the link. Without a limit, the readers of one
 /// address could occupy all streams.
 #[derive(Debug, Default)]
-pub(super) struct PendingReceipts(Mutex<Vec<(Client, Weak<ReceiptState>)>>);
+pub(crate) struct PendingReceipts(Mutex<Vec<(Client, Weak<ReceiptState>)>>);
 
 impl PendingReceipts {
     /// Adds the receipt of a client. If `most` receipts are pending already, reports the oldest one of the client with the most as
     /// unacked: its reader may have the response, but does not confirm it in time.
-    pub(super) fn add(&self, client: &Client, receipt: &DeliveryReceipt, most: usize) {
+    pub(crate) fn add(&self, client: &Client, receipt: &DeliveryReceipt, most: usize) {
         let unacked = {
             let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             open.retain(|(_, state)| state.upgrade().is_some_and(|state| !DeliveryReceipt(state).is_reported()));

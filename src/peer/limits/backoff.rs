@@ -5,7 +5,7 @@ use std::time::Duration;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 /// Delays after a refused registration, and over HyperDHT after any failed one: most causes need a change of configuration.
-pub(super) const REFUSAL_DELAYS: [Duration; 4] = [
+pub(crate) const REFUSAL_DELAYS: [Duration; 4] = [
     Duration::from_secs(5),
     Duration::from_secs(15),
     Duration::from_secs(60),
@@ -15,23 +15,23 @@ pub(super) const REFUSAL_DELAYS: [Duration; 4] = [
 /// Delays that grow with each failure up to the last one. Each is shortened by up to a half at random, so that many proxies do not retry
 /// at the same moment.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     steps: &'static [Duration],
     failures: usize,
 }
 
 impl Backoff {
-    pub(super) const fn new(steps: &'static [Duration]) -> Self {
+    pub(crate) const fn new(steps: &'static [Duration]) -> Self {
         Self { steps, failures: 0 }
     }
 
     /// Restarts with the first delay.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// Returns the delay after one more failure.
-    pub(super) fn next(&mut self) -> Duration {
+    pub(crate) fn next(&mut self) -> Duration {
         let step = self.steps.get(self.failures).or(self.steps.last()).copied().unwrap_or_default();
         self.failures += 1;
         jittered(step, random())

@@ -43,7 +43,7 @@ pub struct QuicAddress {
 
 impl QuicAddress {
     /// Resolves the host and port.
-    pub(super) async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+    pub(crate) async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         let found: Vec<SocketAddr> = tokio::net::lookup_host(&*self.host_port).await?.collect();
         if found.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));

@@ -3,22 +3,22 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::PublicKey;
+use crate::peer::identity::PublicKey;
 
 /// Limit on links of scrapers: each is a bridge or an operator.
-pub(super) const MAX_LINKS: usize = 64;
+pub(crate) const MAX_LINKS: usize = 64;
 
 /// Limit on links of one key, so that one admitted scraper that dials too often cannot take the links of all others. A scraper needs one,
 /// and a second one while the first is lost but has not timed out.
-pub(super) const MAX_LINKS_OF_KEY: usize = 16;
+pub(crate) const MAX_LINKS_OF_KEY: usize = 16;
 
 /// The number of open links of each key. A clone is a handle to the same numbers.
 #[derive(Debug, Clone, Default)]
-pub(super) struct ScraperLinks(Arc<Mutex<HashMap<PublicKey, usize>>>);
+pub(crate) struct ScraperLinks(Arc<Mutex<HashMap<PublicKey, usize>>>);
 
 impl ScraperLinks {
     /// Counts a link of a key until the permit is dropped; `None` if a limit is reached.
-    pub(super) fn admit(&self, key: PublicKey) -> Option<LinkPermit> {
+    pub(crate) fn admit(&self, key: PublicKey) -> Option<LinkPermit> {
         let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = links.values().sum();
         let of_key = links.get(&key).copied().unwrap_or_default();
@@ -32,7 +32,7 @@ impl ScraperLinks {
 
 /// The permit of an open link.
 #[derive(Debug)]
-pub(super) struct LinkPermit {
+pub(crate) struct LinkPermit {
     links: ScraperLinks,
     key: PublicKey,
 }

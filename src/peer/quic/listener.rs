@@ -9,21 +9,17 @@ use rustls::pki_types::CertificateDer;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::failure_limiter::FailureLimiter;
-use super::identity::key_of;
-use super::link_event::{LinkEvent, LinkEvents};
 use super::tls::{self, AdmittedKeys, Protocol};
 use super::transport::{self, CLOSE_TIMEOUT, CLOSED, HANDSHAKE_TIMEOUT, link_end};
-use super::{Identity, PublicKey};
+use crate::peer::identity::{Identity, PublicKey, key_of};
+use crate::peer::limits::FailureLimiter;
+use crate::peer::link_event::{LinkEvent, LinkEvents, NOT_ADMITTED};
 
 /// Limit on concurrent handshakes: each takes some kilobytes and a signature. Clients beyond it are refused and retry.
 const MAX_HANDSHAKES: usize = 512;
 
 /// Number of concurrent handshakes from which clients must validate their address first.
 const VALIDATE_FROM: usize = 64;
-
-/// The reason for rejecting the key of a scraper.
-pub(super) const NOT_ADMITTED: &str = "its key is not admitted; to admit it, add it to p2p.allow";
 
 /// The error of binding a listener.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +77,7 @@ struct RejectedHandshake {
 
 impl QuicListener {
     /// Binds `HOST:PORT`. `streams` limits the streams that the peer of a link may open.
-    pub(super) async fn bind(
+    pub(crate) async fn bind(
         identity: &Identity,
         address: &str,
         (admit, protocol, streams): (AdmittedKeys, Protocol, u32),

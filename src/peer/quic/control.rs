@@ -10,7 +10,7 @@ const READ: usize = 4 * 1024;
 
 /// The error of the control stream.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ControlError {
+pub(crate) enum ControlError {
     /// Reading from the stream failed.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -26,14 +26,14 @@ pub(super) enum ControlError {
 }
 
 /// Receives control messages.
-pub(super) struct ControlReceiver {
+pub(crate) struct ControlReceiver {
     stream: RecvStream,
     // Bounded: a message longer than the limit is an error as soon as its header is complete.
     buffer: BytesMut,
 }
 
 impl ControlReceiver {
-    pub(super) fn new(stream: RecvStream) -> Self {
+    pub(crate) fn new(stream: RecvStream) -> Self {
         Self {
             stream,
             buffer: BytesMut::new(),
@@ -41,7 +41,7 @@ impl ControlReceiver {
     }
 
     /// Returns the next message, skipping those of later protocol versions. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Result<LinkMessage, ControlError> {
+    pub(crate) async fn next(&mut self) -> Result<LinkMessage, ControlError> {
         loop {
             if let Some((message, length)) = LinkMessage::decode(&self.buffer)? {
                 let _ = self.buffer.split_to(length);
@@ -60,11 +60,11 @@ impl ControlReceiver {
 }
 
 /// Sends control messages.
-pub(super) struct ControlSender(pub(super) SendStream);
+pub(crate) struct ControlSender(pub(crate) SendStream);
 
 impl ControlSender {
     /// Sends a message. It is small, so this blocks only if the peer reads nothing at all.
-    pub(super) async fn send(&mut self, message: &LinkMessage) -> Result<(), ControlError> {
+    pub(crate) async fn send(&mut self, message: &LinkMessage) -> Result<(), ControlError> {
         tracing::trace!(stream = %self.0.id(), ?message, "control message sent");
         Ok(self.0.write_all(&message.encode()).await?)
     }

@@ -17,20 +17,18 @@ use quinn::Connection;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::PublicKey;
-use super::delivery_receipt::{DeliveryReceipt, PendingReceipts, ScrapeIds, UnreportedDeliveries};
-use super::delivery_tracker::{DELIVERED, SCRAPE};
-use super::link_event::{LinkEvent, LinkEvents};
-use super::stream::LinkStream;
 use super::transport::{CLOSED, MAX_STREAMS, link_end};
 use crate::model::Client;
+use crate::peer::delivery::{DELIVERED, DeliveryReceipt, LinkStream, PendingReceipts, SCRAPE, ScrapeIds, UnreportedDeliveries};
+use crate::peer::identity::PublicKey;
+use crate::peer::link_event::{LinkEvent, LinkEvents, ScrapeId};
 use crate::wire::LinkMessage;
 
 /// Buffer size of HTTP for the head of a response or a part of its body.
 const BUFFER: usize = 64 * 1024;
 
 /// Limit on queued control messages. Deliveries beyond it are reported in the next request only.
-pub(super) const CONTROL_QUEUE: usize = 256;
+pub(crate) const CONTROL_QUEUE: usize = 256;
 
 /// Limit on the streams of a link that wait for a delivery outcome. The rest is for open scrapes.
 const MAX_AWAITING_OUTCOME: usize = MAX_STREAMS as usize * 3 / 4;
@@ -251,7 +249,7 @@ impl Link {
         }
     }
 
-    fn report_delivery(&self, scrape: super::ScrapeId) {
+    fn report_delivery(&self, scrape: ScrapeId) {
         self.0.unreported.add(scrape);
         // If the queue is full, the next request contains the report.
         let _ = self.0.control.try_send(LinkMessage::Delivered(scrape.0));

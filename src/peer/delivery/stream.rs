@@ -5,23 +5,25 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use quinn::{ReadError, RecvStream, SendStream};
+use quinn::{ReadError, RecvStream, SendStream, VarInt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::delivery_tracker::StreamDelivery;
-use super::transport::RESET;
+use super::tracker::{REPORT_TIMEOUT, StreamDelivery};
+
+/// The reset code of a stream with an undelivered response.
+const RESET: VarInt = VarInt::from_u32(1);
 
 /// A stream of the scraping end.
 #[derive(Debug)]
-pub(super) struct LinkStream {
-    pub(super) send: SendStream,
-    pub(super) recv: RecvStream,
+pub(crate) struct LinkStream {
+    pub(crate) send: SendStream,
+    pub(crate) recv: RecvStream,
 }
 
 impl LinkStream {
     /// Resets the stream, so that the other end treats its response as not delivered.
-    pub(super) fn reset(mut self) {
+    pub(crate) fn reset(mut self) {
         // Fails in a direction that has ended already.
         let _ = self.send.reset(RESET);
         let _ = self.recv.stop(RESET);
@@ -52,14 +54,14 @@ impl AsyncWrite for LinkStream {
 
 /// A stream of the scraped end. It can outlive its connection: the delivery outcome of a completely written response is reported on this
 /// link or, after its loss, on the next one.
-pub(super) struct ServedStream {
+pub(crate) struct ServedStream {
     stream: LinkStream,
     delivery: Arc<StreamDelivery>,
     orphaned: Option<Pin<Box<Sleep>>>,
 }
 
 impl ServedStream {
-    pub(super) fn new(send: SendStream, recv: RecvStream, delivery: Arc<StreamDelivery>) -> Self {
+    pub(crate) fn new(send: SendStream, recv: RecvStream, delivery: Arc<StreamDelivery>) -> Self {
         Self {
             stream: LinkStream { send, recv },
             delivery,
@@ -72,9 +74,7 @@ impl ServedStream {
         if self.delivery.poll_delivered(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        let timer = self
-            .orphaned
-            .get_or_insert_with(|| Box::pin(sleep(super::delivery_tracker::REPORT_TIMEOUT)));
+        let timer = self.orphaned.get_or_insert_with(|| Box::pin(sleep(REPORT_TIMEOUT)));
         timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::ConnectionReset.into()))
     }
 }

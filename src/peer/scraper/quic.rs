@@ -10,18 +10,19 @@ use quinn::Connection;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::control::ControlSender;
-use super::dial::{DialedConnection, dial};
-use super::link::{Link, LinkError, PeerState};
-use super::link_event::{LinkEnd, LinkEvent, LinkEvents, OpenLink};
-use super::scraper::{MAX_BODY_BYTES, ScrapeError, ScrapeOutcome, error_text};
-use super::tls::Protocol;
-use super::transport::{self, CLOSED, link_end};
-use super::{Identity, QuicAddress};
+use crate::peer::delivery::error_text;
+use crate::peer::identity::{Identity, QuicAddress};
+use crate::peer::link_event::{LinkEnd, LinkEvent, LinkEvents, OpenLink};
+use crate::peer::quic::control::ControlSender;
+use crate::peer::quic::dial::{DialedConnection, dial};
+use crate::peer::quic::link::{Link, LinkError, PeerState};
+use crate::peer::quic::tls::Protocol;
+use crate::peer::quic::transport::{self, CLOSED, link_end};
+use crate::peer::scraper::{MAX_BODY_BYTES, ScrapeError, ScrapeOutcome};
 use crate::wire::LinkMessage;
 
 /// A scraper of one peer. It opens the link on demand, keeps it, and reopens it after a loss.
-pub(super) struct QuicScraper {
+pub(crate) struct QuicScraper {
     identity: Identity,
     target: QuicAddress,
     peer_state: PeerState,
@@ -77,7 +78,7 @@ impl Drop for CloseReporter {
 }
 
 impl QuicScraper {
-    pub(super) fn new(identity: Identity, target: QuicAddress, events: Arc<LinkEvents>) -> Self {
+    pub(crate) fn new(identity: Identity, target: QuicAddress, events: Arc<LinkEvents>) -> Self {
         Self {
             identity,
             target,
@@ -92,7 +93,7 @@ impl QuicScraper {
     /// # Errors
     ///
     /// If the target cannot be reached or has another key. If it does not admit our key, the first request fails.
-    pub(super) async fn ready(&self) -> Result<(), ScrapeError> {
+    pub(crate) async fn ready(&self) -> Result<(), ScrapeError> {
         self.link().await.map(|_| ())
     }
 
@@ -129,7 +130,7 @@ impl QuicScraper {
     /// # Errors
     ///
     /// If there is no response. After a timeout the link is closed, so that the next request dials again.
-    pub(super) async fn request(&self, path: &str, wait: Duration) -> Result<ScrapeOutcome, ScrapeError> {
+    pub(crate) async fn request(&self, path: &str, wait: Duration) -> Result<ScrapeOutcome, ScrapeError> {
         let link = self.link().await?;
         let outcome = self.exchange(&link, path, wait).await;
         self.finish_request(matches!(outcome, Err(ScrapeError::Link(_)))).await;
@@ -182,7 +183,7 @@ impl QuicScraper {
     }
 
     /// Notifies the peer and closes the link.
-    pub(super) async fn close(self) {
+    pub(crate) async fn close(self) {
         if let Some(mut current) = self.current.into_inner() {
             current.reporter.report(LinkEnd::graceful("done"));
             let goodbye = LinkMessage::Goodbye("the scraper is done".to_owned());

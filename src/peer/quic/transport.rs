@@ -15,26 +15,27 @@ use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::link_event::LinkEnd;
-use super::{ConnectionUid, Identity};
+use super::tls;
+use crate::peer::identity::Identity;
+use crate::peer::link_event::{ConnectionUid, LinkEnd};
 use crate::supervise::service_manager;
 
 /// Interval of the heartbeats of the dialing end. NAT mappings for UDP last at least 30 s; a shorter interval detects a new port or a
 /// restored network quickly, because QUIC's own probes back off.
-pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
+pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Idle timeout of a link. It starts with the first unanswered packet, which is at the latest the next heartbeat, so a loss is detected
 /// within 15 s.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(12);
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// Timeout of a handshake: three attempts of the first packet.
-pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Limit on the wait for a close to be sent before the program ends.
-pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Limit on the streams that the peer has open: one for each scrape, open until its delivery outcome is known.
-pub(super) const MAX_STREAMS: u32 = 128;
+pub(crate) const MAX_STREAMS: u32 = 128;
 
 /// Flow control window of a stream, which limits the buffered part of a body with a slow reader.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -54,13 +55,10 @@ const INCOMING_BYTES: u64 = 8 << 10;
 const ALL_INCOMING_BYTES: u64 = 2 << 20;
 
 /// The server name in the handshake. Keys identify the peers, so any valid name will do.
-pub(super) const SERVER_NAME: &str = "exporter-proxy";
+pub(crate) const SERVER_NAME: &str = "exporter-proxy";
 
 /// The close code of a graceful close.
-pub(super) const CLOSED: VarInt = VarInt::from_u32(0);
-
-/// The reset code of a stream with an undelivered response.
-pub(super) const RESET: VarInt = VarInt::from_u32(1);
+pub(crate) const CLOSED: VarInt = VarInt::from_u32(0);
 
 fn transport(streams: u32) -> TransportConfig {
     let mut transport = TransportConfig::default();
@@ -78,9 +76,9 @@ fn transport(streams: u32) -> TransportConfig {
 
 /// Returns the settings of a dialing end. `streams` limits the streams that the peer may open. A scraper sends no heartbeats; QUIC's
 /// keep-alive takes their place.
-pub(super) fn client_config(crypto: Arc<QuicClientConfig>, streams: u32, protocol: super::tls::Protocol) -> ClientConfig {
+pub(crate) fn client_config(crypto: Arc<QuicClientConfig>, streams: u32, protocol: tls::Protocol) -> ClientConfig {
     let mut transport = transport(streams);
-    if protocol == super::tls::Protocol::Scrape {
+    if protocol == tls::Protocol::Scrape {
         transport.keep_alive_interval(Some(HEARTBEAT_INTERVAL));
     }
     let mut config = ClientConfig::new(crypto);
@@ -89,7 +87,7 @@ pub(super) fn client_config(crypto: Arc<QuicClientConfig>, streams: u32, protoco
 }
 
 /// Returns the settings of a listening end. `streams` limits the streams that the peer may open.
-pub(super) fn server_config(crypto: Arc<QuicServerConfig>, streams: u32) -> ServerConfig {
+pub(crate) fn server_config(crypto: Arc<QuicServerConfig>, streams: u32) -> ServerConfig {
     let mut config = ServerConfig::with_crypto(crypto);
     config
         .transport_config(Arc::new(transport(streams)))
@@ -137,7 +135,7 @@ fn endpoint(identity: &Identity, socket: UdpSocket, server: Option<ServerConfig>
 }
 
 /// Creates a listening endpoint, on a socket that the service manager has passed for the address or on a new one.
-pub(super) fn listening_endpoint(identity: &Identity, address: SocketAddr, server: ServerConfig) -> io::Result<Endpoint> {
+pub(crate) fn listening_endpoint(identity: &Identity, address: SocketAddr, server: ServerConfig) -> io::Result<Endpoint> {
     let socket = match service_manager::udp(address) {
         Some(passed) => passed,
         None => bind(address)?,
@@ -146,7 +144,7 @@ pub(super) fn listening_endpoint(identity: &Identity, address: SocketAddr, serve
 }
 
 /// Creates an endpoint for one dial, on a port of its own, with the address family of the target.
-pub(super) fn dialing_endpoint(identity: &Identity, target: SocketAddr) -> io::Result<Endpoint> {
+pub(crate) fn dialing_endpoint(identity: &Identity, target: SocketAddr) -> io::Result<Endpoint> {
     let any = match target {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
@@ -174,7 +172,7 @@ fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
 const UID_LABEL: &[u8] = b"EXPORTER-exporter-proxy connection/1";
 
 /// Returns the number of a connection, the same at both ends.
-pub(super) fn connection_uid(connection: &Connection) -> ConnectionUid {
+pub(crate) fn connection_uid(connection: &Connection) -> ConnectionUid {
     let mut bytes = [0; 8];
     match connection.export_keying_material(&mut bytes, UID_LABEL, b"") {
         Ok(()) => ConnectionUid(u64::from_be_bytes(bytes)),
@@ -184,12 +182,12 @@ pub(super) fn connection_uid(connection: &Connection) -> ConnectionUid {
 }
 
 /// Sends a heartbeat. Errors are ignored; the idle timeout ends the link.
-pub(super) fn send_heartbeat(connection: &Connection) {
+pub(crate) fn send_heartbeat(connection: &Connection) {
     let _ = connection.send_datagram(Bytes::from_static(b"."));
 }
 
 /// Returns the end of a connection.
-pub(super) fn link_end(error: &ConnectionError) -> LinkEnd {
+pub(crate) fn link_end(error: &ConnectionError) -> LinkEnd {
     match error {
         ConnectionError::ApplicationClosed(close) => {
             LinkEnd::graceful(format!("closed by the peer: {}", String::from_utf8_lossy(&close.reason)))

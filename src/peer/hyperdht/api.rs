@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::link_event::LinkEvents;
-use super::{Identity, PublicKey, Registration};
 use crate::http::HttpService;
+use crate::peer::identity::{Identity, PublicKey, Registration};
+use crate::peer::link_event::LinkEvents;
 use crate::wire::hyperdht::{AliasReply, AliasRequest};
 
 /// The error of an operation over HyperDHT.
