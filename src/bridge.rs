@@ -40,7 +40,7 @@ use self::proxy_registry::ProxyRegistry;
 use self::quic_registration::QuicRegistration;
 use self::registration_policy::RegistrationPolicy;
 use self::targets_file_writer::{Readiness, TargetsFileWriter};
-use crate::http::{Access, HttpService, HttpStats, Server};
+use crate::http::{Access, HttpService, HttpStats, Server, WebConfigReload, WebPolicy};
 use crate::model::Clock;
 use crate::peer::{HyperdhtError, Identity, LinkEvent, LinkEvents, Network, PublicKey, QuicListener, REGISTER_INTERVAL, SharedSecret};
 use crate::supervise::files::FileLock;
@@ -106,6 +106,12 @@ pub struct BridgeSettings {
     pub access: Access,
     /// The wall clock.
     pub clock: Clock,
+    /// Counters of HTTP.
+    pub http_stats: Arc<HttpStats>,
+    /// Problems that are shown with the readiness.
+    pub notes: Arc<Notes>,
+    /// TLS, users, headers and the rate limit of the HTTP port, and the service that follows their file.
+    pub web: Option<(Arc<WebPolicy>, WebConfigReload)>,
 }
 
 /// Settings for joining HyperDHT.
@@ -125,6 +131,8 @@ pub struct Bridge {
     key_lock: Option<FileLock>,
     /// The bound HTTP address.
     pub http: Option<SocketAddr>,
+    /// True if it is encrypted.
+    pub https: bool,
     /// The bound address for registration over QUIC.
     pub quic: Option<SocketAddr>,
     /// True if proxies can register over HyperDHT.
@@ -139,9 +147,9 @@ impl Bridge {
     /// # Errors
     ///
     /// If a socket cannot be bound, or the targets file exists and cannot be read.
-    pub async fn bind(settings: BridgeSettings) -> anyhow::Result<Self> {
+    pub async fn bind(mut settings: BridgeSettings) -> anyhow::Result<Self> {
         let telemetry = Arc::new(BridgeTelemetry::default());
-        let (counting, notes) = (telemetry.clone(), Arc::<Notes>::default());
+        let (counting, notes) = (telemetry.clone(), settings.notes.clone());
         let noting = notes.clone();
         let events = Arc::new(LinkEvents::new(move |event| {
             count(&counting, event);
@@ -188,7 +196,12 @@ impl Bridge {
             pool,
             request_timeout: settings.request_timeout,
         };
-        let service = http_service(&settings, forwarder, readiness.clone(), notes, key);
+        let (web, web_reload) = settings.web.take().unzip();
+        let https = web.as_ref().is_some_and(|web| web.is_tls());
+        let service = http_service(&settings, forwarder, readiness.clone(), notes, key).with_web(web);
+        if let Some(reload) = web_reload {
+            supervisor.add(reload);
+        }
         supervisor.add(Server::new(
             listener,
             ConnectionSlots::with_address_limit(settings.connections),
@@ -205,6 +218,7 @@ impl Bridge {
             stop: Stop::default(),
             key_lock: settings.key_lock,
             http,
+            https,
             quic,
             hyperdht: settings.hyperdht.is_some(),
             key,
@@ -261,7 +275,7 @@ fn http_service(
     notes: Arc<Notes>,
     key: PublicKey,
 ) -> HttpService {
-    let (http, registry) = (Arc::new(HttpStats::default()), forwarder.registry.clone());
+    let (http, registry) = (settings.http_stats.clone(), forwarder.registry.clone());
     let discovery = Discovery {
         registry: registry.clone(),
         address: settings.http_listen.clone(),

@@ -13,6 +13,7 @@ mod routes;
 mod settings;
 mod sockets;
 mod streams;
+mod web;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -67,6 +68,8 @@ pub struct Daemon {
 pub struct Addresses {
     /// The HTTP addresses.
     pub http: Vec<SocketAddr>,
+    /// True if they are encrypted.
+    pub https: bool,
     /// The TCP receiver.
     pub tcp: Option<SocketAddr>,
     /// The Unix receiver.
@@ -162,7 +165,13 @@ impl Daemon {
             key_lock = lock;
         }
         let routes = read_routes.merge(write_routes(&settings, &context, &sockets, lifecycle));
-        let service = context.service(routes, &routes::requests(settings.events.enabled));
+        let web = web::open(&settings, Arc::clone(&context.http_stats), Arc::clone(&context.notes)).await?;
+        let (web, web_reload) = web.unzip();
+        addresses.https = web.as_ref().is_some_and(|web| web.is_tls());
+        let service = context.service(routes, &routes::requests(settings.events.enabled)).with_web(web);
+        if let Some(reload) = web_reload {
+            supervisor.add(reload);
+        }
         sockets.start(&settings, &context, &service, &mut supervisor);
         supervisor.add(reloader);
         supervisor.add(housekeeping(&context));

@@ -156,6 +156,7 @@ pub(super) async fn metrics(State(pages): State<Arc<Pages>>) -> Response<Body> {
     let name = format!("{PREFIX}http_requests_total");
     header(&mut out, &name, "counter", "Requests whose head was read.");
     sample(&mut out, &name, "", pages.http.requests.load(std::sync::atomic::Ordering::Relaxed));
+    pages.http.write_web(&mut out);
     pages.process.write(&mut out);
     let mut response = Response::new(Body::from(out));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

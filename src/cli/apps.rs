@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::http_access::HttpAccess;
 use super::target::{Target, get};
 
 #[derive(Debug, Args)]
@@ -14,15 +15,17 @@ pub(super) struct Apps {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    access: HttpAccess,
 }
 
 impl Apps {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let Target::Http(authority) = &self.from else {
-            anyhow::bail!("--from needs the HTTP port of the proxy, http://HOST:PORT")
+        let Target::Http(server) = &self.from else {
+            anyhow::bail!("--from needs the HTTP port of the proxy, http://HOST:PORT or https://HOST:PORT")
         };
         let accept = if self.json { "application/json" } else { "text/plain" };
-        let mut text = super::current_thread_runtime()?.block_on(get(authority, "/apps", accept))?;
+        let mut text = super::current_thread_runtime()?.block_on(get(server, &self.access, "/apps", accept))?;
         if !text.ends_with('\n') {
             text.push('\n');
         }

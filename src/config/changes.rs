@@ -59,6 +59,7 @@ impl Settings {
             },
             http: HttpConfig {
                 enable_lifecycle: old.http.enable_lifecycle,
+                web_config_file: old.http.web_config_file,
                 ..new.http
             },
             events: EventsConfig {

@@ -1,10 +1,12 @@
 //! `[http]`: access control of the HTTP port.
 
+use std::path::PathBuf;
+
 use ipnet::IpNet;
 
 use super::address;
 use super::reader::Section;
-use super::value_types::{Bool, ListOf, NETWORK, Parsed};
+use super::value_types::{Bool, FilePath, ListOf, NETWORK, OrEmpty, Parsed};
 
 /// `[http]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct HttpConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// `enable_lifecycle`: whether POST /-/reload and /-/quit are there.
     pub enable_lifecycle: bool,
+    /// `web_config_file`: TLS, users, headers and the rate limit of the HTTP port.
+    pub web_config_file: Option<PathBuf>,
 }
 
 impl HttpConfig {
@@ -24,6 +28,7 @@ impl HttpConfig {
             write_from: t.reloadable("write_from").or(here.collect(), NETWORKS),
             trusted_proxies: t.reloadable("trusted_proxies").or(Vec::new(), NETWORKS),
             enable_lifecycle: t.restart_only("enable_lifecycle").or(false, Bool),
+            web_config_file: t.restart_only("web_config_file").or(None, OrEmpty(FilePath)),
         }
     }
 }

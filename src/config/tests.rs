@@ -564,6 +564,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("http.write_from", "[]"),
     ("http.trusted_proxies", "[\"10.0.0.0/8\"]"),
     ("http.enable_lifecycle", "true"),
+    ("http.web_config_file", "\"/etc/web.yml\""),
     ("events.enabled", "false"),
     ("events.post_from", "[]"),
     ("events.metric_name", "\"happened\""),

@@ -1,11 +1,15 @@
 //! Assembly of a bridge from the settings.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, ensure};
 
-use super::{links, settings, system_clock};
+use super::{links, settings, system_clock, web};
 use crate::bridge::{Bridge, BridgeSettings, HyperdhtSettings};
 use crate::config::Settings;
+use crate::http::HttpStats;
 use crate::peer::{Identity, Seed};
+use crate::supervise::Notes;
 
 /// Binds a bridge; nothing runs yet.
 ///
@@ -30,6 +34,8 @@ pub async fn bind_bridge(all: &Settings) -> anyhow::Result<Bridge> {
         .secret
         .as_ref()
         .context("bridge.secret_file is not set; it must hold the same secret as p2p.secret_file of the proxies")?;
+    let (stats, notes) = (Arc::<HttpStats>::default(), Arc::<Notes>::default());
+    let web = web::open(all, Arc::clone(&stats), Arc::clone(&notes)).await?;
     Bridge::bind(BridgeSettings {
         identity,
         key_lock: lock,
@@ -48,6 +54,9 @@ pub async fn bind_bridge(all: &Settings) -> anyhow::Result<Bridge> {
         connections: all.exporter.concurrent_requests,
         access: settings::access(all),
         clock: system_clock,
+        http_stats: stats,
+        notes,
+        web,
     })
     .await
 }

@@ -173,6 +173,7 @@ impl SelfMetrics {
         let help = "Memory that stalled responses keep beyond what is current.";
         header(out, &name, "gauge", help);
         sample(out, &name, "", http.stalled_responses.kept());
+        http.write_web(out);
     }
 
     /// The self metrics about each app.

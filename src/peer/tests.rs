@@ -154,6 +154,9 @@ impl TestBridge {
             connections: 100,
             access: Default::default(),
             clock,
+            http_stats: Default::default(),
+            notes: Default::default(),
+            web: None,
         };
         let bridge = Bridge::bind(settings).await.unwrap();
         Self {

@@ -33,3 +33,4 @@ mod restarts;
 mod service_manager;
 mod stream;
 mod web;
+mod web_config;
