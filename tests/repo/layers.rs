@@ -1,11 +1,12 @@
-//! Imports between packages and between the top-level modules of the daemon, held against the table in `src/lib.rs`.
+//! Imports between modules, held against the tables in the documentation of their parents: that of the top level in `src/lib.rs`, which has
+//! the workspace's crates as well, and those of modules with a table of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::source::{below_src, code, is_test_only, module, packages, read, sources, sources_of, without_tests};
+use crate::source::{below_src, code, is_test_only, module, packages, read, root, sources, sources_of, without_tests};
 
-/// What the table in `src/lib.rs` says of a module.
+/// What a table says of a module.
 #[derive(Debug, Default)]
 struct Row {
     may_import: BTreeSet<String>,
@@ -19,10 +20,15 @@ const ROOTS: &[&str] = &["main", "lib"];
 /// The start of the names of the crates under `crates/`, which the table lists without it.
 const CRATE: &str = "exporter_proxy_";
 
+/// The heading of a table.
+const HEADING: &str = "//! | module | purpose | may import |";
+
 /// Reads the rows `| module | purpose | may import |`, of which the last cell names modules or says `all above`.
 fn table(documentation: &str) -> BTreeMap<String, Row> {
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
-    let lines = documentation.lines().filter_map(|line| line.strip_prefix("//! | [`"));
+    let lines = documentation
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | [`").or_else(|| line.strip_prefix("//! | `")));
     for line in lines {
         let cells: Vec<&str> = line.split(" | ").collect();
         let [name, .., imports] = &cells[..] else {
@@ -38,7 +44,7 @@ fn table(documentation: &str) -> BTreeMap<String, Row> {
                 .map_or((quoted, None), |(imported, item)| (imported, Some(item)));
             assert!(
                 rows.contains_key(imported),
-                "src/lib.rs lets {name} import {imported}, which does not stand above it"
+                "the table lets {name} import {imported}, which does not stand above it"
             );
             row.may_import.insert(imported.to_owned());
             row.items.extend(item.map(|item| (imported.to_owned(), item.to_owned())));
@@ -241,6 +247,62 @@ fn no_module_imports_one_that_the_table_does_not_allow() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The modules of the top level whose documentation has a table of their own modules.
+fn modules_with_a_table() -> Vec<String> {
+    let lib = read("src/lib.rs");
+    let mut found: Vec<String> = table(&lib).into_keys().collect();
+    found.retain(|name| {
+        let file = format!("src/{name}.rs");
+        root().join(&file).exists() && read(file).contains(HEADING)
+    });
+    found
+}
+
+#[test]
+fn the_table_of_a_module_has_each_of_its_modules_once() {
+    let found = modules_with_a_table();
+    assert!(found.contains(&"peer".to_owned()), "{found:?}");
+    for parent in found {
+        let text = read(format!("src/{parent}.rs"));
+        let declared: BTreeSet<String> = without_tests(&code(&text))
+            .lines()
+            .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "))
+            .map(identifier)
+            .collect();
+        let listed: BTreeSet<String> = table(&text).into_keys().collect();
+        assert_eq!(listed, declared, "src/{parent}.rs");
+    }
+}
+
+/// A file below such a module imports from its siblings' modules, never through what their parent exports.
+#[test]
+fn no_module_below_another_imports_one_that_the_table_there_does_not_allow() {
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for parent in modules_with_a_table() {
+        let table = table(&read(format!("src/{parent}.rs")));
+        for path in sources_of(Path::new("")).into_iter().filter(|path| !is_test_only(path)) {
+            let place = module_path(&path);
+            let [first, importing, ..] = &place[..] else { continue };
+            if *first != parent {
+                continue;
+            }
+            for imported in imports(&path).into_iter().filter(|imported| imported.first() == Some(&parent)) {
+                let Some(other) = imported.get(1).filter(|other| *other != importing) else {
+                    continue;
+                };
+                seen += 1;
+                if !table.contains_key(other) {
+                    wrong.push(format!("{}: import {other} from its module, not from {parent}", path.display()));
+                } else if !table[importing].may_import.contains(other) {
+                    wrong.push(format!("{}: {importing} must not import {other}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(seen > 40, "only {seen} imports were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// Sources hold the store's writing half and outlets its reading half: the table names the half that each may use.
 #[test]
 fn a_module_that_may_use_one_half_of_the_store_does_not_use_the_other() {
@@ -308,4 +370,6 @@ fn a_table_lets_modules_import_only_what_stands_above() {
     assert_eq!(rows["c"].may_import.iter().collect::<Vec<_>>(), ["a", "b"]);
     let upward = std::panic::catch_unwind(|| table("//! | [`a`] | x | `b` |\n//! | [`b`] | y | none |\n"));
     assert!(upward.is_err());
+    let plain = table("//! | `a` | x | none |\n//! | `b` | y | `a` |\n");
+    assert!(plain["b"].may_import.contains("a"));
 }
