@@ -38,9 +38,11 @@ mod update;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::render::{Chunk, OutputFormat};
-use super::{Exposition, MemoryMeter, name_hash};
-use crate::AppName;
+use crate::app_name::AppName;
+use crate::hash::name_hash;
+use crate::index::Exposition;
+use crate::memory::MemoryMeter;
+use crate::render::{Chunk, OutputFormat};
 
 use app::{App, AppId, MAX_REMEMBERED};
 use entry::{FamilyEntry, Placement};

@@ -14,7 +14,10 @@ use super::paged::Id;
 use super::text_family::{Shape, TextFamily};
 use super::update::UpdateContext;
 use super::{Catalog, Update};
-use crate::{AppName, FamilyFlags, MetricType, Suffix, Syntax, name_hash};
+use crate::app_name::AppName;
+use crate::family::{FamilyFlags, MetricType, Suffix};
+use crate::hash::name_hash;
+use crate::syntax::Syntax;
 
 /// Conflicts of one app that are listed; the others are counted.
 pub const MAX_CONFLICTS_LISTED: usize = 20;

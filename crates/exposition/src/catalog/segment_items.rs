@@ -9,9 +9,11 @@ use super::contributions::{AppRange, Contribution};
 use super::entry::{FamilyEntry, OpenMetricsForm, SharedFamily};
 use super::paged::Id;
 use super::text_family::TextFamily;
+use crate::family::{MetricType, Suffix};
+use crate::identity::ExtraLabel;
 use crate::negotiate::Escaping;
-use crate::render::{ExtraLabel, Header, Help, Item, OutputFormat};
-use crate::{MetricType, Suffix, Syntax};
+use crate::render::{Header, Help, Item, OutputFormat};
+use crate::syntax::Syntax;
 
 /// The only section of a family that goes out as one.
 const WHOLE: [Option<Suffix>; 1] = [None];
