@@ -2,9 +2,9 @@
 //!
 //! - **Parse**: [`Exposition::parse`] reads a page once and never fails. It keeps the page and a small index of offsets into it; lines that
 //!   cannot be used are left out and listed as [`Fault`]s with their positions.
-//! - **Check**: [`check`] reports all that Prometheus, promtool or strict OpenMetrics parsers refuse or warn about.
-//! - **Merge**: [`catalog`] keeps the pages of many applications and merges their families: one header a family, a label that tells equal
-//!   series apart, contradictions resolved and reported. After an update only what changed is rendered again.
+//! - **Check**: [`check()`] reports all that Prometheus, promtool or strict OpenMetrics parsers refuse or warn about.
+//! - **Merge**: [`catalog`] keeps the pages of many applications and merges their families: one header a family, a disambiguating label
+//!   for equal series, contradictions resolved and reported. After an update only what changed is rendered again.
 //! - **Render**: a [`catalog::Plan`] renders the text format 0.0.4, 1.0.0 or OpenMetrics 1.0.0 from pages of either syntax.
 //! - **Negotiate**: [`negotiate`] chooses the format by a request's `Accept` headers, and the encoding by `Accept-Encoding`.
 //! - **Compress**: [`gzip`] joins parts that were compressed separately into one gzip member, so that parts that stay are compressed once.
@@ -67,7 +67,7 @@
 //! let text: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.text().concat()).collect();
 //! assert_eq!(
 //!     String::from_utf8_lossy(&text),
-//!     "# TYPE queue unknown\nqueue 7\n# TYPE up gauge\nup{app=\"mail\"} 1\nup{app=\"shop\"} 1\n# EOF\n"
+//!     "# TYPE queue unknown\nqueue 7\n# TYPE up gauge\nup{app=\"shop\"} 1\nup{app=\"mail\"} 1\n# EOF\n"
 //! );
 //!
 //! // Each chunk is compressed once, and joined into the responses that contain it.

@@ -9,7 +9,7 @@ use super::contributions::{AppRange, Contribution};
 use super::entry::{FamilyEntry, OpenMetricsForm, SharedFamily};
 use super::paged::Id;
 use super::text_family::TextFamily;
-use crate::family::{MetricType, Suffix};
+use crate::family::{FamilyFlags, MetricType, Suffix};
 use crate::identity::ExtraLabel;
 use crate::negotiate::Escaping;
 use crate::render::{Header, Help, Item, OutputFormat};
@@ -214,7 +214,7 @@ fn section_names(
     exposure: Exposure,
     variant: OutputFormat,
     suffix: Option<Suffix>,
-) -> Option<crate::FamilyFlags> {
+) -> Option<FamilyFlags> {
     let source = &app.exposition.families()[text.family as usize];
     let names = match (variant.syntax, exposure.form, suffix) {
         (Syntax::OpenMetrics, OpenMetricsForm::Typed(_), _) => source.flags.names(),
