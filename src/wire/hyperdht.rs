@@ -1,7 +1,7 @@
 //! Messages of HyperDHT's Prometheus programs: for registering an alias and for requesting metrics.
 //!
 //! Sources of the formats, by behavior on the wire: the npm packages dht-prom-client 1.0 to 2.2 and hyperdht-prometheus-bridge 2.1. Their
-//! encoding is in builds with the cargo feature `hyperdht`, whose crate has the layers below.
+//! encoding exists in builds with the cargo feature `hyperdht`: its crate has the layers below.
 
 #[cfg(feature = "hyperdht")]
 mod alias;
