@@ -257,7 +257,7 @@ struct Parent {
     path: Vec<String>,
 }
 
-/// The crates, and the modules of the daemon's top level that have a table of their own modules.
+/// The crates and the modules of the daemon's top level that have a table of their own modules.
 fn parents_with_a_table() -> Vec<Parent> {
     let mut found = Vec::new();
     for package in packages() {

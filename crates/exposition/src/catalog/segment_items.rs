@@ -208,13 +208,7 @@ const fn header_kind(exposure: Exposure, variant: OutputFormat) -> MetricType {
 }
 
 /// The names of the samples of a contribution that belong to a section; nothing if it has none of them.
-fn section_names(
-    app: &App,
-    text: &TextFamily,
-    exposure: Exposure,
-    variant: OutputFormat,
-    suffix: Option<Suffix>,
-) -> Option<FamilyFlags> {
+fn section_names(app: &App, text: &TextFamily, exposure: Exposure, variant: OutputFormat, suffix: Option<Suffix>) -> Option<FamilyFlags> {
     let source = &app.exposition.families()[text.family as usize];
     let names = match (variant.syntax, exposure.form, suffix) {
         (Syntax::OpenMetrics, OpenMetricsForm::Typed(_), _) => source.flags.names(),
