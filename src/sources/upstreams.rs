@@ -22,8 +22,8 @@ use crate::telemetry::SharedTelemetry;
 pub use connection::{ConnectionError, UpstreamConnection};
 use upstream::Upstream;
 
-/// UpstreamSettings of upstreams.
-#[derive(Debug, Clone)]
+/// The servers whose streams are relayed.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// The servers, as `HOST:PORT`.
     pub upstreams: Vec<String>,
