@@ -22,7 +22,7 @@ use crate::telemetry::SharedTelemetry;
 pub use connection::{ConnectionError, UpstreamConnection};
 use upstream::Upstream;
 
-/// The servers whose streams are relayed.
+/// Servers with streams to relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// The servers, as `HOST:PORT`.
