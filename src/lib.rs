@@ -32,8 +32,9 @@
 //! | module | purpose | may import |
 //! | --- | --- | --- |
 //! | [`exposition`] | the text formats, pure: the crate in `crates/exposition` | none |
+//! | `hyperdht` | HyperDHT nodes, encrypted streams and calls (the cargo feature `hyperdht`): the crate in `crates/hyperdht` | none |
 //! | [`model`] | the nouns: names, times, updates | `exposition` |
-//! | [`wire`] | bytes to messages and back, pure | `model` |
+//! | [`wire`] | bytes to messages and back, pure | `hyperdht`, `model` |
 //! | [`telemetry`] | self metrics and the log | `model` |
 //! | [`supervise`] | tasks: bind, start, watch, drain, stop; listeners and connection slots | `model`, `telemetry` |
 //! | [`bus`] | notifications of changes, from publishers to subscribers | `model` |
@@ -42,7 +43,7 @@
 //! | [`http`] | HTTP/1.1 over any byte stream, without routes | `model`, `telemetry`, `supervise` |
 //! | [`sources`] | the writers and their HTTP handlers | `model`, `wire`, `telemetry`, `supervise`, `http`, `bus`, `peer_samples`, [`store::Inlet`] |
 //! | [`outlets`] | the readers and their HTTP handlers | `model`, `wire`, `exposition`, `telemetry`, `supervise`, `http`, `bus`, `peer_samples`, [`store::View`] |
-//! | [`peer`] | links to remote scrapers: identity, registration, QUIC, HyperDHT (the cargo feature `hyperdht`) | `model`, `wire`, `telemetry`, `supervise`, `http` |
+//! | [`peer`] | links to remote scrapers: identity, registration, QUIC, HyperDHT (the cargo feature `hyperdht`) | `hyperdht`, `model`, `wire`, `telemetry`, `supervise`, `http` |
 //! | [`bridge`] | the remote end of links: aliases, targets file, scrapes through links | `model`, `wire`, `telemetry`, `supervise`, `http`, `peer` |
 //! | [`config`] | text to settings | all above |
 //! | [`daemon`] | the composition root | all above |

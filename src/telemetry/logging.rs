@@ -123,8 +123,9 @@ fn directives(filter: &str) -> Vec<&str> {
 }
 
 /// Crates that write log lines. A directive matches all targets that begin with its own.
-const LOGGING_CRATES: [&str; 12] = [
+const LOGGING_CRATES: [&str; 13] = [
     "exporter_proxy",
+    "exporter_proxy_hyperdht",
     "peeroxide",
     "quinn",
     "quinn_proto",

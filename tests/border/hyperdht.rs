@@ -1,8 +1,5 @@
 //! Bridges and proxies that find each other by key alone, in a network of their own: registration, scrapes, and what can go wrong.
 
-#[path = "../../src/peer/hyperdht/testnet.rs"]
-mod testnet;
-
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,11 +14,11 @@ use exporter_proxy::peer::{
     RunningClient, ScrapeError, ScrapeOutcome, Scraper, metrics_service,
 };
 use exporter_proxy::supervise::{Report, Stop};
+use exporter_proxy_hyperdht::testnet::TestNetwork;
 use http::{Request, Response};
 use tempfile::TempDir;
 use tokio::task::{JoinHandle, JoinSet};
 
-use self::testnet::TestNetwork;
 use crate::harness::{PATIENCE, Proxy, ask, free_port, until};
 
 const SECRET: &str = "1111111111111111111111111111111111111111111111111111111111111111";

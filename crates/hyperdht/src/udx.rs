@@ -5,6 +5,7 @@
 //! end.
 
 mod congestion_window;
+mod packet;
 mod receiver;
 mod rtt;
 mod sender;
@@ -17,13 +18,14 @@ use std::time::Instant;
 
 use bytes::BufMut;
 
+pub use self::packet::{UDX_HEADER_BYTES, UDX_MAX_RANGES, UdxFlags, UdxPacket};
+
 use self::receiver::Receiver;
 use self::sender::{Outgoing, Sender};
-use crate::wire::{UdxFlags, UdxPacket};
 
 /// One end of a stream.
 #[derive(Debug)]
-pub(super) struct UdxEndpoint {
+pub struct UdxEndpoint {
     /// The peer's id of the stream.
     peer_id: u32,
     sender: Sender,
@@ -36,7 +38,7 @@ pub(super) struct UdxEndpoint {
 
 impl UdxEndpoint {
     /// Creates a stream with the peer's id.
-    pub(super) fn new(peer_id: u32, now: Instant) -> Self {
+    pub fn new(peer_id: u32, now: Instant) -> Self {
         Self {
             peer_id,
             sender: Sender::new(now),
@@ -48,7 +50,7 @@ impl UdxEndpoint {
     }
 
     /// Handles a received packet.
-    pub(super) fn receive(&mut self, packet: &UdxPacket<'_>, now: Instant) {
+    pub fn receive(&mut self, packet: &UdxPacket<'_>, now: Instant) {
         if self.error.is_some() {
             return;
         }
@@ -75,7 +77,7 @@ impl UdxEndpoint {
     }
 
     /// Writes the next packet into `out`; `false` if none can be sent now.
-    pub(super) fn transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
+    pub fn transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> bool {
         if self.error.is_some() {
             return false;
         }
@@ -122,70 +124,70 @@ impl UdxEndpoint {
     }
 
     /// Returns the time of the next call to [`UdxEndpoint::tick`] and [`UdxEndpoint::transmit`] if no packet arrives.
-    pub(super) fn due(&mut self, now: Instant) -> Option<Instant> {
+    pub fn due(&mut self, now: Instant) -> Option<Instant> {
         if self.error.is_some() { None } else { self.sender.due(now) }
     }
 
     /// Handles the passing of time.
-    pub(super) fn tick(&mut self, now: Instant) {
+    pub fn tick(&mut self, now: Instant) {
         if self.error.is_none() && !self.sender.tick(now) {
             self.error = Some(io::ErrorKind::TimedOut);
         }
     }
 
     /// Buffers bytes to send; returns the number that fits.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> usize {
+    pub fn write(&mut self, bytes: &[u8]) -> usize {
         self.sender.write(bytes)
     }
 
     /// Ends the sending direction.
-    pub(super) fn finish(&mut self) {
+    pub fn finish(&mut self) {
         self.sender.finish();
     }
 
     /// Aborts both directions.
-    pub(super) fn destroy(&mut self) {
+    pub fn destroy(&mut self) {
         self.destroying = true;
     }
 
     /// Returns true if the peer has acknowledged all written bytes.
-    pub(super) fn is_acked(&self) -> bool {
+    pub fn is_acked(&self) -> bool {
         self.sender.is_acked()
     }
 
     /// Reads received bytes in order; `None` at the end of the stream.
-    pub(super) fn read(&mut self, out: &mut impl BufMut) -> Option<usize> {
+    pub fn read(&mut self, out: &mut impl BufMut) -> Option<usize> {
         let read = self.receiver.read(out);
         (read > 0 || !self.receiver.exhausted()).then_some(read)
     }
 
     /// Returns true if the sending direction was ended, acknowledged or not.
-    pub(super) fn is_finishing(&self) -> bool {
+    pub fn is_finishing(&self) -> bool {
         self.sender.is_finishing()
     }
 
     /// Returns true if both directions have ended and both ends have acknowledged it.
-    pub(super) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.sender.is_finishing() && self.sender.is_acked() && self.receiver.ended() && !self.ack_pending
     }
 
     /// Returns true if a read would return bytes or the end.
-    pub(super) fn readable(&self) -> bool {
+    pub fn readable(&self) -> bool {
         self.receiver.readable()
     }
 
     /// Returns true if there is room for a reasonable write.
-    pub(super) fn writable(&self) -> bool {
+    pub fn writable(&self) -> bool {
         self.sender.writable()
     }
 
     /// Returns true if the peer may wait for an update of the receive window.
-    pub(super) fn window_update_due(&self) -> bool {
+    pub fn window_update_due(&self) -> bool {
         self.receiver.window_update_due()
     }
 
     /// Returns the error of the stream, if any.
-    pub(super) fn error(&self) -> Option<io::ErrorKind> {
+    pub fn error(&self) -> Option<io::ErrorKind> {
         self.error
     }
 }

@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::message_writer::{MessageQueue, MessageWriter, OnAcked, WriterClosed};
-use super::rpc_client::{CLOSED_BY_PEER, WRITE_FAILED, unknown_method};
-use super::secret_stream::SecretStream;
-use crate::peer::link_event::{LinkEnd, log_panic};
-use crate::wire::hyperdht::{Call, Frame, Frames, RpcError, WireFault};
+use crate::message_writer::{MessageQueue, MessageWriter, OnAcked, WriterClosed};
+use crate::rpc_client::{CLOSED_BY_PEER, ConnectionEnd, WRITE_FAILED, unknown_method};
+use crate::secret_stream::SecretStream;
+use crate::wire::{Call, Frame, Frames, RpcError, WireFault};
 
 /// Our id of the channel.
 const CHANNEL: u64 = 1;
@@ -21,7 +20,7 @@ const CHANNEL: u64 = 1;
 const MAX_CONCURRENT_CALLS: usize = 32;
 
 /// An RPC method.
-pub(super) trait RpcMethod: Send + Sync + 'static {
+pub trait RpcMethod: Send + Sync + 'static {
     /// The protocol of the channel.
     const PROTOCOL: &'static str;
     /// The only method of the protocol.
@@ -34,16 +33,17 @@ pub(super) trait RpcMethod: Send + Sync + 'static {
 }
 
 /// The reply to a request.
-pub(super) struct RpcReply {
+pub struct RpcReply {
     /// The value, in chunks that are joined when they are sent, or the error.
-    pub(super) outcome: Result<Vec<Bytes>, RpcError>,
+    pub outcome: Result<Vec<Bytes>, RpcError>,
     /// Called once the peer has received the reply.
-    pub(super) on_acked: Option<OnAcked>,
+    pub on_acked: Option<OnAcked>,
 }
 
 impl RpcReply {
     /// Creates a reply without tracking of its delivery.
-    pub(super) fn untracked(value: Vec<u8>) -> Self {
+    #[must_use]
+    pub fn untracked(value: Vec<u8>) -> Self {
         Self {
             outcome: Ok(vec![value.into()]),
             on_acked: None,
@@ -52,7 +52,7 @@ impl RpcReply {
 }
 
 /// Serves a connection until it ends, is idle for too long, or `stop`; then finishes the open calls.
-pub(super) async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, idle: Duration, stop: CancellationToken) -> LinkEnd {
+pub async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, idle: Duration, stop: CancellationToken) -> ConnectionEnd {
     let (queue, writer) = MessageWriter::start(stream.writer, None);
     let mut reader = stream.reader;
     reader.limit_message_bytes(S::MAX_BYTES);
@@ -64,10 +64,10 @@ pub(super) async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, i
     };
     let mut last_message = Instant::now();
     // `Ok` for a graceful end by this side.
-    let end: Result<String, LinkEnd> = loop {
+    let end: Result<String, ConnectionEnd> = loop {
         tokio::select! {
             () = stop.cancelled() => break Ok("stopping".to_owned()),
-            () = server.queue.closed() => break Err(LinkEnd::lost(WRITE_FAILED)),
+            () = server.queue.closed() => break Err(ConnectionEnd::lost(WRITE_FAILED)),
             () = sleep_until(last_message + idle), if server.calls.is_empty() => break Ok(format!("no request for {idle:?}")),
             Some(done) = server.calls.join_next() => log_panic(done),
             message = reader.next(), if server.calls.len() < MAX_CONCURRENT_CALLS => {
@@ -75,25 +75,25 @@ pub(super) async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, i
                 match message {
                     Ok(Some(message)) => match server.handle_message(message).await {
                         Ok(()) => {}
-                        Err(ServeError::Wire(fault)) => break Err(LinkEnd::lost(fault.to_string())),
-                        Err(ServeError::WriterClosed) => break Err(LinkEnd::lost(WRITE_FAILED)),
+                        Err(ServeError::Wire(fault)) => break Err(ConnectionEnd::lost(fault.to_string())),
+                        Err(ServeError::WriterClosed) => break Err(ConnectionEnd::lost(WRITE_FAILED)),
                     },
                     // The peer reads no more replies, so the open calls are dropped.
-                    Ok(None) => break Err(LinkEnd::graceful(CLOSED_BY_PEER)),
-                    Err(error) => break Err(LinkEnd::lost(error.to_string())),
+                    Ok(None) => break Err(ConnectionEnd::graceful(CLOSED_BY_PEER)),
+                    Err(error) => break Err(ConnectionEnd::lost(error.to_string())),
                 }
             }
         }
     };
     match end {
         Ok(why) => {
-            // The supervisor limits the duration.
+            // The duration is up to the caller, who can drop this future.
             while let Some(done) = server.calls.join_next().await {
                 log_panic(done);
             }
             drop(server);
             writer.finish().await;
-            LinkEnd::graceful(why)
+            ConnectionEnd::graceful(why)
         }
         Err(end) => {
             writer.abort();
@@ -189,4 +189,11 @@ async fn answer_call<S: RpcMethod>(handler: Arc<S>, queue: MessageQueue, id: u64
     let message = || Call::response(CHANNEL, id, outcome.as_deref());
     // If the writer is closed, the reply counts as not received.
     let _ = queue.send_tracked(message, on_acked).await;
+}
+
+/// Logs the panic of a handler.
+fn log_panic(ended: Result<(), JoinError>) {
+    if let Err(lost) = ended {
+        tracing::error!("an RPC handler ended by a bug (panic), please report it: {lost}");
+    }
 }

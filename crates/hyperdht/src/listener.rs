@@ -20,14 +20,13 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::announce::{Announcement, relays};
-use super::handshake_reply_cache::HandshakeReplyCache;
-use super::node::{NatStatus, Node, socket_address};
-use super::punch_limiter::PunchLimiter;
-use super::secret_stream::{SecretStream, SessionKeys};
-use super::udx_stream::{PUNCH_INTERVAL, PendingStream, stream_id};
-use crate::peer::identity::PublicKey;
-use crate::peer::link_event::{LinkEvent, LinkEvents};
+use crate::announce::{Announcement, relays};
+use crate::handshake_reply_cache::HandshakeReplyCache;
+use crate::key::PublicKey;
+use crate::node::{NatStatus, Node, socket_address};
+use crate::punch_limiter::PunchLimiter;
+use crate::secret_stream::{SecretStream, SessionKeys};
+use crate::udx_stream::{PUNCH_INTERVAL, PendingStream, stream_id};
 
 /// Limit on queued handshakes. Beyond it they are dropped; the peer retries after a second.
 const HANDSHAKE_QUEUE: usize = 256;
@@ -45,17 +44,12 @@ const PUNCH_TIMES: [Duration; 3] = [Duration::ZERO, PUNCH_INTERVAL, Duration::fr
 const INCOMING_QUEUE: usize = 64;
 /// Limit on the wait for the peer's first packet after our reply.
 const FIRST_PACKET_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time without an announcement before a warning, a few times the usual duration.
-pub(super) const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The likely causes of a failed announcement.
-const UNANNOUNCED_REASON: &str =
-    "no node of the network accepted the announcement for 10 s; check hyperdht.bootstrap and whether the firewall lets UDP pass";
 /// Limit on removing the announcement.
 const UNANNOUNCE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The admission of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KeyAdmission {
+pub enum KeyAdmission {
     /// It receives no reply.
     Refused,
     /// It may connect, within the limit for unknown keys.
@@ -75,7 +69,7 @@ impl From<bool> for KeyAdmission {
 type AdmitFn = Box<dyn Fn(PublicKey) -> KeyAdmission + Send + Sync>;
 
 /// An incoming connection.
-pub(super) enum IncomingConnection {
+pub enum IncomingConnection {
     /// It was admitted and is open.
     Admitted(SecretStream),
     /// It was refused without a reply.
@@ -88,7 +82,7 @@ pub(super) enum IncomingConnection {
 }
 
 /// An announced key that accepts connections. Dropping it stops accepting; only [`KeyListener::close`] also removes the announcement.
-pub(super) struct KeyListener {
+pub struct KeyListener {
     incoming: mpsc::Receiver<IncomingConnection>,
     holders: watch::Receiver<Vec<Ipv4Peer>>,
     announcement: Announcement,
@@ -98,41 +92,26 @@ pub(super) struct KeyListener {
 
 impl KeyListener {
     /// Returns the next incoming connection; `None` if the node is closed. Cancel-safe.
-    pub(super) async fn accept(&mut self) -> Option<IncomingConnection> {
+    pub async fn accept(&mut self) -> Option<IncomingConnection> {
         self.incoming.recv().await
     }
 
     /// Waits until the key is announced and returns the number of nodes with the record. Cancel-safe.
-    pub(super) async fn announced(&mut self) -> usize {
+    pub async fn announced(&mut self) -> usize {
         self.holders
             .wait_for(|holders| !holders.is_empty())
             .await
             .map_or(0, |holders| holders.len())
     }
 
-    /// Emits events if the key is not announced within [`ANNOUNCE_TIMEOUT`], and when it is, until the listener is dropped.
-    pub(super) fn report(&self, key: PublicKey, events: Arc<LinkEvents>) -> impl Future<Output = ()> + Send + use<> {
-        let mut holders = self.holders.clone();
-        async move {
-            loop {
-                let known = async |holders: &mut watch::Receiver<Vec<_>>| holders.wait_for(|all: &Vec<_>| !all.is_empty()).await.map(drop);
-                if timeout(ANNOUNCE_TIMEOUT, known(&mut holders)).await.is_err() {
-                    let why = UNANNOUNCED_REASON.to_owned();
-                    events.emit(LinkEvent::Unannounced { key, why });
-                    if known(&mut holders).await.is_err() {
-                        return;
-                    }
-                }
-                events.emit(LinkEvent::Announced { key });
-                if holders.wait_for(Vec::is_empty).await.map(drop).is_err() {
-                    return;
-                }
-            }
-        }
+    /// Returns a watch on the announcement of the key.
+    #[must_use]
+    pub fn announcement(&self) -> AnnouncementWatch {
+        AnnouncementWatch(self.holders.clone())
     }
 
     /// Removes the announcement, so that no peer tries to connect.
-    pub(super) async fn close(self) {
+    pub async fn close(self) {
         self.announcing.abort();
         let holders = self.holders.borrow().clone();
         // If the nodes do not respond, the record expires.
@@ -140,8 +119,24 @@ impl KeyListener {
     }
 }
 
+/// A watch on the announcement of a key, which outlives neither the listener nor the node.
+#[derive(Debug, Clone)]
+pub struct AnnouncementWatch(watch::Receiver<Vec<Ipv4Peer>>);
+
+impl AnnouncementWatch {
+    /// Waits until a node of the network has the record of the key; `false` if the listener was dropped. Cancel-safe.
+    pub async fn announced(&mut self) -> bool {
+        self.0.wait_for(|holders| !holders.is_empty()).await.is_ok()
+    }
+
+    /// Waits until no node of the network has the record of the key; `false` if the listener was dropped. Cancel-safe.
+    pub async fn withdrawn(&mut self) -> bool {
+        self.0.wait_for(Vec::is_empty).await.is_ok()
+    }
+}
+
 /// Starts accepting connections to a key; `None` if the node already does.
-pub(super) fn listen(node: &Node, pair: Keypair, admit: AdmitFn) -> Option<KeyListener> {
+pub(crate) fn listen(node: &Node, pair: Keypair, admit: AdmitFn) -> Option<KeyListener> {
     let target = hash(&pair.public_key);
     let (inbox, requests) = mpsc::channel(HANDSHAKE_QUEUE);
     if !node.register_target(target, inbox) {

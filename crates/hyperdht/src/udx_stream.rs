@@ -12,18 +12,18 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use libudx::{UdxError, UdxSocket, UdxStream};
-use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, sleep_until};
 
-use super::node::{Node, lock};
-use super::udx::UdxEndpoint;
-use crate::wire::UdxPacket;
+use crate::key::fill_random;
+use crate::node::{Node, lock};
+use crate::udx::UdxEndpoint;
+use crate::udx::UdxPacket;
 
 /// Interval of hole punching packets towards a peer before its first packet.
-pub(super) const PUNCH_INTERVAL: Duration = Duration::from_millis(300);
+pub(crate) const PUNCH_INTERVAL: Duration = Duration::from_millis(300);
 /// A hole punching packet of one byte, which the peer ignores.
 const PUNCH_PACKET: &[u8] = &[0];
 /// Packets sent or received in a row before other tasks run.
@@ -41,16 +41,14 @@ const SOCKET_BYTES: usize = 1024 * 1024;
 
 /// Returns a random stream id. Packets are not authenticated, so anyone who knows the id could end the stream. A collision of two ids of
 /// a node is less likely than other failures.
-pub(super) fn stream_id() -> io::Result<u32> {
+pub(crate) fn stream_id() -> io::Result<u32> {
     let mut id = [0; 4];
-    SystemRandom::new()
-        .fill(&mut id)
-        .map_err(|_| io::Error::other("the system has no randomness"))?;
+    fill_random(&mut id)?;
     Ok(u32::from_ne_bytes(id))
 }
 
 /// A stream that waits for the peer's address.
-pub(super) struct PendingStream {
+pub(crate) struct PendingStream {
     node: Node,
     relay: Relay,
     first: oneshot::Receiver<SocketAddr>,
@@ -58,7 +56,7 @@ pub(super) struct PendingStream {
 
 impl PendingStream {
     /// Starts receiving packets for `own`, which can arrive before the peer's address is known.
-    pub(super) async fn new(node: &Node, own: u32) -> io::Result<Self> {
+    pub(crate) async fn new(node: &Node, own: u32) -> io::Result<Self> {
         let relay = Relay::new(node, own).await?;
         let (on_first_packet, first) = oneshot::channel();
         // The packet is accepted even if the waiting future was dropped.
@@ -76,13 +74,13 @@ impl PendingStream {
     }
 
     /// Waits for the first packet. Cancel-safe.
-    pub(super) async fn first_packet(&mut self) -> io::Result<SocketAddr> {
+    pub(crate) async fn first_packet(&mut self) -> io::Result<SocketAddr> {
         (&mut self.first).await.map_err(|_| io::ErrorKind::ConnectionAborted.into())
     }
 
     /// Waits for the first packet like [`PendingStream::first_packet`], and sends hole punching packets at these times, so that a NAT or
     /// firewall on our side admits the peer.
-    pub(super) async fn punch_until_first_packet(
+    pub(crate) async fn punch_until_first_packet(
         &mut self,
         socket: &UdxSocket,
         address: SocketAddr,
@@ -100,7 +98,7 @@ impl PendingStream {
     }
 
     /// Opens the stream to the peer, with the peer's id `remote`, at this address.
-    pub(super) async fn open(self, remote: u32, address: SocketAddr) -> io::Result<(UdxReader, UdxWriter)> {
+    pub(crate) async fn open(self, remote: u32, address: SocketAddr) -> io::Result<(UdxReader, UdxWriter)> {
         let Self { node, relay, .. } = self;
         relay.to_peer.connect(&node.socket, remote, address).await.map_err(failed)?;
         Ok(relay.run())
@@ -219,7 +217,7 @@ impl Drop for StreamHandle {
 }
 
 /// The receiving handle.
-pub(super) struct UdxReader(StreamHandle);
+pub(crate) struct UdxReader(StreamHandle);
 
 impl AsyncRead for UdxReader {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -245,7 +243,7 @@ impl AsyncRead for UdxReader {
 }
 
 /// The sending handle. A flush waits until the peer has acknowledged all bytes, a shutdown until it has acknowledged the end.
-pub(super) struct UdxWriter(StreamHandle);
+pub(crate) struct UdxWriter(StreamHandle);
 
 impl UdxWriter {
     /// Polls `ready` on the stream.

@@ -13,7 +13,7 @@ use peeroxide_dht::rpc::{DhtHandle, ResponseData, UserRequestParams};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep, timeout};
 
-use super::node::Node;
+use crate::node::Node;
 
 /// Number of nodes that store the record: twice that of the JavaScript implementation, so that some may leave between two announcements.
 const MAX_HOLDERS: usize = 6;
@@ -27,15 +27,15 @@ const RETRY_DELAY: Duration = Duration::from_secs(3);
 const NODE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The record of a key.
-pub(super) struct Announcement {
-    pub(super) node: Node,
-    pub(super) pair: Keypair,
-    pub(super) target: [u8; 32],
+pub(crate) struct Announcement {
+    pub(crate) node: Node,
+    pub(crate) pair: Keypair,
+    pub(crate) target: [u8; 32],
 }
 
 impl Announcement {
     /// Keeps the record stored, and publishes the nodes with it in `holders`.
-    pub(super) async fn keep_announced(self, holders: watch::Sender<Vec<Ipv4Peer>>) {
+    pub(crate) async fn keep_announced(self, holders: watch::Sender<Vec<Ipv4Peer>>) {
         // Without the network no node could store it. If the node is closed, the announcement fails.
         let _ = self.node.dht.bootstrapped().await;
         loop {
@@ -69,7 +69,7 @@ impl Announcement {
     }
 
     /// Removes the record from the nodes with it.
-    pub(super) async fn unannounce(&self, holders: &[Ipv4Peer]) {
+    pub(crate) async fn unannounce(&self, holders: &[Ipv4Peer]) {
         let replies = holders.iter().map(|holder| async move {
             let reply = find_peer(&self.node.dht, self.target, holder).await?;
             self.write(&reply, UNANNOUNCE, &NS_UNANNOUNCE).await
@@ -99,7 +99,7 @@ impl Announcement {
 }
 
 /// Returns the nodes that relay handshakes to us, each with our address.
-pub(super) fn relays(holders: &[Ipv4Peer], seen: &Ipv4Peer) -> Vec<RelayInfo> {
+pub(crate) fn relays(holders: &[Ipv4Peer], seen: &Ipv4Peer) -> Vec<RelayInfo> {
     let relay = |holder: &Ipv4Peer| RelayInfo {
         relay_address: holder.clone(),
         peer_address: seen.clone(),
@@ -108,7 +108,7 @@ pub(super) fn relays(holders: &[Ipv4Peer], seen: &Ipv4Peer) -> Vec<RelayInfo> {
 }
 
 /// Returns the replies of the nodes closest to `target`, the closest first.
-pub(super) async fn closest(dht: &DhtHandle, target: [u8; 32], many: usize) -> Vec<ResponseData> {
+pub(crate) async fn closest(dht: &DhtHandle, target: [u8; 32], many: usize) -> Vec<ResponseData> {
     let nodes = dht.find_node(target).await.unwrap_or_default();
     let asked = nodes
         .into_iter()
@@ -130,7 +130,7 @@ async fn send_request(dht: &DhtHandle, request: UserRequestParams, at: &Ipv4Peer
     timeout(NODE_TIMEOUT, dht.request(request, &at.host, at.port)).await.ok()?.ok()
 }
 
-pub(super) fn request(command: u64, target: [u8; 32]) -> UserRequestParams {
+pub(crate) fn request(command: u64, target: [u8; 32]) -> UserRequestParams {
     let mut request = UserRequestParams::default();
     request.command = command;
     request.target = Some(target);

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{error::Elapsed, timeout};
 
-use super::secret_stream::{SecretStreamError, SecretStreamWriter};
+use crate::secret_stream::{SecretStreamError, SecretStreamWriter};
 
 /// Limit on queued messages, in addition to the one being written and the one after it. Each can have 16 MiB and stays while the peer
 /// reads nothing; a message is built only when there is room for it.
@@ -19,7 +19,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Called once the peer's transport has acknowledged the whole message; dropped if that is unknown.
-pub(super) type OnAcked = Box<dyn FnOnce() + Send>;
+pub type OnAcked = Box<dyn FnOnce() + Send>;
 
 struct Message {
     bytes: Vec<u8>,
@@ -28,48 +28,48 @@ struct Message {
 
 /// The error of a closed writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct WriterClosed;
+pub(crate) struct WriterClosed;
 
 /// The queue of messages to write. A clone is a handle to the same queue.
 #[derive(Clone)]
-pub(super) struct MessageQueue(mpsc::Sender<Message>);
+pub(crate) struct MessageQueue(mpsc::Sender<Message>);
 
 impl MessageQueue {
     /// Sends a message once there is room in the queue.
-    pub(super) async fn send(&self, bytes: Vec<u8>) -> Result<(), WriterClosed> {
+    pub(crate) async fn send(&self, bytes: Vec<u8>) -> Result<(), WriterClosed> {
         self.send_tracked(|| bytes, None).await
     }
 
     /// Builds and sends a message once there is room in the queue, and tracks its acknowledgement.
-    pub(super) async fn send_tracked(&self, make: impl FnOnce() -> Vec<u8>, received: Option<OnAcked>) -> Result<(), WriterClosed> {
+    pub(crate) async fn send_tracked(&self, make: impl FnOnce() -> Vec<u8>, received: Option<OnAcked>) -> Result<(), WriterClosed> {
         let place = self.0.reserve().await.map_err(|_| WriterClosed)?;
         place.send(Message { bytes: make(), received });
         Ok(())
     }
 
     /// Resolves when the writer is closed.
-    pub(super) async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         self.0.closed().await;
     }
 }
 
 /// The writing task. When all queues are dropped it writes the queued messages, closes the stream and ends, each within a bounded time.
-pub(super) struct MessageWriter(JoinHandle<Result<(), SecretStreamError>>);
+pub(crate) struct MessageWriter(JoinHandle<Result<(), SecretStreamError>>);
 
 impl MessageWriter {
     /// Starts the task, which writes `first` before all other messages.
-    pub(super) fn start(writer: SecretStreamWriter, first: Option<Vec<u8>>) -> (MessageQueue, Self) {
+    pub(crate) fn start(writer: SecretStreamWriter, first: Option<Vec<u8>>) -> (MessageQueue, Self) {
         let (queue, messages) = mpsc::channel(QUEUE_LENGTH);
         (MessageQueue(queue), Self(tokio::spawn(write(writer, first, messages))))
     }
 
     /// Stops immediately: messages without an acknowledgement count as not received.
-    pub(super) fn abort(self) {
+    pub(crate) fn abort(self) {
         self.0.abort();
     }
 
     /// Waits until the last messages are written, with a timeout. All queues must be dropped.
-    pub(super) async fn finish(self) {
+    pub(crate) async fn finish(self) {
         // Unwritten messages are lost with the connection.
         let _ = timeout(FLUSH_TIMEOUT, self.0).await;
     }

@@ -14,14 +14,14 @@ const MAX_HANDSHAKE_BYTES: usize = 4096;
 
 /// Handshakes and their replies; `None` for handshakes that are not answered.
 #[derive(Default)]
-pub(super) struct HandshakeReplyCache {
+pub(crate) struct HandshakeReplyCache {
     replies: HashMap<Vec<u8>, Option<Vec<u8>>>,
     order: VecDeque<(Instant, Vec<u8>)>,
 }
 
 impl HandshakeReplyCache {
     /// Returns the cached reply to a handshake; `None` if it is not in the cache.
-    pub(super) fn get(&mut self, handshake: &[u8], now: Instant) -> Option<Option<Vec<u8>>> {
+    pub(crate) fn get(&mut self, handshake: &[u8], now: Instant) -> Option<Option<Vec<u8>>> {
         while self.order.front().is_some_and(|(since, _)| now.duration_since(*since) >= TTL) {
             self.evict_oldest();
         }
@@ -32,7 +32,7 @@ impl HandshakeReplyCache {
     }
 
     /// Adds a reply.
-    pub(super) fn insert(&mut self, handshake: Vec<u8>, answer: Option<Vec<u8>>, now: Instant) {
+    pub(crate) fn insert(&mut self, handshake: Vec<u8>, answer: Option<Vec<u8>>, now: Instant) {
         if self.order.len() == MAX_ENTRIES {
             self.evict_oldest();
         }

@@ -18,14 +18,14 @@ const MAX_ADDRESSES: usize = 4_096;
 
 /// Recently punched addresses.
 #[derive(Debug, Default)]
-pub(super) struct PunchLimiter {
+pub(crate) struct PunchLimiter {
     /// The time at which an address has all of [`BURST`] again.
     refilled_at: HashMap<IpAddr, Instant>,
 }
 
 impl PunchLimiter {
     /// Counts a handshake for an address; returns true if packets may be sent to it.
-    pub(super) fn allows(&mut self, address: IpAddr, now: Instant) -> bool {
+    pub(crate) fn allows(&mut self, address: IpAddr, now: Instant) -> bool {
         if self.refilled_at.len() >= MAX_ADDRESSES && !self.refilled_at.contains_key(&address) {
             self.refilled_at.retain(|_, refilled_at| *refilled_at > now);
             if self.refilled_at.len() >= MAX_ADDRESSES {

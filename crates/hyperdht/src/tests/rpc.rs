@@ -12,12 +12,15 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::super::rpc_client::RpcClient;
-use super::super::rpc_server::{RpcMethod, RpcReply, serve};
-use super::super::secret_stream::{SecretStream, pair};
-use crate::peer::hyperdht::HyperdhtError;
-use crate::peer::link_event::LinkEnd;
-use crate::wire::hyperdht::{Call, Frame, Frames, METRICS_METHOD, METRICS_PROTOCOL, REGISTER_PROTOCOL, Reply};
+use crate::rpc_client::{CallError, ConnectionEnd, RpcClient};
+use crate::rpc_server::{RpcMethod, RpcReply, serve};
+use crate::secret_stream::{SecretStream, pair};
+use crate::wire::{Call, Frame, Frames, Reply};
+
+/// The protocols and the method of programs that are served so.
+const PROTOCOL: &str = "prometheus-metrics";
+const METHOD: &str = "metrics";
+const OTHER_PROTOCOL: &str = "register-alias";
 
 /// Longer than anything takes on a loaded machine.
 const LONG: Duration = Duration::from_secs(30);
@@ -29,8 +32,8 @@ struct Echo {
 }
 
 impl RpcMethod for Echo {
-    const PROTOCOL: &'static str = METRICS_PROTOCOL;
-    const METHOD: &'static str = METRICS_METHOD;
+    const PROTOCOL: &'static str = PROTOCOL;
+    const METHOD: &'static str = METHOD;
     /// The reply has the size of the request.
     const MAX_BYTES: usize = 2_000_000;
 
@@ -50,7 +53,7 @@ impl RpcMethod for Echo {
 struct Served {
     near: SecretStream,
     on_acked: Arc<AtomicUsize>,
-    ended: JoinHandle<LinkEnd>,
+    ended: JoinHandle<ConnectionEnd>,
     stop: CancellationToken,
 }
 
@@ -93,13 +96,13 @@ async fn response(stream: &mut SecretStream) -> (u64, Reply) {
 #[tokio::test]
 async fn many_requests_at_once_get_their_own_answers() {
     let Served { near, on_acked, .. } = served();
-    let client = Arc::new(RpcClient::new(near, METRICS_PROTOCOL, |_| {}));
+    let client = Arc::new(RpcClient::new(near, PROTOCOL, |_| {}));
     let mut asking = JoinSet::new();
     for n in 0..200_usize {
         let client = client.clone();
         asking.spawn(async move {
             let value = vec![u8::try_from(n).unwrap(); 60_000];
-            let answer = client.call(METRICS_METHOD, &value, LONG).await.unwrap();
+            let answer = client.call(METHOD, &value, LONG).await.unwrap();
             assert_eq!(answer, [b"<", &value[..], b">"].concat());
         });
     }
@@ -120,21 +123,21 @@ async fn many_requests_at_once_get_their_own_answers() {
 async fn unwanted_channels_are_rejected_and_the_rest_goes_on() {
     let mut served = served();
     let near = &mut served.near;
-    near.writer.send(open(1, REGISTER_PROTOCOL).encode()).await.unwrap();
-    near.writer.send(open(2, METRICS_PROTOCOL).encode()).await.unwrap();
+    near.writer.send(open(1, OTHER_PROTOCOL).encode()).await.unwrap();
+    near.writer.send(open(2, PROTOCOL).encode()).await.unwrap();
     // The body of one byte differs from that of newer bridges.
-    near.writer.send(Call::request(2, 7, METRICS_METHOD, &[0])).await.unwrap();
-    near.writer.send(open(3, METRICS_PROTOCOL).encode()).await.unwrap();
+    near.writer.send(Call::request(2, 7, METHOD, &[0])).await.unwrap();
+    near.writer.send(open(3, PROTOCOL).encode()).await.unwrap();
     assert_eq!(frames(near).await, [Frame::Reject { channel: 1 }]);
-    assert_eq!(frames(near).await, [open(1, METRICS_PROTOCOL)]);
+    assert_eq!(frames(near).await, [open(1, PROTOCOL)]);
     let mut outcome = [frames(near).await, frames(near).await].concat();
     outcome.sort_by_key(|frame| matches!(frame, Frame::Reject { .. }));
     assert_eq!(outcome[1], Frame::Reject { channel: 3 });
     assert!(matches!(&outcome[0], Frame::Data { channel: 1, kind: 1, payload } if payload[..] == *b"\x00\x07<\x00>"));
     // Closed; the id can be reused.
     near.writer.send(Frame::Close { channel: 2 }.encode()).await.unwrap();
-    near.writer.send(open(2, METRICS_PROTOCOL).encode()).await.unwrap();
-    assert_eq!(frames(near).await, [open(1, METRICS_PROTOCOL)]);
+    near.writer.send(open(2, PROTOCOL).encode()).await.unwrap();
+    assert_eq!(frames(near).await, [open(1, PROTOCOL)]);
 }
 
 #[tokio::test]
@@ -144,7 +147,7 @@ async fn batches_and_strange_requests_are_understood() {
     // One message with the opening of our channel, a request without reply, one for an unknown method, and a valid one.
     let request = |id: u8, method: &str| [&[0, id, u8::try_from(method.len()).unwrap()][..], method.as_bytes(), b"v"].concat();
     let mut batch = vec![0, 0, 0];
-    let opening = &open(5, METRICS_PROTOCOL).encode()[1..];
+    let opening = &open(5, PROTOCOL).encode()[1..];
     for part in [opening, &[0, 5]] {
         if part[0] == 0 {
             batch.extend_from_slice(part);
@@ -153,12 +156,12 @@ async fn batches_and_strange_requests_are_understood() {
             batch.extend_from_slice(part);
         }
     }
-    for part in [request(0, METRICS_METHOD), request(1, "nonsense"), request(2, METRICS_METHOD)] {
+    for part in [request(0, METHOD), request(1, "nonsense"), request(2, METHOD)] {
         batch.push(u8::try_from(part.len()).unwrap());
         batch.extend_from_slice(&part);
     }
     near.writer.send(batch).await.unwrap();
-    assert_eq!(frames(near).await, [open(1, METRICS_PROTOCOL)]);
+    assert_eq!(frames(near).await, [open(1, PROTOCOL)]);
     let (channel, reply) = response(near).await;
     assert_eq!((channel, reply.id), (1, 1));
     let failure = reply.outcome.unwrap_err().to_string();
@@ -176,11 +179,11 @@ async fn nonsense_ends_a_connection() {
     ] {
         let mut served = served();
         served.near.writer.send(bad.to_vec()).await.unwrap();
-        let LinkEnd { is_graceful, why } = timeout(LONG, served.ended).await.unwrap().unwrap();
+        let ConnectionEnd { is_graceful, why } = timeout(LONG, served.ended).await.unwrap().unwrap();
         assert!(!is_graceful, "{why}");
         let (near, mut far) = pair();
         let (tell, outcome) = oneshot::channel();
-        let client = RpcClient::new(near, METRICS_PROTOCOL, |end| tell.send(end).unwrap());
+        let client = RpcClient::new(near, PROTOCOL, |end| tell.send(end).unwrap());
         far.writer.send(bad.to_vec()).await.unwrap();
         assert!(!timeout(LONG, outcome).await.unwrap().unwrap().is_graceful);
         assert!(!client.is_alive());
@@ -191,22 +194,22 @@ async fn nonsense_ends_a_connection() {
 async fn who_stops_finishes_what_is_in_work() {
     let Served { near, ended, stop, .. } = served();
     let (tell, outcome) = oneshot::channel();
-    let client = RpcClient::new(near, METRICS_PROTOCOL, |end| tell.send(end).unwrap());
-    assert_eq!(client.call(METRICS_METHOD, b"a", LONG).await.unwrap(), "<a>");
+    let client = RpcClient::new(near, PROTOCOL, |end| tell.send(end).unwrap());
+    assert_eq!(client.call(METHOD, b"a", LONG).await.unwrap(), "<a>");
     stop.cancel();
     assert!(timeout(LONG, ended).await.unwrap().unwrap().is_graceful);
     assert!(timeout(LONG, outcome).await.unwrap().unwrap().is_graceful, "the end was meant");
-    assert!(matches!(client.call(METRICS_METHOD, b"a", LONG).await, Err(HyperdhtError::Lost(_))));
+    assert!(matches!(client.call(METHOD, b"a", LONG).await, Err(CallError::Lost(_))));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_late_disturbs_nobody() {
     let (near, mut far) = pair();
-    let client = RpcClient::new(near, METRICS_PROTOCOL, |_| {});
-    assert_eq!(frames(&mut far).await, [open(1, METRICS_PROTOCOL)]);
-    far.writer.send(open(9, METRICS_PROTOCOL).encode()).await.unwrap();
+    let client = RpcClient::new(near, PROTOCOL, |_| {});
+    assert_eq!(frames(&mut far).await, [open(1, PROTOCOL)]);
+    far.writer.send(open(9, PROTOCOL).encode()).await.unwrap();
     let second = Duration::from_secs(1);
-    assert_eq!(client.call(METRICS_METHOD, b"x", second).await, Err(HyperdhtError::Timeout(second)));
+    assert_eq!(client.call(METHOD, b"x", second).await, Err(CallError::Timeout(second)));
     far.writer.send(Call::response(9, 1, Ok(&["late".into()]))).await.unwrap();
     far.writer.send(Call::response(9, 2, Ok(&["in time".into()]))).await.unwrap();
     // A response before its request is dropped as well, since ids are unique.
@@ -218,7 +221,7 @@ async fn an_answer_that_is_late_disturbs_nobody() {
             };
             assert_eq!(u64::from(payload[0]), id);
         }
-        far.writer.send(open(3, REGISTER_PROTOCOL).encode()).await.unwrap();
+        far.writer.send(open(3, OTHER_PROTOCOL).encode()).await.unwrap();
         far.writer.send(Call::request(9, 1, "what", b"")).await.unwrap();
         assert_eq!(frames(&mut far).await, [Frame::Reject { channel: 3 }]);
         assert!(
@@ -232,7 +235,7 @@ async fn an_answer_that_is_late_disturbs_nobody() {
         );
         far.writer.send(Call::response(9, 2, Ok(&["right".into()]))).await.unwrap();
     };
-    let (answer, ()) = tokio::join!(client.call(METRICS_METHOD, b"y", LONG), answering);
+    let (answer, ()) = tokio::join!(client.call(METHOD, b"y", LONG), answering);
     assert_eq!(answer.unwrap(), "right");
 }
 
@@ -241,7 +244,7 @@ async fn who_is_rejected_or_left_alone_is_told_at_once() {
     for last in [Some(Frame::Reject { channel: 1 }), None] {
         let (near, mut far) = pair();
         let (tell, mut outcome) = mpsc::unbounded_channel();
-        let client = RpcClient::new(near, METRICS_PROTOCOL, move |end| tell.send(end).unwrap());
+        let client = RpcClient::new(near, PROTOCOL, move |end| tell.send(end).unwrap());
         let leaving = async {
             frames(&mut far).await;
             frames(&mut far).await;
@@ -250,8 +253,8 @@ async fn who_is_rejected_or_left_alone_is_told_at_once() {
             }
             far.writer.close().await;
         };
-        let (answer, ()) = tokio::join!(client.call(METRICS_METHOD, b"x", LONG), leaving);
-        assert!(matches!(answer, Err(HyperdhtError::Lost(_))), "{answer:?}");
+        let (answer, ()) = tokio::join!(client.call(METHOD, b"x", LONG), leaving);
+        assert!(matches!(answer, Err(CallError::Lost(_))), "{answer:?}");
         assert!(!client.is_alive());
         assert!(timeout(LONG, outcome.recv()).await.unwrap().unwrap().is_graceful);
     }
@@ -262,12 +265,9 @@ async fn who_is_rejected_or_left_alone_is_told_at_once() {
 async fn what_was_cut_off_was_not_received() {
     let served = served();
     let mut near = served.near;
-    near.writer.send(open(1, METRICS_PROTOCOL).encode()).await.unwrap();
+    near.writer.send(open(1, PROTOCOL).encode()).await.unwrap();
     // More than the connection buffers; nothing is read from it.
-    near.writer
-        .send(Call::request(1, 1, METRICS_METHOD, &vec![b'x'; 1_000_000]))
-        .await
-        .unwrap();
+    near.writer.send(Call::request(1, 1, METHOD, &vec![b'x'; 1_000_000])).await.unwrap();
     frames(&mut near).await;
     drop(near);
     assert!(!timeout(LONG, served.ended).await.unwrap().unwrap().why.is_empty());

@@ -13,33 +13,32 @@ use peeroxide_dht::hyperdht_messages::{
     encode_handshake_to_bytes,
 };
 use peeroxide_dht::messages::Ipv4Peer;
-use peeroxide_dht::noise::keypair_from_seed;
 use peeroxide_dht::noise_wrap::NoiseWrap;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::dial::DialError;
-use super::listener::{IncomingConnection, KeyAdmission, KeyListener};
-use super::node::Node;
-use super::secret_stream::SecretStream;
-use super::testnet::TestNetwork;
-use crate::peer::{Identity, PublicKey};
+use crate::dial::DialError;
+use crate::key::KeyPair;
+use crate::listener::{IncomingConnection, KeyAdmission, KeyListener};
+use crate::node::Node;
+use crate::secret_stream::SecretStream;
+use crate::testnet::TestNetwork;
 
 /// Longer than anything takes on a loaded machine.
 const LONG: Duration = Duration::from_secs(30);
 
 struct Rig {
     network: TestNetwork,
-    server: Identity,
-    client: Identity,
+    server: KeyPair,
+    client: KeyPair,
 }
 
 impl Rig {
     async fn new() -> Self {
         Self {
             network: TestNetwork::start(6).await,
-            server: Identity::ephemeral().unwrap(),
-            client: Identity::ephemeral().unwrap(),
+            server: KeyPair::random().unwrap(),
+            client: KeyPair::random().unwrap(),
         }
     }
 
@@ -92,7 +91,7 @@ async fn a_peer_is_found_by_its_key_and_talks() {
     listener.close().await;
     assert!(matches!(
         rig.node().await.dial(&rig.client, rig.server.public_key(), LONG).await,
-        Err(DialError::NotAnnounced(_))
+        Err(DialError::NotAnnounced)
     ));
 }
 
@@ -101,7 +100,7 @@ async fn a_stranger_gets_no_answer_and_is_named() {
     let rig = Rig::new().await;
     let (here, there) = (rig.node().await, rig.node().await);
     let mut listener = rig.listener(&there).await;
-    let unknown = Identity::ephemeral().unwrap();
+    let unknown = KeyPair::random().unwrap();
     let wait = Duration::from_secs(1);
     let start = Instant::now();
     let refused = here.dial(&unknown, rig.server.public_key(), wait).await;
@@ -117,9 +116,9 @@ async fn a_stranger_gets_no_answer_and_is_named() {
 }
 
 /// Returns a handshake of a new key that is never continued, with the source address that a relay would report.
-fn handshake(to: &Identity, from: std::net::SocketAddr) -> Vec<u8> {
-    let pair = keypair_from_seed(&Identity::ephemeral().unwrap().seed());
-    let mut noise = NoiseWrap::new_initiator(pair, *to.public_key().as_bytes());
+fn handshake(to: &KeyPair, from: std::net::SocketAddr) -> Vec<u8> {
+    let pair = KeyPair::random().unwrap();
+    let mut noise = NoiseWrap::new_initiator(pair.noise().clone(), *to.public_key().as_bytes());
     let payload = NoisePayload {
         version: 1,
         error: 0,
@@ -150,9 +149,9 @@ fn handshake(to: &Identity, from: std::net::SocketAddr) -> Vec<u8> {
 }
 
 /// Sends a handshake from one node to another directly, and waits for the reply.
-async fn shake(from: &Node, to: &Node, handshake: Vec<u8>, server: &Identity) {
+async fn shake(from: &Node, to: &Node, handshake: Vec<u8>, server: &KeyPair) {
     let port = to.socket.local_addr().await.unwrap().port();
-    let mut request = super::announce::request(PEER_HANDSHAKE, hash(server.public_key().as_bytes()));
+    let mut request = crate::announce::request(PEER_HANDSHAKE, hash(server.public_key().as_bytes()));
     request.value = Some(handshake);
     let reply = timeout(LONG, from.dht.request(request, "127.0.0.1", port)).await.unwrap().unwrap();
     assert!(reply.value.is_some());
@@ -178,7 +177,7 @@ async fn handshakes_that_do_not_go_on_keep_out_neither_known_keys_nor_new_ones()
     }
     // Less than the timeout of a handshake that is not continued.
     let hasty = Duration::from_secs(8);
-    for registrant in [rig.client.clone(), Identity::ephemeral().unwrap()] {
+    for registrant in [rig.client.clone(), KeyPair::random().unwrap()] {
         let (dialed, accepted) = tokio::join!(here.dial(&registrant, rig.server.public_key(), hasty), admitted(&mut listener));
         assert_eq!(
             (dialed.unwrap().peer, accepted.peer),
@@ -215,9 +214,12 @@ async fn an_address_that_a_handshake_makes_up_gets_few_packets() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_nobody_has_is_unknown() {
     let rig = Rig::new().await;
-    let unannounced = PublicKey::new(*Identity::ephemeral().unwrap().public_key().as_bytes());
+    let unannounced = KeyPair::random().unwrap().public_key();
     let node = rig.node().await;
-    assert!(matches!(node.dial(&rig.client, unannounced, LONG).await, Err(DialError::NotAnnounced(key)) if key == unannounced));
+    assert!(matches!(
+        node.dial(&rig.client, unannounced, LONG).await,
+        Err(DialError::NotAnnounced)
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -225,7 +227,7 @@ async fn where_no_node_answers_nothing_is_said_of_the_key() {
     // A socket that never responds and occupies its port.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let node = Node::open(&[silent.local_addr().unwrap().to_string()], 0).await.unwrap();
-    let (own, unannounced) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap().public_key());
+    let (own, unannounced) = (KeyPair::random().unwrap(), KeyPair::random().unwrap().public_key());
     assert!(matches!(node.dial(&own, unannounced, LONG).await, Err(DialError::NoNetwork)));
 }
 

@@ -1,4 +1,4 @@
-//! A test network of a few nodes on the loopback interface, also included by the integration tests.
+//! A network of a few nodes on the loopback interface, for tests and experiments without the public network.
 
 use libudx::UdxRuntime;
 use peeroxide_dht::hyperdht::{HyperDhtConfig, HyperDhtHandle, spawn};

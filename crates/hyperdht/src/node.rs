@@ -11,19 +11,18 @@ use peeroxide_dht::hyperdht_messages::{
     FIREWALL_CONSISTENT, FIREWALL_OPEN, FIREWALL_RANDOM, FIREWALL_UNKNOWN, PEER_HANDSHAKE, PEER_HOLEPUNCH,
 };
 use peeroxide_dht::messages::Ipv4Peer;
-use peeroxide_dht::noise::{Keypair, keypair_from_seed};
 use peeroxide_dht::rpc::{self, DhtConfig, DhtHandle, UserRequest};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::dial::{self, DialError, MAX_CONCURRENT_DIALS, RelayCache};
-use super::listener::{self, KeyAdmission, KeyListener};
-use super::secret_stream::SecretStream;
-use crate::peer::identity::{Identity, PublicKey};
+use crate::dial::{self, DialError, MAX_CONCURRENT_DIALS, RelayCache};
+use crate::key::{KeyPair, PublicKey};
+use crate::listener::{self, KeyAdmission, KeyListener};
+use crate::secret_stream::SecretStream;
 
-/// The error of joining the network.
+/// The error of a node.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NodeError {
+pub enum NodeError {
     /// A bootstrap node is not `host:port`.
     #[error("bootstrap node {0:?}: expected HOST:PORT")]
     Bootstrap(String),
@@ -36,26 +35,26 @@ pub(super) enum NodeError {
         why: String,
     },
     /// This node already serves the key.
-    #[error("{0} is served already")]
-    AlreadyServed(PublicKey),
+    #[error("this node already serves the key")]
+    AlreadyServed,
 }
 
 /// The queues of requests for served keys, by the hash of the key.
 type Targets = Arc<Mutex<HashMap<[u8; 32], mpsc::Sender<UserRequest>>>>;
 
-/// A node of the network. A clone is a handle to the same node; dropping the last one leaves the network and closes all connections
+/// A node of the network: one UDP socket for any number of served keys and dialed peers. A clone is a handle to the same node; dropping the last one leaves the network and closes all connections
 /// through it.
 #[derive(Clone)]
-pub(super) struct Node {
-    pub(super) dht: DhtHandle,
+pub struct Node {
+    pub(crate) dht: DhtHandle,
     /// Carries all packets, so that peers see one address.
-    pub(super) socket: UdxSocket,
-    /// Connects the relay streams with our own streams, see [`super::udx_stream`].
-    pub(super) relay_socket: UdxSocket,
-    pub(super) udx: Arc<UdxRuntime>,
-    pub(super) relay_cache: Arc<Mutex<RelayCache>>,
+    pub(crate) socket: UdxSocket,
+    /// Connects the relay streams with our own streams, see [`crate::udx_stream`].
+    pub(crate) relay_socket: UdxSocket,
+    pub(crate) udx: Arc<UdxRuntime>,
+    pub(crate) relay_cache: Arc<Mutex<RelayCache>>,
     /// Limits dials that query the network.
-    pub(super) dial_permits: Arc<Semaphore>,
+    pub(crate) dial_permits: Arc<Semaphore>,
     targets: Targets,
     _tasks: Arc<[AbortOnDropHandle<()>; 2]>,
 }
@@ -65,8 +64,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// If a bootstrap node is malformed or the socket cannot be bound. Nodes that do not respond are not an error; they are retried.
-    pub(super) async fn open(bootstrap: &[String], port: u16) -> Result<Self, NodeError> {
+    /// If a bootstrap node is malformed, or the socket cannot be bound. Nodes that do not respond are not an error; they are retried.
+    pub async fn open(bootstrap: &[String], port: u16) -> Result<Self, NodeError> {
         let mut config = DhtConfig::default();
         config.port = port;
         config.bootstrap = match bootstrap {
@@ -106,31 +105,32 @@ impl Node {
         })
     }
 
-    /// Dials a peer by its key with the identity `own`.
+    /// Dials a peer by its key, with the key pair `own`.
     ///
     /// # Errors
     ///
     /// If the peer is not found, does not respond, does not admit our key, or cannot be reached within `wait`.
-    pub(super) async fn dial(&self, own: &Identity, to: PublicKey, wait: Duration) -> Result<SecretStream, DialError> {
-        dial::dial(self, &key_pair(own), to, wait).await
+    pub async fn dial(&self, own: &KeyPair, to: PublicKey, wait: Duration) -> Result<SecretStream, DialError> {
+        dial::dial(self, own.noise(), to, wait).await
     }
 
-    /// Accepts connections to this identity until the listener is closed or dropped. `admit` returns the admission of a key.
+    /// Announces the key of `own` and accepts connections to it until the listener is closed or dropped. `admit` returns the admission of
+    /// a peer's key: `true` for [`KeyAdmission::Known`], `false` for [`KeyAdmission::Refused`].
     ///
     /// # Errors
     ///
-    /// If this node already serves the identity.
-    pub(super) async fn listen<A: Into<KeyAdmission>>(
+    /// If this node already serves the key.
+    pub async fn listen<A: Into<KeyAdmission>>(
         &self,
-        own: &Identity,
+        own: &KeyPair,
         admit: impl Fn(PublicKey) -> A + Send + Sync + 'static,
     ) -> Result<KeyListener, NodeError> {
         let admit = move |key| admit(key).into();
-        listener::listen(self, key_pair(own), Box::new(admit)).ok_or_else(|| NodeError::AlreadyServed(own.public_key()))
+        listener::listen(self, own.noise().clone(), Box::new(admit)).ok_or(NodeError::AlreadyServed)
     }
 
     /// Routes requests for `target` to `inbox`; `false` if they are routed already.
-    pub(super) fn register_target(&self, target: [u8; 32], inbox: mpsc::Sender<UserRequest>) -> bool {
+    pub(crate) fn register_target(&self, target: [u8; 32], inbox: mpsc::Sender<UserRequest>) -> bool {
         let mut targets = lock(&self.targets);
         targets.retain(|_, inbox| !inbox.is_closed());
         let free = !targets.contains_key(&target);
@@ -141,7 +141,7 @@ impl Node {
     }
 
     /// Returns the NAT status as reported by other nodes.
-    pub(super) async fn nat_status(&self) -> NatStatus {
+    pub(crate) async fn nat_status(&self) -> NatStatus {
         let firewall = self.dht.firewalled().await.unwrap_or(FIREWALL_UNKNOWN);
         let port = self.socket.local_addr().await.map_or(0, |address| address.port());
         // Behind a symmetric NAT there is no external port; the JavaScript implementation fails on port 0.
@@ -155,29 +155,29 @@ impl Node {
 }
 
 /// Our addresses and the kind of NAT in front of them.
-pub(super) struct NatStatus {
+pub(crate) struct NatStatus {
     /// The external address seen by the network.
-    pub(super) address: Option<Ipv4Peer>,
+    pub(crate) address: Option<Ipv4Peer>,
     /// The kind of NAT, as a constant of HyperDHT.
     firewall: u64,
     /// The addresses of this machine.
-    pub(super) local: Vec<Ipv4Peer>,
+    pub(crate) local: Vec<Ipv4Peer>,
 }
 
 impl NatStatus {
     /// Returns true if the NAT mapping does not depend on the destination: a packet to the address seen by one peer reaches us from
     /// another peer to which we have sent a packet.
-    pub(super) fn is_consistent_nat(&self) -> bool {
+    pub(crate) fn is_consistent_nat(&self) -> bool {
         self.firewall == FIREWALL_OPEN || self.firewall == FIREWALL_CONSISTENT || self.has_no_nat()
     }
 
     /// Returns true if the external port depends on the destination, so that no address can be given to peers.
-    pub(super) fn is_symmetric_nat(&self) -> bool {
+    pub(crate) fn is_symmetric_nat(&self) -> bool {
         self.firewall == FIREWALL_RANDOM && !self.has_no_nat()
     }
 
     /// Returns true if the external address is an address of this machine.
-    pub(super) fn has_no_nat(&self) -> bool {
+    pub(crate) fn has_no_nat(&self) -> bool {
         self.address.as_ref().is_some_and(|seen| {
             let loopback = seen.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
             loopback || self.local.iter().any(|local| local.host == seen.host)
@@ -185,16 +185,16 @@ impl NatStatus {
     }
 
     /// Returns the addresses to send to peers, the external one first, because older programs use the first only.
-    pub(super) fn addresses(&self) -> Vec<Ipv4Peer> {
+    pub(crate) fn addresses(&self) -> Vec<Ipv4Peer> {
         self.address.iter().chain(&self.local).cloned().collect()
     }
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(super) fn socket_address(peer: &Ipv4Peer) -> Option<SocketAddr> {
+pub(crate) fn socket_address(peer: &Ipv4Peer) -> Option<SocketAddr> {
     Some(SocketAddr::new(peer.host.parse().ok()?, peer.port))
 }
 
@@ -204,10 +204,6 @@ fn on(port: u16) -> String {
         0 => String::new(),
         port => format!(" on udp port {port}"),
     }
-}
-
-fn key_pair(own: &Identity) -> Keypair {
-    keypair_from_seed(&own.seed())
 }
 
 fn check_host_port(text: &str) -> Result<String, NodeError> {

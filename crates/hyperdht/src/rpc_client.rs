@@ -9,11 +9,9 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::api::HyperdhtError;
-use super::message_writer::{MessageQueue, MessageWriter, WriterClosed};
-use super::secret_stream::{SecretStream, SecretStreamReader};
-use crate::peer::link_event::LinkEnd;
-use crate::wire::hyperdht::{Call, Frame, Frames, Reply, RpcError, RpcErrorCode, WireFault};
+use crate::message_writer::{MessageQueue, MessageWriter, WriterClosed};
+use crate::secret_stream::{SecretStream, SecretStreamReader};
+use crate::wire::{Call, Frame, Frames, Reply, RpcError, RpcErrorCode, WireFault};
 
 /// Our id of the channel.
 const CHANNEL: u64 = 1;
@@ -21,12 +19,58 @@ const CHANNEL: u64 = 1;
 /// Limit on pending calls of a connection, more than a proxy has scrapers.
 const MAX_PENDING: usize = 1_024;
 
+/// The error of a call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The connection ended before the response.
+    #[error("connection lost: {0}")]
+    Lost(String),
+    /// The peer took too long.
+    #[error("no response within {0:?}")]
+    Timeout(Duration),
+    /// Too many requests are pending on the connection.
+    #[error("too many requests are waiting for a response")]
+    Busy,
+    /// The peer responded with an error.
+    #[error("the peer responded with an error: {0}")]
+    Failed(String),
+}
+
+/// The end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionEnd {
+    /// True if either end closed the connection gracefully; false if it was lost.
+    pub is_graceful: bool,
+    /// The reason.
+    pub why: String,
+}
+
+impl ConnectionEnd {
+    /// Returns the end of a connection that was closed gracefully.
+    #[must_use]
+    pub fn graceful(why: impl Into<String>) -> Self {
+        Self {
+            is_graceful: true,
+            why: why.into(),
+        }
+    }
+
+    /// Returns the end of a lost connection.
+    #[must_use]
+    pub fn lost(why: impl Into<String>) -> Self {
+        Self {
+            is_graceful: false,
+            why: why.into(),
+        }
+    }
+}
+
 /// The reasons for the end of a connection.
-pub(super) const CLOSED_BY_PEER: &str = "closed by the peer";
-pub(super) const WRITE_FAILED: &str = "writing to the connection failed";
+pub(crate) const CLOSED_BY_PEER: &str = "closed by the peer";
+pub(crate) const WRITE_FAILED: &str = "writing to the connection failed";
 
 /// Sends requests over a connection; dropping it closes the connection.
-pub(super) struct RpcClient {
+pub struct RpcClient {
     calls: Arc<PendingCalls>,
     queue: MessageQueue,
     writer: MessageWriter,
@@ -38,13 +82,13 @@ pub(super) struct RpcClient {
 struct EndNotifier(Arc<EndCallback>);
 
 /// Called with the end of a connection.
-type EndFn = Box<dyn FnOnce(LinkEnd) + Send>;
+type EndFn = Box<dyn FnOnce(ConnectionEnd) + Send>;
 
 /// The callback, until it was called.
 struct EndCallback(Mutex<Option<EndFn>>);
 
 impl EndCallback {
-    fn notify(&self, end: LinkEnd) {
+    fn notify(&self, end: ConnectionEnd) {
         let ended = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ended) = ended {
             ended(end);
@@ -54,7 +98,7 @@ impl EndCallback {
 
 impl Drop for EndNotifier {
     fn drop(&mut self) {
-        self.0.notify(LinkEnd::closed_here());
+        self.0.notify(ConnectionEnd::graceful("closed by this end"));
     }
 }
 
@@ -65,13 +109,13 @@ struct PendingCalls(Mutex<CallTable>);
 struct CallTable {
     last_id: u64,
     /// At most [`MAX_PENDING`].
-    pending: HashMap<u64, oneshot::Sender<Result<Bytes, HyperdhtError>>>,
+    pending: HashMap<u64, oneshot::Sender<Result<Bytes, CallError>>>,
     end_reason: Option<String>,
 }
 
 impl RpcClient {
     /// Opens a channel of this protocol. `ended` is called when the connection ends or is dropped.
-    pub(super) fn new(stream: SecretStream, protocol: &str, ended: impl FnOnce(LinkEnd) + Send + 'static) -> Self {
+    pub fn new(stream: SecretStream, protocol: &str, ended: impl FnOnce(ConnectionEnd) + Send + 'static) -> Self {
         let open = Frame::Open {
             channel: CHANNEL,
             protocol: protocol.to_owned(),
@@ -103,13 +147,14 @@ impl RpcClient {
         }
     }
 
-    /// Reports the end of the connection before it is dropped.
-    pub(super) fn notify_end(&self, end: LinkEnd) {
+    /// Reports the end of the connection before it is dropped, with this reason.
+    pub fn notify_end(&self, end: ConnectionEnd) {
         self.end_notifier.0.notify(end);
     }
 
     /// Returns true while the connection is open.
-    pub(super) fn is_alive(&self) -> bool {
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
         self.calls.lock().end_reason.is_none()
     }
 
@@ -117,8 +162,8 @@ impl RpcClient {
     ///
     /// # Errors
     ///
-    /// If the response does not arrive in time, or is an error.
-    pub(super) async fn call(&self, method: &str, value: &[u8], wait: Duration) -> Result<Bytes, HyperdhtError> {
+    /// If the response does not arrive in time or is an error, the connection is lost, or too many calls are pending.
+    pub async fn call(&self, method: &str, value: &[u8], wait: Duration) -> Result<Bytes, CallError> {
         let mut call = PendingCall::new(&self.calls)?;
         let request = Call::request(CHANNEL, call.id, method, value);
         let answered = async {
@@ -127,14 +172,14 @@ impl RpcClient {
             (&mut call.answer).await
         };
         match timeout(wait, answered).await {
-            Err(_) => Err(HyperdhtError::Timeout(wait)),
+            Err(_) => Err(CallError::Timeout(wait)),
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(HyperdhtError::Lost("the connection is closed".to_owned())),
+            Ok(Err(_)) => Err(CallError::Lost("the connection is closed".to_owned())),
         }
     }
 
     /// Closes the connection gracefully.
-    pub(super) async fn close(self) {
+    pub async fn close(self) {
         let Self { queue, writer, reader, .. } = self;
         // The writer ends once all queues are dropped and the messages are written.
         drop((queue, reader));
@@ -147,7 +192,7 @@ impl PendingCalls {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn complete(&self, id: u64, outcome: Result<Bytes, HyperdhtError>) {
+    fn complete(&self, id: u64, outcome: Result<Bytes, CallError>) {
         let pending = self.lock().pending.remove(&id);
         // The call timed out; the response is dropped.
         if let Some(pending) = pending {
@@ -162,7 +207,7 @@ impl PendingCalls {
             std::mem::take(&mut table.pending)
         };
         for (_, pending) in pending {
-            let _ = pending.send(Err(HyperdhtError::Lost(why.to_owned())));
+            let _ = pending.send(Err(CallError::Lost(why.to_owned())));
         }
     }
 }
@@ -171,17 +216,17 @@ impl PendingCalls {
 struct PendingCall<'s> {
     calls: &'s PendingCalls,
     id: u64,
-    answer: oneshot::Receiver<Result<Bytes, HyperdhtError>>,
+    answer: oneshot::Receiver<Result<Bytes, CallError>>,
 }
 
 impl<'s> PendingCall<'s> {
-    fn new(calls: &'s PendingCalls) -> Result<Self, HyperdhtError> {
+    fn new(calls: &'s PendingCalls) -> Result<Self, CallError> {
         let mut table = calls.lock();
         if let Some(why) = &table.end_reason {
-            return Err(HyperdhtError::Lost(why.clone()));
+            return Err(CallError::Lost(why.clone()));
         }
         if table.pending.len() >= MAX_PENDING {
-            return Err(HyperdhtError::Busy);
+            return Err(CallError::Busy);
         }
         let (reply_sender, answer) = oneshot::channel();
         table.last_id += 1;
@@ -226,22 +271,22 @@ impl From<WriterClosed> for ReadEnd {
 }
 
 impl ResponseReader {
-    async fn run(mut self, mut stream: SecretStreamReader) -> LinkEnd {
+    async fn run(mut self, mut stream: SecretStreamReader) -> ConnectionEnd {
         loop {
             let queue = self.queue.clone();
             let message = tokio::select! {
                 message = stream.next() => match message {
                     Ok(Some(message)) => message,
-                    Ok(None) => return LinkEnd::graceful(CLOSED_BY_PEER),
-                    Err(error) => return LinkEnd::lost(error.to_string()),
+                    Ok(None) => return ConnectionEnd::graceful(CLOSED_BY_PEER),
+                    Err(error) => return ConnectionEnd::lost(error.to_string()),
                 },
-                () = queue.closed() => return LinkEnd::lost(WRITE_FAILED),
+                () = queue.closed() => return ConnectionEnd::lost(WRITE_FAILED),
             };
             if let Err(stop) = self.handle_message(message).await {
                 return match stop {
-                    ReadEnd::Graceful(why) => LinkEnd::graceful(why),
-                    ReadEnd::Fault(fault) => LinkEnd::lost(fault.to_string()),
-                    ReadEnd::WriterClosed => LinkEnd::lost(WRITE_FAILED),
+                    ReadEnd::Graceful(why) => ConnectionEnd::graceful(why),
+                    ReadEnd::Fault(fault) => ConnectionEnd::lost(fault.to_string()),
+                    ReadEnd::WriterClosed => ConnectionEnd::lost(WRITE_FAILED),
                 };
             }
         }
@@ -276,7 +321,7 @@ impl ResponseReader {
         match Call::decode(kind, payload)? {
             Some(Call::Response(Reply { id, outcome })) => {
                 self.calls
-                    .complete(id, outcome.map_err(|failure| HyperdhtError::Failed(failure.to_string())));
+                    .complete(id, outcome.map_err(|failure| CallError::Failed(failure.to_string())));
             }
             Some(Call::Request { id, method, .. }) if id != 0 => {
                 let failure = unknown_method(&method);
@@ -289,7 +334,7 @@ impl ResponseReader {
 }
 
 /// Returns the error response to an unknown method.
-pub(super) fn unknown_method(method: &str) -> RpcError {
+pub(crate) fn unknown_method(method: &str) -> RpcError {
     RpcError {
         message: format!("unknown method {method:?}"),
         code: Some(RpcErrorCode::UnknownMethod),

@@ -17,18 +17,18 @@ use peeroxide_dht::noise::{Keypair, generate_keypair};
 use peeroxide_dht::noise_wrap::NoiseWrap;
 use tokio::time::timeout;
 
-use super::announce::{closest, request};
-use super::node::{NatStatus, Node, lock, socket_address};
-use super::secret_stream::{SecretStream, SecretStreamError, SessionKeys};
-use super::udx_stream::{PUNCH_INTERVAL, PendingStream, stream_id};
-use crate::peer::identity::PublicKey;
+use crate::announce::{closest, request};
+use crate::key::PublicKey;
+use crate::node::{NatStatus, Node, lock, socket_address};
+use crate::secret_stream::{SecretStream, SecretStreamError, SessionKeys};
+use crate::udx_stream::{PUNCH_INTERVAL, PendingStream, stream_id};
 
 /// Number of nodes queried for a key: all that HyperDHT considers close.
 const MAX_RELAYS: usize = 20;
 /// Delay before the next relay is tried in parallel; the first reply counts.
 const STAGGER: Duration = Duration::from_millis(250);
 /// Limit on dials that query the network at the same time: each sends a few dozen packets, and overloaded nodes drop some.
-pub(super) const MAX_CONCURRENT_DIALS: usize = 16;
+pub(crate) const MAX_CONCURRENT_DIALS: usize = 16;
 /// Timeout before a handshake is sent again, in milliseconds.
 const RESEND_MS: u64 = 700;
 /// Number of retries through the same relay.
@@ -52,38 +52,36 @@ const MAX_CACHED_PEERS: usize = 4096;
 
 /// The error of a dial.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DialError {
+pub enum DialError {
     /// No node of the network responds: the network is unreachable, or the bootstrap nodes are wrong.
-    #[error("no HyperDHT node responds; check hyperdht.bootstrap and whether the firewall lets UDP pass")]
+    #[error("no HyperDHT node responds; check the bootstrap nodes and whether the firewall lets UDP pass")]
     NoNetwork,
     /// No node knows the key.
-    #[error("{0} is not announced in HyperDHT")]
-    NotAnnounced(PublicKey),
+    #[error("not announced in HyperDHT")]
+    NotAnnounced,
     /// The dial timed out.
-    #[error("{0} does not respond within {1:?}")]
-    Timeout(PublicKey, Duration),
+    #[error("no response within {0:?}")]
+    Timeout(Duration),
     /// The key is announced, but no reply came through any node: the peer is gone or does not admit our key, which cannot be distinguished.
-    #[error("{0} is announced in HyperDHT but does not respond: it has stopped, or does not admit this key")]
-    NoReply(PublicKey),
+    #[error("announced in HyperDHT but does not respond: it has stopped, or does not admit this key")]
+    NoReply,
     /// The peer refused, or requires an unsupported feature.
-    #[error("{0} refused: {1}")]
-    Refused(PublicKey, String),
+    #[error("refused: {0}")]
+    Refused(String),
     /// The peer replied, but none of its packets arrives.
-    #[error(
-        "{0} responded to the handshake, but no packets arrive from {1}: a firewall or symmetric NAT drops them; use quic:// to a bridge with a public address"
-    )]
-    Unreachable(PublicKey, SocketAddr),
+    #[error("responded to the handshake, but no packets arrive from {0}: a firewall or symmetric NAT drops them")]
+    Unreachable(SocketAddr),
     /// The connection was lost while it was opened.
-    #[error("{0}: {1}")]
-    Stream(PublicKey, SecretStreamError),
+    #[error(transparent)]
+    Stream(#[from] SecretStreamError),
     /// The local transport failed.
-    #[error("{0}: {1}")]
-    Transport(PublicKey, io::Error),
+    #[error("cannot open a stream: {0}")]
+    Transport(#[from] io::Error),
 }
 
 /// The relays through which each peer was last reached.
 #[derive(Default)]
-pub(super) struct RelayCache(HashMap<PublicKey, Vec<Ipv4Peer>>);
+pub(crate) struct RelayCache(HashMap<PublicKey, Vec<Ipv4Peer>>);
 
 impl RelayCache {
     fn remember(&mut self, peer: PublicKey, relays: &[Ipv4Peer]) {
@@ -98,14 +96,14 @@ impl RelayCache {
 }
 
 /// Dials a peer within `wait`.
-pub(super) async fn dial(node: &Node, pair: &Keypair, to: PublicKey, wait: Duration) -> Result<SecretStream, DialError> {
+pub(crate) async fn dial(node: &Node, pair: &Keypair, to: PublicKey, wait: Duration) -> Result<SecretStream, DialError> {
     let dialer = async {
         // Without the network no node could be queried, and our address would be unknown. A closed node makes the next request fail.
         let _ = node.dht.bootstrapped().await;
         let nat = node.nat_status().await;
         Dialer { node, pair, to, nat }.run().await
     };
-    timeout(wait, dialer).await.unwrap_or(Err(DialError::Timeout(to, wait)))
+    timeout(wait, dialer).await.unwrap_or(Err(DialError::Timeout(wait)))
 }
 
 struct Dialer<'a> {
@@ -133,13 +131,11 @@ impl Dialer<'_> {
         } else {
             [FIREWALL_UNKNOWN, FIREWALL_OPEN]
         };
-        let mut failed = DialError::NoReply(self.to);
+        let mut failed = DialError::NoReply;
         for claim in claims {
             // The first packet may arrive before the reply, which takes a longer path.
-            let own = stream_id().map_err(|e| DialError::Transport(self.to, e))?;
-            let expected = PendingStream::new(self.node, own)
-                .await
-                .map_err(|e| DialError::Transport(self.to, e))?;
+            let own = stream_id()?;
+            let expected = PendingStream::new(self.node, own).await?;
             let reply = self.exchange_handshake(own, claim).await?;
             let connected = if claim == FIREWALL_OPEN && self.peer_sends_first(&reply) {
                 self.wait_for_peer(expected, reply).await
@@ -173,8 +169,8 @@ impl Dialer<'_> {
                 lock(&self.node.relay_cache).remember(self.to, &relays);
                 Ok(reply)
             }
-            None if relays.is_empty() => Err(DialError::NotAnnounced(self.to)),
-            None => Err(DialError::NoReply(self.to)),
+            None if relays.is_empty() => Err(DialError::NotAnnounced),
+            None => Err(DialError::NoReply),
         }
     }
 
@@ -209,18 +205,17 @@ impl Dialer<'_> {
 
     /// Opens a connection after the first packet of the peer.
     async fn wait_for_peer(&self, mut expected: PendingStream, reply: HandshakeReply) -> Result<SecretStream, DialError> {
-        let transport = |e| DialError::Transport(self.to, e);
-        let server = socket_address(&reply.server).ok_or_else(|| DialError::Refused(self.to, "its reply has no address".to_owned()))?;
+        let server = socket_address(&reply.server).ok_or_else(|| DialError::Refused("its reply has no address".to_owned()))?;
         let Ok(first_packet) = timeout(
             PEER_START_TIMEOUT,
             expected.punch_until_first_packet(&self.node.socket, server, &PUNCH_TIMES),
         )
         .await
         else {
-            return Err(DialError::Unreachable(self.to, server));
+            return Err(DialError::Unreachable(server));
         };
-        let address = first_packet.map_err(transport)?;
-        let (source, sink) = expected.open(reply.remote, address).await.map_err(transport)?;
+        let address = first_packet?;
+        let (source, sink) = expected.open(reply.remote, address).await?;
         self.read_header(SecretStream::new(self.to, address, reply.keys, source, sink), address)
             .await
     }
@@ -229,17 +224,15 @@ impl Dialer<'_> {
     async fn read_header(&self, mut stream: SecretStream, address: SocketAddr) -> Result<SecretStream, DialError> {
         match timeout(HEADER_TIMEOUT, stream.reader.read_header()).await {
             Ok(Ok(())) => Ok(stream),
-            Ok(Err(error)) => Err(DialError::Stream(self.to, error)),
-            Err(_) => Err(DialError::Unreachable(self.to, address)),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(DialError::Unreachable(address)),
         }
     }
 
     /// Opens a connection by sending the first packet.
     async fn connect(&self, expected: PendingStream, reply: HandshakeReply) -> Result<SecretStream, DialError> {
-        let server =
-            socket_address(&self.peer_address(&reply)).ok_or_else(|| DialError::Refused(self.to, "its reply has no address".to_owned()))?;
-        let transport = expected.open(reply.remote, server).await;
-        let (source, sink) = transport.map_err(|e| DialError::Transport(self.to, e))?;
+        let server = socket_address(&self.peer_address(&reply)).ok_or_else(|| DialError::Refused("its reply has no address".to_owned()))?;
+        let (source, sink) = expected.open(reply.remote, server).await?;
         self.read_header(SecretStream::new(self.to, server, reply.keys, source, sink), server)
             .await
     }
@@ -282,7 +275,7 @@ impl OutgoingHandshake<'_> {
             };
             match answer {
                 Some(Some(Ok(reply))) => return Ok(Some(reply)),
-                Some(Some(Err(why))) => return Err(DialError::Refused(self.dialer.to, why)),
+                Some(Some(Err(why))) => return Err(DialError::Refused(why)),
                 Some(None) => {}
                 None if waiting.len() == 0 && asked.is_empty() => return Ok(None),
                 None => {}

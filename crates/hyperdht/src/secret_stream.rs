@@ -20,13 +20,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::peer::identity::PublicKey;
+use crate::key::PublicKey;
 
 /// Bytes of the length before a message.
 const LENGTH_BYTES: usize = 3;
 /// Limit on a message: its length with the authentication tag must fit into three bytes. The JavaScript implementation has the same
 /// limit.
-pub(super) const MAX_MESSAGE_BYTES: usize = 0xff_ffff - ABYTES;
+pub const MAX_MESSAGE_BYTES: usize = 0xff_ffff - ABYTES;
 /// Bytes of the first message: the id of the stream and the header of the secretstream.
 const HEADER_MESSAGE_BYTES: usize = 32 + HEADERBYTES;
 /// Interval of keep-alives on an idle connection, the same as in the JavaScript implementation.
@@ -45,7 +45,7 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// The error of a connection.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SecretStreamError {
+pub enum SecretStreamError {
     /// A message to send is longer than the limit.
     #[error("a message of {0} bytes exceeds the limit of HyperDHT, {MAX_MESSAGE_BYTES} bytes")]
     TooLarge(usize),
@@ -79,15 +79,15 @@ pub(super) enum SecretStreamError {
 
 /// The keys that both ends derive from a handshake.
 #[derive(Clone)]
-pub(super) struct SessionKeys {
+pub(crate) struct SessionKeys {
     /// True at the end that started the handshake.
-    pub(super) initiator: bool,
+    pub(crate) initiator: bool,
     /// Encrypts sent messages.
-    pub(super) tx: [u8; 32],
+    pub(crate) tx: [u8; 32],
     /// Decrypts received messages.
-    pub(super) rx: [u8; 32],
+    pub(crate) rx: [u8; 32],
     /// The hash of the handshake.
-    pub(super) hash: [u8; 64],
+    pub(crate) hash: [u8; 64],
 }
 
 impl SessionKeys {
@@ -101,20 +101,20 @@ impl SessionKeys {
 }
 
 /// A connection to a peer with a verified key.
-pub(super) struct SecretStream {
+pub struct SecretStream {
     /// The key of the peer.
-    pub(super) peer: PublicKey,
+    pub peer: PublicKey,
     /// The source address of its packets.
-    pub(super) address: SocketAddr,
+    pub address: SocketAddr,
     /// The receiving half.
-    pub(super) reader: SecretStreamReader,
+    pub reader: SecretStreamReader,
     /// The sending half.
-    pub(super) writer: SecretStreamWriter,
+    pub writer: SecretStreamWriter,
 }
 
 impl SecretStream {
     /// Creates a connection after a handshake. A flush of `sink` must wait until the peer's transport has acknowledged all bytes.
-    pub(super) fn new(
+    pub(crate) fn new(
         peer: PublicKey,
         address: SocketAddr,
         keys: SessionKeys,
@@ -165,7 +165,7 @@ struct ExpectedHeader {
 }
 
 /// The receiving half.
-pub(super) struct SecretStreamReader {
+pub struct SecretStreamReader {
     state: ReadState,
     source: Box<dyn AsyncRead + Send + Unpin>,
     buffer: BytesMut,
@@ -178,7 +178,7 @@ pub(super) struct SecretStreamReader {
 
 impl SecretStreamReader {
     /// Limits the length of messages from now on, so that a peer cannot choose our memory usage.
-    pub(super) fn limit_message_bytes(&mut self, bytes: usize) {
+    pub fn limit_message_bytes(&mut self, bytes: usize) {
         self.max_bytes = bytes;
     }
 
@@ -187,7 +187,7 @@ impl SecretStreamReader {
     /// # Errors
     ///
     /// If the transport failed, the peer timed out, or a message is not authentic.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, SecretStreamError> {
+    pub async fn next(&mut self) -> Result<Option<Bytes>, SecretStreamError> {
         self.read_header().await?;
         while let Some(frame) = self.frame().await? {
             let ReadState::Messages(pull) = &mut self.state else { break };
@@ -204,7 +204,7 @@ impl SecretStreamReader {
     /// # Errors
     ///
     /// As [`SecretStreamReader::next`].
-    pub(super) async fn read_header(&mut self) -> Result<(), SecretStreamError> {
+    pub(crate) async fn read_header(&mut self) -> Result<(), SecretStreamError> {
         if let ReadState::Header(_) = self.state {
             let frame = self.frame().await?.ok_or(SecretStreamError::Truncated)?;
             let ReadState::Header(first_message) = &self.state else {
@@ -293,7 +293,7 @@ enum WriteCommand {
 }
 
 /// The sending half. Dropping it without closing may lose unsent messages.
-pub(super) struct SecretStreamWriter {
+pub struct SecretStreamWriter {
     commands: mpsc::Sender<WriteCommand>,
     task: Option<AbortOnDropHandle<io::Result<()>>>,
 }
@@ -304,7 +304,7 @@ impl SecretStreamWriter {
     /// # Errors
     ///
     /// If the message is too long, or the connection is lost or closed.
-    pub(super) async fn send(&mut self, message: impl Into<Bytes>) -> Result<(), SecretStreamError> {
+    pub async fn send(&mut self, message: impl Into<Bytes>) -> Result<(), SecretStreamError> {
         let message = message.into();
         if message.len() > MAX_MESSAGE_BYTES {
             return Err(SecretStreamError::TooLarge(message.len()));
@@ -317,7 +317,7 @@ impl SecretStreamWriter {
     /// # Errors
     ///
     /// If the connection was lost before.
-    pub(super) async fn acknowledged(&mut self) -> Result<(), SecretStreamError> {
+    pub async fn acknowledged(&mut self) -> Result<(), SecretStreamError> {
         let (done, acked) = oneshot::channel();
         self.command(WriteCommand::Acknowledged(done)).await?;
         match acked.await {
@@ -327,7 +327,7 @@ impl SecretStreamWriter {
     }
 
     /// Sends the queued messages and closes the sending direction.
-    pub(super) async fn close(mut self) {
+    pub async fn close(mut self) {
         // A lost connection needs no close.
         if self.command(WriteCommand::Close).await.is_ok()
             && let Some(task) = self.task.take()
@@ -412,7 +412,7 @@ fn length(bytes: usize) -> [u8; LENGTH_BYTES] {
 
 /// Returns both ends of an in-memory connection, for tests.
 #[cfg(test)]
-pub(super) fn pair() -> (SecretStream, SecretStream) {
+pub(crate) fn pair() -> (SecretStream, SecretStream) {
     let (a, b) = tokio::io::duplex(READ_BYTES);
     (over(a, true, 0), over(b, false, 0))
 }

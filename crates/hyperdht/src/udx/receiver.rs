@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Buf as _, Bytes};
 
+use super::packet::UDX_MAX_RANGES;
 use super::rtt::MIN_IN_FLIGHT;
-use crate::wire::UDX_MAX_RANGES;
 
 /// Limit on buffered bytes, equal to the window of the JavaScript implementation.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
