@@ -7,6 +7,7 @@
 //! A new key is one line in its section's `read`; a new section is one file and one line in [`Settings`].
 
 mod address;
+mod bitswap;
 mod bridge;
 mod changes;
 mod endpoint;
@@ -38,6 +39,7 @@ mod value_types;
 use std::path::Path;
 
 pub use address::HostPort;
+pub use bitswap::BitswapConfig;
 pub use bridge::BridgeConfig;
 pub use changes::{Changes, changes};
 pub use environment::Environment;
@@ -55,6 +57,7 @@ pub use receiver::{Owner, ReceiverConfig, ReceiverFormat, USUAL_UNIX_SOCKET, Uni
 pub use secret::Secret;
 pub use store::StoreConfig;
 pub use stream::StreamConfig;
+pub(crate) use units::parse_size;
 
 #[cfg(test)]
 mod tests;
@@ -84,6 +87,8 @@ pub struct Settings {
     pub stream: StreamConfig,
     /// The IPFS nodes that are polled for their peers.
     pub ipfs: Vec<IpfsNode>,
+    /// The Bitswap monitor, where it is enabled.
+    pub bitswap: Option<BitswapConfig>,
     /// The links over which bridges scrape us, where they are enabled.
     pub p2p: Option<P2pConfig>,
     /// The bridge, for the command that runs one.
@@ -172,6 +177,7 @@ impl Settings {
             events: reader.section("events", EventsConfig::read),
             stream: reader.section("stream", StreamConfig::read),
             ipfs: reader.tables("ipfs", ipfs::read),
+            bitswap: reader.section("bitswap", BitswapConfig::read),
             p2p: reader.section("p2p", P2pConfig::read),
             bridge: reader.section("bridge", BridgeConfig::read),
             hyperdht: reader.section("hyperdht", HyperdhtConfig::read),

@@ -1,5 +1,7 @@
 //! The composition root: creates all modules and connects them.
 
+#[cfg(feature = "bitswap")]
+mod bitswap;
 mod bridge;
 mod events;
 mod lifecycle;
@@ -58,8 +60,8 @@ pub struct Daemon {
     addresses: Addresses,
     readiness: Arc<Readiness>,
     stop: Stop,
-    /// The lock on the key file, where there are links.
-    key_lock: Option<FileLock>,
+    /// The locks on the key files of links and of the Bitswap monitor.
+    key_locks: Vec<FileLock>,
 }
 
 /// The addresses of all listeners.
@@ -77,6 +79,8 @@ pub struct Addresses {
     pub links: Option<SocketAddr>,
     /// The monitoring stream.
     pub stream: Vec<SocketAddr>,
+    /// The Bitswap monitor, with its peer id.
+    pub bitswap: Vec<String>,
 }
 
 /// Location of the configuration for a reload.
@@ -152,14 +156,21 @@ impl Daemon {
         let events = settings.events.enabled.then(|| events::outlet(&settings, &context));
         let handler = metrics_handler(&settings, &context, sockets.connections(), events.clone(), &mut supervisor);
         let read_routes = read_routes(&settings, &context, handler, events);
-        let mut key_lock = None;
+        let mut key_locks = Vec::new();
         if let Some(p2p) = &settings.p2p {
             let service = context.service(read_routes.clone(), &routes::reads(settings.events.enabled));
             let (telemetry, notes) = (Arc::clone(&context.telemetry), Arc::clone(&context.notes));
             let (client, lock) = links::client(p2p, &settings.hyperdht, service, telemetry, notes).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
             supervisor.add(client);
-            key_lock = lock;
+            key_locks.extend(lock);
+        }
+        #[cfg(feature = "bitswap")]
+        if let Some(bitswap) = &settings.bitswap {
+            let (monitor, lock) = bitswap::monitor(bitswap, &settings, &context).await?;
+            addresses.bitswap = monitor.addresses();
+            supervisor.add(monitor);
+            key_locks.extend(lock);
         }
         let routes = read_routes.merge(write_routes(&settings, &context, &sockets, lifecycle));
         let service = context.service(routes, &routes::requests(settings.events.enabled));
@@ -177,7 +188,7 @@ impl Daemon {
             addresses,
             readiness: context.readiness,
             stop: context.stop,
-            key_lock,
+            key_locks,
         })
     }
 
@@ -200,7 +211,7 @@ impl Daemon {
             persistence,
             readiness,
             stop,
-            key_lock: _locked,
+            key_locks: _locked,
             ..
         } = self;
         if let Some(persistence) = &persistence {

@@ -68,6 +68,7 @@ impl Settings {
             },
             stream: old.stream,
             ipfs: new.ipfs,
+            bitswap: old.bitswap,
             p2p: old.p2p,
             bridge: old.bridge,
             hyperdht: old.hyperdht,

@@ -42,6 +42,7 @@ impl Sockets {
             stream: self.streams.addresses(),
             key: None,
             links: None,
+            bitswap: Vec::new(),
         }
     }
 
