@@ -15,6 +15,13 @@ import path from 'node:path'
 import readline from 'node:readline'
 import { pathToFileURL } from 'node:url'
 
+// Node 20 lacks it; Helia needs it.
+Promise.withResolvers ??= function () {
+  const parts = {}
+  parts.promise = new Promise((resolve, reject) => Object.assign(parts, { resolve, reject }))
+  return parts
+}
+
 const modules = path.resolve(process.argv[2])
 const require = createRequire(path.join(modules, 'index.js'))
 const load = async name => import(pathToFileURL(entry(name)))
