@@ -102,5 +102,10 @@ pub(super) fn show_size(bytes: u64) -> String {
     }
 }
 
+/// A size in memory; more than the machine can address means all of it.
+pub(super) fn in_memory(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
 #[cfg(test)]
 mod tests;

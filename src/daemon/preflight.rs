@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{links, settings};
+use super::links;
 use crate::config::{Faults, Loaded, SecretSource, Settings, UnixSocketPath};
 use crate::peer::{Identity, IdentityError};
 use crate::sources::polls;
@@ -37,7 +37,7 @@ fn socket(settings: &Settings) -> Vec<Found> {
         UnixSocketPath::Exactly(path) => Some(path.as_path()),
         UnixSocketPath::Usual => None,
     };
-    let refusals = foresee(path, &settings::unix_access(unix));
+    let refusals = foresee(path, &unix.access);
     refusals
         .iter()
         .map(|why| (super::receivers::config_key(why), why.to_string()))
@@ -46,12 +46,12 @@ fn socket(settings: &Settings) -> Vec<Found> {
 
 async fn endpoints(settings: &Settings) -> Vec<Found> {
     let mut found = Vec::new();
-    for endpoint in settings::polls(settings).endpoints {
+    for endpoint in &settings.polls.endpoints {
         let key = match endpoint.kind {
             polls::EndpointKind::Metrics => "poll_external.other_scrape_endpoints",
             polls::EndpointKind::Peers { .. } => "ipfs",
         };
-        let files = polls::unusable_files(&endpoint).await;
+        let files = polls::unusable_files(endpoint).await;
         found.extend(
             files
                 .into_iter()

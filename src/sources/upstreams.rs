@@ -22,8 +22,8 @@ use crate::telemetry::SharedTelemetry;
 pub use connection::{ConnectionError, UpstreamConnection};
 use upstream::Upstream;
 
-/// UpstreamSettings of upstreams.
-#[derive(Debug, Clone)]
+/// Servers with streams to relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// The servers, as `HOST:PORT`.
     pub upstreams: Vec<String>,

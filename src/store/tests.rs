@@ -31,11 +31,15 @@ fn origin() -> Origin {
 }
 
 pub(super) fn merging(limits: Limits) -> (Inlet, View) {
-    open(limits, Mode::Merge(Rules::new(None, Duplicates::Label, &["exporter_proxy_"])))
+    open(
+        limits,
+        Mode::Merge(Rules::new(None, Duplicates::Label, &["exporter_proxy_"])),
+        EventOptions::default(),
+    )
 }
 
 pub(super) fn in_raw(limits: Limits) -> (Inlet, View) {
-    open(limits, Mode::Raw)
+    open(limits, Mode::Raw, EventOptions::default())
 }
 
 pub(super) const TEXT: OutputFormat = OutputFormat {
@@ -129,6 +133,46 @@ fn what_does_not_fit_is_refused_and_harms_nothing() {
     inlet.put(update("a", "1", 1), PutOptions::PUSHED).unwrap();
     inlet.put(update("b", &text_of(6_000), 1), PutOptions::PUSHED).unwrap();
     assert_eq!(view.totals().bytes, 6_001);
+}
+
+#[test]
+fn the_last_of_the_memory_is_for_updates_that_grow_by_little() {
+    const LIMIT: u64 = 64 << 20;
+    let (inlet, view) = in_raw(Limits {
+        max_memory: LIMIT,
+        ..Limits::default()
+    });
+    let large = "x".repeat(1 << 20);
+    let mut taken = 0;
+    let refused = loop {
+        match inlet.put(update(&format!("large{taken}"), &large, 1), PutOptions::PUSHED) {
+            Ok(_) => taken += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!((50..60).contains(&taken), "{taken} of a megabyte were taken");
+    let room = LIMIT - LIMIT / 16;
+    assert!(
+        matches!(refused, Refused::NearlyFull { used, room: it, max_memory: LIMIT } if used > room && it == room),
+        "{refused:?}"
+    );
+    assert_eq!(refused.reason(), "store_full");
+    // Those of others continue to grow, and the large ones may be replaced by others of their size.
+    for len in [100, 1_000, 60_000] {
+        inlet.put(update("small", &"y".repeat(len), 2), PutOptions::PUSHED).unwrap();
+    }
+    inlet.put(update("large0", &"z".repeat(1 << 20), 2), PutOptions::PUSHED).unwrap();
+    // Until all is used.
+    let mut small = 0;
+    let refused = loop {
+        match inlet.put(update(&format!("more{small}"), &large[..60_000], 3), PutOptions::PUSHED) {
+            Ok(_) => small += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(small > 40, "{small}");
+    assert!(matches!(refused, Refused::Full { max_memory: LIMIT, .. }), "{refused:?}");
+    assert!(view.totals().bytes <= LIMIT);
 }
 
 #[test]
@@ -249,7 +293,7 @@ async fn followers_hear_what_was_taken_and_nothing_that_was_refused() {
         expire_after: Some(Duration::from_millis(10)),
         ..Limits::default()
     };
-    let (inlet, view) = open(limits, Mode::Raw);
+    let (inlet, view) = open(limits, Mode::Raw, EventOptions::default());
     inlet.put(update("early", "1", 0), PutOptions::PUSHED).unwrap();
     let mut feed = view.subscribe([Topic::AppUpdate, Topic::AppExpired].into_iter().collect());
     inlet.put(update("a", "12345", 1), PutOptions::PUSHED).unwrap();

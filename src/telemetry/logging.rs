@@ -125,8 +125,9 @@ fn directives(filter: &str) -> Vec<&str> {
 }
 
 /// Crates that write log lines. A directive matches all targets that begin with its own.
-const LOGGING_CRATES: [&str; 15] = [
+const LOGGING_CRATES: [&str; 16] = [
     "exporter_proxy",
+    "exporter_proxy_hyperdht",
     "peeroxide",
     "quinn",
     "quinn_proto",

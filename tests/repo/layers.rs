@@ -1,10 +1,10 @@
-//! Imports between modules, held against the tables in the documentation of their parents: that of the top level in `src/lib.rs`, and
-//! those of modules with a table of their own.
+//! Imports between modules, held against the tables in the documentation of their parents: that of the top level in `src/lib.rs`, which has
+//! the workspace's crates as well, and those of modules with a table of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::source::{code, is_test_only, module, read, sources, without_tests};
+use crate::source::{below_src, code, is_test_only, module, packages, read, root, sources, sources_of, without_tests};
 
 /// What a table says of a module.
 #[derive(Debug, Default)]
@@ -16,6 +16,9 @@ struct Row {
 
 /// Files of `src/` that belong to no module: they may import every module.
 const ROOTS: &[&str] = &["main", "lib"];
+
+/// The start of the names of the crates under `crates/`, which the table lists without it.
+const CRATE: &str = "exporter_proxy_";
 
 /// The heading of a table.
 const HEADING: &str = "//! | module | purpose | may import |";
@@ -57,7 +60,7 @@ fn identifier(text: &str) -> String {
 
 /// The module path of a file.
 fn module_path(path: &Path) -> Vec<String> {
-    let below = path.strip_prefix("src").unwrap().with_extension("");
+    let below = below_src(path).with_extension("");
     let mut parts: Vec<String> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
     if parts.last().is_some_and(|last| last == "mod") {
         parts.pop();
@@ -65,7 +68,8 @@ fn module_path(path: &Path) -> Vec<String> {
     parts
 }
 
-/// Returns all paths in a file's code that start with `crate::` or climb with `super::`, from the root of the crate.
+/// Returns all paths in a file's code that start with `crate::` or climb with `super::`, from the root of the crate, and those into another
+/// crate of the workspace, as if that were a module.
 fn paths(code: &str, file: &[String]) -> BTreeSet<Vec<String>> {
     let mut found = BTreeSet::new();
     // Modules in the file: their names and the depth of braces outside of them.
@@ -95,7 +99,7 @@ fn paths(code: &str, file: &[String]) -> BTreeSet<Vec<String>> {
         if last == "mod" && code[at + word.len()..].trim_start().starts_with('{') {
             inner.push((word.to_owned(), depth));
         }
-        if start_of_path && (word == "crate" || word == "super" || word == "self") {
+        if start_of_path && (word == "crate" || word == "super" || word == "self" || word.starts_with(CRATE)) {
             let here: Vec<String> = file.iter().cloned().chain(inner.iter().map(|(name, _)| name.clone())).collect();
             follow(rest, &here, &mut found);
             at += extent(rest);
@@ -140,6 +144,7 @@ fn follow(path: &str, here: &[String], found: &mut BTreeSet<Vec<String>>) {
         match word.as_str() {
             "" => break,
             "crate" => here.clear(),
+            other if other.starts_with(CRATE) => here = vec![other[CRATE.len()..].to_owned()],
             "self" => {}
             "super" => {
                 assert!(here.pop().is_some(), "more `super` than modules: {path:.80}");
@@ -190,8 +195,31 @@ fn the_table_has_every_module_once() {
         .filter_map(|line| line.strip_prefix("pub mod "))
         .map(identifier)
         .collect();
+    let crates = packages()
+        .into_iter()
+        .filter_map(|package| Some(package.file_name()?.to_string_lossy().into_owned()));
+    let declared: BTreeSet<String> = declared.into_iter().chain(crates).collect();
     let listed: BTreeSet<String> = table(&lib).into_keys().collect();
     assert_eq!(listed, declared);
+}
+
+/// A crate depends on no other crate of the workspace but those that its row names, and on the daemon never.
+#[test]
+fn no_crate_depends_on_one_that_the_table_does_not_allow() {
+    let table = table(&read("src/lib.rs"));
+    for package in packages().into_iter().filter(|package| package.file_name().is_some()) {
+        let row = &table[&*package.file_name().unwrap().to_string_lossy()];
+        let manifest: toml::Table = read(package.join("Cargo.toml")).parse().unwrap();
+        let dependencies = manifest["dependencies"].as_table().unwrap();
+        let own = dependencies
+            .keys()
+            .map(|name| name.replace('-', "_"))
+            .filter(|name| name.starts_with("exporter_proxy"));
+        for name in own {
+            let allowed = name.strip_prefix(CRATE).is_some_and(|name| row.may_import.contains(name));
+            assert!(allowed, "{}: must not depend on {name}", package.display());
+        }
+    }
 }
 
 #[test]
@@ -199,7 +227,7 @@ fn no_module_imports_one_that_the_table_does_not_allow() {
     let table = table(&read("src/lib.rs"));
     let mut wrong = Vec::new();
     let mut seen = 0;
-    for path in sources().into_iter().filter(|path| !is_test_only(path)) {
+    for path in sources_of(Path::new("")).into_iter().filter(|path| !is_test_only(path)) {
         let importing = module(&path);
         if ROOTS.contains(&importing.as_str()) {
             continue;
@@ -223,7 +251,10 @@ fn no_module_imports_one_that_the_table_does_not_allow() {
 fn modules_with_a_table() -> Vec<String> {
     let lib = read("src/lib.rs");
     let mut found: Vec<String> = table(&lib).into_keys().collect();
-    found.retain(|name| read(format!("src/{name}.rs")).contains(HEADING));
+    found.retain(|name| {
+        let file = format!("src/{name}.rs");
+        root().join(&file).exists() && read(file).contains(HEADING)
+    });
     found
 }
 
@@ -249,7 +280,7 @@ fn no_module_below_another_imports_one_that_the_table_there_does_not_allow() {
     let (mut wrong, mut seen) = (Vec::new(), 0);
     for parent in modules_with_a_table() {
         let table = table(&read(format!("src/{parent}.rs")));
-        for path in sources().into_iter().filter(|path| !is_test_only(path)) {
+        for path in sources_of(Path::new("")).into_iter().filter(|path| !is_test_only(path)) {
             let place = module_path(&path);
             let [first, importing, ..] = &place[..] else { continue };
             if *first != parent {
@@ -279,7 +310,7 @@ fn a_module_that_may_use_one_half_of_the_store_does_not_use_the_other() {
     let halves: BTreeSet<_> = table.values().flat_map(|row| row.items.clone()).collect();
     assert_eq!(halves.len(), 2, "the halves of the store in the table of src/lib.rs: {halves:?}");
     let mut wrong = Vec::new();
-    for path in sources().into_iter().filter(|path| !is_test_only(path)) {
+    for path in sources_of(Path::new("")).into_iter().filter(|path| !is_test_only(path)) {
         let importing = module(&path);
         let Some(row) = table.get(&importing).filter(|row| !row.items.is_empty()) else {
             continue;
@@ -311,7 +342,7 @@ fn imports_are_found_in_groups_and_behind_super() {
     let file = ["peer", "quic", "listener"].map(str::to_owned);
     let code = "use crate::{model::{AppName, Update}, store::View};\nuse super::super::{super::wire::Codec, key::Key};\n\
                 fn f() { crate::http::g(); self::h(); std::super_thing() }\nmod inner { use super::x; fn k() { super::super::super::super::outlets::y() } }\n\
-                fn z() { super::super::q() } macro_rules! m { () => { $crate::config::r() } }";
+                fn z() { super::super::q(); exporter_proxy_model::f(); not::exporter_proxy_x::g() } macro_rules! m { () => { $crate::config::r() } }";
     let found: Vec<String> = paths(code, &file).into_iter().map(|path| path.join("::")).collect();
     assert_eq!(
         found,
@@ -319,6 +350,7 @@ fn imports_are_found_in_groups_and_behind_super() {
             "http::g",
             "model::AppName",
             "model::Update",
+            "model::f",
             "outlets::y",
             "peer::key::Key",
             "peer::q",
