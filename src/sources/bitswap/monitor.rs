@@ -315,11 +315,16 @@ impl Monitor {
 
     /// Counts an event, and gives it to the stream if that has subscribers.
     fn publish(&mut self, event: Option<Bytes>) {
-        self.numbers.events += 1;
-        if let Some(event) = event {
-            self.numbers.sent_bytes += event.len() as u64;
-            let topic = Topic::Bitswap;
-            self.observer.bus.publish(&Notification::Relayed { topic, event });
+        let Some(event) = event else {
+            self.numbers.events += 1;
+            return;
+        };
+        let (topic, bytes) = (Topic::Bitswap, event.len() as u64);
+        if self.observer.bus.publish(&Notification::Relayed { topic, event }) {
+            self.numbers.events += 1;
+            self.numbers.sent_bytes += bytes;
+        } else {
+            self.numbers.dropped += 1;
         }
     }
 

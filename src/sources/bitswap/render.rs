@@ -17,8 +17,10 @@ pub(super) struct Numbers {
     pub(super) peers: usize,
     /// Their connections.
     pub(super) connections: usize,
-    /// Events of messages and connections.
+    /// Events of messages and connections, without those that were dropped.
     pub(super) events: u64,
+    /// Events that the stream could not take.
+    pub(super) dropped: u64,
     /// Bytes of the events that went to the stream, before their compression.
     pub(super) sent_bytes: u64,
     /// Peers that offered a version of Bitswap that is not supported.
@@ -57,8 +59,8 @@ pub(super) fn render(monitor: &str, numbers: &Numbers) -> String {
     family(
         "plugin_metric_export_wiretap_processed_events",
         "counter",
-        "Events of messages and connections; the monitor drops none, but a slow client of the stream may miss some.",
-        &[(r#",dropped="false""#, numbers.events), (r#",dropped="true""#, 0)],
+        "Events of messages and connections, by whether they were dropped because they came faster than the stream can compress them.",
+        &[(r#",dropped="false""#, numbers.events), (r#",dropped="true""#, numbers.dropped)],
     );
     family(
         "plugin_metric_export_wiretap_sent_bytes",
