@@ -13,7 +13,8 @@
 //!  receivers (TCP, Unix)  --\                             /-- /metrics
 //!  polls                  ---> Inlet  latest per app  View --> /apps, status page
 //!  HTTP push              --/                             \-- health, self metrics
-//!  upstream streams       -->  message bus                --> the monitoring stream
+//!  upstream streams       --\
+//!  Bitswap monitor        ---> message bus                --> the monitoring stream
 //!  POST /event            -->  events, for each scraper   --> within its scrapes
 //! ```
 //!
@@ -31,18 +32,19 @@
 //!
 //! | module | purpose | may import |
 //! | --- | --- | --- |
-//! | [`model`] | the nouns: names, times, updates | none |
-//! | [`wire`] | bytes to messages and back, pure | `model` |
-//! | [`exposition`] | the text formats, pure | `model` |
+//! | [`exposition`] | the text formats, pure: the crate in `crates/exposition` | none |
+//! | `hyperdht` | HyperDHT nodes, encrypted streams and calls (the cargo feature `hyperdht`): the crate in `crates/hyperdht` | none |
+//! | [`model`] | the nouns: names, times, updates | `exposition` |
+//! | [`wire`] | bytes to messages and back, pure | `hyperdht`, `model` |
 //! | [`telemetry`] | self metrics and the log | `model` |
 //! | [`supervise`] | tasks: bind, start, watch, drain, stop; listeners and connection slots | `model`, `telemetry` |
 //! | [`bus`] | notifications of changes, from publishers to subscribers | `model` |
-//! | [`peer_samples`] | the peers of polled IPFS nodes | `model` |
+//! | [`peer_samples`] | the peers of polled IPFS nodes and of the Bitswap monitor | `model` |
 //! | [`store`] | updates and events, and the files that keep them across restarts | `model`, `exposition`, `telemetry`, `supervise`, `bus` |
 //! | [`http`] | HTTP/1.1 over any byte stream, without routes | `model`, `telemetry`, `supervise` |
 //! | [`sources`] | the writers and their HTTP handlers | `model`, `wire`, `telemetry`, `supervise`, `http`, `bus`, `peer_samples`, [`store::Inlet`] |
 //! | [`outlets`] | the readers and their HTTP handlers | `model`, `wire`, `exposition`, `telemetry`, `supervise`, `http`, `bus`, `peer_samples`, [`store::View`] |
-//! | [`peer`] | links to remote scrapers: identity, registration, QUIC, HyperDHT (the cargo feature `hyperdht`) | `model`, `wire`, `telemetry`, `supervise`, `http` |
+//! | [`peer`] | links to remote scrapers: identity, registration, QUIC, HyperDHT (the cargo feature `hyperdht`) | `hyperdht`, `model`, `wire`, `telemetry`, `supervise`, `http` |
 //! | [`bridge`] | the remote end of links: aliases, targets file, scrapes through links | `model`, `wire`, `telemetry`, `supervise`, `http`, `peer` |
 //! | [`config`] | text to settings | all above |
 //! | [`daemon`] | the composition root | all above |
@@ -58,9 +60,10 @@
 //! - Every queue, buffer, map and wait has a named bound with its reason beside it.
 //! - Every task has an owner: a failed service stops the program and is named; a failed connection is counted.
 
+pub use exporter_proxy_exposition as exposition;
+
 pub mod model;
 
-pub mod exposition;
 pub mod wire;
 
 pub mod supervise;

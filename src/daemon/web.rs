@@ -5,9 +5,10 @@ use std::sync::Arc;
 use anyhow::bail;
 
 use super::preflight::Found;
+use super::program::Program;
 use crate::config::Settings;
-use crate::http::{HttpStats, WebConfigReload, WebPolicy, read_web_config};
-use crate::supervise::{Notes, blocking};
+use crate::http::{WebPolicy, read_web_config};
+use crate::supervise::blocking;
 
 /// Paths that are open to all: what asks for them is a program that has no user, such as a kubelet or a load balancer.
 const OPEN_PATHS: &[&str] = &["/healthz", "/-/healthy", "/readyz", "/-/ready"];
@@ -15,20 +16,20 @@ const OPEN_PATHS: &[&str] = &["/healthz", "/-/healthy", "/readyz", "/-/ready"];
 /// The key of the file.
 const KEY: &str = "http.web_config_file";
 
-/// Reads the configured file, if there is one.
+/// Reads the configured file, if there is one, and adds the service that follows it.
 ///
 /// # Errors
 /// All faults of the file and of those that it names.
-pub(super) async fn open(
-    settings: &Settings,
-    stats: Arc<HttpStats>,
-    notes: Arc<Notes>,
-) -> anyhow::Result<Option<(Arc<WebPolicy>, WebConfigReload)>> {
+pub(super) async fn open(settings: &Settings, program: &mut Program) -> anyhow::Result<Option<Arc<WebPolicy>>> {
     let Some(file) = &settings.http.web_config_file else {
         return Ok(None);
     };
+    let (stats, notes) = (Arc::clone(&program.http_stats), Arc::clone(&program.notes));
     match WebPolicy::open(file.clone(), OPEN_PATHS, stats, notes).await {
-        Ok(opened) => Ok(Some(opened)),
+        Ok((policy, reload)) => {
+            program.add(reload);
+            Ok(Some(policy))
+        }
         Err(faults) => bail!("{KEY}: the file cannot be used:\n{faults}"),
     }
 }

@@ -98,6 +98,17 @@ impl HttpService {
     /// with another method with 405.
     #[must_use]
     pub fn new(routes: Router, endpoints: &[&str], access: Arc<ArcSwap<Access>>, stats: Arc<HttpStats>) -> Self {
+        Self::with_timers(routes, endpoints, access, stats, Timers::default())
+    }
+
+    /// As [`HttpService::new`], with these limits on how long a client may take.
+    pub(super) fn with_timers(
+        routes: Router,
+        endpoints: &[&str],
+        access: Arc<ArcSwap<Access>>,
+        stats: Arc<HttpStats>,
+        timers: Timers,
+    ) -> Self {
         let routes = TowerToHyperService::new(with_fallbacks(routes, endpoints));
         let mut http = http1::Builder::new();
         // Clients may send their end of file before they have read the answer, as `nc -N` does.
@@ -112,16 +123,10 @@ impl HttpService {
             routes,
             access,
             stats,
-            timers: Timers::default(),
+            timers,
             http,
+            web: None,
         }))
-    }
-
-    /// The same service with other limits on how long a client may take.
-    #[must_use]
-    pub fn with_timers(self, timers: Timers) -> Self {
-        let inner = (*self.0).clone();
-        Self(Arc::new(ServiceInner { timers, ..inner }))
     }
 
     /// The same service, for clients that satisfy a policy.

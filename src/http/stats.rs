@@ -37,10 +37,6 @@ pub struct HttpStats {
     pub tls_failures: AtomicU64,
     /// True if the last read of the web configuration file failed.
     pub web_config_failed: AtomicBool,
-    /// Bytes read from clients.
-    pub bytes_read: AtomicU64,
-    /// Bytes that clients' transports took.
-    pub bytes_written: AtomicU64,
     /// The responses that have stalled.
     pub stalled_responses: Arc<StalledResponses>,
     /// Limits the log lines that clients can cause.

@@ -13,7 +13,6 @@ use std::ffi::OsStr;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{FromRawFd as _, OwnedFd};
-use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -182,12 +181,24 @@ const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 /// full, at most [`SEND_TIMEOUT`].
 fn send(place: &OsStr, message: &[u8]) -> io::Result<()> {
     let address = match place.as_bytes().strip_prefix(b"@") {
-        Some(name) => unix::net::SocketAddr::from_abstract_name(name),
+        Some(name) => abstract_address(name),
         None => unix::net::SocketAddr::from_pathname(place),
     };
     let socket = UnixDatagram::unbound()?;
     socket.set_write_timeout(Some(SEND_TIMEOUT))?;
     socket.send_to_addr(message, &address?).map(|_| ())
+}
+
+/// Returns the address of an abstract name, which only Linux has.
+#[cfg(target_os = "linux")]
+fn abstract_address(name: &[u8]) -> io::Result<unix::net::SocketAddr> {
+    use std::os::linux::net::SocketAddrExt as _;
+    unix::net::SocketAddr::from_abstract_name(name)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_address(_: &[u8]) -> io::Result<unix::net::SocketAddr> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// The service that resets the watchdog of the service manager (`WatchdogSec=`) twice within its time. It runs on the threads that

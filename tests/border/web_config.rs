@@ -361,8 +361,9 @@ async fn a_bridge_has_the_same_door() {
     let nothing = Environment::from_pairs(std::iter::empty::<(String, String)>());
     let settings = config::parse(&text, "test", &nothing).unwrap_or_else(|faults| panic!("{faults}"));
     let bridge = bind_bridge(&settings).await.unwrap();
-    assert!(bridge.https);
-    let (address, stop) = (bridge.http.unwrap(), bridge.stop());
+    let (addresses, stop) = (*bridge.addresses(), bridge.stop());
+    assert!(addresses.https);
+    let address = addresses.http.unwrap();
     let running = tokio::spawn(bridge.run());
     let ca = files.path("server.pem");
     let asked = async |arguments: &[&str], path: &str| {

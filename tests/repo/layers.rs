@@ -1,10 +1,10 @@
-//! Imports between modules, held against the tables in the documentation of their parents: that of the top level in `src/lib.rs`, and
-//! those of modules with a table of their own.
+//! Imports between modules, held against the tables in the documentation of their parents: that of the top level in `src/lib.rs`, which has
+//! the workspace's crates as well, and those of modules with a table of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::source::{code, is_test_only, module, read, sources, without_tests};
+use crate::source::{below_src, code, is_test_only, module, packages, read, root, sources, sources_of, without_tests};
 
 /// What a table says of a module.
 #[derive(Debug, Default)]
@@ -17,15 +17,19 @@ struct Row {
 /// Files of `src/` that belong to no module: they may import every module.
 const ROOTS: &[&str] = &["main", "lib"];
 
-/// The heading of a table.
-const HEADING: &str = "//! | module | purpose | may import |";
+/// The start of the names of the crates under `crates/`, which the table lists without it.
+const CRATE: &str = "exporter_proxy_";
+
+/// The heading of a table, behind the slashes of the comment that it stands in.
+const HEADING: &str = "| module | purpose | may import |";
 
 /// Reads the rows `| module | purpose | may import |`, of which the last cell names modules or says `all above`.
 fn table(documentation: &str) -> BTreeMap<String, Row> {
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     let lines = documentation
         .lines()
-        .filter_map(|line| line.strip_prefix("//! | [`").or_else(|| line.strip_prefix("//! | `")));
+        .filter_map(|line| line.strip_prefix("//! ").or_else(|| line.strip_prefix("// ")))
+        .filter_map(|line| line.strip_prefix("| [`").or_else(|| line.strip_prefix("| `")));
     for line in lines {
         let cells: Vec<&str> = line.split(" | ").collect();
         let [name, .., imports] = &cells[..] else {
@@ -57,7 +61,7 @@ fn identifier(text: &str) -> String {
 
 /// The module path of a file.
 fn module_path(path: &Path) -> Vec<String> {
-    let below = path.strip_prefix("src").unwrap().with_extension("");
+    let below = below_src(path).with_extension("");
     let mut parts: Vec<String> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
     if parts.last().is_some_and(|last| last == "mod") {
         parts.pop();
@@ -65,7 +69,8 @@ fn module_path(path: &Path) -> Vec<String> {
     parts
 }
 
-/// Returns all paths in a file's code that start with `crate::` or climb with `super::`, from the root of the crate.
+/// Returns all paths in a file's code that start with `crate::` or climb with `super::`, from the root of the crate, and those into another
+/// crate of the workspace, as if that were a module.
 fn paths(code: &str, file: &[String]) -> BTreeSet<Vec<String>> {
     let mut found = BTreeSet::new();
     // Modules in the file: their names and the depth of braces outside of them.
@@ -95,7 +100,7 @@ fn paths(code: &str, file: &[String]) -> BTreeSet<Vec<String>> {
         if last == "mod" && code[at + word.len()..].trim_start().starts_with('{') {
             inner.push((word.to_owned(), depth));
         }
-        if start_of_path && (word == "crate" || word == "super" || word == "self") {
+        if start_of_path && (word == "crate" || word == "super" || word == "self" || word.starts_with(CRATE)) {
             let here: Vec<String> = file.iter().cloned().chain(inner.iter().map(|(name, _)| name.clone())).collect();
             follow(rest, &here, &mut found);
             at += extent(rest);
@@ -140,6 +145,7 @@ fn follow(path: &str, here: &[String], found: &mut BTreeSet<Vec<String>>) {
         match word.as_str() {
             "" => break,
             "crate" => here.clear(),
+            other if other.starts_with(CRATE) => here = vec![other[CRATE.len()..].to_owned()],
             "self" => {}
             "super" => {
                 assert!(here.pop().is_some(), "more `super` than modules: {path:.80}");
@@ -190,8 +196,31 @@ fn the_table_has_every_module_once() {
         .filter_map(|line| line.strip_prefix("pub mod "))
         .map(identifier)
         .collect();
+    let crates = packages()
+        .into_iter()
+        .filter_map(|package| Some(package.file_name()?.to_string_lossy().into_owned()));
+    let declared: BTreeSet<String> = declared.into_iter().chain(crates).collect();
     let listed: BTreeSet<String> = table(&lib).into_keys().collect();
     assert_eq!(listed, declared);
+}
+
+/// A crate depends on no other crate of the workspace but those that its row names, and on the daemon never.
+#[test]
+fn no_crate_depends_on_one_that_the_table_does_not_allow() {
+    let table = table(&read("src/lib.rs"));
+    for package in packages().into_iter().filter(|package| package.file_name().is_some()) {
+        let row = &table[&*package.file_name().unwrap().to_string_lossy()];
+        let manifest: toml::Table = read(package.join("Cargo.toml")).parse().unwrap();
+        let dependencies = manifest["dependencies"].as_table().unwrap();
+        let own = dependencies
+            .keys()
+            .map(|name| name.replace('-', "_"))
+            .filter(|name| name.starts_with("exporter_proxy"));
+        for name in own {
+            let allowed = name.strip_prefix(CRATE).is_some_and(|name| row.may_import.contains(name));
+            assert!(allowed, "{}: must not depend on {name}", package.display());
+        }
+    }
 }
 
 #[test]
@@ -199,7 +228,7 @@ fn no_module_imports_one_that_the_table_does_not_allow() {
     let table = table(&read("src/lib.rs"));
     let mut wrong = Vec::new();
     let mut seen = 0;
-    for path in sources().into_iter().filter(|path| !is_test_only(path)) {
+    for path in sources_of(Path::new("")).into_iter().filter(|path| !is_test_only(path)) {
         let importing = module(&path);
         if ROOTS.contains(&importing.as_str()) {
             continue;
@@ -219,27 +248,52 @@ fn no_module_imports_one_that_the_table_does_not_allow() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The modules of the top level whose documentation has a table of their own modules.
-fn modules_with_a_table() -> Vec<String> {
-    let lib = read("src/lib.rs");
-    let mut found: Vec<String> = table(&lib).into_keys().collect();
-    found.retain(|name| read(format!("src/{name}.rs")).contains(HEADING));
+/// A file with a table of the modules that it declares.
+struct Parent {
+    /// The directory of its package.
+    package: PathBuf,
+    file: PathBuf,
+    /// Its path in its package; empty for the root of a crate.
+    path: Vec<String>,
+}
+
+/// The crates and the modules of the daemon's top level that have a table of their own modules.
+fn parents_with_a_table() -> Vec<Parent> {
+    let mut found = Vec::new();
+    for package in packages() {
+        if package.file_name().is_some() {
+            let file = package.join("src/lib.rs");
+            if read(&file).contains(HEADING) {
+                let path = Vec::new();
+                found.push(Parent { package, file, path });
+            }
+            continue;
+        }
+        for name in table(&read("src/lib.rs")).into_keys() {
+            let file = PathBuf::from(format!("src/{name}.rs"));
+            if root().join(&file).exists() && read(&file).contains(HEADING) {
+                let (package, path) = (package.clone(), vec![name]);
+                found.push(Parent { package, file, path });
+            }
+        }
+    }
     found
 }
 
 #[test]
 fn the_table_of_a_module_has_each_of_its_modules_once() {
-    let found = modules_with_a_table();
-    assert!(found.contains(&"peer".to_owned()), "{found:?}");
+    let found = parents_with_a_table();
+    assert!(found.iter().any(|parent| parent.path == ["peer"]));
+    assert!(found.iter().any(|parent| parent.package.ends_with("exposition")));
     for parent in found {
-        let text = read(format!("src/{parent}.rs"));
+        let text = read(&parent.file);
         let declared: BTreeSet<String> = without_tests(&code(&text))
             .lines()
             .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "))
             .map(identifier)
             .collect();
         let listed: BTreeSet<String> = table(&text).into_keys().collect();
-        assert_eq!(listed, declared, "src/{parent}.rs");
+        assert_eq!(listed, declared, "{}", parent.file.display());
     }
 }
 
@@ -247,28 +301,31 @@ fn the_table_of_a_module_has_each_of_its_modules_once() {
 #[test]
 fn no_module_below_another_imports_one_that_the_table_there_does_not_allow() {
     let (mut wrong, mut seen) = (Vec::new(), 0);
-    for parent in modules_with_a_table() {
-        let table = table(&read(format!("src/{parent}.rs")));
-        for path in sources().into_iter().filter(|path| !is_test_only(path)) {
+    for parent in parents_with_a_table() {
+        let table = table(&read(&parent.file));
+        let depth = parent.path.len();
+        for path in sources_of(&parent.package).into_iter().filter(|path| !is_test_only(path)) {
             let place = module_path(&path);
-            let [first, importing, ..] = &place[..] else { continue };
-            if *first != parent {
+            let Some(importing) = place.get(depth).filter(|_| place.starts_with(&parent.path)) else {
+                continue;
+            };
+            if depth == 0 && ROOTS.contains(&importing.as_str()) {
                 continue;
             }
-            for imported in imports(&path).into_iter().filter(|imported| imported.first() == Some(&parent)) {
-                let Some(other) = imported.get(1).filter(|other| *other != importing) else {
+            for imported in imports(&path).into_iter().filter(|imported| imported.starts_with(&parent.path)) {
+                let Some(other) = imported.get(depth).filter(|other| *other != importing) else {
                     continue;
                 };
                 seen += 1;
                 if !table.contains_key(other) {
-                    wrong.push(format!("{}: import {other} from its module, not from {parent}", path.display()));
+                    wrong.push(format!("{}: import {other} from its module, not from its parent", path.display()));
                 } else if !table[importing].may_import.contains(other) {
                     wrong.push(format!("{}: {importing} must not import {other}", path.display()));
                 }
             }
         }
     }
-    assert!(seen > 40, "only {seen} imports were found");
+    assert!(seen > 140, "only {seen} imports were found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -279,7 +336,7 @@ fn a_module_that_may_use_one_half_of_the_store_does_not_use_the_other() {
     let halves: BTreeSet<_> = table.values().flat_map(|row| row.items.clone()).collect();
     assert_eq!(halves.len(), 2, "the halves of the store in the table of src/lib.rs: {halves:?}");
     let mut wrong = Vec::new();
-    for path in sources().into_iter().filter(|path| !is_test_only(path)) {
+    for path in sources_of(Path::new("")).into_iter().filter(|path| !is_test_only(path)) {
         let importing = module(&path);
         let Some(row) = table.get(&importing).filter(|row| !row.items.is_empty()) else {
             continue;
@@ -311,7 +368,7 @@ fn imports_are_found_in_groups_and_behind_super() {
     let file = ["peer", "quic", "listener"].map(str::to_owned);
     let code = "use crate::{model::{AppName, Update}, store::View};\nuse super::super::{super::wire::Codec, key::Key};\n\
                 fn f() { crate::http::g(); self::h(); std::super_thing() }\nmod inner { use super::x; fn k() { super::super::super::super::outlets::y() } }\n\
-                fn z() { super::super::q() } macro_rules! m { () => { $crate::config::r() } }";
+                fn z() { super::super::q(); exporter_proxy_model::f(); not::exporter_proxy_x::g() } macro_rules! m { () => { $crate::config::r() } }";
     let found: Vec<String> = paths(code, &file).into_iter().map(|path| path.join("::")).collect();
     assert_eq!(
         found,
@@ -319,6 +376,7 @@ fn imports_are_found_in_groups_and_behind_super() {
             "http::g",
             "model::AppName",
             "model::Update",
+            "model::f",
             "outlets::y",
             "peer::key::Key",
             "peer::q",

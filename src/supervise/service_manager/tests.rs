@@ -1,3 +1,6 @@
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt as _;
+
 use super::*;
 
 fn passed(address: &str, only_v6: bool) -> Passed {
@@ -33,6 +36,7 @@ fn a_socket_for_both_families_serves_both_unspecified_addresses() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_notification_reaches_an_abstract_socket() {
     let name = format!("exporter-proxy-test-{}", std::process::id());
