@@ -44,12 +44,15 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 #[derive(Clone)]
 pub struct HttpService(Arc<ServiceInner>);
 
+#[derive(Clone)]
 struct ServiceInner {
     routes: TowerToHyperService<Router>,
     access: Arc<ArcSwap<Access>>,
     stats: Arc<HttpStats>,
     timers: Timers,
     http: http1::Builder,
+    /// TLS, users, headers and the rate limit; none: plain HTTP for all.
+    web: Option<Arc<WebPolicy>>,
 }
 
 /// All that is to be known about the other end of a stream besides its bytes.

@@ -25,7 +25,7 @@ impl PasswordHash {
     /// # Errors
     ///
     /// The reason, without the text.
-    pub(super) fn new(text: &str) -> Result<Self, String> {
+    pub(in crate::http) fn new(text: &str) -> Result<Self, String> {
         let hint = "make one with: htpasswd -nBC 10 USER";
         let bytes = text.as_bytes();
         if bytes.len() < MIN_LENGTH {
