@@ -136,7 +136,7 @@ pub(super) async fn get(server: &HttpServer, access: &HttpAccess, path: &str, ac
     Ok(text)
 }
 
-/// What to do about a refusal; empty if that is not known.
+/// A hint at the remedy of a refusal; empty if none is known.
 pub(super) fn hint(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED => "; set --credentials-file or EXPORTER_PROXY_CREDENTIALS",

@@ -25,7 +25,7 @@ use crate::supervise::{Notes, blocking};
 
 pub use reload::WebConfigReload;
 
-/// What a port demands of its clients.
+/// Demands of a port on its clients.
 pub struct WebPolicy {
     file: PathBuf,
     /// Paths that need no user and count for no limit: those of health checks.

@@ -25,7 +25,7 @@ pub use fault::WebConfigFaults;
 pub(super) use password_hash::PasswordHash;
 pub(super) use server_tls::ServerTls;
 
-use fault::{Fault, Place, hint};
+use fault::{Finding, Place, hint};
 use reader::{Located, Reader};
 use server_tls::TlsSection;
 use yaml::{Document, NodeId};
@@ -112,7 +112,7 @@ pub fn read_web_config(path: &Path) -> WebConfigReading {
         .map(|document| interpret(path, &document, &mut files, &mut findings));
     let config = config.map_err(|fault| findings.faults.push(fault)).ok().flatten();
     let Findings { mut faults, mut warnings } = findings;
-    let lines = |list: &mut Vec<Fault>| {
+    let lines = |list: &mut Vec<Finding>| {
         list.sort();
         list.iter().map(|fault| fault.line(path)).collect()
     };
@@ -129,29 +129,29 @@ pub fn read_web_config(path: &Path) -> WebConfigReading {
 /// Faults and warnings found so far.
 #[derive(Default)]
 struct Findings {
-    faults: Vec<Fault>,
-    warnings: Vec<Fault>,
+    faults: Vec<Finding>,
+    warnings: Vec<Finding>,
 }
 
 impl Findings {
     fn fault(&mut self, place: Place, text: String) {
-        self.faults.push(Fault::at(place, text));
+        self.faults.push(Finding::at(place, text));
     }
 
     fn warn(&mut self, place: Place, text: String) {
-        self.warnings.push(Fault::at(place, text));
+        self.warnings.push(Finding::at(place, text));
     }
 }
 
-fn read_text(path: &Path) -> Result<String, Fault> {
-    let bytes = read_file(path).map_err(|why| Fault::of_file(format!("cannot read the web configuration file: {why}")))?;
+fn read_text(path: &Path) -> Result<String, Finding> {
+    let bytes = read_file(path).map_err(|why| Finding::of_file(format!("cannot read the web configuration file: {why}")))?;
     String::from_utf8(bytes).map_err(|why| {
         let line = why.as_bytes()[..why.utf8_error().valid_up_to()]
             .iter()
             .filter(|byte| **byte == b'\n')
             .count()
             + 1;
-        Fault::at(Place::new(line, 1), "the file is not UTF-8".to_owned())
+        Finding::at(Place::new(line, 1), "the file is not UTF-8".to_owned())
     })
 }
 

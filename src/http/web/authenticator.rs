@@ -1,7 +1,7 @@
 //! Basic authentication: passwords against bcrypt hashes, away from the threads that serve connections.
 //!
 //! A check costs some 50 ms of CPU time by design. So results are cached, requests with the same credentials share one check, and both
-//! the checks in work and those that wait are limited: others' requests, whose credentials are in the cache, never wait for them.
+//! the checks in work and those that wait are limited. Requests with cached credentials never wait for them.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;

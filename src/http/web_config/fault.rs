@@ -21,13 +21,13 @@ impl Place {
 
 /// A fault or a warning. The text never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Fault {
+pub(super) struct Finding {
     /// None: the file as a whole.
     place: Option<Place>,
     text: String,
 }
 
-impl Fault {
+impl Finding {
     pub(super) const fn at(place: Place, text: String) -> Self {
         Self { place: Some(place), text }
     }

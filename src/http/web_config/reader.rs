@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::fault::{Fault, Place, hint};
+use super::fault::{Finding, Place, hint};
 use super::go_duration;
 use super::yaml::{Document, Node, NodeId, Scalar, Value};
 
@@ -12,7 +12,7 @@ const MAX_MERGES: usize = 8;
 /// Reads values and collects the faults.
 pub(super) struct Reader<'d> {
     document: &'d Document,
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<Finding>,
 }
 
 /// A text with its place.
@@ -31,7 +31,7 @@ impl<'d> Reader<'d> {
     }
 
     pub(super) fn fault(&mut self, place: Place, text: String) {
-        self.faults.push(Fault::at(place, text));
+        self.faults.push(Finding::at(place, text));
     }
 
     fn expected(&mut self, node: &Node, key: &str, expected: &str) {

@@ -8,7 +8,7 @@ pub(super) const VERSIONS: [&str; 4] = ["TLS10", "TLS11", "TLS12", "TLS13"];
 /// A cipher suite that Go accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Suite {
-    /// Of TLS 1.3, whose suites are always offered, as in Go.
+    /// Of TLS 1.3: always offered, as in Go.
     Tls13,
     /// Of TLS 1.2.
     Tls12(CipherSuite),

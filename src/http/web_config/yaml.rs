@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
-use super::fault::{Fault, Place};
+use super::fault::{Finding, Place};
 
 /// The prefix of the tags of YAML itself, which are written `!!str`.
 const CORE_TAG: &str = "tag:yaml.org,2002:";
@@ -66,7 +66,7 @@ impl Document {
     /// # Errors
     ///
     /// The first fault of the syntax: nothing behind it is certain.
-    pub(super) fn parse(text: &str) -> Result<Self, Fault> {
+    pub(super) fn parse(text: &str) -> Result<Self, Finding> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         check_directives(text)?;
         let mut parser = Parser::new_from_str(text);
@@ -81,7 +81,7 @@ impl Document {
                 Err(_) if ended => break,
                 Err(error) => {
                     let place = Place::new(error.marker().line(), error.marker().col() + 1);
-                    return Err(Fault::at(place, format!("invalid YAML: {}", error.info())));
+                    return Err(Finding::at(place, format!("invalid YAML: {}", error.info())));
                 }
             };
             match event {
@@ -93,7 +93,7 @@ impl Document {
                 Event::SequenceEnd | Event::MappingEnd => drop(open.pop()),
                 Event::Alias(anchor) => {
                     let id = anchors.get(&anchor).copied();
-                    let id = id.ok_or_else(|| Fault::at(place_of(&span), "unknown anchor".to_owned()))?;
+                    let id = id.ok_or_else(|| Finding::at(place_of(&span), "unknown anchor".to_owned()))?;
                     document.attach(&mut open, id);
                 }
                 Event::Scalar(text, style, anchor, tag) => {
@@ -180,14 +180,14 @@ impl Node {
 }
 
 /// Refuses the versions of YAML that `yaml.v2` refuses.
-fn check_directives(text: &str) -> Result<(), Fault> {
+fn check_directives(text: &str) -> Result<(), Finding> {
     let directives = text.lines().enumerate().take_while(|(_, line)| line.starts_with(['%', '#']));
     for (number, line) in directives {
         if let Some(version) = line.strip_prefix("%YAML")
             && version.split_whitespace().next() != Some("1.1")
         {
             let text = "only YAML 1.1 is supported; remove the %YAML directive".to_owned();
-            return Err(Fault::at(Place::new(number + 1, 1), text));
+            return Err(Finding::at(Place::new(number + 1, 1), text));
         }
     }
     Ok(())

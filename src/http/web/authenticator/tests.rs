@@ -82,34 +82,35 @@ async fn waiting_checks_are_limited_for_an_address_and_for_all() {
     let users = users();
     let all = u32::try_from(max_checks()).unwrap();
     let held = authenticator.permits.clone().acquire_many_owned(all).await.unwrap();
-    let mut waiting = Vec::new();
     let of = |host: usize| IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, u8::try_from(host).unwrap()));
-    for number in 0..MAX_WAITING {
-        let address = of(number / MAX_WAITING_OF_ADDRESS);
+    let check = |password: String, address| {
         let (authenticator, users) = (authenticator.clone(), users.clone());
-        let mut check = Box::pin(async move {
-            authenticator
-                .check(&users, credentials("alice", &number.to_string()), address)
-                .await
-        });
-        assert!(futures_util::poll!(&mut check).is_pending(), "{number}");
-        waiting.push(check);
-    }
-    let refused = async |password: &str, address| authenticator.check(&users, credentials("alice", password), address).await;
-    assert_eq!(refused("one more", of(0)).await, Verdict::TooMany(StatusCode::TOO_MANY_REQUESTS));
-    assert_eq!(
-        refused("one more", of(200)).await,
-        Verdict::TooMany(StatusCode::SERVICE_UNAVAILABLE)
-    );
-    // The same credentials share a check.
-    let mut same = Box::pin(refused("0", of(0)));
-    assert!(futures_util::poll!(&mut same).is_pending());
-    drop(held);
-    assert_eq!(same.await, Verdict::Denied);
+        tokio::spawn(async move { authenticator.check(&users, credentials("alice", &password), address).await })
+    };
+    let pending = async |number: usize| {
+        while authenticator.table().pending.len() != number {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waiting: Vec<_> = (0..MAX_WAITING)
+        .map(|number| check(number.to_string(), of(number / MAX_WAITING_OF_ADDRESS)))
+        .collect();
+    pending(MAX_WAITING).await;
+    let refused = Verdict::TooMany(StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(check("one more".to_owned(), of(0)).await.unwrap(), refused);
+    let refused = Verdict::TooMany(StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(check("one more".to_owned(), of(200)).await.unwrap(), refused);
+    // The same credentials share a check, so this one is not refused.
+    let same = check("0".to_owned(), of(200));
     // A client that leaves takes its check with it.
-    waiting.clear();
+    waiting.last().unwrap().abort();
+    pending(MAX_WAITING - 1).await;
+    drop(held);
+    assert_eq!(same.await.unwrap(), Verdict::Denied);
+    for check in waiting.into_iter().take(MAX_WAITING - 1) {
+        assert_eq!(check.await.unwrap(), Verdict::Denied);
+    }
     assert!(authenticator.table().pending.is_empty() && authenticator.table().by_address.is_empty());
-    assert_eq!(refused("secret", of(200)).await, Verdict::Granted);
 }
 
 #[test]
