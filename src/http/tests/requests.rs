@@ -196,7 +196,7 @@ async fn access_lists_can_change_while_connections_are_open() {
     let local = vec!["127.0.0.0/8".parse().unwrap()];
     served.site.access.store(Arc::new(Access {
         write_from: local.clone(),
-        trusted_proxies: Vec::new(),
+        ..Access::default()
     }));
     assert_eq!(ask(&mut client, "/who").await.text(), "127.0.0.1 may write\n");
     let forwarded = "GET /who HTTP/1.1\r\nhost: test\r\nx-forwarded-for: 192.0.2.7\r\n\r\n";
@@ -205,6 +205,7 @@ async fn access_lists_can_change_while_connections_are_open() {
     served.site.access.store(Arc::new(Access {
         write_from: local.clone(),
         trusted_proxies: local,
+        ..Access::default()
     }));
     send(&mut client, forwarded).await;
     assert_eq!(answer(&mut client).await.text(), refused.replace("127.0.0.1", "192.0.2.7"));
