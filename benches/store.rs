@@ -1,5 +1,5 @@
-//! Cost of updates and answers between the sockets, and at the same time from several threads. `benches/merge.rs` and
-//! `benches/exposition.rs` look at the parts. A thousand apps of a hundred series, 18 MB, unless a benchmark says otherwise.
+//! Cost of updates and answers between the sockets, and at the same time from several threads. The benchmarks of
+//! `crates/exposition` look at the parts. A thousand apps of a hundred series, 18 MB, unless a benchmark says otherwise.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

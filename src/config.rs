@@ -8,6 +8,7 @@
 //! A new key is one line in its section's `read`; a new section is one file and one line in [`Settings`].
 
 mod address;
+mod bitswap;
 mod bridge;
 mod changes;
 mod endpoint;
@@ -39,6 +40,7 @@ mod value_types;
 use std::path::Path;
 
 pub use address::HostPort;
+pub use bitswap::BitswapConfig;
 pub use bridge::BridgeConfig;
 pub use changes::{Changes, changes};
 pub use environment::Environment;
@@ -54,6 +56,7 @@ pub use receiver::{ReceiverConfig, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPa
 pub use secret::Secret;
 pub use store::StoreConfig;
 pub use stream::StreamConfig;
+pub(crate) use units::parse_size;
 
 #[cfg(test)]
 mod tests;
@@ -84,6 +87,8 @@ pub struct Settings {
     pub events: EventsConfig,
     /// The monitoring stream.
     pub stream: StreamConfig,
+    /// The Bitswap monitor, where it is enabled.
+    pub bitswap: Option<BitswapConfig>,
     /// The links over which bridges scrape us, where they are enabled.
     pub p2p: Option<P2pConfig>,
     /// The bridge, for the command that runs one.
@@ -175,6 +180,7 @@ impl Settings {
             http: reader.section("http", HttpConfig::read),
             events: reader.section("events", EventsConfig::read),
             stream: reader.section("stream", StreamConfig::read),
+            bitswap: reader.section("bitswap", BitswapConfig::read),
             p2p: reader.section("p2p", P2pConfig::read),
             bridge: reader.section("bridge", BridgeConfig::read),
             hyperdht: reader.section("hyperdht", HyperdhtConfig::read),

@@ -1,5 +1,7 @@
 //! The composition root: creates all modules and connects them.
 
+#[cfg(feature = "bitswap")]
+mod bitswap;
 mod bridge;
 mod events;
 mod health;
@@ -68,6 +70,8 @@ pub struct Addresses {
     pub links: Option<SocketAddr>,
     /// The monitoring stream.
     pub stream: Vec<SocketAddr>,
+    /// The Bitswap monitor, with its peer id.
+    pub bitswap: Vec<String>,
 }
 
 /// Location of the configuration for a reload.
@@ -134,6 +138,13 @@ impl Daemon<Addresses> {
             let (client, lock) = links::client(p2p, &settings.hyperdht, service, telemetry, notes).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
             program.add(client);
+            program.hold(lock);
+        }
+        #[cfg(feature = "bitswap")]
+        if let Some(bitswap) = &settings.bitswap {
+            let (monitor, lock) = bitswap::monitor(bitswap, &settings, &context).await?;
+            addresses.bitswap = monitor.addresses();
+            program.add(monitor);
             program.hold(lock);
         }
         let routes = read_routes.merge(write_routes(&settings, &context, &sockets, lifecycle));

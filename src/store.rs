@@ -18,6 +18,7 @@ mod limits;
 mod parallel;
 mod persistence;
 mod polled_events;
+mod raw;
 mod rendered;
 mod response_cache;
 mod stored_apps;

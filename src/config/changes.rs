@@ -75,6 +75,7 @@ impl Settings {
                 ..old.events
             },
             stream: old.stream,
+            bitswap: old.bitswap,
             p2p: old.p2p,
             bridge: old.bridge,
             hyperdht: old.hyperdht,

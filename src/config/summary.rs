@@ -118,6 +118,14 @@ fn stream(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     for address in &settings.stream.listen_addresses {
         writeln!(f, "streams at     tcp {address}")?;
     }
+    if let Some(bitswap) = &settings.bitswap {
+        for address in &bitswap.listen {
+            writeln!(f, "monitors at    {address}")?;
+        }
+        for address in &bitswap.peers {
+            writeln!(f, "monitors       {address}")?;
+        }
+    }
     Ok(())
 }
 

@@ -84,7 +84,7 @@ fn the_shipped_file_spells_out_the_defaults() {
             "{:?}",
             (
                 (&s.exporter, &s.receiver, &s.polls, &s.store, &s.exposition, &s.http),
-                (&s.events, &s.stream, &s.p2p, &s.bridge, &s.hyperdht)
+                (&s.events, &s.stream, &s.bitswap, &s.p2p, &s.bridge, &s.hyperdht)
             )
         )
     };
@@ -640,7 +640,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
 #[test]
 fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
     let old = sound("");
-    let restarted = ["p2p", "bridge", "hyperdht"];
+    let restarted = ["bitswap", "p2p", "bridge", "hyperdht"];
     for entry in old.entries.iter().filter(|entry| !restarted.contains(&entry.section)) {
         let (path, value) = *OTHER_VALUES
             .iter()
@@ -662,11 +662,50 @@ fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
     }
     for section in [
         "p2p.enabled = true\np2p.listen = \"127.0.0.1:5\"\np2p.allow = [\"KEY\"]",
+        "bitswap.enabled = ENABLED\nbitswap.max_peers = 7",
         "bridge.request_timeout = 7",
         "hyperdht.bootstrap = [\"127.0.0.1:6\"]",
     ] {
-        let new = sound(&section.replace("KEY", &"y".repeat(52)));
+        let enabled = cfg!(feature = "bitswap").to_string();
+        let new = sound(&section.replace("KEY", &"y".repeat(52)).replace("ENABLED", &enabled));
         assert_eq!(format!("{:?}", old.with_reloaded(new)), format!("{old:?}"), "{section}");
+    }
+}
+
+#[test]
+fn a_bitswap_monitor_needs_its_feature_and_peers_their_ids() {
+    const PEER: &str = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
+    let read = |text: &str| parse(text, "c.toml", &Environment::default());
+    let enabled = read("[bitswap]\nenabled = true\nmonitor_name = \"north\"\n");
+    if cfg!(feature = "bitswap") {
+        let bitswap = enabled.unwrap().bitswap.unwrap();
+        let listen: Vec<String> = bitswap.listen.iter().map(ToString::to_string).collect();
+        assert_eq!(listen, ["/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1"]);
+        assert_eq!((bitswap.max_peers, bitswap.monitor_name.as_deref()), (1_024, Some("north")));
+    } else {
+        let printed = enabled.map(|_| ()).unwrap_err().to_string();
+        assert!(
+            printed.contains("build it with: cargo build --release --features bitswap"),
+            "{printed}"
+        );
+    }
+    assert!(read("").unwrap().bitswap.is_none());
+    let peer = format!("[bitswap]\npeers = [\"/dns4/node.example/tcp/4001/p2p/{PEER}\"]\n");
+    assert!(read(&peer).unwrap().bitswap.is_none());
+    for (text, why) in [
+        ("listen = [\"0.0.0.0:4001\"]".to_owned(), "expected /ip4/ADDRESS/tcp/PORT"),
+        (format!("listen = [\"/ip4/0.0.0.0/tcp/4001/p2p/{PEER}\"]"), "and no /p2p"),
+        ("listen = [\"/dns4/h/tcp/4001\"]".to_owned(), "has an IP address"),
+        ("peers = [\"/ip4/1.2.3.4/tcp/4001\"]".to_owned(), "a peer needs its port and its id"),
+        (
+            format!("peers = [\"/ip4/1.2.3.4/tcp/0/p2p/{PEER}\"]"),
+            "a peer needs its port and its id",
+        ),
+        ("max_peers = 0".to_owned(), "out of range"),
+        ("monitor_name = \"a\\u0007\"".to_owned(), "not a valid name"),
+    ] {
+        let printed = read(&format!("[bitswap]\n{text}\n")).map(|_| ()).unwrap_err().to_string();
+        assert!(printed.contains(why), "{text}: {printed}");
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// Reads `16MiB`, `64 KB`, `1.5GiB`; letters in either case.
-pub(super) fn parse_size(text: &str) -> Option<u64> {
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split_number(text.trim())?;
     let (_, worth) = SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
     let bytes = (number * to_float(*worth)).round();

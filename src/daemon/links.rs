@@ -144,7 +144,7 @@ pub(super) fn secret(source: &SecretSource) -> anyhow::Result<SharedSecret> {
 }
 
 /// The hostname.
-fn hostname() -> anyhow::Result<String> {
+pub(super) fn hostname() -> anyhow::Result<String> {
     let name = nix::unistd::gethostname().context("cannot read the hostname")?;
     Ok(name.to_string_lossy().into_owned())
 }

@@ -17,6 +17,9 @@ pub async fn preflight(loaded: &Loaded) -> Option<Faults> {
         found.extend(secret("p2p", p2p.secret.as_ref()));
         found.extend(key("p2p", p2p.key_file.as_deref()));
     }
+    if let Some(bitswap) = &settings.bitswap {
+        found.extend(key("bitswap", bitswap.key_file.as_deref()));
+    }
     if settings.is_set("bridge") {
         let bridge = &settings.bridge;
         found.extend(secret("bridge", bridge.secret.as_ref()));
@@ -71,7 +74,11 @@ fn secret(section: &str, source: Option<&SecretSource>) -> Option<Found> {
 /// A configured key file that is there and of no use. One that is not there is made at the start. The usual place depends on the
 /// environment of the process that runs, which need not be that of the check.
 fn key(section: &str, configured: Option<&Path>) -> Option<Found> {
-    let key = if section == "p2p" { "p2p.key_file" } else { "bridge.key_file" };
+    let key = match section {
+        "p2p" => "p2p.key_file",
+        "bitswap" => "bitswap.key_file",
+        _ => "bridge.key_file",
+    };
     match Identity::load(configured?) {
         Err(IdentityError::Read { why, .. }) if why.kind() == std::io::ErrorKind::NotFound => None,
         loaded => loaded.err().map(|error| (key, error.to_string())),

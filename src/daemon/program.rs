@@ -22,7 +22,7 @@ pub(super) struct Program {
     pub(super) access: Arc<ArcSwap<Access>>,
     pub(super) http_stats: Arc<HttpStats>,
     pub(super) stop: Stop,
-    key_lock: Option<FileLock>,
+    key_locks: Vec<FileLock>,
 }
 
 impl Program {
@@ -34,7 +34,7 @@ impl Program {
             access: Arc::new(ArcSwap::from_pointee(access.clone())),
             http_stats: Arc::default(),
             stop: Stop::default(),
-            key_lock: None,
+            key_locks: Vec::new(),
         }
     }
 
@@ -45,7 +45,7 @@ impl Program {
 
     /// Holds the lock on a key file until the program ends.
     pub(super) fn hold(&mut self, key_lock: Option<FileLock>) {
-        self.key_lock = key_lock;
+        self.key_locks.extend(key_lock);
     }
 
     /// An HTTP service to these routes.
@@ -115,7 +115,7 @@ impl<A> Daemon<A> {
             mut supervisor,
             readiness,
             stop,
-            key_lock: _locked,
+            key_locks: _locked,
             ..
         } = program;
         if let Some(persistence) = &persistence {

@@ -41,6 +41,7 @@ impl Sockets {
             stream: self.streams.addresses(),
             key: None,
             links: None,
+            bitswap: Vec::new(),
         }
     }
 

@@ -4,9 +4,9 @@
 //! backoff. Relayed messages keep their order within an upstream; if subscribers' messages cannot be encoded fast enough, reading waits, and
 //! the upstream server decides what to drop.
 
-mod backoff;
+pub(in crate::sources) mod backoff;
 mod connection;
-mod counts;
+pub(in crate::sources) mod counts;
 #[cfg(test)]
 mod tests;
 mod upstream;

@@ -29,6 +29,8 @@ pub struct Proxy {
     tcp: Option<SocketAddr>,
     unix: Option<PathBuf>,
     pub stream: Vec<SocketAddr>,
+    /// The multiaddresses of the Bitswap monitor.
+    pub bitswap: Vec<String>,
     pub stop: Stop,
     running: Option<JoinHandle<Report>>,
 }
@@ -75,6 +77,7 @@ impl Proxy {
             tcp: addresses.tcp,
             unix: addresses.unix,
             stream: addresses.stream,
+            bitswap: addresses.bitswap,
             stop,
             running,
         }
