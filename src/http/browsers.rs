@@ -8,9 +8,12 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::LazyLock;
 
-use http::header::{HOST, ORIGIN, REFERER, USER_AGENT};
+use http::header::{HOST, HeaderName, ORIGIN, REFERER, USER_AGENT};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request};
+
+/// The relation of the page that sent a request to its target.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// A write that is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,10 +33,9 @@ pub fn is_from_browser(headers: &HeaderMap) -> bool {
     has_marks(headers) || agent.is_some_and(|agent| agent.as_bytes().starts_with(b"Mozilla/"))
 }
 
-/// Returns true if the request has a header that only browsers send.
+/// Returns true if the request has a header that only browsers send. Sec-Fetch-Mode is none: the `fetch` of Node.js sends it as well.
 fn has_marks(headers: &HeaderMap) -> bool {
-    let fetch_metadata = || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"));
-    headers.contains_key(ORIGIN) || headers.contains_key(REFERER) || fetch_metadata()
+    headers.contains_key(ORIGIN) || headers.contains_key(REFERER) || headers.contains_key(FETCH_SITE)
 }
 
 /// Checks a request: a browser may write only from a page of ours, under a known name. `forwarded_host` is the name that a trusted reverse
@@ -63,7 +65,7 @@ pub(super) fn check<B>(request: &Request<B>, forwarded_host: Option<&str>, allow
 }
 
 fn is_cross_site(headers: &HeaderMap, names: [Option<&str>; 2]) -> bool {
-    if let Some(site) = headers.get("sec-fetch-site") {
+    if let Some(site) = headers.get(FETCH_SITE) {
         return site != "same-origin" && site != "none";
     }
     let Some(page) = headers.get(ORIGIN).or_else(|| headers.get(REFERER)) else {

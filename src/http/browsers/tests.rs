@@ -77,7 +77,6 @@ fn browsers_are_told_apart_from_scrapers() {
     for (name, value) in [
         ("origin", "null"),
         ("referer", "http://a/"),
-        ("sec-fetch-mode", "no-cors"),
         ("sec-fetch-site", "none"),
         ("user-agent", "Mozilla/5.0 (X11; Linux x86_64)"),
     ] {
@@ -86,6 +85,7 @@ fn browsers_are_told_apart_from_scrapers() {
     for (name, value) in [
         ("user-agent", "Prometheus/3.5.0"),
         ("accept", "text/html"),
+        ("sec-fetch-mode", "cors"),
         ("user-agent", "curl/8.0 Mozilla/"),
     ] {
         assert!(!with(name, value), "{name}: {value}");
