@@ -68,7 +68,7 @@ async fn the_500_of_a_handler_that_panics_confirms_nothing() {
 async fn an_answer_that_is_handed_over_confirms_nothing_after_a_panic_either() {
     let mut site = Site::new(Timers::default());
     let request = http::Request::get("/lent-panic?size=30").body(Body::empty()).unwrap();
-    let (response, response_ack) = site.service.call(request, PeerAddr::Unix).await;
+    let (response, response_ack) = site.service.call(request, PeerAddr::Link("key".into())).await;
     assert_eq!(response.status(), 500);
     response_ack.received();
     assert_eq!(site.outcome().await, (30, DeliveryOutcome::Unacked));

@@ -71,7 +71,7 @@ async fn half_requests_of_one_address_keep_no_other_out() {
     assert_eq!(answer(&mut waiting).await.text(), "waited\n");
     // One that stayed can still complete its request.
     let last = crowd.last_mut().unwrap();
-    send(last, "y\r\nhost: h\r\n\r\n").await;
+    send(last, "y\r\n\r\n").await;
     assert_eq!(answer(last).await.text(), "small\n");
     drop(crowd);
     served.end().await;
