@@ -13,6 +13,7 @@ use super::rendered::RenderedExposition;
 use super::response_cache::Scope;
 use super::{App, Mode, Text, parallel};
 use crate::exposition::catalog::{self, Catalog, Conflict, Outcome, Plan, Rules, Selection};
+use crate::exposition::gzip::CompressorPool;
 use crate::exposition::render::{Chunk, OutputFormat};
 use crate::exposition::{Exposition, MemoryMeter, detect, raw};
 use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp, Update};
@@ -439,12 +440,24 @@ impl Draft {
         }
     }
 
-    /// Renders the response, segments in parallel.
-    pub(super) fn render(self, variant: OutputFormat) -> RenderedExposition {
+    /// Renders the response, segments in parallel. With `compressors`, each segment is compressed while its text is in the CPU's cache, and
+    /// the text is let go, so that a response that goes out compressed never has all of its text in memory.
+    pub(super) fn render(self, variant: OutputFormat, compressors: Option<&CompressorPool>) -> RenderedExposition {
         match self {
             Self::Merged(plan) => {
-                parallel::for_each(&plan.pending_segments(), |segment| plan.render_segment(segment));
-                RenderedExposition::merged(plan.render())
+                let compressed = Mutex::new(Vec::new());
+                parallel::for_each(&plan.pending_segments(), |segment| {
+                    let chunks = plan.render_segment(segment);
+                    let Some(compressors) = compressors else { return };
+                    compressors.with(|compressor| chunks.iter().for_each(|chunk| chunk.compress_once(compressor)));
+                    chunks.iter().for_each(|chunk| chunk.drop_text());
+                    compressed
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .extend(chunks.iter().cloned());
+                });
+                let compressed = compressed.into_inner().unwrap_or_else(PoisonError::into_inner);
+                RenderedExposition::merged(plan.render()).with_newly_compressed(compressed)
             }
             Self::AsPushed(exposition) => RenderedExposition::merged(catalog::render_single(&exposition, variant)),
             Self::Raw(bodies) => RenderedExposition::raw(raw::concatenate(&bodies)),

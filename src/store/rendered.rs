@@ -120,7 +120,7 @@ impl PendingExposition {
     pub fn finish(self, encoding: ContentEncoding) -> RenderedExposition {
         let exposed = match self.work {
             Work::Ready(exposed) => exposed,
-            Work::Everything(variant) => everything(&self.shared, variant),
+            Work::Everything(variant) => everything(&self.shared, variant, encoding),
             Work::One(one) => one.finish(&self.shared),
         };
         match encoding {
@@ -132,7 +132,7 @@ impl PendingExposition {
 }
 
 /// All apps, as they are now. While one caller renders, others wait, and find that it is done.
-fn everything(shared: &Shared, variant: OutputFormat) -> RenderedExposition {
+fn everything(shared: &Shared, variant: OutputFormat, encoding: ContentEncoding) -> RenderedExposition {
     let _rendering = shared.rendering();
     let mut apps = shared.apps();
     let generation = apps.table.generation();
@@ -141,7 +141,8 @@ fn everything(shared: &Shared, variant: OutputFormat) -> RenderedExposition {
     }
     let draft = apps.draft_everything(variant);
     drop(apps);
-    let exposed = draft.render(variant);
+    let compressors = (encoding == ContentEncoding::Gzip).then_some(&shared.compressors);
+    let exposed = draft.render(variant, compressors);
     let before = shared.responses().keep_everything(variant, generation, exposed.clone());
     // Freeing thousands of handles takes a while: not under the lock.
     drop(before);
@@ -152,7 +153,7 @@ impl One {
     /// Renders the response without waiting for other threads that do the same; the first one is cached, so that all share its chunks,
     /// which are compressed once.
     fn finish(self, shared: &Shared) -> RenderedExposition {
-        let exposed = self.draft.render(self.key.variant);
+        let exposed = self.draft.render(self.key.variant, None);
         let apps = shared.apps();
         let now = apps.table.get(self.app.as_str()).map(|app| app.changed);
         if now != Some(self.changed) {
@@ -220,6 +221,12 @@ impl RenderedExposition {
     #[must_use]
     pub fn take_newly_compressed(&self) -> Vec<Arc<Chunk>> {
         std::mem::take(&mut self.newly_compressed())
+    }
+
+    /// The same with chunks that were compressed while they were rendered.
+    pub(super) fn with_newly_compressed(self, chunks: Vec<Arc<Chunk>>) -> Self {
+        self.newly_compressed().extend(chunks);
+        self
     }
 
     fn newly_compressed(&self) -> MutexGuard<'_, Vec<Arc<Chunk>>> {
