@@ -31,9 +31,9 @@
 //!
 //! | module | purpose | may import |
 //! | --- | --- | --- |
-//! | [`model`] | the nouns: names, times, updates | none |
+//! | [`exposition`] | the text formats, pure: the crate in `crates/exposition` | none |
+//! | [`model`] | the nouns: names, times, updates | `exposition` |
 //! | [`wire`] | bytes to messages and back, pure | `model` |
-//! | [`exposition`] | the text formats, pure | `model` |
 //! | [`telemetry`] | self metrics and the log | `model` |
 //! | [`supervise`] | tasks: bind, start, watch, drain, stop; listeners and connection slots | `model`, `telemetry` |
 //! | [`bus`] | notifications of changes, from publishers to subscribers | `model` |
@@ -58,9 +58,10 @@
 //! - Every queue, buffer, map and wait has a named bound with its reason beside it.
 //! - Every task has an owner: a failed service stops the program and is named; a failed connection is counted.
 
+pub use exporter_proxy_exposition as exposition;
+
 pub mod model;
 
-pub mod exposition;
 pub mod wire;
 
 pub mod supervise;

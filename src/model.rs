@@ -5,82 +5,18 @@
 mod client;
 mod event;
 
+pub use crate::exposition::{AppName, AppNameError, LabelPair, MAX_APP_NAME_BYTES, Syntax};
 pub use client::Client;
 pub use event::{
     Event, EventError, EventId, IdError, IdempotencyKey, LabelSet, MAX_EVENT_BYTES, MAX_EVENT_LABELS, MAX_IDEMPOTENCY_KEY_BYTES,
     MAX_SCRAPER_ID_BYTES, ScraperId, truncated,
 };
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-
-/// The longest app name in bytes. Names appear in tables, labels and paths, where longer ones are unreadable.
-pub const MAX_APP_NAME_BYTES: usize = 255;
-
-/// Name of an application: 1 to 255 bytes of UTF-8 without control characters.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct AppName(Arc<str>);
-
-/// Error of [`AppName::new`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AppNameError {
-    /// The name has no characters.
-    #[error("an app name must not be empty")]
-    Empty,
-    /// The name is longer than [`MAX_APP_NAME_BYTES`].
-    #[error("an app name has at most {MAX_APP_NAME_BYTES} bytes, not {0}")]
-    TooLong(usize),
-    /// The name contains a control character.
-    #[error("an app name must not contain control characters (U+{0:04X} at byte {1})")]
-    Control(u32, usize),
-}
-
-impl AppName {
-    /// Validates a name.
-    ///
-    /// # Errors
-    /// If it is empty, too long, or contains a control character.
-    pub fn new(name: &str) -> Result<Self, AppNameError> {
-        if name.is_empty() {
-            return Err(AppNameError::Empty);
-        }
-        if name.len() > MAX_APP_NAME_BYTES {
-            return Err(AppNameError::TooLong(name.len()));
-        }
-        if let Some((at, c)) = name.char_indices().find(|(_, c)| c.is_control()) {
-            return Err(AppNameError::Control(u32::from(c), at));
-        }
-        Ok(Self(name.into()))
-    }
-
-    /// The name as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Borrow<str> for AppName {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for AppName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for AppName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", &*self.0)
-    }
-}
 
 /// A point in time: milliseconds since the Unix epoch, UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -115,32 +51,6 @@ impl Timestamp {
 
 /// Source of the wall-clock time, replaceable in tests.
 pub type Clock = fn() -> Timestamp;
-
-/// Syntax of an exposition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Syntax {
-    /// The Prometheus text format 0.0.4 or 1.0.0.
-    #[default]
-    Text,
-    /// OpenMetrics 1.0.0.
-    OpenMetrics,
-}
-
-impl Syntax {
-    /// The syntax for a `Content-Type` header; `None` if it is not the type of an exposition (`text/html`, or the form type that curl sends
-    /// by default). As in Prometheus, only the media type counts, not its parameters or the text.
-    #[must_use]
-    pub fn from_content_type(content_type: &str) -> Option<Self> {
-        let media_type = content_type.split(';').next().unwrap_or_default().trim();
-        if media_type.eq_ignore_ascii_case("application/openmetrics-text") {
-            Some(Self::OpenMetrics)
-        } else if media_type.eq_ignore_ascii_case("text/plain") {
-            Some(Self::Text)
-        } else {
-            None
-        }
-    }
-}
 
 /// Format of a received message; the `format` label of `exporter_proxy_updates_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -179,9 +89,6 @@ pub struct Origin {
     /// Its format.
     pub format: Format,
 }
-
-/// A label name and its value from the configuration, unescaped.
-pub type LabelPair = (Arc<str>, Arc<str>);
 
 /// The complete metrics of an application, replacing its previous update.
 #[derive(Debug, Clone)]

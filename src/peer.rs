@@ -6,64 +6,50 @@
 //! describes the protocol. Over HyperDHT the wire format is that of existing programs, and only metrics can be requested.
 //!
 //! [`Client`] and [`Scraper`] are also for other programs; see the examples `peer_client` and `peer_scraper`.
+//!
+//! ## Modules
+//!
+//! A module may import those of this one that its last column names, all of which stand above it; `tests/repo/layers.rs` reads the table.
+//!
+//! | module | purpose | may import |
+//! | --- | --- | --- |
+//! | `identity` | names of peers: keys, addresses, registrations | none |
+//! | `link_event` | events of links, each logged, counted and sent to subscribers in one place | `identity` |
+//! | `limits` | delays of retries, limits on failures and on links | `identity` |
+//! | `delivery` | responses to scrapes and their delivery outcomes, at both ends | `identity`, `link_event` |
+//! | `quic` | links over QUIC | `identity`, `link_event`, `limits`, `delivery` |
+//! | `hyperdht` | links over HyperDHT (the cargo feature `hyperdht`) | `identity`, `link_event`, `limits`, `delivery` |
+//! | `scraper` | the scraping end for other programs, over either transport | all above |
+//! | `client` | the scraped end, over both transports | `identity`, `link_event`, `limits`, `delivery`, `quic`, `hyperdht` |
 
-mod address;
-mod backoff;
-mod bridge_session;
 mod client;
-mod collection_error;
-mod control;
-mod delivery_receipt;
-mod delivery_tracker;
-mod dial;
-mod failure_limiter;
-#[cfg(feature = "hyperdht")]
+mod delivery;
 mod hyperdht;
-#[cfg_attr(not(feature = "hyperdht"), expect(dead_code, reason = "no peer is reachable by key without it"))]
-mod hyperdht_api;
-#[cfg(not(feature = "hyperdht"))]
-mod hyperdht_disabled;
 mod identity;
-mod key;
-mod link;
+mod limits;
 mod link_event;
-mod proof;
-mod proxy_link;
-mod quic_listener;
-mod quic_scraper;
-mod registration;
-mod scrape_server;
+mod quic;
 mod scraper;
-mod scraper_links;
-mod scraper_listener;
-mod stream;
-mod tls;
-mod transport;
-mod unreachable_peers;
 
 #[cfg(test)]
 mod tests;
 
-#[cfg(not(feature = "hyperdht"))]
-use hyperdht_disabled as hyperdht;
-
-pub use address::{LinkAddress, QuicAddress};
 pub use client::{Client, ClientError, ClientSettings, REGISTER_INTERVAL, RunningClient, metrics_service, metrics_service_within};
-pub use delivery_receipt::DeliveryReceipt;
-pub use dial::DialError;
-pub use hyperdht_api::HyperdhtError;
-pub use identity::{Identity, IdentityError, Seed, default_key_file};
-pub use key::{InvalidKey, PublicKey, SharedSecret};
-pub use link::LinkError;
+pub use delivery::DeliveryReceipt;
+pub use hyperdht::HyperdhtError;
+pub use identity::{
+    Alias, AliasError, Identity, IdentityError, InvalidKey, LinkAddress, MAX_NAME_BYTES, PublicKey, QuicAddress, Registration, Seed,
+    SharedSecret, default_key_file,
+};
 pub use link_event::{ConnectionPurpose, ConnectionUid, LinkEnd, LinkEvent, LinkEvents, ScrapeId};
-pub use quic_listener::ListenError;
-pub use registration::{Alias, AliasError, MAX_NAME_BYTES, Registration};
+pub use quic::dial::DialError;
+pub use quic::link::LinkError;
+pub use quic::listener::ListenError;
 pub use scraper::{REQUEST_TIMEOUT, ScrapeError, ScrapeOutcome, Scraper};
 
-pub(crate) use failure_limiter::FailureLimiter;
-pub(crate) use hyperdht::{ConnectionPool, Network, RegistrationServer};
-pub(crate) use hyperdht_api::{Registrant, RegistrationHandler};
-pub(crate) use link::{Link, PeerState, ScrapeResponse};
-pub(crate) use proxy_link::{ControlEvent, NO_MESSAGE, ProxyLink};
-pub(crate) use quic_listener::{AcceptedLink, QuicListener};
-pub(crate) use scraper::error_text;
+pub(crate) use delivery::error_text;
+pub(crate) use hyperdht::{ConnectionPool, Network, Registrant, RegistrationHandler, RegistrationServer};
+pub(crate) use limits::FailureLimiter;
+pub(crate) use quic::link::{Link, PeerState, ScrapeResponse};
+pub(crate) use quic::listener::{AcceptedLink, QuicListener};
+pub(crate) use quic::proxy_link::{ControlEvent, NO_MESSAGE, ProxyLink};

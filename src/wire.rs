@@ -3,6 +3,8 @@
 //! The bytes of a receiver go through a [`StreamDecoder`]: it accepts them in any split and returns an [`Inbound`] or a [`Refusal`] for
 //! each message. It scans each byte only once for the end of a message.
 
+pub mod base58;
+pub mod bitswap;
 mod buffer;
 mod capnp_message;
 mod capnp_stream;
@@ -13,6 +15,7 @@ mod json_stream;
 pub mod kubo;
 mod link;
 pub mod monitoring;
+pub mod node_address;
 mod refusal;
 pub mod response_head;
 pub mod schema;

@@ -2,6 +2,7 @@
 //! A new target needs a module here, a line in [`TARGETS`], a binary in `fuzz_targets/` and a directory in `corpus/`.
 
 pub mod accept;
+pub mod bitswap;
 pub mod capnp_stream;
 pub mod event_form;
 pub mod exposition;
@@ -25,6 +26,7 @@ pub type Check = fn(&[u8]);
 /// Every target by the name of its corpus.
 pub const TARGETS: &[(&str, Check)] = &[
     ("accept", accept::check),
+    ("bitswap", bitswap::check),
     ("capnp_stream", capnp_stream::check),
     ("event_form", event_form::check),
     ("exposition", exposition::check),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Environment, Loaded, Settings, Threads};
 use crate::daemon::{Addresses, ConfigSource, Daemon};
@@ -61,17 +62,24 @@ pub(super) async fn serve_until_stopped(serving: impl Future<Output = Report>, s
     for address in service_manager::close_unused() {
         tracing::warn!("closed the socket {address} of the service manager: the configuration names no such address");
     }
-    service_manager::ready("serving");
-    let graceful = stop.graceful.clone();
-    let announce_stop = async {
-        graceful.cancelled().await;
-        service_manager::stopping();
-        std::future::pending().await
+    // The notifications run beside the serving, which does not wait for a service manager that is slow to take them.
+    let ended = CancellationToken::new();
+    let notify = async {
+        service_manager::ready("serving").await;
+        tokio::select! {
+            () = stop.graceful.cancelled() => {}
+            () = ended.cancelled() => {}
+        }
+        service_manager::stopping().await;
+    };
+    let serve = async {
+        let report = serving.await;
+        ended.cancel();
+        report
     };
     tokio::select! {
-        report = serving => report,
+        (report, ()) = async { tokio::join!(serve, notify) } => report,
         () = signals.drive(&stop) => unreachable!("driving signals never ends"),
-        () = announce_stop => unreachable!("it waits forever after the announcement"),
     }
 }
 

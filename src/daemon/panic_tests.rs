@@ -1,6 +1,6 @@
 //! Responses to requests with a panic in their work: 500, counted, and never an ack of the events that were leased for them.
 //!
-//! The renderer and the store panic at texts that only unit tests know: `exposition::render::PANICS` and `store::inlet::PANICS`.
+//! Rendering and the store panic at texts that only unit tests know: in `store::rendered`, and at `store::inlet::PANICS`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -128,12 +128,13 @@ impl Service for Reloader {
                     Some(()) = self.hangup.recv() => None,
                     Some(request) = self.requests.recv() => Some(request),
                 };
-                service_manager::reloading();
+                service_manager::reloading().await;
                 let outcome = self.reload();
                 service_manager::ready(match outcome {
                     Ok(()) => "configuration reloaded",
                     Err(_) => "the last reload failed, the earlier configuration is in force",
-                });
+                })
+                .await;
                 if let Some(request) = request {
                     // The client may have disconnected.
                     let _ = request.send(outcome);

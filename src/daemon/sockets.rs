@@ -1,5 +1,6 @@
 //! The sockets that clients connect to, from bound to served.
 
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::{Addresses, Context};
 use crate::config::{HostPort, Settings};
 use crate::http::{HttpService, Server};
 use crate::outlets::Connections;
-use crate::supervise::{AddressFamilies, BindError, ConnectionSlots, Listener, Supervisor, limits};
+use crate::supervise::{AddressFamilies, BindError, ConnectionSlots, Listener, Supervisor, limits, service_manager};
 
 /// All sockets, bound but not yet served.
 pub(super) struct Sockets {
@@ -25,7 +26,9 @@ impl Sockets {
     pub(super) async fn bind(settings: &Settings, context: &Context) -> anyhow::Result<Self> {
         Ok(Self {
             receivers: receivers::bind(settings, context).await?,
-            scraped: bind_http(settings).await?,
+            scraped: listen_all(settings, &settings.exporter.scrape_addresses)
+                .await
+                .context("exporter.scrape_expose_endpoint")?,
             streams: streams::bind(settings).await?,
         })
     }
@@ -77,10 +80,21 @@ pub(super) async fn listen(settings: &Settings, address: &HostPort) -> Result<Li
     Listener::tcp_for(&address.to_string(), families).await
 }
 
-async fn bind_http(settings: &Settings) -> anyhow::Result<Vec<Listener>> {
-    let mut bound = Vec::new();
-    for address in &settings.exporter.scrape_addresses {
-        bound.push(listen(settings, address).await.context("exporter.scrape_expose_endpoint")?);
+/// Listens on all addresses of one key. One socket of the service manager may serve both `0.0.0.0` and `[::]`.
+pub(super) async fn listen_all(settings: &Settings, addresses: &[HostPort]) -> Result<Vec<Listener>, BindError> {
+    let mut listeners: Vec<Listener> = Vec::new();
+    for address in addresses {
+        if !is_served_by(&listeners, address) {
+            listeners.push(listen(settings, address).await?);
+        }
     }
-    Ok(bound)
+    Ok(listeners)
+}
+
+fn is_served_by(listeners: &[Listener], address: &HostPort) -> bool {
+    let Ok(address) = address.to_string().parse::<SocketAddr>() else {
+        return false;
+    };
+    let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port()));
+    service_manager::is_served(address) && listeners.iter().any(|listener| listener.local_addr() == Some(both))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::sockets::listen;
+use super::sockets::listen_all;
 use super::{Context, settings};
 use crate::config::Settings;
 use crate::outlets::monitoring_api::MonitoringApi;
@@ -19,11 +19,10 @@ pub(super) struct Streams {
 }
 
 pub(super) async fn bind(settings: &Settings) -> anyhow::Result<Streams> {
-    let mut listeners = Vec::new();
-    for address in &settings.stream.listen_addresses {
-        listeners.push(listen(settings, address).await.context("stream.listen_addresses")?);
-    }
-    Ok(Streams { listeners })
+    let listeners = listen_all(settings, &settings.stream.listen_addresses).await;
+    Ok(Streams {
+        listeners: listeners.context("stream.listen_addresses")?,
+    })
 }
 
 impl Streams {

@@ -1,37 +1,6 @@
 use super::*;
 
 #[test]
-fn names_are_bounded_and_printable() {
-    assert!(AppName::new("a b/ö").is_ok());
-    assert_eq!(AppName::new(""), Err(AppNameError::Empty));
-    assert!(AppName::new(&"x".repeat(255)).is_ok());
-    assert_eq!(AppName::new(&"x".repeat(256)), Err(AppNameError::TooLong(256)));
-    assert_eq!(AppName::new("ab\n"), Err(AppNameError::Control(10, 2)));
-    assert_eq!(AppName::new("\u{85}"), Err(AppNameError::Control(0x85, 0)));
-}
-
-#[test]
-fn a_content_type_names_a_syntax_or_none() {
-    for (value, expected) in [
-        (
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Some(Syntax::OpenMetrics),
-        ),
-        ("Application/OpenMetrics-Text", Some(Syntax::OpenMetrics)),
-        ("text/plain; charset=utf-8; Version=0.0.4", Some(Syntax::Text)),
-        ("text/plain; charset=utf-8", Some(Syntax::Text)),
-        (" TEXT/plain ", Some(Syntax::Text)),
-        ("text/plain2", None),
-        ("text/html", None),
-        ("application/x-www-form-urlencoded", None),
-        ("", None),
-        (";;", None),
-    ] {
-        assert_eq!(Syntax::from_content_type(value), expected, "{value}");
-    }
-}
-
-#[test]
 fn a_set_of_topics_is_one() {
     let two: Topics = [Topic::Poll, Topic::Bitswap, Topic::Poll].into_iter().collect();
     assert_eq!(two.to_string(), "poll, bitswap");

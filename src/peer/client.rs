@@ -16,19 +16,17 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::bridge_session::{BridgeSession, log_panic};
-use super::collection_error::{self, CollectionError};
-use super::delivery_tracker::SCRAPE;
-use super::hyperdht::{HyperdhtScrapeServer, Network};
-use super::hyperdht_api::{HyperdhtError, ScrapeServerSettings};
-use super::link_event::{LinkEvent, LinkEvents};
-use super::quic_listener::{ListenError, QuicListener};
-use super::scrape_server::ScrapeServer;
-use super::scraper_listener::ScraperListener;
-use super::tls::{AdmittedKeys, Protocol};
-use super::transport::MAX_STREAMS;
-use super::{Identity, LinkAddress, PublicKey, Registration};
 use crate::http::{HttpService, reply};
+use crate::peer::delivery::{CollectionError, SCRAPE, failure_text};
+use crate::peer::hyperdht::{HyperdhtError, HyperdhtScrapeServer, Network, ScrapeServerSettings};
+use crate::peer::identity::{Identity, LinkAddress, PublicKey, Registration};
+use crate::peer::link_event::{LinkEvent, LinkEvents, log_panic};
+use crate::peer::quic::bridge_session::BridgeSession;
+use crate::peer::quic::listener::{ListenError, QuicListener};
+use crate::peer::quic::scrape_server::ScrapeServer;
+use crate::peer::quic::scraper_listener::ScraperListener;
+use crate::peer::quic::tls::{AdmittedKeys, Protocol};
+use crate::peer::quic::transport::MAX_STREAMS;
 use crate::supervise::{DRAIN, Service};
 
 /// Settings of a client.
@@ -313,7 +311,7 @@ where
                 Err(failed) => {
                     let scrape = headers.get(SCRAPE).and_then(|value| value.to_str().ok()?.parse().ok());
                     // Over HyperDHT this header does not exist; the caller adds the number.
-                    let text = scrape.map_or_else(|| "Failed to obtain metrics".to_owned(), collection_error::failure_text);
+                    let text = scrape.map_or_else(|| "Failed to obtain metrics".to_owned(), failure_text);
                     let mut response = reply::text(StatusCode::INTERNAL_SERVER_ERROR, text);
                     response.extensions_mut().insert(failed);
                     response

@@ -1,5 +1,7 @@
 //! Events of links. Each is logged, counted and sent to subscribers in one place.
 
+mod unreachable_peers;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,13 +9,17 @@ use std::time::Instant;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::broadcast;
+use tokio::task::JoinError;
 
-use super::PublicKey;
-use super::unreachable_peers::UnreachablePeers;
+use self::unreachable_peers::UnreachablePeers;
+use crate::peer::identity::PublicKey;
 use crate::telemetry::Throttle;
 
 /// Limit on the events that a subscriber can be behind; beyond it the subscriber loses the oldest and receives an error.
 const SUBSCRIBER_LAG: usize = 256;
+
+/// The reason for rejecting the key of a scraper.
+pub(crate) const NOT_ADMITTED: &str = "its key is not admitted; to admit it, add it to p2p.allow";
 
 /// An event of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,7 +227,7 @@ pub struct ConnectionUid(pub u64);
 
 impl ConnectionUid {
     /// Generates a random number.
-    pub(super) fn random() -> Self {
+    pub(crate) fn random() -> Self {
         let mut bytes = [0; 8];
         // Without randomness the numbers are equal in the log; the connections still work.
         let _ = SystemRandom::new().fill(&mut bytes);
@@ -517,6 +523,13 @@ impl OpenLink {
         } else {
             LinkEvent::Lost { peer, uid, why, purpose }
         });
+    }
+}
+
+/// Logs the panic of a link's task.
+pub(crate) fn log_panic(ended: Result<(), JoinError>) {
+    if let Err(lost) = ended {
+        tracing::error!("a task of a link ended by a bug (panic), please report it: {lost}");
     }
 }
 

@@ -1,18 +1,19 @@
 //! A scraper of one peer, over either transport.
 
+mod quic;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::{OnceCell, broadcast};
 
-use super::dial::DialError;
-use super::hyperdht::{ConnectionPool, Network};
-use super::link::LinkError;
-use super::link_event::{LinkEvent, LinkEvents};
-use super::quic_scraper::QuicScraper;
-use super::{HyperdhtError, Identity, LinkAddress, PublicKey};
+use self::quic::QuicScraper;
+use crate::peer::hyperdht::{ConnectionPool, HyperdhtError, Network};
+use crate::peer::identity::{Identity, LinkAddress, PublicKey};
+use crate::peer::link_event::{LinkEvent, LinkEvents};
+use crate::peer::quic::dial::DialError;
+use crate::peer::quic::link::LinkError;
 use crate::wire::hyperdht::MetricsReply;
 
 /// The default timeout of a scrape.
@@ -22,10 +23,7 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Limit on the bytes of a body. Prometheus has none; this is far beyond any real exposition.
-pub(super) const MAX_BODY_BYTES: usize = 1 << 30;
-
-/// Limit on the bytes kept of an error response.
-const MAX_MESSAGE_BYTES: usize = 4 << 10;
+pub(crate) const MAX_BODY_BYTES: usize = 1 << 30;
 
 /// The error of a scrape without a response.
 #[derive(Debug, thiserror::Error)]
@@ -197,17 +195,5 @@ impl HyperdhtTarget {
             Ok::<_, HyperdhtError>(network.connection_pool(&self.identity, events.clone()))
         };
         self.pool.get_or_try_init(join).await
-    }
-}
-
-/// Returns the text of an error response, up to a limit.
-pub(crate) async fn error_text<B>(body: B) -> String
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    match Limited::new(body, MAX_MESSAGE_BYTES).collect().await {
-        Ok(collected) => String::from_utf8_lossy(&collected.to_bytes()).trim().to_owned(),
-        Err(_) => "its error text was too long or truncated".to_owned(),
     }
 }

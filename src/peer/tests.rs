@@ -15,11 +15,11 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::control::{ControlReceiver, ControlSender};
-use super::dial::{DialedConnection, dial};
-use super::proof::{ProofInput, keying_material};
-use super::tls::Protocol;
-use super::transport::CLOSED;
+use super::quic::control::{ControlReceiver, ControlSender};
+use super::quic::dial::{DialedConnection, dial};
+use super::quic::proof::{ProofInput, keying_material};
+use super::quic::tls::Protocol;
+use super::quic::transport::CLOSED;
 use super::*;
 use crate::bridge::{Bridge, BridgeSettings};
 use crate::http::{Connection, DeliveryOutcome, HttpService};
@@ -192,7 +192,7 @@ impl TestBridge {
 
     /// Registers a proxy that consists of a connection and a control stream only.
     async fn proxy(&self, identity: &Identity) -> (DialedConnection, ControlSender, ControlReceiver) {
-        let dialed = dial(identity, &self.address, Protocol::Register, transport::MAX_STREAMS)
+        let dialed = dial(identity, &self.address, Protocol::Register, quic::transport::MAX_STREAMS)
             .await
             .unwrap();
         let (send, recv) = dialed.connection.open_bi().await.unwrap();
@@ -318,7 +318,7 @@ async fn a_proxy_that_registers_all_the_time_is_sent_away() {
     let message = LinkMessage::Register(register(&dialed, &identity, bridge.address.key));
     while outbox.send(&message).await.is_ok() {}
     let why = timeout(TEST_TIMEOUT, dialed.connection.closed()).await.unwrap();
-    assert!(transport::link_end(&why).why.contains("within half a second"), "{why}");
+    assert!(quic::transport::link_end(&why).why.contains("within half a second"), "{why}");
     // The proxy may reconnect.
     bridge.proxy(&identity).await;
 }
@@ -549,10 +549,10 @@ async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_
     let (_client, _events) = lured(&address, HttpService::new(routes, &[], Arc::default(), Arc::default())).await;
     let mut asked = 0;
     // Opens links full of unacknowledged responses until there are more than the proxy keeps.
-    while asked <= bridge_session::MAX_ORPHANS {
+    while asked <= quic::bridge_session::MAX_ORPHANS {
         let raw = RawBridge::accept(&mut listener).await;
         let mut open = Vec::new();
-        for _ in 0..transport::MAX_STREAMS {
+        for _ in 0..quic::transport::MAX_STREAMS {
             asked += 1;
             let (mut send, mut recv) = raw.accepted.connection.open_bi().await.unwrap();
             let request = format!("GET /metrics HTTP/1.1\r\nhost: x\r\nexporter-proxy-scrape: {asked:x}\r\n\r\n");

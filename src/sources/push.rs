@@ -296,7 +296,7 @@ async fn remove(
 /// The status code of a refusal.
 fn status(refused: &Refused) -> StatusCode {
     match refused {
-        Refused::TooManyApps { .. } | Refused::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        Refused::TooManyApps { .. } | Refused::Full { .. } | Refused::NearlyFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
         Refused::TooManySeries { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Refused::Invalid(..) | Refused::SameNames(_) => StatusCode::BAD_REQUEST,
     }

@@ -77,7 +77,10 @@ impl UpdateParser {
                 (Text::Read(exposition), Some(update))
             }
         };
-        let newest = text.exposition().and_then(|read| read.newest_timestamp());
+        let newest = text
+            .exposition()
+            .and_then(|read| read.newest_timestamp())
+            .map(Timestamp::from_millis);
         let outdated = newest.is_some_and(|newest| at.since(newest) > TOO_OLD);
         ParsedUpdate {
             app,

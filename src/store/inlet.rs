@@ -112,6 +112,19 @@ pub enum Refused {
         /// The limit in force.
         max_memory: u64,
     },
+    /// The text is much longer than the one that it replaces, and the memory for it is kept for updates that grow less.
+    #[error(
+        "the store is nearly full: the update would raise memory use to {used} bytes, and above {room} of {max_memory} bytes \
+         (store.max_memory) only updates that grow by at most 64 KiB are accepted"
+    )]
+    NearlyFull {
+        /// The memory in use, this text included.
+        used: u64,
+        /// The memory for updates of any growth.
+        room: u64,
+        /// The limit in force.
+        max_memory: u64,
+    },
     /// No line of the text is valid, or one is not and [`PutOptions::whole`] was set.
     #[error("{}", Invalid(.0, *.1))]
     Invalid(Vec<Fault>, u64),
@@ -148,7 +161,7 @@ impl Refused {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::TooManyApps { .. } => "too_many_apps",
-            Self::Full { .. } => "store_full",
+            Self::Full { .. } | Self::NearlyFull { .. } => "store_full",
             Self::Invalid(..) => "invalid",
             Self::TooManySeries { .. } => "too_many_series",
             Self::SameNames(_) => "invalid",

@@ -168,6 +168,8 @@ impl One {
 
 impl RenderedExposition {
     pub(super) fn merged(exposed: catalog::RenderedSegments) -> Self {
+        #[cfg(test)]
+        panic_at_test_family(exposed.chunks());
         Self::new(exposed.chunks().to_vec(), Some(exposed))
     }
 
@@ -282,9 +284,21 @@ impl RenderedExposition {
     /// mark where the format has one. With many such series it takes milliseconds: not for a thread that serves connections.
     #[must_use]
     pub fn tail(&self, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
-        match &self.0.merged {
+        let tail = match &self.0.merged {
             Some(merged) => merged.tail_with(own),
             None => vec![Arc::new(Chunk::new(own))],
-        }
+        };
+        #[cfg(test)]
+        panic_at_test_family(&tail);
+        tail
+    }
+}
+
+/// Panics at a family with a name that only unit tests use, which show what becomes of responses at a fault in the renderer.
+#[cfg(test)]
+fn panic_at_test_family(chunks: &[Arc<Chunk>]) {
+    for chunk in chunks {
+        let is_rendered = memchr::memmem::find(&chunk.text().concat(), b"panics_renderer").is_some();
+        assert!(!is_rendered, "a family at which tests make rendering panic");
     }
 }

@@ -14,8 +14,17 @@ use crate::model::{AppName, Origin, Timestamp};
 /// [`Catalog::cost`](crate::exposition::catalog::Catalog::cost).
 pub(super) const MAX_COST_AT_ONCE: usize = 1_000;
 
-/// The bytes that a family takes in the tables, for the check before they are filled.
-const FAMILY_BYTES: u64 = 64;
+/// The bytes that a family takes at most, and a series, in the tables and as rendered and compressed text, for the check before there are any.
+/// `benches/memory.rs` measures them.
+const FAMILY_BYTES: u64 = 160;
+const SERIES_BYTES: u64 = 60;
+
+/// Growth of an app that is small: that of a few hundred series.
+const SMALL_GROWTH: u64 = 64 << 10;
+
+/// The part of `store.max_memory` that is kept for small growth, so that one app that fills the store does not stop the ordinary pushes of
+/// others: a sixteenth, which also covers what an update takes beyond the estimate.
+const RESERVE: u64 = 16;
 
 /// The apps and what their texts make together.
 #[derive(Debug)]
@@ -36,10 +45,13 @@ pub(super) enum Applied<T> {
     TooLarge(Change),
 }
 
-/// The bytes that a text and its index take, and its families in the tables.
+/// The bytes that a text takes at most, with all that is made of it. The index of an ordinary text is part of the estimate; that of a strange
+/// one may be larger.
 fn memory_of(text: &Text) -> u64 {
-    let families = text.exposition().map_or(0, |text| text.families().len() as u64);
-    text.body().len() as u64 + index_bytes(text) + families * FAMILY_BYTES
+    let made = text.exposition().map_or(0, |text| {
+        text.families().len() as u64 * FAMILY_BYTES + u64::from(text.series()) * SERIES_BYTES
+    });
+    text.body().len() as u64 + made.max(index_bytes(text))
 }
 
 impl StoredApps {
@@ -75,14 +87,21 @@ impl StoredApps {
         }
         // The text itself is counted already; the old one goes.
         let (added, removed) = (memory_of(&update.text), old.map_or(0, |old| memory_of(&old.text)));
-        let used = self.memory() + added - (update.text.body().len() as u64).min(added);
-        if added > removed && used - removed.min(used) > self.limits.max_memory {
-            return Err(Refused::Full {
-                used: used - removed.min(used),
-                max_memory: self.limits.max_memory,
-            });
+        let used = (self.memory() + added - (update.text.body().len() as u64).min(added)).saturating_sub(removed);
+        self.check_memory(used, added.saturating_sub(removed))
+    }
+
+    /// Checks whether the store may use so much memory after an app has grown by so much.
+    fn check_memory(&self, used: u64, growth: u64) -> Result<(), Refused> {
+        let max_memory = self.limits.max_memory;
+        let room = max_memory - max_memory / RESERVE;
+        if growth > 0 && used > max_memory {
+            Err(Refused::Full { used, max_memory })
+        } else if growth > SMALL_GROWTH && used > room {
+            Err(Refused::NearlyFull { used, room, max_memory })
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     fn check_apps(&self) -> Result<(), Refused> {

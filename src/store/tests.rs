@@ -132,6 +132,46 @@ fn what_does_not_fit_is_refused_and_harms_nothing() {
 }
 
 #[test]
+fn the_last_of_the_memory_is_for_updates_that_grow_by_little() {
+    const LIMIT: u64 = 64 << 20;
+    let (inlet, view) = in_raw(Limits {
+        max_memory: LIMIT,
+        ..Limits::default()
+    });
+    let large = "x".repeat(1 << 20);
+    let mut taken = 0;
+    let refused = loop {
+        match inlet.put(update(&format!("large{taken}"), &large, 1), PutOptions::PUSHED) {
+            Ok(_) => taken += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!((50..60).contains(&taken), "{taken} of a megabyte were taken");
+    let room = LIMIT - LIMIT / 16;
+    assert!(
+        matches!(refused, Refused::NearlyFull { used, room: it, max_memory: LIMIT } if used > room && it == room),
+        "{refused:?}"
+    );
+    assert_eq!(refused.reason(), "store_full");
+    // Those of others continue to grow, and the large ones may be replaced by others of their size.
+    for len in [100, 1_000, 60_000] {
+        inlet.put(update("small", &"y".repeat(len), 2), PutOptions::PUSHED).unwrap();
+    }
+    inlet.put(update("large0", &"z".repeat(1 << 20), 2), PutOptions::PUSHED).unwrap();
+    // Until all is used.
+    let mut small = 0;
+    let refused = loop {
+        match inlet.put(update(&format!("more{small}"), &large[..60_000], 3), PutOptions::PUSHED) {
+            Ok(_) => small += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(small > 40, "{small}");
+    assert!(matches!(refused, Refused::Full { max_memory: LIMIT, .. }), "{refused:?}");
+    assert!(view.totals().bytes <= LIMIT);
+}
+
+#[test]
 fn a_store_over_a_lowered_limit_still_lets_apps_shrink() {
     let (inlet, view) = in_raw(Limits::default());
     inlet.put(update("a", "12345678", 1), PutOptions::PUSHED).unwrap();

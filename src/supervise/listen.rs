@@ -37,6 +37,12 @@ pub enum BindErrorKind {
     /// The operating system refused.
     #[error("{0}")]
     Bind(io::Error),
+    /// The socket that the service manager passed for the port has another use.
+    #[error(
+        "the service manager passed one socket for IPv4 and IPv6 on this port, and it is in use for another key; \
+         pass one for each address, with BindIPv6Only=ipv6-only in the socket unit"
+    )]
+    Passed,
     /// Another process listens on the Unix socket.
     #[error("another process is listening there")]
     Live,
@@ -210,6 +216,7 @@ async fn bind_tcp(address: &str, families: AddressFamilies) -> Result<TcpListene
     for resolved in tokio::net::lookup_host(address).await.map_err(BindErrorKind::Resolve)? {
         let bound = match service_manager::tcp(resolved) {
             Some(passed) => TcpListener::from_std(passed),
+            None if service_manager::is_served(resolved) => return Err(BindErrorKind::Passed),
             None => bind_one(resolved, families),
         };
         match bound {

@@ -9,10 +9,13 @@
 )]
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{FromRawFd as _, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -20,18 +23,22 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use sd_notify::NotifyState;
 use socket2::{SockAddr, SockRef, Type};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::Service;
+use super::{Service, blocking};
 
-/// Sockets that were passed and are not in use yet. The process has one set of them, hence the static.
+/// Sockets that were passed. The process has one set of them, hence the static.
 static PASSED: Mutex<Vec<Passed>> = Mutex::new(Vec::new());
 
-/// A listening socket from the service manager.
+/// A socket from the service manager.
 struct Passed {
-    socket: OwnedFd,
+    /// None while a listener uses it.
+    socket: Option<OwnedFd>,
     address: SockAddr,
     is_datagram: bool,
+    /// True if it listens on `[::]` and takes connections over IPv4 as well, as of `ListenStream=6555`.
+    is_dual_stack: bool,
 }
 
 /// Takes over the sockets that the service manager has passed (`LISTEN_FDS`). Call it once, before anything is bound.
@@ -47,19 +54,7 @@ pub fn accept_sockets() -> io::Result<()> {
         // gets one owner.
         let socket = unsafe { OwnedFd::from_raw_fd(raw) };
         let named = |error: io::Error| io::Error::new(error.kind(), format!("file descriptor {raw}: {error}"));
-        let (address, is_datagram) = {
-            let reference = SockRef::from(&socket);
-            reference.set_nonblocking(true).map_err(named)?;
-            (
-                reference.local_addr().map_err(named)?,
-                reference.r#type().map_err(named)? == Type::DGRAM,
-            )
-        };
-        passed.push(Passed {
-            socket,
-            address,
-            is_datagram,
-        });
+        passed.push(Passed::new(socket).map_err(named)?);
     }
     *lock() = passed;
     Ok(())
@@ -67,13 +62,22 @@ pub fn accept_sockets() -> io::Result<()> {
 
 /// Returns the passed TCP listener for an address, if there is one.
 pub(super) fn tcp(address: SocketAddr) -> Option<TcpListener> {
-    take(|passed| !passed.is_datagram && serves(&passed.address, address)).map(TcpListener::from)
+    take_socket(false, address).map(TcpListener::from)
+}
+
+/// Returns true if a passed socket that is in use takes the connections of both `0.0.0.0` and `[::]` on the address's port, and the address
+/// is one of the two: a listener of its own is neither possible nor needed.
+#[must_use]
+pub fn is_served(address: SocketAddr) -> bool {
+    lock()
+        .iter()
+        .any(|passed| !passed.is_datagram && passed.socket.is_none() && passed.serves_both(address))
 }
 
 /// Returns the passed UDP socket for an address, if there is one.
 #[must_use]
 pub fn udp(address: SocketAddr) -> Option<UdpSocket> {
-    take(|passed| passed.is_datagram && serves(&passed.address, address)).map(UdpSocket::from)
+    take_socket(true, address).map(UdpSocket::from)
 }
 
 /// Returns the passed Unix listener for a path, if there is one.
@@ -83,25 +87,49 @@ pub(super) fn unix(path: &Path) -> Option<UnixListener> {
 
 /// Closes the passed sockets that no configured address matches, and returns their addresses.
 pub fn close_unused() -> Vec<String> {
-    lock().drain(..).map(|passed| text(&passed.address)).collect()
+    lock()
+        .extract_if(.., |passed| passed.socket.is_some())
+        .map(|passed| text(&passed.address))
+        .collect()
 }
 
 fn lock() -> std::sync::MutexGuard<'static, Vec<Passed>> {
     PASSED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn take(fits: impl Fn(&Passed) -> bool) -> Option<OwnedFd> {
-    let mut passed = lock();
-    let at = passed.iter().position(fits)?;
-    Some(passed.swap_remove(at).socket)
+/// Takes the socket of this very address, otherwise one for both families.
+fn take_socket(is_datagram: bool, address: SocketAddr) -> Option<OwnedFd> {
+    take(|passed| passed.is_datagram == is_datagram && passed.address.as_socket() == Some(address))
+        .or_else(|| take(|passed| passed.is_datagram == is_datagram && passed.serves_both(address)))
 }
 
-/// Compares a passed address with a configured one. `ListenStream=6555` binds `[::]:6555`, which also takes the connections for
-/// `0.0.0.0:6555`.
-fn serves(passed: &SockAddr, configured: SocketAddr) -> bool {
-    passed.as_socket().is_some_and(|passed| {
-        passed == configured || (passed.port() == configured.port() && passed.ip().is_unspecified() && configured.ip().is_unspecified())
-    })
+fn take(fits: impl Fn(&Passed) -> bool) -> Option<OwnedFd> {
+    let mut passed = lock();
+    let unused = passed.iter_mut().find(|passed| passed.socket.is_some() && fits(passed));
+    unused?.socket.take()
+}
+
+impl Passed {
+    fn new(socket: OwnedFd) -> io::Result<Self> {
+        let reference = SockRef::from(&socket);
+        reference.set_nonblocking(true)?;
+        let address = reference.local_addr()?;
+        let is_any = address
+            .as_socket()
+            .is_some_and(|address| address.is_ipv6() && address.ip().is_unspecified());
+        Ok(Self {
+            is_datagram: reference.r#type()? == Type::DGRAM,
+            is_dual_stack: is_any && !reference.only_v6()?,
+            address,
+            socket: Some(socket),
+        })
+    }
+
+    /// Returns true if this socket takes connections of both families, and the configured address is one of the two forms of that.
+    fn serves_both(&self, configured: SocketAddr) -> bool {
+        let port = self.address.as_socket().map(|address| address.port());
+        self.is_dual_stack && configured.ip().is_unspecified() && port == Some(configured.port())
+    }
 }
 
 fn text(address: &SockAddr) -> String {
@@ -112,28 +140,65 @@ fn text(address: &SockAddr) -> String {
     }
 }
 
+/// Time for the service manager to take a notification. Its queue is full for so long only where it is stuck itself; a reload, and a stop,
+/// must not wait for it longer.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Notifies the service manager that everything is bound, or that a reload has ended.
-pub fn ready(status: &str) {
-    notify(&[NotifyState::Ready, NotifyState::Status(status)]);
+pub async fn ready(status: &'static str) {
+    notify(vec![NotifyState::Ready, NotifyState::Status(status)]).await;
 }
 
 /// Notifies the service manager that the configuration is being read again; [`ready`] follows.
-pub fn reloading() {
+pub async fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Ok(now) => notify(vec![NotifyState::Reloading, now]).await,
         Err(error) => tracing::warn!("cannot read the monotonic clock for the service manager: {error}"),
     }
 }
 
 /// Notifies the service manager of the beginning of the end.
-pub fn stopping() {
-    notify(&[NotifyState::Stopping]);
+pub async fn stopping() {
+    notify(vec![NotifyState::Stopping]).await;
 }
 
-fn notify(state: &[NotifyState]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!("cannot notify the service manager (NOTIFY_SOCKET): {error}");
+async fn notify(state: Vec<NotifyState<'static>>) {
+    let Some(place) = std::env::var_os(NOTIFY_SOCKET) else { return };
+    let message: String = state.iter().map(|state| format!("{state}\n")).collect();
+    if let Err(error) = blocking(move || send(&place, message.as_bytes())).await {
+        let why = match error.kind() {
+            io::ErrorKind::WouldBlock => format!("its socket did not take the notification within {} s", SEND_TIMEOUT.as_secs()),
+            _ => error.to_string(),
+        };
+        tracing::warn!("cannot notify the service manager (NOTIFY_SOCKET): {why}");
     }
+}
+
+/// The variable with the service manager's socket.
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+
+/// Sends a datagram to a path, or to an abstract name that is written with an `@` in place of its NUL. Blocks while the receiver's queue is
+/// full, at most [`SEND_TIMEOUT`].
+fn send(place: &OsStr, message: &[u8]) -> io::Result<()> {
+    let address = match place.as_bytes().strip_prefix(b"@") {
+        Some(name) => abstract_address(name),
+        None => unix::net::SocketAddr::from_pathname(place),
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_write_timeout(Some(SEND_TIMEOUT))?;
+    socket.send_to_addr(message, &address?).map(|_| ())
+}
+
+/// Returns the address of an abstract name, which only Linux has.
+#[cfg(target_os = "linux")]
+fn abstract_address(name: &[u8]) -> io::Result<unix::net::SocketAddr> {
+    use std::os::linux::net::SocketAddrExt as _;
+    unix::net::SocketAddr::from_abstract_name(name)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn abstract_address(_: &[u8]) -> io::Result<unix::net::SocketAddr> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// The service that resets the watchdog of the service manager (`WatchdogSec=`) twice within its time. It runs on the threads that
@@ -159,12 +224,17 @@ impl Service for Watchdog {
 
     fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
         Box::pin(async move {
-            loop {
-                notify(&[NotifyState::Watchdog]);
-                tokio::select! {
-                    () = stop.cancelled() => return Ok(()),
-                    () = tokio::time::sleep(self.interval) => {}
+            let mut ticks = tokio::time::interval(self.interval);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let resets = async {
+                loop {
+                    ticks.tick().await;
+                    notify(vec![NotifyState::Watchdog]).await;
                 }
+            };
+            tokio::select! {
+                () = stop.cancelled() => Ok(()),
+                () = resets => Ok(()),
             }
         })
     }

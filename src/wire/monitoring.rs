@@ -7,6 +7,7 @@
 //! to clients that request them in their [`Hello`].
 
 pub mod api;
+mod bitswap_event;
 mod frame;
 mod gzip;
 mod handshake;
@@ -16,6 +17,7 @@ mod object;
 mod proxy_message;
 mod upstream_message;
 
+pub use bitswap_event::BitswapEvent;
 pub use frame::{LENGTH_BYTES, MAX_FRAME_BYTES, Oversized, length_of, split};
 pub use gzip::{Compressor, GzipError, Inflater};
 pub use handshake::{HELLO, HandshakeError, Hello, MAX_HANDSHAKE_BYTES, client_hello, read_hello};
@@ -23,6 +25,11 @@ pub use line::line;
 pub use multiaddr::legacy;
 pub use proxy_message::{ProxyEvent, ProxyMessage};
 pub use upstream_message::{Tally, UpstreamMessage, UpstreamMessageError};
+
+/// The key of the addresses of a `bitswap_message` before their conversion for the original client.
+const FULL_CONNECTED_ADDRESSES: &str = "full_connected_addresses";
+/// The key of the address of a `connection_event` before its conversion.
+const FULL_REMOTE: &str = "full_remote";
 
 /// Limit of the decompressed JSON text of one message. A Bitswap message has at most 4 MiB, and its entries grow about fourfold as JSON.
 /// Protects against decompression bombs.

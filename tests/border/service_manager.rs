@@ -1,10 +1,11 @@
 //! The program under a service manager such as systemd: notifications, the watchdog, and sockets that it has bound.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use http::Request;
 use nix::sys::signal::Signal;
@@ -91,6 +92,42 @@ fn the_watchdog_is_reset_within_its_time() {
     }
 }
 
+/// Fills the queue of the socket, which then takes nothing more until it is read.
+fn fill(directory: &Path) {
+    let sender = UnixDatagram::unbound().unwrap();
+    sender.connect(directory.join("notify")).unwrap();
+    sender.set_nonblocking(true).unwrap();
+    while sender.send(b"FILLED=1").is_ok() {}
+}
+
+#[tokio::test]
+async fn a_service_manager_that_reads_nothing_delays_no_request_and_no_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    let _socket = notify_socket(directory.path());
+    fill(directory.path());
+    let config = configuration(directory.path(), "127.0.0.1:0".parse().unwrap());
+    let text = std::fs::read_to_string(&config).unwrap();
+    // On one thread for everything, a send that blocks would block all requests.
+    std::fs::write(&config, text.replace("[exporter]\n", "[exporter]\nworker_threads = 0\n")).unwrap();
+    let mut process = Process::spawn(
+        program(&["run", "--config", config.to_str().unwrap()])
+            .env("NOTIFY_SOCKET", directory.path().join("notify"))
+            .env("WATCHDOG_USEC", "20000"),
+    );
+    let line = process.line("serving http://");
+    let address: SocketAddr = line.rsplit("http://").next().unwrap().parse().unwrap();
+    let begun = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(ask(address, Request::get("/healthz"), "").await.status(), 200);
+    }
+    // One notification blocks its sender for 5 s.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    process.signal(Signal::SIGTERM);
+    process.line("did not take the notification within 5 s");
+    process.line("stopped");
+    assert_eq!(process.ended(), Some(0));
+}
+
 fn activated(config: &Path, http: &TcpListener, unix: &UnixListener) -> Process {
     with_sockets("run", config, http.try_clone().unwrap().into(), unix.try_clone().unwrap().into())
 }
@@ -145,6 +182,55 @@ async fn a_restart_with_passed_sockets_loses_no_connection() {
     .await;
     second.stop();
     assert!(directory.path().join("receiver.sock").exists(), "the file is the service manager's");
+}
+
+/// A listener for IPv4 and IPv6, as of `ListenStream=PORT`; none where the system has no IPv6.
+fn dual_stack() -> Option<TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).ok()?;
+    socket.set_only_v6(false).ok()?;
+    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into()).ok()?;
+    socket.listen(16).unwrap();
+    Some(socket.into())
+}
+
+#[tokio::test]
+async fn one_passed_socket_for_both_families_serves_both_configured_addresses() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(http) = dual_stack() else { return };
+    let port = http.local_addr().unwrap().port();
+    let unix = UnixListener::bind(directory.path().join("receiver.sock")).unwrap();
+    for order in [["0.0.0.0", "[::]"], ["[::]", "0.0.0.0"]] {
+        let config = configuration(directory.path(), http.local_addr().unwrap());
+        let text = std::fs::read_to_string(&config).unwrap();
+        let [first, second] = order.map(|host| format!("\"{host}:{port}\""));
+        std::fs::write(&config, text.replace(&format!("\"[::]:{port}\""), &format!("[{first}, {second}]"))).unwrap();
+        let mut process = activated(&config, &http, &unix);
+        process.line(&format!("serving http://[::]:{port}"));
+        for host in ["127.0.0.1", "[::1]"] {
+            let address: SocketAddr = format!("{host}:{port}").parse().unwrap();
+            assert_eq!(ask(address, Request::get("/healthz"), "").await.status(), 200, "{host}");
+        }
+        let log = process.stop();
+        assert!(!log.contains("closed the socket"), "{log}");
+    }
+}
+
+#[test]
+fn one_passed_socket_for_two_keys_is_refused_with_the_way_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(http) = dual_stack() else { return };
+    let port = http.local_addr().unwrap().port();
+    let unix = UnixListener::bind(directory.path().join("receiver.sock")).unwrap();
+    let config = configuration(directory.path(), http.local_addr().unwrap());
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}[stream]\nlisten_addresses = [\"0.0.0.0:{port}\"]\n")).unwrap();
+    let mut process = activated(&config, &http, &unix);
+    let line = process.line("stream.listen_addresses");
+    assert!(
+        line.contains(&format!("0.0.0.0:{port}")) && line.contains("BindIPv6Only=ipv6-only"),
+        "{line}"
+    );
+    assert_eq!(process.ended(), Some(1));
 }
 
 #[test]

@@ -202,8 +202,11 @@ impl Model {
         shared.retain(exists);
         ranks.retain(|key, _| exists(key));
         (self.shared, self.ranks) = (shared, ranks);
+        // A histogram in a conflict may expose nothing under its own name.
+        let contradicted: Vec<_> = self.keys().into_iter().filter(|key| self.in_conflict(key)).collect();
+        self.shared.extend(contradicted);
         for (key, all) in &exposed {
-            if all.len() > 1 || self.in_conflict(key) || all.iter().any(|it| it.declared != *key) {
+            if all.len() > 1 || all.iter().any(|it| it.declared != *key) {
                 self.shared.insert(key.clone());
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::source::{code, files, read, root, sources};
+use crate::source::{code, files, module, read, root, sources};
 
 /// Names that say nothing about what is in a file.
 const BANNED_NAMES: &[&str] = &["utils", "util", "common", "helpers", "types", "core", "prelude", "misc"];
@@ -35,11 +35,12 @@ fn no_file_has_a_name_that_says_nothing() {
 #[test]
 fn modules_with_submodules_stand_beside_their_directory() {
     let mut wrong = Vec::new();
-    for path in ["src", "tests", "benches", "examples"].into_iter().flat_map(files) {
+    for path in ["src", "crates", "tests", "benches", "examples"].into_iter().flat_map(files) {
         if path.ends_with("mod.rs") {
             wrong.push(format!("{}: name it after its directory", path.display()));
         }
-        if path.starts_with("src") && path.extension().is_some_and(|e| e == "rs") && code(&read(&path)).contains("#[path") {
+        let is_source = path.starts_with("src") || path.starts_with("crates");
+        if is_source && path.extension().is_some_and(|e| e == "rs") && code(&read(&path)).contains("#[path") {
             wrong.push(format!("{}: a module that is elsewhere", path.display()));
         }
     }
@@ -73,7 +74,7 @@ fn unit_tests_and_doubles_stand_in_files_of_their_own() {
         for (name, own_file) in test_modules(&code(&read(&path))) {
             seen += 1;
             if !own_file {
-                inline.entry(parts(&path)[1].clone()).or_default().push(path.clone());
+                inline.entry(module(&path)).or_default().push(path.clone());
             } else if !TEST_MODULES.iter().chain(OTHER_TEST_MODULES).any(|known| *known == name) {
                 wrong.push(format!("{}: the test module {name} is none of {TEST_MODULES:?}", path.display()));
             }

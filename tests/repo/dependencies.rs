@@ -1,8 +1,8 @@
-//! `docs/dependencies.md` names each crate of `Cargo.toml`, and no other.
+//! `docs/dependencies.md` names each crate that a manifest of the program names, and no other.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
+
+use crate::source::{packages, read};
 
 /// The names in the dependency tables of a manifest; packages of this workspace, which have a path, are left out.
 fn direct(manifest: &str) -> BTreeSet<String> {
@@ -28,13 +28,13 @@ fn listed(page: &str) -> BTreeSet<String> {
 
 #[test]
 fn each_direct_dependency_has_its_reason() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let manifest = direct(&fs::read_to_string(root.join("Cargo.toml")).unwrap());
-    let page = listed(&fs::read_to_string(root.join("docs/dependencies.md")).unwrap());
+    let manifests = packages().into_iter().map(|package| direct(&read(package.join("Cargo.toml"))));
+    let manifest: BTreeSet<String> = manifests.flatten().collect();
+    let page = listed(&read("docs/dependencies.md"));
     let missing: Vec<_> = manifest.difference(&page).collect();
     assert!(missing.is_empty(), "docs/dependencies.md lacks {missing:?}");
     let gone: Vec<_> = page.difference(&manifest).collect();
-    assert!(gone.is_empty(), "docs/dependencies.md names {gone:?}, which Cargo.toml does not");
+    assert!(gone.is_empty(), "docs/dependencies.md names {gone:?}, which no Cargo.toml does");
 }
 
 #[test]

@@ -16,7 +16,7 @@ const PASSED_ON: &[(&str, &str)] = &[
 /// Pages that users and contributors read.
 fn pages() -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(PathBuf::from).to_vec();
-    for directory in ["docs", "scripts"] {
+    for directory in ["docs", "scripts", "crates"] {
         found.extend(
             files(directory)
                 .into_iter()
@@ -244,6 +244,7 @@ const NAMED: &[&str] = &[
     "scripts/",
     "tests/",
     "benches/",
+    "crates/",
     "examples/",
     "fuzz/",
     "docs/",

@@ -1,11 +1,12 @@
-//! Imports between the top-level modules, held against the table in `src/lib.rs`.
+//! Imports between modules, held against the tables in the documentation of their parents: that of the top level in `src/lib.rs`, which has
+//! the workspace's crates as well, and those of modules with a table of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::source::{code, is_test_only, module, read, sources, without_tests};
+use crate::source::{below_src, code, is_test_only, module, packages, read, root, sources, sources_of, without_tests};
 
-/// What the table in `src/lib.rs` says of a module.
+/// What a table says of a module.
 #[derive(Debug, Default)]
 struct Row {
     may_import: BTreeSet<String>,
@@ -16,10 +17,18 @@ struct Row {
 /// Files of `src/` that belong to no module: they may import every module.
 const ROOTS: &[&str] = &["main", "lib"];
 
+/// The start of the names of the crates under `crates/`, which the table lists without it.
+const CRATE: &str = "exporter_proxy_";
+
+/// The heading of a table.
+const HEADING: &str = "//! | module | purpose | may import |";
+
 /// Reads the rows `| module | purpose | may import |`, of which the last cell names modules or says `all above`.
 fn table(documentation: &str) -> BTreeMap<String, Row> {
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
-    let lines = documentation.lines().filter_map(|line| line.strip_prefix("//! | [`"));
+    let lines = documentation
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | [`").or_else(|| line.strip_prefix("//! | `")));
     for line in lines {
         let cells: Vec<&str> = line.split(" | ").collect();
         let [name, .., imports] = &cells[..] else {
@@ -35,7 +44,7 @@ fn table(documentation: &str) -> BTreeMap<String, Row> {
                 .map_or((quoted, None), |(imported, item)| (imported, Some(item)));
             assert!(
                 rows.contains_key(imported),
-                "src/lib.rs lets {name} import {imported}, which does not stand above it"
+                "the table lets {name} import {imported}, which does not stand above it"
             );
             row.may_import.insert(imported.to_owned());
             row.items.extend(item.map(|item| (imported.to_owned(), item.to_owned())));
@@ -51,7 +60,7 @@ fn identifier(text: &str) -> String {
 
 /// The module path of a file.
 fn module_path(path: &Path) -> Vec<String> {
-    let below = path.strip_prefix("src").unwrap().with_extension("");
+    let below = below_src(path).with_extension("");
     let mut parts: Vec<String> = below.iter().map(|part| part.to_string_lossy().into_owned()).collect();
     if parts.last().is_some_and(|last| last == "mod") {
         parts.pop();
@@ -59,7 +68,8 @@ fn module_path(path: &Path) -> Vec<String> {
     parts
 }
 
-/// Returns all paths in a file's code that start with `crate::` or climb with `super::`, from the root of the crate.
+/// Returns all paths in a file's code that start with `crate::` or climb with `super::`, from the root of the crate, and those into another
+/// crate of the workspace, as if that were a module.
 fn paths(code: &str, file: &[String]) -> BTreeSet<Vec<String>> {
     let mut found = BTreeSet::new();
     // Modules in the file: their names and the depth of braces outside of them.
@@ -89,7 +99,7 @@ fn paths(code: &str, file: &[String]) -> BTreeSet<Vec<String>> {
         if last == "mod" && code[at + word.len()..].trim_start().starts_with('{') {
             inner.push((word.to_owned(), depth));
         }
-        if start_of_path && (word == "crate" || word == "super" || word == "self") {
+        if start_of_path && (word == "crate" || word == "super" || word == "self" || word.starts_with(CRATE)) {
             let here: Vec<String> = file.iter().cloned().chain(inner.iter().map(|(name, _)| name.clone())).collect();
             follow(rest, &here, &mut found);
             at += extent(rest);
@@ -134,6 +144,7 @@ fn follow(path: &str, here: &[String], found: &mut BTreeSet<Vec<String>>) {
         match word.as_str() {
             "" => break,
             "crate" => here.clear(),
+            other if other.starts_with(CRATE) => here = vec![other[CRATE.len()..].to_owned()],
             "self" => {}
             "super" => {
                 assert!(here.pop().is_some(), "more `super` than modules: {path:.80}");
@@ -184,8 +195,31 @@ fn the_table_has_every_module_once() {
         .filter_map(|line| line.strip_prefix("pub mod "))
         .map(identifier)
         .collect();
+    let crates = packages()
+        .into_iter()
+        .filter_map(|package| Some(package.file_name()?.to_string_lossy().into_owned()));
+    let declared: BTreeSet<String> = declared.into_iter().chain(crates).collect();
     let listed: BTreeSet<String> = table(&lib).into_keys().collect();
     assert_eq!(listed, declared);
+}
+
+/// A crate depends on no other crate of the workspace but those that its row names, and on the daemon never.
+#[test]
+fn no_crate_depends_on_one_that_the_table_does_not_allow() {
+    let table = table(&read("src/lib.rs"));
+    for package in packages().into_iter().filter(|package| package.file_name().is_some()) {
+        let row = &table[&*package.file_name().unwrap().to_string_lossy()];
+        let manifest: toml::Table = read(package.join("Cargo.toml")).parse().unwrap();
+        let dependencies = manifest["dependencies"].as_table().unwrap();
+        let own = dependencies
+            .keys()
+            .map(|name| name.replace('-', "_"))
+            .filter(|name| name.starts_with("exporter_proxy"));
+        for name in own {
+            let allowed = name.strip_prefix(CRATE).is_some_and(|name| row.may_import.contains(name));
+            assert!(allowed, "{}: must not depend on {name}", package.display());
+        }
+    }
 }
 
 #[test]
@@ -193,7 +227,7 @@ fn no_module_imports_one_that_the_table_does_not_allow() {
     let table = table(&read("src/lib.rs"));
     let mut wrong = Vec::new();
     let mut seen = 0;
-    for path in sources().into_iter().filter(|path| !is_test_only(path)) {
+    for path in sources_of(Path::new("")).into_iter().filter(|path| !is_test_only(path)) {
         let importing = module(&path);
         if ROOTS.contains(&importing.as_str()) {
             continue;
@@ -213,6 +247,62 @@ fn no_module_imports_one_that_the_table_does_not_allow() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The modules of the top level whose documentation has a table of their own modules.
+fn modules_with_a_table() -> Vec<String> {
+    let lib = read("src/lib.rs");
+    let mut found: Vec<String> = table(&lib).into_keys().collect();
+    found.retain(|name| {
+        let file = format!("src/{name}.rs");
+        root().join(&file).exists() && read(file).contains(HEADING)
+    });
+    found
+}
+
+#[test]
+fn the_table_of_a_module_has_each_of_its_modules_once() {
+    let found = modules_with_a_table();
+    assert!(found.contains(&"peer".to_owned()), "{found:?}");
+    for parent in found {
+        let text = read(format!("src/{parent}.rs"));
+        let declared: BTreeSet<String> = without_tests(&code(&text))
+            .lines()
+            .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod "))
+            .map(identifier)
+            .collect();
+        let listed: BTreeSet<String> = table(&text).into_keys().collect();
+        assert_eq!(listed, declared, "src/{parent}.rs");
+    }
+}
+
+/// A file below such a module imports from its siblings' modules, never through what their parent exports.
+#[test]
+fn no_module_below_another_imports_one_that_the_table_there_does_not_allow() {
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for parent in modules_with_a_table() {
+        let table = table(&read(format!("src/{parent}.rs")));
+        for path in sources_of(Path::new("")).into_iter().filter(|path| !is_test_only(path)) {
+            let place = module_path(&path);
+            let [first, importing, ..] = &place[..] else { continue };
+            if *first != parent {
+                continue;
+            }
+            for imported in imports(&path).into_iter().filter(|imported| imported.first() == Some(&parent)) {
+                let Some(other) = imported.get(1).filter(|other| *other != importing) else {
+                    continue;
+                };
+                seen += 1;
+                if !table.contains_key(other) {
+                    wrong.push(format!("{}: import {other} from its module, not from {parent}", path.display()));
+                } else if !table[importing].may_import.contains(other) {
+                    wrong.push(format!("{}: {importing} must not import {other}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(seen > 40, "only {seen} imports were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// Sources hold the store's writing half and outlets its reading half: the table names the half that each may use.
 #[test]
 fn a_module_that_may_use_one_half_of_the_store_does_not_use_the_other() {
@@ -220,7 +310,7 @@ fn a_module_that_may_use_one_half_of_the_store_does_not_use_the_other() {
     let halves: BTreeSet<_> = table.values().flat_map(|row| row.items.clone()).collect();
     assert_eq!(halves.len(), 2, "the halves of the store in the table of src/lib.rs: {halves:?}");
     let mut wrong = Vec::new();
-    for path in sources().into_iter().filter(|path| !is_test_only(path)) {
+    for path in sources_of(Path::new("")).into_iter().filter(|path| !is_test_only(path)) {
         let importing = module(&path);
         let Some(row) = table.get(&importing).filter(|row| !row.items.is_empty()) else {
             continue;
@@ -252,7 +342,7 @@ fn imports_are_found_in_groups_and_behind_super() {
     let file = ["peer", "quic", "listener"].map(str::to_owned);
     let code = "use crate::{model::{AppName, Update}, store::View};\nuse super::super::{super::wire::Codec, key::Key};\n\
                 fn f() { crate::http::g(); self::h(); std::super_thing() }\nmod inner { use super::x; fn k() { super::super::super::super::outlets::y() } }\n\
-                fn z() { super::super::q() } macro_rules! m { () => { $crate::config::r() } }";
+                fn z() { super::super::q(); exporter_proxy_model::f(); not::exporter_proxy_x::g() } macro_rules! m { () => { $crate::config::r() } }";
     let found: Vec<String> = paths(code, &file).into_iter().map(|path| path.join("::")).collect();
     assert_eq!(
         found,
@@ -260,6 +350,7 @@ fn imports_are_found_in_groups_and_behind_super() {
             "http::g",
             "model::AppName",
             "model::Update",
+            "model::f",
             "outlets::y",
             "peer::key::Key",
             "peer::q",
@@ -279,4 +370,6 @@ fn a_table_lets_modules_import_only_what_stands_above() {
     assert_eq!(rows["c"].may_import.iter().collect::<Vec<_>>(), ["a", "b"]);
     let upward = std::panic::catch_unwind(|| table("//! | [`a`] | x | `b` |\n//! | [`b`] | y | none |\n"));
     assert!(upward.is_err());
+    let plain = table("//! | `a` | x | none |\n//! | `b` | y | `a` |\n");
+    assert!(plain["b"].may_import.contains("a"));
 }

@@ -39,12 +39,38 @@ pub(crate) fn files(below: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Returns all Rust files below `src/`.
-pub(crate) fn sources() -> Vec<PathBuf> {
-    let mut found = files("src");
+/// The directories of the packages that the program consists of: the daemon's, which is the root, and the crates'.
+pub(crate) fn packages() -> Vec<PathBuf> {
+    let crates = fs::read_dir(root().join("crates")).unwrap();
+    let mut found: Vec<_> = crates.map(|it| Path::new("crates").join(it.unwrap().file_name())).collect();
+    found.push(PathBuf::new());
+    found.sort();
+    assert!(found.len() > 1, "crates/ was not found");
+    found
+}
+
+/// Returns all Rust files below the `src/` of a package.
+pub(crate) fn sources_of(package: &Path) -> Vec<PathBuf> {
+    let mut found = files(&package.join("src").to_string_lossy());
     found.retain(|path| path.extension().is_some_and(|e| e == "rs"));
+    found
+}
+
+/// Returns all Rust files below `src/` and `crates/*/src/`.
+pub(crate) fn sources() -> Vec<PathBuf> {
+    let found: Vec<_> = packages().iter().flat_map(|package| sources_of(package)).collect();
     assert!(found.len() > 100, "src/ was not found");
     found
+}
+
+/// The path of a source file below the `src/` of its package.
+pub(crate) fn below_src(path: &Path) -> &Path {
+    let below = path.strip_prefix("crates").map_or(path, |path| {
+        let mut parts = path.components();
+        parts.next();
+        parts.as_path()
+    });
+    below.strip_prefix("src").unwrap()
 }
 
 pub(crate) fn read(path: impl AsRef<Path>) -> String {
@@ -59,7 +85,7 @@ pub(crate) fn text(path: &Path) -> Option<String> {
 
 /// The top-level module that a file of `src/` belongs to.
 pub(crate) fn module(path: &Path) -> String {
-    let below = path.strip_prefix("src").unwrap().with_extension("");
+    let below = below_src(path).with_extension("");
     below.iter().next().unwrap().to_string_lossy().into_owned()
 }
 

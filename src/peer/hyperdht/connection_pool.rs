@@ -9,11 +9,12 @@ use futures_util::future::{BoxFuture, Shared, join_all};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::api::HyperdhtError;
 use super::node::Node;
 use super::rpc_client::RpcClient;
-use crate::peer::delivery_receipt::ScrapeIds;
+use crate::peer::delivery::ScrapeIds;
+use crate::peer::identity::{Identity, PublicKey};
 use crate::peer::link_event::{ConnectionUid, LinkEnd, LinkEvent, LinkEvents};
-use crate::peer::{HyperdhtError, Identity, PublicKey};
 use crate::wire::hyperdht::{METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_request};
 
 /// Limit on connections; beyond it the least recently used one is dropped. Each takes some tens of kilobytes.

@@ -21,7 +21,7 @@ use super::announce::{closest, request};
 use super::node::{NatStatus, Node, lock, socket_address};
 use super::secret_stream::{SecretStream, SecretStreamError, SessionKeys};
 use super::udx_stream::{PUNCH_INTERVAL, PendingStream, stream_id};
-use crate::peer::PublicKey;
+use crate::peer::identity::PublicKey;
 
 /// Number of nodes queried for a key: all that HyperDHT considers close.
 const MAX_RELAYS: usize = 20;

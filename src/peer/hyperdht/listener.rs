@@ -26,7 +26,7 @@ use super::node::{NatStatus, Node, socket_address};
 use super::punch_limiter::PunchLimiter;
 use super::secret_stream::{SecretStream, SessionKeys};
 use super::udx_stream::{PUNCH_INTERVAL, PendingStream, stream_id};
-use crate::peer::PublicKey;
+use crate::peer::identity::PublicKey;
 use crate::peer::link_event::{LinkEvent, LinkEvents};
 
 /// Limit on queued handshakes. Beyond it they are dropped; the peer retries after a second.

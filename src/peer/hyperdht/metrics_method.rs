@@ -12,11 +12,9 @@ use tokio::time::timeout;
 
 use super::rpc_server::{RpcMethod, RpcReply};
 use crate::http::{HttpService, PeerAddr, ResponseAck};
-use crate::peer::PublicKey;
-use crate::peer::collection_error::{CollectionError, failure_text};
-use crate::peer::delivery_receipt::ScrapeIds;
+use crate::peer::delivery::{CollectionError, ScrapeIds, error_text, failure_text};
+use crate::peer::identity::PublicKey;
 use crate::peer::link_event::{LinkEvent, LinkEvents};
-use crate::peer::scraper::error_text;
 use crate::wire::hyperdht::{MAX_MESSAGE_BYTES, METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_head};
 
 /// Limit on collecting the metrics, far beyond the timeout of any scraper.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use super::api::{HyperdhtError, ScrapeServerSettings};
 use super::connection_pool::ConnectionPool;
 use super::listener::KeyAdmission;
 use super::node::{Node, NodeError};
 use super::registration_server::{KnownKeys, RegistrationServer};
 use super::scrape_server::HyperdhtScrapeServer;
-use crate::peer::Identity;
-use crate::peer::hyperdht_api::{HyperdhtError, ScrapeServerSettings};
+use crate::peer::identity::Identity;
 use crate::peer::link_event::LinkEvents;
 
 /// A node of HyperDHT. A clone is a handle to the same node.

@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::dial::{self, DialError, MAX_CONCURRENT_DIALS, RelayCache};
 use super::listener::{self, KeyAdmission, KeyListener};
 use super::secret_stream::SecretStream;
-use crate::peer::{Identity, PublicKey};
+use crate::peer::identity::{Identity, PublicKey};
 
 /// The error of joining the network.
 #[derive(Debug, thiserror::Error)]

@@ -7,13 +7,13 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::api::HyperdhtError;
 use super::default_route::route_changed;
 use super::node::Node;
 use super::rpc_client::RpcClient;
-use crate::peer::backoff::{Backoff, REFUSAL_DELAYS};
+use crate::peer::identity::{Identity, PublicKey, Registration, explain_refusal};
+use crate::peer::limits::{Backoff, REFUSAL_DELAYS};
 use crate::peer::link_event::{ConnectionPurpose, ConnectionUid, LinkEnd, LinkEvent, LinkEvents};
-use crate::peer::registration::explain_refusal;
-use crate::peer::{HyperdhtError, Identity, PublicKey, Registration};
 use crate::wire::hyperdht::{AliasReply, AliasRequest, REGISTER_METHOD, REGISTER_PROTOCOL};
 
 /// Minimum delay after a failed registration, even if the network has changed.

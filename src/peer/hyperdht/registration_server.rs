@@ -10,14 +10,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::api::{Registrant, RegistrationHandler};
 use super::listener::{IncomingConnection, KeyListener};
 use super::node::{Node, lock};
 use super::rpc_server::{RpcMethod, RpcReply, serve};
 use super::secret_stream::SecretStream;
-use crate::peer::PublicKey;
-use crate::peer::bridge_session::log_panic;
-use crate::peer::hyperdht_api::{Registrant, RegistrationHandler};
-use crate::peer::link_event::{ConnectionPurpose, ConnectionUid, LinkEnd, LinkEvent, LinkEvents};
+use crate::peer::identity::PublicKey;
+use crate::peer::link_event::{ConnectionPurpose, ConnectionUid, LinkEnd, LinkEvent, LinkEvents, log_panic};
 use crate::telemetry::Throttle;
 use crate::wire::hyperdht::{AliasReply, AliasRequest, REGISTER_METHOD, REGISTER_PROTOCOL, RpcError, RpcErrorCode};
 

@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::api::HyperdhtError;
 use super::message_writer::{MessageQueue, MessageWriter, WriterClosed};
 use super::secret_stream::{SecretStream, SecretStreamReader};
-use crate::peer::HyperdhtError;
 use crate::peer::link_event::LinkEnd;
 use crate::wire::hyperdht::{Call, Frame, Frames, Reply, RpcError, RpcErrorCode, WireFault};
 

@@ -11,8 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::message_writer::{MessageQueue, MessageWriter, OnAcked, WriterClosed};
 use super::rpc_client::{CLOSED_BY_PEER, WRITE_FAILED, unknown_method};
 use super::secret_stream::SecretStream;
-use crate::peer::bridge_session::log_panic;
-use crate::peer::link_event::LinkEnd;
+use crate::peer::link_event::{LinkEnd, log_panic};
 use crate::wire::hyperdht::{Call, Frame, Frames, RpcError, WireFault};
 
 /// Our id of the channel.

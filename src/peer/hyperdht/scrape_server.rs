@@ -10,6 +10,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::api::HyperdhtError;
+use super::api::ScrapeServerSettings;
 use super::listener::{ANNOUNCE_TIMEOUT, IncomingConnection, KeyListener};
 use super::metrics_method::MetricsMethod;
 use super::network::failed;
@@ -18,13 +20,10 @@ use super::registrar::Registrar;
 use super::rpc_server::serve;
 use super::secret_stream::SecretStream;
 use crate::http::HttpService;
-use crate::peer::bridge_session::log_panic;
-use crate::peer::delivery_receipt::ScrapeIds;
-use crate::peer::hyperdht_api::ScrapeServerSettings;
-use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents};
-use crate::peer::quic_listener::NOT_ADMITTED;
-use crate::peer::scraper_links::{LinkPermit, MAX_LINKS, MAX_LINKS_OF_KEY, ScraperLinks};
-use crate::peer::{HyperdhtError, PublicKey};
+use crate::peer::delivery::ScrapeIds;
+use crate::peer::identity::PublicKey;
+use crate::peer::limits::{LinkPermit, MAX_LINKS, MAX_LINKS_OF_KEY, ScraperLinks};
+use crate::peer::link_event::{ConnectionUid, LinkEvent, LinkEvents, NOT_ADMITTED, log_panic};
 use crate::telemetry::Throttle;
 
 /// Idle timeout of a connection: the longest scrape intervals are minutes, and a scraper can reconnect.

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::peer::PublicKey;
+use crate::peer::identity::PublicKey;
 
 /// Bytes of the length before a message.
 const LENGTH_BYTES: usize = 3;

@@ -35,8 +35,7 @@ impl SystemTrust {
             if added == 0 {
                 return Err("the system has no CA certificates; install them, or set ca_file".to_owned());
             }
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
-            config(verifier.map_err(|e| e.to_string())?)
+            CertificateVerifier::trusting(roots).and_then(config)
         };
         self.config.get_or_try_init(load).await.map(Arc::clone)
     }
@@ -64,7 +63,7 @@ impl Trust {
                 };
                 shared.config().await.map_err(tls)
             }
-            Self::Unverified => config(Arc::new(NoVerification(provider()))).map_err(|why| PollError::Tls {
+            Self::Unverified => config(CertificateVerifier::accepting_any()).map_err(|why| PollError::Tls {
                 host: "any host".to_owned(),
                 why,
             }),
@@ -73,7 +72,7 @@ impl Trust {
                 if let Some((_, config)) = cached.as_ref().filter(|(before, _)| *before == pem) {
                     return Ok(Arc::clone(config));
                 }
-                let made = FileVerifier::new(&pem).and_then(|listed| config(Arc::new(listed)));
+                let made = CertificateVerifier::trusting_file(&pem).and_then(config);
                 let made = made.map_err(|why| PollError::File {
                     path: path.to_path_buf(),
                     why,
@@ -89,29 +88,40 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-fn config(verifier: Arc<dyn ServerCertVerifier>) -> Result<Arc<ClientConfig>, String> {
+fn config(verifier: CertificateVerifier) -> Result<Arc<ClientConfig>, String> {
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
     let builder = builder
         .map_err(|e| e.to_string())?
         .dangerous()
-        .with_custom_certificate_verifier(verifier);
+        .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(config))
 }
 
-/// Trusts the certificates in a file: as CAs, and also as server certificates.
-///
-/// The latter is for self-signed certificates of `openssl req -x509`: they are marked as CAs, which a server certificate must not be, but
-/// listing that very certificate shows the intent.
+/// Verifies the certificate of an endpoint.
 #[derive(Debug)]
-struct FileVerifier {
-    strict: Arc<WebPkiServerVerifier>,
+struct CertificateVerifier {
+    /// Verification against trusted CAs. `None` accepts any certificate (`allow_invalid_certs`): the connection is encrypted, but the
+    /// server is not authenticated. Signatures are not checked either then, because they prove nothing about an arbitrary certificate.
+    strict: Option<Arc<WebPkiServerVerifier>>,
+    /// Certificates that are also trusted as server certificates. They are those of a `ca_file`: a self-signed certificate of
+    /// `openssl req -x509` is marked as a CA, which a server certificate must not be, but listing that very certificate shows the intent.
     listed: Vec<CertificateDer<'static>>,
 }
 
-impl FileVerifier {
-    fn new(pem: &[u8]) -> Result<Self, String> {
+impl CertificateVerifier {
+    /// Trusts these CAs.
+    fn trusting(roots: RootCertStore) -> Result<Self, String> {
+        let strict = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+        Ok(Self {
+            strict: Some(strict.map_err(|e| e.to_string())?),
+            listed: Vec::new(),
+        })
+    }
+
+    /// Trusts the certificates of a file.
+    fn trusting_file(pem: &[u8]) -> Result<Self, String> {
         let listed: Vec<_> = CertificateDer::pem_slice_iter(pem)
             .collect::<Result<_, _>>()
             .map_err(|e| e.to_string())?;
@@ -122,13 +132,22 @@ impl FileVerifier {
         for certificate in &listed {
             roots.add(certificate.clone()).map_err(|e| e.to_string())?;
         }
-        let strict = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
-        let strict = strict.map_err(|e| e.to_string())?;
-        Ok(Self { strict, listed })
+        Ok(Self {
+            listed,
+            ..Self::trusting(roots)?
+        })
+    }
+
+    /// Accepts any certificate.
+    fn accepting_any() -> Self {
+        Self {
+            strict: None,
+            listed: Vec::new(),
+        }
     }
 }
 
-impl ServerCertVerifier for FileVerifier {
+impl ServerCertVerifier for CertificateVerifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -137,7 +156,10 @@ impl ServerCertVerifier for FileVerifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.strict.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+        let Some(strict) = &self.strict else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        match strict.verify_server_cert(certificate, intermediates, name, ocsp, now) {
             // Wrong dates, names and signatures have error kinds of their own; this one is about the permitted uses of a certificate.
             Err(rustls::Error::InvalidCertificate(CertificateError::Other(_))) if self.listed.contains(certificate) => {
                 verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
@@ -153,7 +175,10 @@ impl ServerCertVerifier for FileVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.strict.verify_tls12_signature(message, certificate, signed)
+        let verified = |strict: &Arc<WebPkiServerVerifier>| strict.verify_tls12_signature(message, certificate, signed);
+        self.strict
+            .as_ref()
+            .map_or_else(|| Ok(HandshakeSignatureValid::assertion()), verified)
     }
 
     fn verify_tls13_signature(
@@ -162,50 +187,13 @@ impl ServerCertVerifier for FileVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.strict.verify_tls13_signature(message, certificate, signed)
+        let verified = |strict: &Arc<WebPkiServerVerifier>| strict.verify_tls13_signature(message, certificate, signed);
+        self.strict
+            .as_ref()
+            .map_or_else(|| Ok(HandshakeSignatureValid::assertion()), verified)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.strict.supported_verify_schemes()
-    }
-}
-
-/// Accepts any certificate (`allow_invalid_certs`): the connection is encrypted, but the server is not authenticated. Signatures are not
-/// checked either, because they prove nothing about an arbitrary certificate.
-#[derive(Debug)]
-struct NoVerification(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for NoVerification {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        provider().signature_verification_algorithms.supported_schemes()
     }
 }

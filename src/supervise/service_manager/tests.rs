@@ -1,21 +1,49 @@
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt as _;
+
 use super::*;
 
-#[test]
-fn an_unspecified_address_serves_both_families() {
-    let passed = |text: &str| SockAddr::from(text.parse::<SocketAddr>().expect("an address"));
-    for (given, configured, serves_it) in [
-        ("[::]:6555", "0.0.0.0:6555", true),
-        ("[::]:6555", "[::]:6555", true),
-        ("0.0.0.0:6555", "0.0.0.0:6555", true),
-        ("127.0.0.1:6555", "127.0.0.1:6555", true),
-        ("[::]:6555", "127.0.0.1:6555", false),
-        ("127.0.0.1:6555", "0.0.0.0:6555", false),
-        ("[::]:6555", "[::]:6556", false),
-    ] {
-        assert_eq!(
-            serves(&passed(given), configured.parse().expect("an address")),
-            serves_it,
-            "{given} {configured}"
-        );
+fn passed(address: &str, only_v6: bool) -> Passed {
+    let address: SocketAddr = address.parse().expect("an address");
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), Type::STREAM, None).expect("a socket");
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6).expect("an option of IPv6");
     }
+    socket.bind(&address.into()).expect("a free port");
+    Passed::new(socket.into()).expect("a socket of IP")
+}
+
+#[test]
+fn a_socket_for_both_families_serves_both_unspecified_addresses() {
+    for (address, only_v6, configured, serves) in [
+        ("[::]:0", false, "0.0.0.0", true),
+        ("[::]:0", false, "::", true),
+        ("[::]:0", false, "127.0.0.1", false),
+        ("[::]:0", true, "0.0.0.0", false),
+        ("0.0.0.0:0", false, "::", false),
+        ("[::1]:0", false, "::", false),
+    ] {
+        let passed = passed(address, only_v6);
+        let port = passed.address.as_socket().expect("an address of IP").port();
+        let configured = SocketAddr::new(configured.parse().expect("an address"), port);
+        assert_eq!(
+            passed.serves_both(configured),
+            serves,
+            "{address} (IPv6 only: {only_v6}) {configured}"
+        );
+        let other_port = SocketAddr::new(configured.ip(), port ^ 1);
+        assert!(!passed.serves_both(other_port), "{address} {other_port}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_notification_reaches_an_abstract_socket() {
+    let name = format!("exporter-proxy-test-{}", std::process::id());
+    let address = unix::net::SocketAddr::from_abstract_name(&name).expect("a short name");
+    let manager = UnixDatagram::bind_addr(&address).expect("a free name");
+    send(OsStr::new(&format!("@{name}")), b"READY=1\n").expect("a socket that listens");
+    let mut buffer = [0; 64];
+    let length = manager.recv(&mut buffer).expect("a datagram");
+    assert_eq!(&buffer[..length], b"READY=1\n");
 }

@@ -6,14 +6,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::legacy;
 use super::object::{MAX_KEYS, Object, push, push_key, push_text};
+use super::{FULL_CONNECTED_ADDRESSES, FULL_REMOTE, legacy};
 use crate::model::Topic;
-
-/// The key of the addresses of a `bitswap_message` before their conversion for the original client.
-const FULL_CONNECTED_ADDRESSES: &str = "full_connected_addresses";
-/// The key of the address of a `connection_event` before its conversion.
-const FULL_REMOTE: &str = "full_remote";
 
 /// The keys of an event that a proxy writes.
 const OURS: [&str; 5] = ["monitor", "seq", "hops", FULL_REMOTE, FULL_CONNECTED_ADDRESSES];

@@ -86,7 +86,7 @@ async fn the_media_type_decides_on_the_format_whatever_the_last_line() {
         let rig = Rig::start(settings([endpoint(&target.url("/"))]));
         let app = rig.app(&target.url("/"), |app| app.updated.is_some()).await;
         assert_eq!((app.text.syntax(), app.series()), (syntax, Some(1)), "{header:?}");
-        let newest = app.text.exposition().unwrap().newest_timestamp().unwrap().as_millis();
+        let newest = app.text.exposition().unwrap().newest_timestamp().unwrap();
         let year_2026 = newest == 1_795_899_672_000;
         assert_eq!(year_2026, syntax == Syntax::Text, "{header:?}: {newest}");
     }

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::super::rpc_client::RpcClient;
 use super::super::rpc_server::{RpcMethod, RpcReply, serve};
 use super::super::secret_stream::{SecretStream, pair};
-use crate::peer::{HyperdhtError, LinkEnd};
+use crate::peer::hyperdht::HyperdhtError;
+use crate::peer::link_event::LinkEnd;
 use crate::wire::hyperdht::{Call, Frame, Frames, METRICS_METHOD, METRICS_PROTOCOL, REGISTER_PROTOCOL, Reply};
 
 /// Longer than anything takes on a loaded machine.

@@ -1,0 +1,477 @@
+//! Plans of responses: which segments, which of them are rendered first, and what follows them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::app::App;
+use super::contributions::AppRange;
+use super::entry::{FamilyEntry, Placement, SharedFamily};
+use super::paged::Id;
+use super::rules::{Duplicates, Rules};
+use super::segment_items::sections;
+use super::segments::{MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Segment, SegmentList, TARGET_SEGMENT_BYTES};
+use super::tail::Tails;
+use super::update::no_labels;
+use super::{Catalog, Group, Update};
+use crate::body::Body;
+use crate::gzip::{self, Piece};
+use crate::negotiate::Escaping;
+use crate::render::{Chunk, ExtraLabel, Item, OutputFormat};
+use crate::{AppName, Exposition, MemoryMeter, Syntax};
+
+/// The apps that a response is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Selection<'a> {
+    /// All of them.
+    #[default]
+    Everything,
+    /// One, as it is exposed among all others; an unknown one has no series.
+    App(&'a str),
+    /// None, for the self metrics alone.
+    Nothing,
+}
+
+/// A response of one moment that is not rendered yet: a snapshot of the catalog, which later updates do not change.
+#[derive(Debug)]
+pub struct Plan {
+    variant: OutputFormat,
+    scope: Scope,
+    catalog: Catalog,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Scope {
+    Everything,
+    App(super::AppId),
+    Nothing,
+}
+
+/// An app's copies of the proxy's own families.
+#[derive(Debug)]
+pub(super) struct ReservedFamilies {
+    pub(super) name: AppName,
+    pub(super) exposition: Arc<Exposition>,
+    pub(super) extra_labels: Arc<[ExtraLabel]>,
+    pub(super) families: Arc<[u32]>,
+}
+
+impl ReservedFamilies {
+    /// True if these are the same families of the same update.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.exposition, &other.exposition) && self.extra_labels == other.extra_labels && self.families == other.families
+    }
+}
+
+/// A rendered response but for its tail, which differs each time.
+#[derive(Debug)]
+pub struct RenderedSegments {
+    variant: OutputFormat,
+    chunks: Vec<Arc<Chunk>>,
+    reserved: Vec<Arc<ReservedFamilies>>,
+    /// The small catalog in which they are merged.
+    tails: Arc<Tails>,
+}
+
+impl Catalog {
+    /// Plans a response. The work is left to [`Plan::render`], which needs no catalog any more.
+    pub fn plan(&mut self, variant: OutputFormat, selection: Selection<'_>) -> Plan {
+        let scope = match selection {
+            Selection::Everything => {
+                self.rebalance();
+                Scope::Everything
+            }
+            Selection::App(name) => self.apps.find(name).map_or(Scope::Nothing, Scope::App),
+            Selection::Nothing => Scope::Nothing,
+        };
+        Plan {
+            variant,
+            scope,
+            catalog: self.clone(),
+        }
+    }
+
+    /// Splits and merges segments that have changed, so that all have a good size.
+    fn rebalance(&mut self) {
+        let apps = &self.apps.slots;
+        self.layout.private.rebalance(|from, to| {
+            let sizes = apps.range(from, to).map(|(id, app)| (id, app.private_bytes));
+            sizes.filter(|(_, bytes)| *bytes > 0).collect()
+        });
+        self.rebalance_groups();
+        for id in self.layout.large.iter().copied().collect::<Vec<_>>() {
+            self.rebalance_large(id);
+        }
+    }
+
+    fn rebalance_groups(&mut self) {
+        let groups = self.layout.groups.iter();
+        let changed: Vec<_> = groups.filter(|(_, group)| !group.segment.sized).map(|(id, _)| id).collect();
+        for id in changed {
+            let segment = &mut Arc::make_mut(&mut self.layout.groups[id]).segment;
+            segment.sized = true;
+            let bytes = segment.bytes;
+            if bytes > MAX_SEGMENT_BYTES {
+                self.split_group(id);
+            } else if bytes < MIN_SEGMENT_BYTES {
+                self.merge_group(id);
+            }
+        }
+    }
+
+    /// Splits a group that has grown too large: its large families get segments of their own, the others are distributed.
+    fn split_group(&mut self, id: Id<Arc<Group>>) {
+        let Some(group) = self.layout.groups.remove(id) else { return };
+        for &family in &group.families {
+            let Some(shared) = self.shared(family) else { continue };
+            let (bytes, quoted) = {
+                let counts = shared.counts();
+                (counts.bytes, counts.quoted)
+            };
+            if bytes > TARGET_SEGMENT_BYTES / 2 && quoted == 0 {
+                self.place(family, Placement::Large(Box::new(SegmentList::new())));
+                Arc::make_mut(&mut self.layout.large).insert(family);
+            } else {
+                let group = self.group_for(family, bytes);
+                self.place(family, Placement::Group(group));
+            }
+        }
+    }
+
+    /// Merges a group that has shrunk into the one before it, if there is room.
+    fn merge_group(&mut self, id: Id<Arc<Group>>) {
+        let bytes = self.layout.groups[id].segment.bytes;
+        let before = self.layout.groups.before(id);
+        let fitting = before.filter(|(_, group)| group.segment.bytes + bytes <= TARGET_SEGMENT_BYTES);
+        let Some(target) = fitting.map(|(id, _)| id) else { return };
+        let Some(group) = self.layout.groups.remove(id) else { return };
+        for &family in &group.families {
+            self.place(family, Placement::Group(target));
+        }
+        let target = Arc::make_mut(&mut self.layout.groups[target]);
+        target.families.extend(&group.families);
+        target.families.sort_unstable();
+        target.segment.bytes += bytes;
+        target.segment.invalidate();
+    }
+
+    fn place(&mut self, family: Id<FamilyEntry>, placement: Placement) {
+        if let Some(shared) = self.shared_mut(family) {
+            shared.placement = placement;
+        }
+    }
+
+    fn rebalance_large(&mut self, id: Id<FamilyEntry>) {
+        let Some(shared) = self.shared(id) else { return };
+        let Placement::Large(list) = &shared.placement else { return };
+        if list.segments().all(|(.., segment)| segment.sized) {
+            return;
+        }
+        let Some(shared) = self.shared_mut(id) else { return };
+        let Placement::Large(list) = &mut shared.placement else { return };
+        let of = &shared.contributions;
+        list.rebalance(|from, to| {
+            of.among(AppRange::Range(from, to))
+                .map(|(app, it)| (app, it.bytes as usize))
+                .collect()
+        });
+        let bytes = list.bytes();
+        if bytes < MIN_SEGMENT_BYTES {
+            let group = self.group_for(id, bytes);
+            self.place(id, Placement::Group(group));
+            Arc::make_mut(&mut self.layout.large).remove(&id);
+        }
+    }
+}
+
+impl App {
+    fn reserved_families(&self, rules: &Rules) -> Option<ReservedFamilies> {
+        if self.reserved.is_empty() {
+            return None;
+        }
+        let label = ExtraLabel::new(rules.reserved_label(), self.name.as_str());
+        let given = self.extra_labels.iter().filter(|it| it.name != label.name).cloned();
+        Some(ReservedFamilies {
+            name: self.name.clone(),
+            exposition: Arc::clone(&self.exposition),
+            extra_labels: given.chain([label.clone()]).collect(),
+            families: Arc::clone(&self.reserved),
+        })
+    }
+}
+
+impl Plan {
+    /// The version of the app that the plan is about; see [`Catalog::version`].
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        match self.scope {
+            Scope::App(id) => self.catalog.version(self.catalog.apps.slots[id].name.as_str()),
+            Scope::Everything | Scope::Nothing => 0,
+        }
+    }
+
+    /// Renders the segments that are not rendered yet, and keeps them for other responses.
+    #[must_use]
+    pub fn render(self) -> RenderedSegments {
+        let mut chunks = Vec::new();
+        let mut reserved = Vec::new();
+        let mut tails = Arc::default();
+        match self.scope {
+            Scope::Nothing => {}
+            Scope::App(id) => {
+                let items = self.catalog.app_items(id, self.variant);
+                chunks.push(Arc::new(Chunk::render(items, self.variant, &self.catalog.meter)));
+                let families = self.catalog.apps.slots[id].reserved_families(&self.catalog.rules);
+                reserved.extend(families.map(Arc::new));
+            }
+            Scope::Everything => {
+                self.render_everything(&mut chunks);
+                let apps = self.catalog.apps.slots.iter();
+                let families = apps.filter_map(|(_, app)| app.reserved_families(&self.catalog.rules));
+                reserved.extend(families.map(Arc::new));
+                tails = Arc::clone(&self.catalog.tails);
+                if reserved.is_empty() {
+                    tails.clear();
+                }
+            }
+        }
+        chunks.retain(|chunk| !chunk.is_empty());
+        RenderedSegments {
+            variant: self.variant,
+            chunks,
+            reserved,
+            tails,
+        }
+    }
+
+    /// The segments that are not rendered yet. Threads may share them, each calling [`Plan::render_segment`] for some, before
+    /// [`Plan::render`] puts the response together.
+    #[must_use]
+    pub fn pending_segments(&self) -> Vec<PlannedSegment<'_>> {
+        match self.scope {
+            Scope::Everything => self.segments().into_iter().filter(|it| !it.is_rendered(self.variant)).collect(),
+            Scope::App(_) | Scope::Nothing => Vec::new(),
+        }
+    }
+
+    /// Renders a segment and keeps it for other responses, this one's among them.
+    #[must_use = "the chunks may still have to be compressed"]
+    pub fn render_segment(&self, segment: &PlannedSegment<'_>) -> Arc<Vec<Arc<Chunk>>> {
+        self.rendered(segment)
+    }
+
+    /// All segments, in the order of the response.
+    fn segments(&self) -> Vec<PlannedSegment<'_>> {
+        let layout = &self.catalog.layout;
+        let private = layout.private.segments();
+        let mut segments: Vec<_> = private
+            .map(|(from, to, segment)| PlannedSegment {
+                segment,
+                contents: Contents::Private(from, to),
+            })
+            .collect();
+        segments.extend(layout.groups.iter().map(|(_, group)| PlannedSegment {
+            segment: &group.segment,
+            contents: Contents::Group(group),
+        }));
+        for &id in layout.large.iter() {
+            let Some(shared) = self.catalog.shared(id) else { continue };
+            let Placement::Large(list) = &shared.placement else { continue };
+            segments.extend(list.segments().map(|(from, to, segment)| PlannedSegment {
+                segment,
+                contents: Contents::Large(id, shared, AppRange::Range(from, to)),
+            }));
+        }
+        segments
+    }
+
+    fn render_everything(&self, chunks: &mut Vec<Arc<Chunk>>) {
+        let segments = self.segments();
+        for family in segments.chunk_by(|one, other| one.large_family().is_some_and(|id| other.large_family() == Some(id))) {
+            let rendered: Vec<_> = family.iter().map(|segment| self.rendered(segment)).collect();
+            // A large family that goes out as several families: each of them must be whole, so all segments' first sections come first.
+            let sections = rendered.first().map_or(0, |sections| sections.len());
+            for section in 0..sections {
+                chunks.extend(rendered.iter().map(|segment| Arc::clone(&segment[section])));
+            }
+        }
+    }
+
+    /// The rendered form of a segment, from its cache or rendered now: one chunk for each section.
+    fn rendered(&self, planned: &PlannedSegment<'_>) -> Arc<Vec<Arc<Chunk>>> {
+        let (catalog, variant) = (&self.catalog, self.variant);
+        let render = |sections, items: &dyn Fn() -> Vec<Vec<Item>>| rendered(planned.segment, variant, &catalog.meter, sections, items);
+        match planned.contents {
+            Contents::Private(from, to) => render(1, &|| vec![catalog.private_items(from, to, variant)]),
+            Contents::Group(group) => render(1, &|| {
+                let mut items = Vec::new();
+                for &id in &group.families {
+                    catalog.shared_family(id, AppRange::ALL, variant, &mut items);
+                }
+                vec![items]
+            }),
+            Contents::Large(id, shared, range) => {
+                let sections = sections(shared.form, variant);
+                let items = |&suffix: &_| {
+                    let mut items = Vec::new();
+                    catalog.section(id, shared, range, variant, suffix, &mut items);
+                    items
+                };
+                render(sections.len(), &|| sections.iter().map(items).collect())
+            }
+        }
+    }
+}
+
+/// A segment of a [`Plan`].
+#[derive(Debug, Clone, Copy)]
+pub struct PlannedSegment<'a> {
+    segment: &'a Segment,
+    contents: Contents<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Contents<'a> {
+    /// Families that no other app has, of the apps from the first up to but without the second.
+    Private(super::AppId, Option<super::AppId>),
+    /// Small shared families.
+    Group(&'a Group),
+    /// Some apps' part of a large shared family.
+    Large(Id<FamilyEntry>, &'a SharedFamily, AppRange),
+}
+
+impl PlannedSegment<'_> {
+    fn is_rendered(&self, variant: OutputFormat) -> bool {
+        self.segment.cache().get(variant).is_some()
+    }
+
+    /// The large family that it is a part of.
+    const fn large_family(&self) -> Option<Id<FamilyEntry>> {
+        match self.contents {
+            Contents::Large(id, ..) => Some(id),
+            Contents::Private(..) | Contents::Group(_) => None,
+        }
+    }
+}
+
+/// The rendered form of a segment, from its cache or rendered now.
+fn rendered(
+    segment: &Segment,
+    variant: OutputFormat,
+    meter: &MemoryMeter,
+    sections: usize,
+    items: impl FnOnce() -> Vec<Vec<Item>>,
+) -> Arc<Vec<Arc<Chunk>>> {
+    if let Some(chunks) = segment.cache().get(variant).filter(|chunks| chunks.len() == sections) {
+        return chunks;
+    }
+    let sections = items();
+    let is_legacy = sections.iter().flatten().all(Item::is_legacy);
+    let chunks = sections.into_iter().map(|items| Arc::new(Chunk::render(items, variant, meter)));
+    let chunks = Arc::new(chunks.collect());
+    if is_legacy {
+        // Both escapings look the same.
+        for escaping in [Escaping::Underscores, Escaping::AllowUtf8] {
+            segment.cache().set(OutputFormat { escaping, ..variant }, &chunks);
+        }
+    } else {
+        segment.cache().set(variant, &chunks);
+    }
+    chunks
+}
+
+impl RenderedSegments {
+    /// The response about no app.
+    #[must_use]
+    pub fn nothing(variant: OutputFormat) -> Self {
+        Self {
+            variant,
+            chunks: Vec::new(),
+            reserved: Vec::new(),
+            tails: Arc::default(),
+        }
+    }
+
+    /// The variant that it is rendered in.
+    #[must_use]
+    pub const fn variant(&self) -> OutputFormat {
+        self.variant
+    }
+
+    /// The rendered segments, in order, compressed or not.
+    #[must_use]
+    pub fn chunks(&self) -> &[Arc<Chunk>] {
+        &self.chunks
+    }
+
+    /// True if apps have families of the proxy's own names.
+    #[must_use]
+    pub const fn has_reserved(&self) -> bool {
+        !self.reserved.is_empty()
+    }
+
+    /// The response, plain. `own` has the self metrics in the text format; without it they are left out, but not the apps' families of
+    /// the same names.
+    #[must_use]
+    pub fn body(&self, own: Option<&Arc<Exposition>>) -> Body {
+        let mut body = Body::default();
+        for chunk in &self.chunks {
+            body.extend(chunk.text().iter().cloned());
+        }
+        for chunk in self.tail(own) {
+            body.extend(chunk.text().iter().cloned());
+        }
+        body
+    }
+
+    /// The response as one gzip member. Segments that are not compressed yet go out as stored blocks.
+    #[must_use]
+    pub fn gzip_body(&self, own: Option<&Arc<Exposition>>) -> Body {
+        let mut pieces: Vec<Piece> = self.chunks.iter().flat_map(|chunk| chunk.pieces()).collect();
+        pieces.extend(self.tail(own).iter().flat_map(|chunk| chunk.pieces()));
+        Body::new(gzip::join(&pieces))
+    }
+
+    /// The part after the segments: the proxy's own families merged with the apps' families of the same names, and the end mark.
+    #[must_use]
+    pub fn tail(&self, own: Option<&Arc<Exposition>>) -> Vec<Arc<Chunk>> {
+        let mut tail = if own.is_some() || !self.reserved.is_empty() {
+            self.tails.plan(own, &self.reserved, self.variant).render().chunks
+        } else {
+            Vec::new()
+        };
+        if self.variant.syntax == Syntax::OpenMetrics {
+            tail.push(Arc::new(Chunk::new(vec![Bytes::from_static(b"# EOF\n")])));
+        }
+        tail
+    }
+
+    /// [`RenderedSegments::tail`] from the text of the self metrics, which is parsed only where it must be: for OpenMetrics, and where
+    /// apps have families of the same names.
+    #[must_use]
+    pub fn tail_with(&self, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
+        if self.reserved.is_empty() && self.variant.syntax == Syntax::Text {
+            return vec![Arc::new(Chunk::new(own))];
+        }
+        let own = (!own.is_empty()).then(|| Arc::new(Exposition::parse_self_metrics(own.concat().into())));
+        if self.reserved.is_empty() {
+            // Nothing that would be worth keeping.
+            let alone = Self {
+                tails: Arc::default(),
+                ..Self::nothing(self.variant)
+            };
+            return alone.tail(own.as_ref());
+        }
+        self.tail(own.as_ref())
+    }
+}
+
+/// The text of one app, rendered as if there were no other, without added labels.
+#[must_use]
+pub fn render_single(exposition: &Arc<Exposition>, variant: OutputFormat) -> RenderedSegments {
+    let mut catalog = Catalog::new(Rules::new(None, Duplicates::Label, &[]));
+    let name = AppName::new("single").expect("a short name of printable characters");
+    let update = Update::with(catalog.rules(), &name, &no_labels(), Arc::new([]), Arc::clone(exposition), None);
+    catalog.add(false, update);
+    catalog.plan(variant, Selection::Everything).render()
+}

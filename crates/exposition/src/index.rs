@@ -1,0 +1,217 @@
+//! The index of a text: one stored copy, and byte offsets into it.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+
+use crate::Syntax;
+
+use super::family::{Family, FamilyFlags, Suffix};
+use super::fault::{Faults, MAX_FAULTS_KEPT};
+use super::parse::{self, Hashes, ParseOutput, Repeated, Report, escapes};
+use super::render::Identity;
+use super::sample::Samples;
+use super::span::Span;
+
+/// A parsed text: the one copy of it, and byte offsets into it. The index takes about 40 bytes per family and nothing per sample.
+#[derive(Debug, Clone)]
+pub struct Exposition {
+    pub(super) body: Bytes,
+    pub(super) syntax: Syntax,
+    pub(super) families: Box<[Family]>,
+    pub(super) runs: Box<[Span]>,
+    pub(super) series: u32,
+    pub(super) faults: Faults,
+    mixed_times: u32,
+}
+
+impl Exposition {
+    /// Parses a text. This never fails: unusable lines are left out and listed in [`Exposition::faults`].
+    #[must_use]
+    pub fn parse(body: Bytes, syntax: Syntax) -> Self {
+        Self::read(body, syntax, Repeated::Fault)
+    }
+
+    /// Parses the proxy's own text: a series may occur several times in a row, with different timestamps.
+    #[must_use]
+    pub fn parse_self_metrics(body: Bytes) -> Self {
+        Self::read(body, Syntax::Text, Repeated::Points)
+    }
+
+    fn read(body: Bytes, syntax: Syntax, repeated: Repeated) -> Self {
+        let mut report = Report::of_faults(MAX_FAULTS_KEPT);
+        let doubled = escapes::doubled(&body, syntax).map(Bytes::from);
+        let (body, original) = match doubled {
+            Some(doubled) => (doubled, Some(body)),
+            None => (body, None),
+        };
+        let ParseOutput { families, runs, series } = parse::read(&body, syntax, repeated, &mut report);
+        let mut faults = Faults::of(report, &body);
+        if let Some(original) = original {
+            faults.restore_columns(&original, syntax);
+        }
+        let mut read = Self {
+            body,
+            syntax,
+            families,
+            runs,
+            series,
+            faults,
+            mixed_times: 0,
+        };
+        read.mixed_times = read.count_mixed_times();
+        read.invalidate_mixed_groups();
+        read
+    }
+
+    /// Counts the samples without timestamp of series that also have samples with timestamps.
+    fn count_mixed_times(&self) -> u32 {
+        let several = self
+            .families
+            .iter()
+            .filter(|family| family.flags.contains(FamilyFlags::MULTIPLE_TIMES));
+        let of = |family: &Family| {
+            let mut series: HashMap<u64, (u32, bool)> = HashMap::new();
+            for sample in self.samples(family) {
+                let (without, has_times) = series.entry(sample.hash()).or_default();
+                *without += u32::from(sample.timestamp.is_none());
+                *has_times |= sample.timestamp.is_some();
+            }
+            let mixed = series.into_values().filter(|(_, has_times)| *has_times);
+            mixed.map(|(without, _)| without).sum::<u32>()
+        };
+        several.map(of).sum()
+    }
+
+    /// Marks families as invalid OpenMetrics in which a sample without timestamp stands in a group with timestamps. OpenMetrics does not
+    /// allow the mix within a group; as one family for each sample name the sample can stand.
+    fn invalidate_mixed_groups(&mut self) {
+        let several = (0..self.families.len()).filter(|at| self.families[*at].flags.contains(FamilyFlags::MULTIPLE_TIMES));
+        let mixed: Vec<usize> = several.filter(|at| self.has_mixed_group(&self.families[*at])).collect();
+        for at in mixed {
+            self.families[at].flags |= FamilyFlags::INVALID_OPENMETRICS;
+        }
+    }
+
+    /// True if a series without timestamps belongs to a group of samples of which others have timestamps.
+    fn has_mixed_group(&self, family: &Family) -> bool {
+        let name = self.text(family.name);
+        let identity = Identity {
+            kind: family.kind,
+            extra_labels: &[],
+            quoted: false,
+        };
+        let samples = || {
+            self.samples(family).filter_map(|sample| {
+                let group = identity.of(&sample, Suffix::between(name, sample.name)?);
+                Some((group, sample.hash(), sample.timestamp.is_some()))
+            })
+        };
+        let timed = samples().filter(|(.., timed)| *timed);
+        let (groups, series): (HashSet<u64>, HashSet<u64>) = timed.map(|(group, series, _)| (group, series)).unzip();
+        samples().any(|(group, hash, timed)| !timed && groups.contains(&group) && !series.contains(&hash))
+    }
+
+    /// The number of samples without timestamp of series that also have samples with timestamps. OpenMetrics does not allow the mix, so
+    /// they are left out of OpenMetrics responses.
+    #[must_use]
+    pub const fn mixed_times(&self) -> u32 {
+        self.mixed_times
+    }
+
+    /// The text as it was received, except that backslashes that start no escape sequence are doubled.
+    #[must_use]
+    pub const fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The format that the text was parsed as.
+    #[must_use]
+    pub const fn syntax(&self) -> Syntax {
+        self.syntax
+    }
+
+    /// The families in the order in which they first appear. Names are unique, and no family claims a sample name of another.
+    #[must_use]
+    pub const fn families(&self) -> &[Family] {
+        &self.families
+    }
+
+    /// Approximate memory of the index in bytes, without the text.
+    #[must_use]
+    pub fn index_bytes(&self) -> usize {
+        const FIXED: usize = 256;
+        FIXED + self.families.len() * size_of::<Family>() + self.runs.len() * size_of::<Span>()
+    }
+
+    /// Number of distinct series.
+    #[must_use]
+    pub const fn series(&self) -> u32 {
+        self.series
+    }
+
+    /// The faults of the text.
+    #[must_use]
+    pub const fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// The bytes of a span of this text.
+    #[must_use]
+    pub fn text(&self, span: Span) -> &[u8] {
+        span.of(&self.body)
+    }
+
+    /// The spans of a family's runs, in the order of the text. A run is one or more consecutive valid sample lines with newlines between
+    /// them and none at the end. Lines have no whitespace or carriage return at their ends, so a run may be copied unchanged if
+    /// [`Family::flags`] allow it.
+    #[must_use]
+    pub fn run_spans<'a>(&'a self, family: &'a Family) -> &'a [Span] {
+        if family.has_one_run {
+            std::slice::from_ref(&family.runs)
+        } else {
+            &self.runs[family.runs.range()]
+        }
+    }
+
+    /// The bytes of a family's runs; see [`Exposition::run_spans`].
+    #[must_use]
+    pub fn runs<'a>(&'a self, family: &'a Family) -> Runs<'a> {
+        Runs {
+            body: &self.body,
+            spans: self.run_spans(family).iter(),
+        }
+    }
+
+    /// The samples of a family, in the order of the text, parsed again line by line.
+    #[must_use]
+    pub fn samples<'a>(&'a self, family: &'a Family) -> Samples<'a> {
+        Samples::new(self.runs(family), self.text(family.name), family, self.syntax)
+    }
+
+    /// The hashes of a family's series, in the order of its samples; see [`Sample::hash`](super::Sample::hash).
+    pub fn series_hashes<'a>(&'a self, family: &'a Family) -> impl Iterator<Item = u64> + 'a {
+        Hashes::new(&self.body, self.syntax, self.run_spans(family)).map(|(_, hash)| hash)
+    }
+}
+
+/// Iterator over the runs of a family, as bytes; see [`Exposition::run_spans`].
+#[derive(Debug, Clone)]
+pub struct Runs<'a> {
+    body: &'a [u8],
+    spans: std::slice::Iter<'a, Span>,
+}
+
+impl<'a> Iterator for Runs<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.spans.next().map(|span| span.of(self.body))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.spans.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Runs<'_> {}

@@ -1,0 +1,275 @@
+//! Rendering of families: headers, and samples that are copied unchanged where that is legal and reformatted where not.
+
+mod chunk;
+mod header;
+mod sample;
+mod series_deduplicator;
+mod slice_writer;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::negotiate::{Escaping, Format};
+use super::{Exposition, Family, FamilyFlags, MetricType, Sample, Suffix};
+use crate::Syntax;
+
+pub use chunk::Chunk;
+pub(crate) use header::{Header, Help};
+pub(crate) use sample::{ExtraLabel, escaped_label_name, escaped_metric_name, legacy_labels, millis_of_seconds};
+
+use sample::SampleFormatter;
+use series_deduplicator::SeriesDeduplicator;
+use slice_writer::SliceWriter;
+
+/// Output format of a response body. Less specific than the negotiated format: the versions of the text format differ only in their
+/// `Content-Type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OutputFormat {
+    /// The syntax.
+    pub syntax: Syntax,
+    /// The escaping of names outside the legacy character set.
+    pub escaping: Escaping,
+}
+
+impl OutputFormat {
+    /// The number of output formats.
+    pub const COUNT: usize = 4;
+
+    /// All output formats, each at its [`OutputFormat::index`].
+    pub const ALL: [Self; Self::COUNT] = {
+        const fn variant(syntax: Syntax, escaping: Escaping) -> OutputFormat {
+            OutputFormat { syntax, escaping }
+        }
+        [
+            variant(Syntax::Text, Escaping::Underscores),
+            variant(Syntax::Text, Escaping::AllowUtf8),
+            variant(Syntax::OpenMetrics, Escaping::Underscores),
+            variant(Syntax::OpenMetrics, Escaping::AllowUtf8),
+        ]
+    };
+
+    /// Index below [`OutputFormat::COUNT`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        (matches!(self.syntax, Syntax::OpenMetrics) as usize) * 2 + matches!(self.escaping, Escaping::AllowUtf8) as usize
+    }
+}
+
+impl From<Format> for OutputFormat {
+    fn from(format: Format) -> Self {
+        Self {
+            syntax: format.syntax(),
+            escaping: format.escaping(),
+        }
+    }
+}
+
+/// The samples of one family of one application, with instructions for rendering.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    /// The text of the samples.
+    pub(crate) exposition: Arc<Exposition>,
+    /// Index of the family in it.
+    pub(crate) family: u32,
+    /// The suffixes of the family's samples to render.
+    pub(crate) names: FamilyFlags,
+    /// The header before the samples; `None` if they continue a family.
+    pub(crate) header: Option<Box<Header>>,
+    /// The rendered type, which determines exemplars and the format of bounds. [`MetricType::Unknown`] leaves labels unchanged.
+    pub(crate) kind: MetricType,
+    /// The type by which samples are compared in groups; see [`Identity`].
+    pub(crate) grouping: MetricType,
+    /// Labels for samples that lack them.
+    pub(crate) extra_labels: Arc<[ExtraLabel]>,
+    /// Hashes of suppressed series, which another application provides.
+    pub(crate) suppressed: Option<Arc<SuppressedSeries>>,
+}
+
+/// Hashes of suppressed series; see [`Identity`].
+pub(crate) type SuppressedSeries = HashSet<u64>;
+
+impl Item {
+    fn source(&self) -> &Family {
+        &self.exposition.families()[self.family as usize]
+    }
+
+    /// Returns true if the names of this item are the same in all escapings.
+    pub(crate) fn is_legacy(&self) -> bool {
+        !self.source().flags.contains(FamilyFlags::QUOTED)
+            && self.extra_labels.iter().all(|it| super::escape::is_legacy_label_name(&it.name))
+    }
+
+    /// Approximate rendered size in bytes.
+    fn size(&self) -> usize {
+        let runs: usize = self.exposition.run_spans(self.source()).iter().map(|span| span.len() + 1).sum();
+        runs + self.header.as_ref().map_or(0, |header| header.size())
+    }
+
+    /// Copies the parts that belong to another application. Otherwise one line of help would keep that application's complete text in
+    /// memory after its next update.
+    fn detach(&mut self) {
+        if let Some(header) = &mut self.header {
+            header.detach(self.exposition.body());
+        }
+    }
+
+    /// Approximate memory in bytes, without the application's text.
+    fn footprint(&self) -> usize {
+        let header = self.header.as_ref().map_or(0, |header| size_of::<Header>() + header.size());
+        let extra_labels = size_of_val(&*self.extra_labels);
+        let suppressed = self
+            .suppressed
+            .as_ref()
+            .map_or(0, |suppressed| suppressed.capacity() * size_of::<u64>());
+        size_of::<Self>() + header + extra_labels + suppressed
+    }
+
+    fn write(&self, to: OutputFormat, out: &mut SliceWriter) {
+        if let Some(header) = &self.header {
+            header.write(to, out);
+        }
+        if self.may_be_copied(to) {
+            for span in self.exposition.run_spans(self.source()) {
+                out.write_slice(self.exposition.body(), span.range());
+                out.write(b"\n");
+            }
+        } else {
+            self.reformat(to, out);
+        }
+    }
+
+    fn may_be_copied(&self, to: OutputFormat) -> bool {
+        let flags = self.source().flags;
+        let forbidden = match to.syntax {
+            Syntax::Text => FamilyFlags::REFORMAT_TEXT,
+            // Exemplars are kept if the rendered type allows them.
+            Syntax::OpenMetrics if self.takes_exemplars() => FamilyFlags::REFORMAT_OPENMETRICS,
+            Syntax::OpenMetrics => FamilyFlags::REFORMAT_OPENMETRICS | FamilyFlags::EXEMPLARS,
+        };
+        !flags.intersects(forbidden | FamilyFlags::MULTIPLE_TIMES)
+            && self.extra_labels.is_empty()
+            && self.suppressed.is_none()
+            && (to.escaping == Escaping::AllowUtf8 || !flags.contains(FamilyFlags::QUOTED))
+            && self.names.contains(flags.names())
+    }
+
+    fn takes_exemplars(&self) -> bool {
+        matches!(self.kind, MetricType::Counter | MetricType::Histogram | MetricType::GaugeHistogram)
+    }
+
+    fn reformat(&self, to: OutputFormat, out: &mut SliceWriter) {
+        let (exposition, source) = (&self.exposition, self.source());
+        let formatter = SampleFormatter {
+            from: exposition.syntax(),
+            to,
+            quoted: source.flags.contains(FamilyFlags::QUOTED),
+            extra_labels: &self.extra_labels,
+            canonical: None,
+            exemplars: to.syntax == Syntax::OpenMetrics && self.takes_exemplars(),
+        };
+        let name = exposition.text(source.name);
+        let escapes = to.escaping == Escaping::Underscores && formatter.quoted;
+        let mut deduplicator = SeriesDeduplicator::new(source.kind, exposition.samples(source), &self.extra_labels, escapes);
+        let samples = exposition
+            .samples(source)
+            .filter_map(|sample| Some((Suffix::between(name, sample.name)?, sample)));
+        let samples: Box<dyn Iterator<Item = (Suffix, Sample<'_>)>> = if source.flags.contains(FamilyFlags::MULTIPLE_TIMES) {
+            Box::new(self.by_time(samples.collect(), to).into_iter())
+        } else {
+            Box::new(samples)
+        };
+        for (suffix, sample) in samples {
+            let stands = deduplicator
+                .as_mut()
+                .is_none_or(|deduplicator| deduplicator.admits(&sample, suffix));
+            if !stands || !self.names.contains(suffix.as_flag()) || self.is_suppressed(&sample, suffix) {
+                continue;
+            }
+            let canonical = if to.syntax == Syntax::OpenMetrics {
+                bound_label(self.kind, suffix)
+            } else {
+                None
+            };
+            SampleFormatter { canonical, ..formatter }.write(&sample, out.buffer());
+        }
+    }
+
+    /// Sorts samples with several timestamps per series: by group, and within a group by ascending time. A sample without timestamp counts
+    /// as the latest, and is dropped in OpenMetrics if others of its group have timestamps.
+    fn by_time<'a>(&self, samples: Vec<(Suffix, Sample<'a>)>, to: OutputFormat) -> Vec<(Suffix, Sample<'a>)> {
+        let identity = Identity {
+            kind: self.kind,
+            extra_labels: &[],
+            quoted: false,
+        };
+        let syntax = self.exposition.syntax();
+        let mut groups: HashMap<u64, (usize, bool)> = HashMap::new();
+        let mut placed = Vec::with_capacity(samples.len());
+        for (suffix, sample) in samples {
+            let (next, time) = (groups.len(), sample.millis(syntax));
+            // Without a type, each sample name is a family of its own.
+            let apart = if self.kind == MetricType::Unknown { suffix as u64 } else { 0 };
+            let (group, has_times) = groups
+                .entry(identity.of(&sample, suffix).wrapping_add(apart))
+                .or_insert((next, false));
+            *has_times |= time.is_some();
+            placed.push((*group, time, suffix, sample));
+        }
+        if to.syntax == Syntax::OpenMetrics {
+            let mut has_times = vec![false; groups.len()];
+            groups.values().for_each(|(group, has)| has_times[*group] = *has);
+            placed.retain(|(group, time, ..)| time.is_some() || !has_times[*group]);
+        }
+        placed.sort_by_key(|(group, time, ..)| (*group, time.unwrap_or(i64::MAX)));
+        placed.into_iter().map(|(.., suffix, sample)| (suffix, sample)).collect()
+    }
+
+    fn is_suppressed(&self, sample: &Sample<'_>, suffix: Suffix) -> bool {
+        let quoted = self.source().flags.contains(FamilyFlags::QUOTED);
+        let identity = Identity {
+            kind: self.grouping,
+            extra_labels: &self.extra_labels,
+            quoted,
+        };
+        self.suppressed
+            .as_ref()
+            .is_some_and(|suppressed| suppressed.contains(&identity.of(sample, suffix)))
+    }
+}
+
+/// The label by which the samples of one group differ: the bound of a bucket, the quantile of a summary.
+pub(crate) const fn bound_label(kind: MetricType, suffix: Suffix) -> Option<&'static [u8]> {
+    match (kind, suffix) {
+        (MetricType::Histogram | MetricType::GaugeHistogram, Suffix::Bucket) => Some(b"le"),
+        (MetricType::Summary, Suffix::Bare) => Some(b"quantile"),
+        _ => None,
+    }
+}
+
+/// Hash by which samples of several apps are compared within a family: that of the series, with names escaped by the underscores scheme.
+/// For histograms and summaries it is that of the group, which is rendered or suppressed as a whole.
+pub(crate) struct Identity<'a> {
+    /// The type, which determines the groups.
+    pub(crate) kind: MetricType,
+    /// Labels for samples that lack them.
+    pub(crate) extra_labels: &'a [ExtraLabel],
+    /// True if some name of the family is quoted.
+    pub(crate) quoted: bool,
+}
+
+impl Identity<'_> {
+    /// The hash of a sample with this suffix.
+    pub(crate) fn of(&self, sample: &Sample<'_>, suffix: Suffix) -> u64 {
+        let bound = if matches!(self.kind, MetricType::GaugeHistogram) {
+            None
+        } else {
+            bound_label(self.kind, suffix)
+        };
+        let labels = legacy_labels(&sample.labels, self.quoted).filter(|(_, label)| Some(label.name) != bound);
+        let hash = labels.fold(0_u64, |hash, (name, label)| {
+            hash.wrapping_add(super::label_hash(&name, label.value))
+        });
+        let added = self.extra_labels.iter().filter(|it| it.missing_in(&sample.labels));
+        added.fold(hash, |hash, it| hash.wrapping_add(super::label_hash(&it.legacy_name, &it.value)))
+    }
+}
