@@ -443,27 +443,36 @@ impl Draft {
         }
     }
 
-    /// Renders the response, segments in parallel. With `compressors`, each segment is compressed while its text is in the CPU's cache, and
-    /// the text is let go, so that a response that goes out compressed never has all of its text in memory.
-    pub(super) fn render(self, variant: OutputFormat, compressors: Option<&CompressorPool>) -> RenderedExposition {
+    /// Renders the response, segments in parallel.
+    pub(super) fn render(self, variant: OutputFormat) -> RenderedExposition {
+        match self {
+            Self::Merged(plan) => {
+                parallel::for_each(&plan.pending_segments(), |segment| drop(plan.render_segment(segment)));
+                RenderedExposition::merged(plan.render())
+            }
+            Self::AsPushed(exposition) => RenderedExposition::merged(catalog::render_single(&exposition, variant)),
+            Self::Raw(bodies) => RenderedExposition::raw(raw::concatenate(&bodies)),
+        }
+    }
+
+    /// As [`Draft::render`], for a response that goes out compressed: each segment is compressed while its text is in the CPU's cache, and the
+    /// text is let go, so that not all of it is in memory at the same time.
+    pub(super) fn render_compressed(self, variant: OutputFormat, compressors: &CompressorPool) -> RenderedExposition {
         match self {
             Self::Merged(plan) => {
                 let compressed = Mutex::new(Vec::new());
                 parallel::for_each(&plan.pending_segments(), |segment| {
                     let chunks = plan.render_segment(segment);
-                    let Some(compressors) = compressors else { return };
-                    compressors.with(|compressor| chunks.iter().for_each(|chunk| chunk.compress_once(compressor)));
-                    chunks.iter().for_each(|chunk| chunk.drop_text());
-                    compressed
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .extend(chunks.iter().cloned());
+                    for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
+                        compressors.with(|compressor| chunk.compress_once(compressor));
+                        chunk.drop_text();
+                        compressed.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(chunk));
+                    }
                 });
                 let compressed = compressed.into_inner().unwrap_or_else(PoisonError::into_inner);
                 RenderedExposition::merged(plan.render()).with_newly_compressed(compressed)
             }
-            Self::AsPushed(exposition) => RenderedExposition::merged(catalog::render_single(&exposition, variant)),
-            Self::Raw(bodies) => RenderedExposition::raw(raw::concatenate(&bodies)),
+            other => other.render(variant),
         }
     }
 }

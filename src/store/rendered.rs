@@ -141,8 +141,10 @@ fn everything(shared: &Shared, variant: OutputFormat, encoding: ContentEncoding)
     }
     let draft = apps.draft_everything(variant);
     drop(apps);
-    let compressors = (encoding == ContentEncoding::Gzip).then_some(&shared.compressors);
-    let exposed = draft.render(variant, compressors);
+    let exposed = match encoding {
+        ContentEncoding::Identity => draft.render(variant),
+        ContentEncoding::Gzip => draft.render_compressed(variant, &shared.compressors),
+    };
     let before = shared.responses().keep_everything(variant, generation, exposed.clone());
     // Freeing thousands of handles takes a while: not under the lock.
     drop(before);
@@ -153,7 +155,7 @@ impl One {
     /// Renders the response without waiting for other threads that do the same; the first one is cached, so that all share its chunks,
     /// which are compressed once.
     fn finish(self, shared: &Shared) -> RenderedExposition {
-        let exposed = self.draft.render(self.key.variant, None);
+        let exposed = self.draft.render(self.key.variant);
         let apps = shared.apps();
         let now = apps.table.get(self.app.as_str()).map(|app| app.changed);
         if now != Some(self.changed) {
@@ -298,7 +300,11 @@ impl RenderedExposition {
 #[cfg(test)]
 fn panic_at_test_family(chunks: &[Arc<Chunk>]) {
     for chunk in chunks {
+        let had_text = chunk.has_text();
         let is_rendered = memchr::memmem::find(&chunk.text().concat(), b"panics_renderer").is_some();
+        if !had_text {
+            chunk.drop_text();
+        }
         assert!(!is_rendered, "a family at which tests make rendering panic");
     }
 }

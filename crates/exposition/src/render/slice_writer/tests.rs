@@ -24,7 +24,7 @@ fn a_copied_header_that_stands_before_a_slice_becomes_part_of_it() {
     out.write(b"# TYPE a gauge\n");
     out.write_slice(&body, 15..2 * MIN_SLICE_BYTES);
     out.write(b"# TYPE b gauge\n");
-    out.write_slice(&body, 15..MIN_SLICE_BYTES);
+    out.write_slice(&body, 15..MIN_SLICE_BYTES + 15);
     let parts = out.finish();
     assert_eq!(
         parts,
@@ -32,7 +32,7 @@ fn a_copied_header_that_stands_before_a_slice_becomes_part_of_it() {
             body.slice(..2 * MIN_SLICE_BYTES),
             // The rest of the line is the same in both.
             Bytes::from_static(b"# TYPE b"),
-            body.slice(8..MIN_SLICE_BYTES)
+            body.slice(8..MIN_SLICE_BYTES + 15)
         ]
     );
     assert_eq!(parts[0].as_ptr(), body.as_ptr());
