@@ -13,7 +13,8 @@
 //!  receivers (TCP, Unix)  --\                             /-- /metrics
 //!  polls                  ---> Inlet  latest per app  View --> /apps, status page
 //!  HTTP push              --/                             \-- health, self metrics
-//!  upstream streams       -->  message bus                --> the monitoring stream
+//!  upstream streams       --\
+//!  Bitswap monitor        ---> message bus                --> the monitoring stream
 //!  POST /event            -->  events, for each scraper   --> within its scrapes
 //! ```
 //!
@@ -32,17 +33,18 @@
 //! | module | purpose | may import |
 //! | --- | --- | --- |
 //! | [`exposition`] | the text formats, pure: the crate in `crates/exposition` | none |
+//! | `hyperdht` | HyperDHT nodes, encrypted streams and calls (the cargo feature `hyperdht`): the crate in `crates/hyperdht` | none |
 //! | [`model`] | the nouns: names, times, updates | `exposition` |
-//! | [`wire`] | bytes to messages and back, pure | `model` |
+//! | [`wire`] | bytes to messages and back, pure | `hyperdht`, `model` |
 //! | [`telemetry`] | self metrics and the log | `model` |
 //! | [`supervise`] | tasks: bind, start, watch, drain, stop; listeners and connection slots | `model`, `telemetry` |
 //! | [`bus`] | notifications of changes, from publishers to subscribers | `model` |
-//! | [`peer_samples`] | the peers of polled IPFS nodes | `model` |
+//! | [`peer_samples`] | the peers of polled IPFS nodes and of the Bitswap monitor | `model` |
 //! | [`store`] | updates and events, and the files that keep them across restarts | `model`, `exposition`, `telemetry`, `supervise`, `bus` |
 //! | [`http`] | HTTP/1.1 over any byte stream, without routes | `model`, `telemetry`, `supervise` |
 //! | [`sources`] | the writers and their HTTP handlers | `model`, `wire`, `telemetry`, `supervise`, `http`, `bus`, `peer_samples`, [`store::Inlet`] |
 //! | [`outlets`] | the readers and their HTTP handlers | `model`, `wire`, `exposition`, `telemetry`, `supervise`, `http`, `bus`, `peer_samples`, [`store::View`] |
-//! | [`peer`] | links to remote scrapers: identity, registration, QUIC, HyperDHT (the cargo feature `hyperdht`) | `model`, `wire`, `telemetry`, `supervise`, `http` |
+//! | [`peer`] | links to remote scrapers: identity, registration, QUIC, HyperDHT (the cargo feature `hyperdht`) | `hyperdht`, `model`, `wire`, `telemetry`, `supervise`, `http` |
 //! | [`bridge`] | the remote end of links: aliases, targets file, scrapes through links | `model`, `wire`, `telemetry`, `supervise`, `http`, `peer` |
 //! | [`config`] | text to settings | all above |
 //! | [`daemon`] | the composition root | all above |

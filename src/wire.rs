@@ -21,7 +21,6 @@ pub mod response_head;
 pub mod schema;
 mod sniff;
 mod stream;
-mod udx;
 pub mod z_base_32;
 
 use bytes::Bytes;
@@ -37,7 +36,6 @@ pub use self::link::{AliasLost, LinkFault, LinkMessage, MAX_LINK_MESSAGE_BYTES, 
 pub use self::refusal::{Fault, JsonType, MessagePart, Position, Refusal};
 pub use self::sniff::FormatChoice;
 pub use self::stream::StreamDecoder;
-pub use self::udx::{UDX_HEADER_BYTES, UDX_MAX_RANGES, UdxFlags, UdxPacket};
 
 /// A decoded message: the metrics of one application.
 #[derive(Debug, Clone, PartialEq, Eq)]

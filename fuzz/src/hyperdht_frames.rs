@@ -1,7 +1,7 @@
 //! Frames of HyperDHT's channels, and the calls in them.
 
 use bytes::Bytes;
-use exporter_proxy::wire::hyperdht::{Call, Frame, Frames, Reply};
+use exporter_proxy_hyperdht::wire::{Call, Frame, Frames, Reply};
 
 /// Checks that there are no more frames than bytes and none after a fault, and that frames and calls encode and decode to the same.
 pub fn check(input: &[u8]) {

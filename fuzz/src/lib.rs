@@ -19,6 +19,7 @@ pub mod monitoring_stream;
 pub mod response_head;
 pub mod store_log;
 pub mod udx;
+pub mod udx_stream;
 
 /// A check, which panics if it fails.
 pub type Check = fn(&[u8]);
@@ -42,4 +43,5 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("response_head", response_head::check),
     ("store_log", store_log::check),
     ("udx", udx::check),
+    ("udx_stream", udx_stream::check),
 ];

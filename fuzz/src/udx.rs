@@ -1,6 +1,6 @@
 //! UDX packets.
 
-use exporter_proxy::wire::{UDX_HEADER_BYTES, UDX_MAX_RANGES, UdxPacket};
+use exporter_proxy_hyperdht::udx::{UDX_HEADER_BYTES, UDX_MAX_RANGES, UdxPacket};
 
 /// Checks that a decoded packet is not larger than its datagram, and encodes and decodes to the same within the limit of ranges.
 pub fn check(input: &[u8]) {

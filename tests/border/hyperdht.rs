@@ -1,8 +1,5 @@
 //! Bridges and proxies that find each other by key alone, in a network of their own: registration, scrapes, and what can go wrong.
 
-#[path = "../../src/peer/hyperdht/testnet.rs"]
-mod testnet;
-
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,11 +14,11 @@ use exporter_proxy::peer::{
     RunningClient, ScrapeError, ScrapeOutcome, Scraper, metrics_service,
 };
 use exporter_proxy::supervise::{Report, Stop};
+use exporter_proxy_hyperdht::testnet::TestNetwork;
 use http::{Request, Response};
 use tempfile::TempDir;
 use tokio::task::{JoinHandle, JoinSet};
 
-use self::testnet::TestNetwork;
 use crate::harness::{PATIENCE, Proxy, ask, free_port, until};
 
 const SECRET: &str = "1111111111111111111111111111111111111111111111111111111111111111";
@@ -56,11 +53,12 @@ impl TestBridge {
         let text = bridge_config(network, folder.path(), 0, extra);
         let settings = config::parse(&text, "test", &Environment::default()).unwrap_or_else(|faults| panic!("{faults}"));
         let bridge = bind_bridge(&settings).await.unwrap();
-        assert!(bridge.hyperdht);
+        let addresses = *bridge.addresses();
+        assert!(addresses.hyperdht);
         Self {
-            http: bridge.http.unwrap(),
-            quic: bridge.quic,
-            key: bridge.key,
+            http: addresses.http.unwrap(),
+            quic: addresses.quic,
+            key: addresses.key,
             folder,
             stop: bridge.stop(),
             running: Some(tokio::spawn(bridge.run())),
@@ -224,7 +222,7 @@ async fn a_bridge_that_cannot_be_found_is_noted_at_both_ends() {
     );
     let settings = config::parse(&text, "test", &Environment::default()).unwrap_or_else(|faults| panic!("{faults}"));
     let bridge = bind_bridge(&settings).await.unwrap();
-    let (http, key, stop) = (bridge.http.unwrap(), bridge.key, bridge.stop());
+    let (http, key, stop) = (bridge.addresses().http.unwrap(), bridge.addresses().key, bridge.stop());
     let running = tokio::spawn(bridge.run());
     let proxy = Proxy::with(&format!(
         "{bootstrap}[p2p]\nenabled = true\nkey_file = \"{place}/p2p.key\"\nhostname = \"h\"\nalias = \"a\"\nsecret = \"{SECRET}\"\n\

@@ -1,8 +1,9 @@
-//! `docs/dependencies.md` names each crate that a manifest of the program names, and no other.
+//! `docs/dependencies.md` names each crate that a manifest of the program names, and no other. It limits the number of packages.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
-use crate::source::{packages, read};
+use crate::source::{packages, read, root};
 
 /// The names in the dependency tables of a manifest; packages of this workspace, which have a path, are left out.
 fn direct(manifest: &str) -> BTreeSet<String> {
@@ -35,6 +36,55 @@ fn each_direct_dependency_has_its_reason() {
     assert!(missing.is_empty(), "docs/dependencies.md lacks {missing:?}");
     let gone: Vec<_> = page.difference(&manifest).collect();
     assert!(gone.is_empty(), "docs/dependencies.md names {gone:?}, which no Cargo.toml does");
+}
+
+/// The number of different packages that `cargo tree` shows for the program, from the lock file and without a network.
+fn packages_of(edges: &str) -> usize {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let tree = Command::new(cargo)
+        .current_dir(root())
+        .args([
+            "tree",
+            "--locked",
+            "--offline",
+            "--package",
+            "exporter-proxy",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+            "--edges",
+            edges,
+        ])
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let packages: BTreeSet<String> = String::from_utf8_lossy(&tree.stdout)
+        .lines()
+        .map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
+        .filter(|package| !package.is_empty())
+        .collect();
+    packages.len()
+}
+
+/// The last number of the row of a table that begins with this text.
+fn limit(page: &str, row: &str) -> usize {
+    let line = page.lines().find(|line| line.starts_with(row)).unwrap();
+    line.trim_end_matches(" |").rsplit(" | ").next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn there_are_no_more_packages_than_the_page_allows() {
+    let page = read("docs/dependencies.md");
+    let locked = read("Cargo.lock").lines().filter(|line| *line == "[[package]]").count();
+    let most = limit(&page, "| locked");
+    assert!(locked <= most, "{locked} packages are locked; docs/dependencies.md allows {most}");
+    let built = packages_of("normal,build");
+    let most = limit(&page, "| in the default build");
+    assert!(
+        (100..=most).contains(&built),
+        "{built} packages in the default build; docs/dependencies.md allows {most}"
+    );
 }
 
 #[test]

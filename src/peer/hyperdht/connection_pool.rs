@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use exporter_proxy_hyperdht::{CallError, Node, RpcClient};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared, join_all};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::api::HyperdhtError;
-use super::node::Node;
-use super::rpc_client::RpcClient;
+use super::conversions::unreachable_reason;
 use crate::peer::delivery::ScrapeIds;
 use crate::peer::identity::{Identity, PublicKey};
 use crate::peer::link_event::{ConnectionUid, LinkEnd, LinkEvent, LinkEvents};
@@ -121,7 +121,7 @@ impl ConnectionPool {
             client: Some(&client),
         };
         let value = client.call(METRICS_METHOD, metrics_request(), wait).await;
-        if matches!(value, Ok(_) | Err(HyperdhtError::Failed(_) | HyperdhtError::Busy)) {
+        if matches!(value, Ok(_) | Err(CallError::Failed(_) | CallError::Busy)) {
             guard.client = None;
         }
         drop(guard);
@@ -151,7 +151,7 @@ impl ConnectionPool {
         let goodbyes = gone.into_iter().map(|(_, pooled)| async move {
             let Some(Ok(client)) = pooled.client.peek().cloned() else { return };
             drop(pooled);
-            client.notify_end(LinkEnd::graceful(why));
+            client.notify_end(LinkEnd::graceful(why).into());
             // An open scrape keeps the connection until it ends.
             if let Some(client) = Arc::into_inner(client) {
                 client.close().await;
@@ -197,13 +197,15 @@ impl ConnectionPool {
     fn dial(&self, peer: PublicKey) -> PendingDial {
         let (node, own, events) = (self.0.node.clone(), self.0.own.clone(), self.0.events.clone());
         let attempt = async move {
-            let stream = node.dial(&own, peer, DIAL_TIMEOUT).await.map_err(|error| {
-                let why = error.to_string();
+            let stream = node.dial(&(&own).into(), peer.into(), DIAL_TIMEOUT).await.map_err(|error| {
+                let why = unreachable_reason(peer, &error);
                 events.emit(LinkEvent::Unreachable { peer, why: why.clone() });
                 HyperdhtError::Unreachable(why)
             })?;
             let open = events.opened(peer, stream.address, ConnectionUid::random());
-            Ok(Arc::new(RpcClient::new(stream, METRICS_PROTOCOL, move |end| open.report_end(end))))
+            Ok(Arc::new(RpcClient::new(stream, METRICS_PROTOCOL, move |end| {
+                open.report_end(end.into())
+            })))
         };
         let task = AbortOnDropHandle::new(tokio::spawn(attempt));
         let outcome = async move { task.await.unwrap_or_else(|lost| Err(HyperdhtError::Node(lost.to_string()))) };
@@ -226,7 +228,7 @@ impl Drop for DropUnlessAnswered<'_> {
         let given_up = all.get(&self.peer).is_some_and(is_it).then(|| all.remove(&self.peer));
         drop(all);
         if given_up.is_some() {
-            client.notify_end(LinkEnd::scrape_failed());
+            client.notify_end(LinkEnd::scrape_failed().into());
         }
     }
 }

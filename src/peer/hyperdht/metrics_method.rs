@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use exporter_proxy_hyperdht::{MAX_MESSAGE_BYTES, RpcMethod, RpcReply};
 use http::header::{ACCEPT, HOST, HeaderValue};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
-use super::rpc_server::{RpcMethod, RpcReply};
 use crate::http::{HttpService, PeerAddr, ResponseAck};
 use crate::peer::delivery::{CollectionError, ScrapeIds, error_text, failure_text};
 use crate::peer::identity::PublicKey;
 use crate::peer::link_event::{LinkEvent, LinkEvents};
-use crate::wire::hyperdht::{MAX_MESSAGE_BYTES, METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_head};
+use crate::wire::hyperdht::{METRICS_METHOD, METRICS_PROTOCOL, MetricsReply, metrics_head};
 
 /// Limit on collecting the metrics, far beyond the timeout of any scraper.
 const COLLECT_TIMEOUT: Duration = Duration::from_secs(60);

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use exporter_proxy_hyperdht::{KeyAdmission, Node};
+
 use super::api::{HyperdhtError, ScrapeServerSettings};
 use super::connection_pool::ConnectionPool;
-use super::listener::KeyAdmission;
-use super::node::{Node, NodeError};
 use super::registration_server::{KnownKeys, RegistrationServer};
 use super::scrape_server::HyperdhtScrapeServer;
 use crate::peer::identity::Identity;
@@ -22,7 +22,7 @@ impl Network {
     ///
     /// If the socket cannot be bound.
     pub(crate) async fn join(bootstrap: &[String], port: u16) -> Result<Self, HyperdhtError> {
-        Ok(Self(Node::open(bootstrap, port).await.map_err(failed)?))
+        Ok(Self(Node::open(bootstrap, port).await?))
     }
 
     /// Creates a scrape server. It accepts connections from now on, and registers once it runs.
@@ -43,15 +43,15 @@ impl Network {
         let known = Arc::new(KnownKeys::default());
         let admit = {
             let known = Arc::clone(&known);
-            move |key| {
-                if known.contains(key) {
+            move |key: exporter_proxy_hyperdht::PublicKey| {
+                if known.contains(key.into()) {
                     KeyAdmission::Known
                 } else {
                     KeyAdmission::Unknown
                 }
             }
         };
-        let listener = self.0.listen(own, admit).await.map_err(failed)?;
+        let listener = self.0.listen(&own.into(), admit).await?;
         Ok(RegistrationServer::new(self.0.clone(), own.public_key(), listener, known, events))
     }
 
@@ -59,8 +59,4 @@ impl Network {
     pub(crate) fn connection_pool(&self, own: &Identity, events: Arc<LinkEvents>) -> ConnectionPool {
         ConnectionPool::new(self.0.clone(), own.clone(), events)
     }
-}
-
-pub(super) fn failed(error: NodeError) -> HyperdhtError {
-    HyperdhtError::Node(error.to_string())
 }

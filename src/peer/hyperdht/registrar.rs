@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use exporter_proxy_hyperdht::{CallError, Node, RpcClient};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::api::HyperdhtError;
+use super::conversions::unreachable_reason;
 use super::default_route::route_changed;
-use super::node::Node;
-use super::rpc_client::RpcClient;
 use crate::peer::identity::{Identity, PublicKey, Registration, explain_refusal};
 use crate::peer::limits::{Backoff, REFUSAL_DELAYS};
 use crate::peer::link_event::{ConnectionPurpose, ConnectionUid, LinkEnd, LinkEvent, LinkEvents};
@@ -94,11 +93,14 @@ impl Registrar {
 
     /// Registers once; returns true if the registration differs from the previous one.
     async fn register(&self) -> Result<bool, RegistrationFailure> {
-        let dialed = self.node.dial(&self.dial_identity, self.bridge, DIAL_TIMEOUT).await;
-        let stream = dialed.map_err(|e| RegistrationFailure::Unreachable(e.to_string()))?;
+        let dialed = self
+            .node
+            .dial(&(&self.dial_identity).into(), self.bridge.into(), DIAL_TIMEOUT)
+            .await;
+        let stream = dialed.map_err(|error| RegistrationFailure::Unreachable(unreachable_reason(self.bridge, &error)))?;
         let open = self.events.opened_for(
             ConnectionPurpose::Registration,
-            stream.peer,
+            stream.peer.into(),
             stream.address,
             ConnectionUid::random(),
         );
@@ -107,11 +109,11 @@ impl Registrar {
         let answer = client.call(REGISTER_METHOD, &self.request().encode(), RESPONSE_TIMEOUT).await;
         client.close().await;
         open.report_end(match &answer {
-            Err(error @ (HyperdhtError::Lost(_) | HyperdhtError::Timeout(_))) => LinkEnd::lost(error.to_string()),
+            Err(error @ (CallError::Lost(_) | CallError::Timeout(_))) => LinkEnd::lost(error.to_string()),
             _ => LinkEnd::graceful("the registration is done"),
         });
         let answer = answer.map_err(|error| match error {
-            HyperdhtError::Failed(why) => RegistrationFailure::Refused(why),
+            CallError::Failed(why) => RegistrationFailure::Refused(why),
             error => RegistrationFailure::Unreachable(error.to_string()),
         })?;
         match AliasReply::decode(answer) {

@@ -1,24 +1,23 @@
 //! The server for registrations: one RPC method, on a connection for each registration.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use exporter_proxy_hyperdht::wire::{RpcError, RpcErrorCode};
+use exporter_proxy_hyperdht::{IncomingConnection, KeyListener, Node, RpcMethod, RpcReply, SecretStream, serve};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::announcement::report;
 use super::api::{Registrant, RegistrationHandler};
-use super::listener::{IncomingConnection, KeyListener};
-use super::node::{Node, lock};
-use super::rpc_server::{RpcMethod, RpcReply, serve};
-use super::secret_stream::SecretStream;
 use crate::peer::identity::PublicKey;
 use crate::peer::link_event::{ConnectionPurpose, ConnectionUid, LinkEnd, LinkEvent, LinkEvents, log_panic};
 use crate::telemetry::Throttle;
-use crate::wire::hyperdht::{AliasReply, AliasRequest, REGISTER_METHOD, REGISTER_PROTOCOL, RpcError, RpcErrorCode};
+use crate::wire::hyperdht::{AliasReply, AliasRequest, REGISTER_METHOD, REGISTER_PROTOCOL};
 
 /// Limit on connections of clients that have registered before. A client needs one for a second each hour; beyond the limit connections
 /// are dropped, and the client retries.
@@ -73,7 +72,7 @@ impl RegistrationServer {
             known,
             events,
         } = self;
-        let _reporting = AbortOnDropHandle::new(tokio::spawn(listener.report(key, events.clone())));
+        let _reporting = AbortOnDropHandle::new(tokio::spawn(report(listener.announcement(), key, events.clone())));
         // Bounded by MAX_KNOWN and MAX_UNKNOWN.
         let mut clients = JoinSet::new();
         let mut unknown: VecDeque<AbortHandle> = VecDeque::new();
@@ -85,12 +84,12 @@ impl RegistrationServer {
                 incoming = listener.accept() => match incoming {
                     None => anyhow::bail!("the HyperDHT node is closed"),
                     Some(IncomingConnection::Admitted(stream)) => {
-                        let is_known = known.contains(stream.peer);
+                        let is_known = known.contains(stream.peer.into());
                         unknown.retain(|task| !task.is_finished());
                         if is_known && clients.len() - unknown.len().min(clients.len()) >= MAX_KNOWN {
                             if let Some(suppressed) = throttle.admit("known clients", Instant::now()) {
                                 let suppressed = (suppressed > 0).then_some(suppressed);
-                                tracing::warn!(peer = %stream.peer, suppressed, "more than {MAX_KNOWN} clients register at the same time: connection dropped");
+                                tracing::warn!(peer = %PublicKey::from(stream.peer), suppressed, "more than {MAX_KNOWN} clients register at the same time: connection dropped");
                             }
                             continue;
                         }
@@ -106,6 +105,7 @@ impl RegistrationServer {
                         }
                     }
                     Some(IncomingConnection::Refused { key, address }) => {
+                        let key = PublicKey::from(key);
                         events.emit(LinkEvent::HandshakeRejected { key: Some(key), address, why: format!("its key {key} is not admitted") });
                     }
                 },
@@ -127,7 +127,7 @@ async fn serve_client(
     events: Arc<LinkEvents>,
     stop: CancellationToken,
 ) {
-    let (key, address) = (stream.peer, stream.address);
+    let (key, address) = (stream.peer.into(), stream.address);
     let open = events.opened_for(ConnectionPurpose::Registration, key, address, ConnectionUid::random());
     let registrant = Registrant { key, address };
     let serving = serve(
@@ -141,7 +141,10 @@ async fn serve_client(
         stop,
     );
     let ended = timeout(MAX_DURATION, serving).await;
-    open.report_end(ended.unwrap_or_else(|_| LinkEnd::lost(format!("open for more than {MAX_DURATION:?}"))));
+    open.report_end(match ended {
+        Ok(end) => end.into(),
+        Err(_) => LinkEnd::lost(format!("open for more than {MAX_DURATION:?}")),
+    });
 }
 
 /// The RPC method for one client.
@@ -195,11 +198,15 @@ struct KeyAges {
 
 impl KnownKeys {
     pub(super) fn contains(&self, key: PublicKey) -> bool {
-        lock(&self.0).added.contains_key(&key)
+        self.lock().added.contains_key(&key)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, KeyAges> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(&self, key: PublicKey) {
-        let mut keys = lock(&self.0);
+        let mut keys = self.lock();
         keys.additions += 1;
         let now = keys.additions;
         keys.added.insert(key, now);

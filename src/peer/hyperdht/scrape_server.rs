@@ -4,21 +4,18 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use exporter_proxy_hyperdht::{IncomingConnection, KeyListener, Node, SecretStream, serve};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::announcement::{ANNOUNCE_TIMEOUT, report};
 use super::api::HyperdhtError;
 use super::api::ScrapeServerSettings;
-use super::listener::{ANNOUNCE_TIMEOUT, IncomingConnection, KeyListener};
 use super::metrics_method::MetricsMethod;
-use super::network::failed;
-use super::node::Node;
 use super::registrar::Registrar;
-use super::rpc_server::serve;
-use super::secret_stream::SecretStream;
 use crate::http::HttpService;
 use crate::peer::delivery::ScrapeIds;
 use crate::peer::identity::PublicKey;
@@ -60,7 +57,7 @@ impl HyperdhtScrapeServer {
         } = settings;
         let dial_identity = identity.derived(DIAL_KEY_PURPOSE).map_err(|e| HyperdhtError::Node(e.to_string()))?;
         let admitted: HashSet<PublicKey> = bridges.iter().copied().chain(allow).collect();
-        let listener = node.listen(&identity, move |key| admitted.contains(&key)).await.map_err(failed)?;
+        let listener = node.listen(&(&identity).into(), move |key| admitted.contains(&key.into())).await?;
         let registrar = |bridge| Registrar {
             node: node.clone(),
             dial_identity: dial_identity.clone(),
@@ -93,7 +90,7 @@ impl HyperdhtScrapeServer {
             scrape_ids,
         } = self;
         let reachable: Vec<(PublicKey, Arc<Notify>)> = registrars.iter().map(|r| (r.bridge, r.reachable.clone())).collect();
-        let _reporting = AbortOnDropHandle::new(tokio::spawn(listener.report(key, events.clone())));
+        let _reporting = AbortOnDropHandle::new(tokio::spawn(report(listener.announcement(), key, events.clone())));
         // The key should be announced before it is registered. If the announcement fails, the registration fails as well and is retried.
         tokio::select! {
             () = stop.cancelled() => {}
@@ -115,26 +112,27 @@ impl HyperdhtScrapeServer {
                         stop.cancelled().await;
                     }
                     Some(IncomingConnection::Refused { key, address }) => events.emit(LinkEvent::HandshakeRejected {
-                        key: Some(key),
+                        key: Some(key.into()),
                         address,
                         why: NOT_ADMITTED.to_owned(),
                     }),
                     Some(IncomingConnection::Admitted(stream)) => {
-                        let Some(permit) = permits.admit(stream.peer) else {
+                        let peer = PublicKey::from(stream.peer);
+                        let Some(permit) = permits.admit(peer) else {
                             if let Some(suppressed) = throttle.admit("scrapers", Instant::now()) {
                                 let suppressed = (suppressed > 0).then_some(suppressed);
-                                tracing::warn!(peer = %stream.peer, suppressed, "more than {MAX_LINKS_OF_KEY} connections of this scraper, or {MAX_LINKS} of all: connection dropped");
+                                tracing::warn!(%peer, suppressed, "more than {MAX_LINKS_OF_KEY} connections of this scraper, or {MAX_LINKS} of all: connection dropped");
                             }
                             continue;
                         };
-                        for (_, reachable) in reachable.iter().filter(|(bridge, _)| *bridge == stream.peer) {
+                        for (_, reachable) in reachable.iter().filter(|(bridge, _)| *bridge == peer) {
                             reachable.notify_one();
                         }
                         let metrics = MetricsMethod {
                             service: service.clone(),
                             events: events.clone(),
                             scrape_ids: scrape_ids.clone(),
-                            peer: stream.peer,
+                            peer,
                         };
                         links.spawn(serve_scraper(stream, permit, metrics, stop.clone()));
                     }
@@ -154,6 +152,6 @@ impl HyperdhtScrapeServer {
 
 /// Serves one scraper until its connection ends.
 async fn serve_scraper(stream: SecretStream, _permit: LinkPermit, metrics: MetricsMethod, stop: CancellationToken) {
-    let open = metrics.events.opened(stream.peer, stream.address, ConnectionUid::random());
-    open.report_end(serve(stream, Arc::new(metrics), IDLE_TIMEOUT, stop).await);
+    let open = metrics.events.opened(metrics.peer, stream.address, ConnectionUid::random());
+    open.report_end(serve(stream, Arc::new(metrics), IDLE_TIMEOUT, stop).await.into());
 }

@@ -1,10 +1,9 @@
-//! Registration of an alias, from a client to a bridge.
-
-use std::fmt;
+//! Encoding of the registration of an alias, from a client to a bridge.
 
 use bytes::Bytes;
+use exporter_proxy_hyperdht::wire::{MAX_TEXT_BYTES, Reader, WireFault, Writer, shortened};
 
-use super::{MAX_TEXT_BYTES, Reader, WireFault, Writer, shortened};
+use super::{AliasReply, AliasRequest};
 
 /// The protocol version. Another major version is incompatible, a lower minor one is compatible.
 const MAJOR: u64 = 1;
@@ -12,27 +11,6 @@ const MINOR: u64 = 1;
 
 /// Limit of an alias, hostname or service in bytes. A bridge has lower limits, with messages of its own.
 const MAX_NAME_BYTES: usize = 4 << 10;
-
-/// Request of a client to register its alias and key.
-#[derive(Clone, PartialEq, Eq)]
-pub struct AliasRequest {
-    /// The secret shared with the bridge. Never printed.
-    pub secret: [u8; 32],
-    /// The name of the client in requests to the bridge.
-    pub alias: String,
-    /// The public key for connections to the client.
-    pub target: [u8; 32],
-    /// The host that it runs on.
-    pub hostname: String,
-    /// The kind of service.
-    pub service: String,
-}
-
-impl fmt::Debug for AliasRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AliasRequest({:?}, {:?}, {:?})", self.alias, self.hostname, self.service)
-    }
-}
 
 impl AliasRequest {
     /// Encodes the message.
@@ -77,18 +55,6 @@ fn version(from: &mut Reader) -> Result<(), WireFault> {
         });
     }
     Ok(())
-}
-
-/// Response of the bridge.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AliasReply {
-    /// The alias is registered.
-    Registered {
-        /// True if the registration changed something at the bridge.
-        updated: bool,
-    },
-    /// The registration is refused, with the reason; "Unauthorised" for a wrong secret, as in the original.
-    Refused(String),
 }
 
 impl AliasReply {

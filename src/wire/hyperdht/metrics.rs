@@ -1,8 +1,10 @@
-//! Metrics, from a client to a bridge that requests them.
+//! Encoding of metrics, from a client to a bridge that requests them.
 
 use bytes::Bytes;
+use exporter_proxy_hyperdht::MAX_MESSAGE_BYTES;
+use exporter_proxy_hyperdht::wire::{Reader, WireFault, Writer};
 
-use super::{Reader, WireFault, Writer};
+use super::MetricsReply;
 
 /// Flags at the start of a reply; none is defined yet.
 const FLAGS: u64 = 0;
@@ -19,15 +21,6 @@ pub fn metrics_head(bytes: usize) -> Vec<u8> {
     let mut to = Writer::default();
     to.uint(FLAGS).flag(true).uint(bytes as u64);
     to.finish()
-}
-
-/// Response of a client to a request for metrics.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MetricsReply {
-    /// The metrics in the text format 0.0.4.
-    Metrics(Bytes),
-    /// The scrape failed, with the reason.
-    Failed(String),
 }
 
 impl MetricsReply {
@@ -52,7 +45,7 @@ impl MetricsReply {
         let mut from = Reader::new(bytes);
         from.uint("a response")?;
         Ok(if from.flag("a response")? {
-            Self::Metrics(from.bytes(super::MAX_MESSAGE_BYTES, "metrics")?)
+            Self::Metrics(from.bytes(MAX_MESSAGE_BYTES, "metrics")?)
         } else {
             Self::Failed(from.text("a failure")?)
         })

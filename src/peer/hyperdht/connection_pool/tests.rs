@@ -3,11 +3,10 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use exporter_proxy_hyperdht::testnet::TestNetwork;
+use exporter_proxy_hyperdht::{IncomingConnection, RpcMethod, RpcReply, serve};
 use tokio_util::sync::CancellationToken;
 
-use super::super::listener::IncomingConnection;
-use super::super::rpc_server::{RpcMethod, RpcReply, serve};
-use super::super::testnet::TestNetwork;
 use super::*;
 
 /// Longer than anything takes on a loaded machine.
@@ -37,7 +36,7 @@ async fn connections_are_kept_while_they_are_good_and_used() {
         Node::open(&[network.bootstrap()], 0).await.unwrap(),
         Node::open(&[network.bootstrap()], 0).await.unwrap(),
     );
-    let mut listener = there.listen(&server, |_| true).await.unwrap();
+    let mut listener = there.listen(&(&server).into(), |_| true).await.unwrap();
     listener.announced().await;
     let (switch, accepted) = (Arc::<Switchable>::default(), Arc::<AtomicUsize>::default());
     let (service, count) = (switch.clone(), accepted.clone());
