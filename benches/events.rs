@@ -4,7 +4,7 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use exporter_proxy::model::{Client, Event, LabelSet, ScraperId, Timestamp};
-use exporter_proxy::store::{EventOptions, Inlet, Limits, MAX_SCRAPERS, Mode, View, open_in, open_with};
+use exporter_proxy::store::{EventOptions, Inlet, Lease, Limits, MAX_SCRAPERS, Mode, View, open, open_in};
 
 /// Events in one round.
 const EVENTS: usize = 10_000;
@@ -52,7 +52,7 @@ fn with_scrapers(view: &View, scrapers: usize) {
 }
 
 fn in_memory(scrapers: usize) -> (Inlet, View) {
-    let (inlet, view) = open_with(Limits::default(), Mode::Raw, options());
+    let (inlet, view) = open(Limits::default(), Mode::Raw, options());
     with_scrapers(&view, scrapers);
     (inlet, view)
 }
@@ -93,7 +93,7 @@ fn scrape(bencher: Bencher<'_, '_>) {
     bencher
         .counter(ItemsCount::new(EVENTS))
         .with_inputs(filled)
-        .bench_values(|(_inlet, view)| view.scrape(&scraper(0), &home(), at(2)).ack());
+        .bench_values(|(_inlet, view)| view.scrape(&scraper(0), &home(), at(2)).lease.map(Lease::ack));
 }
 
 /// Events accepted once they are on the disk, for this many producers at a time.

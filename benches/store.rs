@@ -1,5 +1,5 @@
-//! Cost of updates and answers between the sockets, and at the same time from several threads. `benches/merge.rs` and
-//! `benches/exposition.rs` look at the parts. A thousand apps of a hundred series, 18 MB, unless a benchmark says otherwise.
+//! Cost of updates and answers between the sockets, and at the same time from several threads. The benchmarks of
+//! `crates/exposition` look at the parts. A thousand apps of a hundred series, 18 MB, unless a benchmark says otherwise.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use exporter_proxy::exposition::catalog::{Duplicates, Rules, Selection};
 use exporter_proxy::exposition::negotiate::{ContentEncoding, Format};
 use exporter_proxy::exposition::render::OutputFormat;
 use exporter_proxy::model::{AppName, Format as Wire, Origin, Syntax, Timestamp, Update};
-use exporter_proxy::store::{Inlet, Limits, Mode, PutOptions, View, open};
+use exporter_proxy::store::{EventOptions, Inlet, Limits, Mode, PutOptions, View, open};
 use exporter_proxy_workload::{Order, Workload};
 
 const APPS: usize = 1000;
@@ -55,7 +55,7 @@ fn update(of: &Workload, app: usize, turn: usize) -> Update {
 
 /// A store that holds all apps.
 fn filled(apps: usize, of: &Workload) -> (Inlet, View) {
-    let (inlet, view) = open(Limits::default(), Mode::Merge(rules()));
+    let (inlet, view) = open(Limits::default(), Mode::Merge(rules()), EventOptions::default());
     for app in 0..apps {
         inlet.put(update(of, app, 0), PutOptions::PUSHED).expect("there is room");
     }

@@ -17,13 +17,10 @@ mod registration_policy;
 mod targets_file;
 mod targets_file_writer;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use anyhow::Context as _;
-use arc_swap::ArcSwap;
 use axum::Router;
 use axum::routing::{delete, get};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -39,17 +36,15 @@ use self::pages::Pages;
 use self::proxy_registry::ProxyRegistry;
 use self::quic_registration::QuicRegistration;
 use self::registration_policy::RegistrationPolicy;
-use self::targets_file_writer::{Readiness, TargetsFileWriter};
-use crate::http::{Access, HttpService, HttpStats, Server};
+use self::targets_file_writer::TargetsFileWriter;
+use crate::http::{HttpStats, ServerMetrics};
 use crate::model::Clock;
-use crate::peer::{HyperdhtError, Identity, LinkEvent, LinkEvents, Network, PublicKey, QuicListener, REGISTER_INTERVAL, SharedSecret};
-use crate::supervise::files::FileLock;
-use crate::supervise::service_manager::Watchdog;
-use crate::supervise::{ConnectionSlots, DRAIN, Listener, MallocTrim, Notes, Report, Stop, Supervisor};
-use crate::telemetry::{BridgeTelemetry, Process};
+use crate::peer::{ConnectionPool, LinkEvents, PublicKey, QuicListener, REGISTER_INTERVAL, RegistrationServer, SharedSecret};
+use crate::supervise::{Notes, Readiness, Service};
+use crate::telemetry::BridgeTelemetry;
 
 /// The endpoints of the bridge, with descriptions.
-const ENDPOINTS: &[(&str, &str)] = &[
+pub const ENDPOINTS: &[(&str, &str)] = &[
     ("GET /scrape/ALIAS/metrics", "the metrics of a proxy, scraped now"),
     ("GET /scrape/ALIAS/apps/NAME/metrics", "the metrics of one app of a proxy"),
     (
@@ -75,21 +70,9 @@ fn segment(name: &str) -> String {
     utf8_percent_encode(name, UNRESERVED).to_string()
 }
 
-/// Settings of a bridge.
-#[derive(Debug)]
-pub struct BridgeSettings {
-    /// The key of the bridge.
-    pub identity: Identity,
-    /// The lock on the key file, held until the bridge stops.
-    pub key_lock: Option<FileLock>,
-    /// The secret shared with the proxies.
-    pub secret: SharedSecret,
-    /// `HOST:PORT` for Prometheus.
-    pub http_listen: String,
-    /// `HOST:PORT` over UDP for registration of proxies; none: QUIC is off.
-    pub quic_listen: Option<String>,
-    /// Settings of HyperDHT, if proxies can register over it.
-    pub hyperdht: Option<HyperdhtSettings>,
+/// Settings of the registry of proxies and of scrapes through it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
     /// The targets file.
     pub targets_file: PathBuf,
     /// Time after the last registration at which an alias expires.
@@ -100,231 +83,122 @@ pub struct BridgeSettings {
     pub request_timeout: Duration,
     /// The policy for taking over an alias.
     pub alias_policy: AliasPolicy,
-    /// Limit on concurrent connections of scrapers.
-    pub connections: usize,
-    /// The proxies trusted to set X-Forwarded-For, and the clients allowed to write.
-    pub access: Access,
+}
+
+/// State shared with the rest of the program.
+pub(crate) struct BridgeContext {
+    /// Receives the events of links.
+    pub(crate) events: Arc<LinkEvents>,
+    /// The self metrics.
+    pub(crate) telemetry: Arc<BridgeTelemetry>,
+    /// Obstructed while the targets file cannot be written.
+    pub(crate) readiness: Arc<Readiness>,
     /// The wall clock.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
 }
 
-/// Settings for joining HyperDHT.
-#[derive(Debug, Clone, Default)]
-pub struct HyperdhtSettings {
-    /// The bootstrap nodes, `HOST:PORT` each; empty: the public ones.
-    pub bootstrap: Vec<String>,
-    /// The UDP port of the node; 0: any.
-    pub port: u16,
-}
-
-/// A bridge with all its sockets bound, ready to run.
-pub struct Bridge {
-    supervisor: Supervisor,
-    readiness: Arc<Readiness>,
-    stop: Stop,
-    key_lock: Option<FileLock>,
-    /// The bound HTTP address.
-    pub http: Option<SocketAddr>,
-    /// The bound address for registration over QUIC.
-    pub quic: Option<SocketAddr>,
-    /// True if proxies can register over HyperDHT.
-    pub hyperdht: bool,
+/// Parts of the program that the pages of a bridge show.
+pub(crate) struct PagesContext {
+    /// Notes below the list of aliases.
+    pub(crate) notes: Arc<Notes>,
+    /// The counters of HTTP.
+    pub(crate) http: Arc<HttpStats>,
+    /// The common self metrics.
+    pub(crate) metrics: ServerMetrics,
     /// The public key of the bridge.
-    pub key: PublicKey,
+    pub(crate) key: PublicKey,
+    /// The configured HTTP address.
+    pub(crate) address: String,
+}
+
+/// The registry of proxies, and its settings.
+pub(crate) struct Bridge {
+    registry: Arc<ProxyRegistry>,
+    policy: Arc<RegistrationPolicy>,
+    request_timeout: Duration,
 }
 
 impl Bridge {
-    /// Reads the targets file of the last run and binds all sockets; no service runs yet.
+    /// Reads the targets file of the last run. Returns the bridge, and the service that writes the file. If proxies can register over
+    /// HyperDHT, their aliases are kept for longer before other keys can take them.
     ///
     /// # Errors
     ///
-    /// If a socket cannot be bound, or the targets file exists and cannot be read.
-    pub async fn bind(settings: BridgeSettings) -> anyhow::Result<Self> {
-        let telemetry = Arc::new(BridgeTelemetry::default());
-        let (counting, notes) = (telemetry.clone(), Arc::<Notes>::default());
-        let noting = notes.clone();
-        let events = Arc::new(LinkEvents::new(move |event| {
-            count(&counting, event);
-            note(&noting, event);
-        }));
-        let reconnect_time = if settings.hyperdht.is_some() {
-            REGISTER_INTERVAL
-        } else {
-            RECONNECT_TIME
-        };
+    /// If the targets file exists and cannot be read.
+    pub(crate) fn open(
+        settings: Settings,
+        secret: SharedSecret,
+        over_hyperdht: bool,
+        context: BridgeContext,
+    ) -> anyhow::Result<(Self, impl Service + use<>)> {
+        let reconnect_time = if over_hyperdht { REGISTER_INTERVAL } else { RECONNECT_TIME };
         let aliases = AliasTable::new(settings.alias_policy, settings.entry_expiry, Instant::now(), reconnect_time);
-        let registry = Arc::new(ProxyRegistry::new(aliases, events.clone(), telemetry, settings.clock));
-        let readiness = Arc::new(Readiness::default());
-        let mut supervisor = Supervisor::new();
-
-        let writer = TargetsFileWriter::open(
-            registry.clone(),
-            settings.targets_file.clone(),
-            settings.check_expired_interval,
-            readiness.clone(),
-        )?;
-        let listener = Listener::tcp(&settings.http_listen).await.context("bridge.http_listen")?;
-        let http = listener.local_addr();
-        let key = settings.identity.public_key();
-        let policy = Arc::new(RegistrationPolicy::new(registry.clone(), settings.secret.clone()));
-        let mut pool = None;
-        if let Some(hyperdht) = &settings.hyperdht {
-            let hyperdht_registration = hyperdht_registration(&settings.identity, hyperdht, policy.clone())
-                .await
-                .context("bridge.hyperdht")?;
-            pool = Some(hyperdht_registration.pool.clone());
-            supervisor.add(hyperdht_registration);
-        }
-        let mut quic = None;
-        if let Some(address) = &settings.quic_listen {
-            let listener = QuicListener::for_registration(&settings.identity, address, events)
-                .await
-                .context("bridge.quic_listen")?;
-            quic = listener.local_addr();
-            supervisor.add(QuicRegistration::new(listener, policy, key));
-        }
-        let forwarder = ScrapeForwarder {
-            registry: registry.clone(),
-            pool,
+        let BridgeContext {
+            events,
+            telemetry,
+            readiness,
+            clock,
+        } = context;
+        let registry = Arc::new(ProxyRegistry::new(aliases, events, telemetry, clock));
+        let writer = TargetsFileWriter::open(registry.clone(), settings.targets_file, settings.check_expired_interval, readiness)?;
+        let bridge = Self {
+            policy: Arc::new(RegistrationPolicy::new(registry.clone(), secret)),
+            registry,
             request_timeout: settings.request_timeout,
         };
-        let service = http_service(&settings, forwarder, readiness.clone(), notes, key);
-        supervisor.add(Server::new(
-            listener,
-            ConnectionSlots::with_address_limit(settings.connections),
-            service,
-        ));
-        supervisor.add(writer);
-        supervisor.add(MallocTrim);
-        if let Some(watchdog) = Watchdog::from_environment() {
-            supervisor.add(watchdog);
+        Ok((bridge, writer))
+    }
+
+    /// The service for proxies over QUIC.
+    pub(crate) fn quic_registration(&self, listener: QuicListener, key: PublicKey) -> impl Service + use<> {
+        QuicRegistration::new(listener, self.policy.clone(), key)
+    }
+
+    /// The service for proxies over HyperDHT; `pool` holds the connections for scrapes.
+    pub(crate) fn hyperdht_registration(&self, registrations: RegistrationServer, pool: ConnectionPool) -> impl Service + use<> {
+        HyperdhtRegistration {
+            registrations,
+            pool,
+            policy: self.policy.clone(),
         }
-        Ok(Self {
-            supervisor,
-            readiness,
-            stop: Stop::default(),
-            key_lock: settings.key_lock,
+    }
+
+    /// The HTTP routes, without those for health. `pool` holds the connections for scrapes over HyperDHT.
+    pub(crate) fn routes(&self, pool: Option<ConnectionPool>, context: PagesContext) -> Router {
+        let PagesContext {
+            notes,
             http,
-            quic,
-            hyperdht: settings.hyperdht.is_some(),
+            metrics,
             key,
-        })
-    }
-
-    /// The handle that stops the bridge.
-    #[must_use]
-    pub fn stop(&self) -> Stop {
-        self.stop.clone()
-    }
-
-    /// Runs until it is stopped or a service fails.
-    pub async fn run(self) -> Report {
-        let Self {
-            supervisor,
-            readiness,
-            stop,
-            key_lock: _locked,
-            ..
-        } = self;
-        let graceful = stop.graceful.clone();
-        let announce = async {
-            graceful.cancelled().await;
-            readiness.set(Some("program: stopping".to_owned()));
-            std::future::pending().await
+            address,
+        } = context;
+        let forwarder = ScrapeForwarder {
+            registry: self.registry.clone(),
+            pool,
+            request_timeout: self.request_timeout,
         };
-        tokio::select! {
-            report = supervisor.run(stop, DRAIN) => report,
-            never = announce => never,
-        }
-    }
-}
-
-/// Joins HyperDHT and announces the key.
-async fn hyperdht_registration(
-    identity: &Identity,
-    hyperdht: &HyperdhtSettings,
-    policy: Arc<RegistrationPolicy>,
-) -> Result<HyperdhtRegistration, HyperdhtError> {
-    let events = &policy.registry.events;
-    let network = Network::join(&hyperdht.bootstrap, hyperdht.port).await?;
-    Ok(HyperdhtRegistration {
-        registrations: network.registration_server(identity, events.clone()).await?,
-        pool: network.connection_pool(identity, events.clone()),
-        policy,
-    })
-}
-
-fn http_service(
-    settings: &BridgeSettings,
-    forwarder: ScrapeForwarder,
-    readiness: Arc<Readiness>,
-    notes: Arc<Notes>,
-    key: PublicKey,
-) -> HttpService {
-    let (http, registry) = (Arc::new(HttpStats::default()), forwarder.registry.clone());
-    let discovery = Discovery {
-        registry: registry.clone(),
-        address: settings.http_listen.clone(),
-    };
-    let pages = Pages {
-        registry,
-        readiness,
-        notes,
-        http: http.clone(),
-        process: Process::new(SystemTime::now()),
-        key,
-    };
-    let scrapes = Router::new()
-        .route("/scrape/{alias}/metrics", get(forward::whole))
-        .route("/scrape/{alias}/apps/{app}/metrics", get(forward::one_app))
-        .with_state(Arc::new(forwarder));
-    let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(Arc::new(discovery));
-    let pages = Router::new()
-        .route("/", get(pages::index))
-        .route("/aliases", get(pages::aliases))
-        .route("/aliases/{alias}", delete(pages::forget))
-        .route("/metrics", get(pages::metrics))
-        .route("/healthz", get(pages::alive))
-        .route("/-/healthy", get(pages::alive))
-        .route("/readyz", get(pages::ready))
-        .route("/-/ready", get(pages::ready))
-        .with_state(Arc::new(pages));
-    let endpoints: Vec<&str> = ENDPOINTS.iter().map(|(request, _)| *request).collect();
-    let access = Arc::new(ArcSwap::from_pointee(settings.access.clone()));
-    HttpService::new(scrapes.merge(discovery).merge(pages), &endpoints, access, http)
-}
-
-/// The subject of the note about the announcement in HyperDHT.
-const ABOUT_HYPERDHT: &str = "HyperDHT (bridge.hyperdht)";
-
-/// Updates the note about the announcement in HyperDHT.
-fn note(notes: &Notes, event: &LinkEvent) {
-    match event {
-        LinkEvent::Announced { .. } => notes.clear(ABOUT_HYPERDHT),
-        LinkEvent::Unannounced { why, .. } => notes.set(ABOUT_HYPERDHT, format!("proxies cannot find this bridge by its key: {why}")),
-        _ => {}
-    }
-}
-
-/// Counts link events.
-fn count(telemetry: &BridgeTelemetry, event: &LinkEvent) {
-    let link = |what: &str| telemetry.bridge_links_total.with([what]).inc();
-    let registration = |what: &str| telemetry.bridge_registrations_total.with([what]).inc();
-    match event {
-        LinkEvent::Registered { updated: true, .. } => registration("updated"),
-        LinkEvent::Registered { updated: false, .. } => registration("unchanged"),
-        LinkEvent::RegistrationRefused { .. } => registration("refused"),
-        LinkEvent::Opened { .. } => link("opened"),
-        LinkEvent::Closed { .. } => link("closed"),
-        LinkEvent::Lost { .. } => link("lost"),
-        LinkEvent::HandshakeRejected { .. } => link("rejected"),
-        LinkEvent::Unreachable { .. } => link("unreachable"),
-        LinkEvent::Announced { .. } | LinkEvent::Unannounced { .. } => {}
-        // Scrapes are counted with their delivery outcome.
-        LinkEvent::ScrapeStarted { .. } | LinkEvent::ScrapeAnswered { .. } | LinkEvent::ScrapeFailed { .. } => {}
-        // Counted where the table changes, or only logged.
-        LinkEvent::Replaced { .. } | LinkEvent::Restored { .. } | LinkEvent::Renamed { .. } | LinkEvent::KeyShared { .. } => {}
-        // Events of proxies.
-        LinkEvent::AliasLost { .. } | LinkEvent::AliasReturned { .. } => {}
+        let discovery = Discovery {
+            registry: self.registry.clone(),
+            address,
+        };
+        let pages = Pages {
+            registry: self.registry.clone(),
+            notes,
+            http,
+            metrics,
+            key,
+        };
+        let scrapes = Router::new()
+            .route("/scrape/{alias}/metrics", get(forward::whole))
+            .route("/scrape/{alias}/apps/{app}/metrics", get(forward::one_app))
+            .with_state(Arc::new(forwarder));
+        let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(Arc::new(discovery));
+        let pages = Router::new()
+            .route("/", get(pages::index))
+            .route("/aliases", get(pages::aliases))
+            .route("/aliases/{alias}", delete(pages::forget))
+            .route("/metrics", get(pages::metrics))
+            .with_state(Arc::new(pages));
+        scrapes.merge(discovery).merge(pages)
     }
 }

@@ -216,14 +216,16 @@ impl Publisher {
     }
 
     /// Queues a notification for each subscriber of its topic, without waiting; a subscriber with a full queue misses it.
-    pub fn publish(&self, notification: &Notification) {
-        let topic = notification.topic();
+    /// Returns false if one did.
+    pub fn publish(&self, notification: &Notification) -> bool {
+        let (topic, mut complete) = (notification.topic(), true);
         if self.has_subscribers(topic) {
             let bits = Topics::only(topic).bits();
             for queue in self.0.queues().iter().filter(|queue| queue.topics() & bits != 0) {
-                queue.push(notification);
+                complete &= queue.push(notification);
             }
         }
+        complete
     }
 
     /// Waits until every queue is at most half full: for publishers that read from a source that can wait. What a few of them publish
@@ -259,7 +261,8 @@ impl Queue {
         self.topics.load(Ordering::Relaxed)
     }
 
-    fn push(&self, change: &Notification) {
+    /// Returns false if the queue is full.
+    fn push(&self, change: &Notification) -> bool {
         let mut waiting = self.waiting();
         let (number, bytes) = (waiting.next, waiting.bytes + change.weight());
         waiting.next += 1;
@@ -272,8 +275,10 @@ impl Queue {
             });
             drop(waiting);
             self.arrived.notify_one();
+            true
         } else {
             waiting.missed.0[change.topic() as usize] += 1;
+            false
         }
     }
 

@@ -1,12 +1,14 @@
 //! Text to settings: a file and the environment in, [`Settings`] or every fault out.
 //!
-//! `raw` tables hold the settings as written, with the location of each value; the structs of the sections (one file each) hold the
-//! settings as used. A declarative reader connects them: a section names each of its keys once, with its type and its default. Unknown
+//! `raw` tables hold the settings as written, with the location of each value. The settings as used are the modules' own types, such as
+//! [`store::Limits`](crate::store::Limits); the structs here (one file for each section) join them by section, with the addresses to bind
+//! and the files to read. A declarative reader connects both: a section names each of its keys once, with its type and its default. Unknown
 //! keys and suggestions for them, types and ranges, reloading, and the output of `check` follow from that.
 //!
 //! A new key is one line in its section's `read`; a new section is one file and one line in [`Settings`].
 
 mod address;
+mod bitswap;
 mod bridge;
 mod changes;
 mod endpoint;
@@ -38,28 +40,29 @@ mod value_types;
 use std::path::Path;
 
 pub use address::HostPort;
+pub use bitswap::BitswapConfig;
 pub use bridge::BridgeConfig;
 pub use changes::{Changes, changes};
 pub use environment::Environment;
-pub use events::{EventsConfig, Rate, ScraperIdentity, ScraperLabel};
+pub use events::{EventsConfig, Rate};
 pub use exporter::{ExporterConfig, Threads};
-pub use exposition::{Duplicates, ExpositionConfig, ExpositionMode};
+pub use exposition::{ExpositionConfig, ExpositionMode};
 pub use fault::Faults;
 pub use find::ConfigOrigin;
 pub use http::HttpConfig;
 pub use hyperdht::HyperdhtConfig;
-pub use ipfs::IpfsNode;
 pub use p2p::{P2pConfig, SecretSource};
-pub use poll::{Credentials, Endpoint, Password, PollConfig};
-pub use receiver::{Owner, ReceiverConfig, ReceiverFormat, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+pub use receiver::{ReceiverConfig, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 pub use secret::Secret;
 pub use store::StoreConfig;
 pub use stream::StreamConfig;
+pub(crate) use units::parse_size;
 
 #[cfg(test)]
 mod tests;
 
 use crate::model::AppName;
+use crate::sources::polls::{Endpoint, PollSettings};
 use fault::{Fault, Location};
 use reader::{ConfigReader, KeyEntry, ReaderOutput};
 
@@ -70,8 +73,10 @@ pub struct Settings {
     pub exporter: ExporterConfig,
     /// The sockets on which applications hand in metrics.
     pub receiver: ReceiverConfig,
-    /// The exporters that are polled.
-    pub poll_external: PollConfig,
+    /// The exporters and IPFS nodes that are polled.
+    pub polls: PollSettings,
+    /// Number of configured endpoints that are not polled because `poll_external.poll_other_scrape_endpoints` is false.
+    pub unpolled: usize,
     /// Limits of the store, and persistence.
     pub store: StoreConfig,
     /// Merging and rendering.
@@ -82,8 +87,8 @@ pub struct Settings {
     pub events: EventsConfig,
     /// The monitoring stream.
     pub stream: StreamConfig,
-    /// The IPFS nodes that are polled for their peers.
-    pub ipfs: Vec<IpfsNode>,
+    /// The Bitswap monitor, where it is enabled.
+    pub bitswap: Option<BitswapConfig>,
     /// The links over which bridges scrape us, where they are enabled.
     pub p2p: Option<P2pConfig>,
     /// The bridge, for the command that runs one.
@@ -162,35 +167,39 @@ pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Settin
 
 impl Settings {
     fn read(mut reader: ConfigReader) -> (Self, Vec<Fault>) {
+        let exporter = reader.section("exporter", ExporterConfig::read);
+        let receiver = reader.section("receiver", ReceiverConfig::read);
+        let (polls, unpolled) = reader.section("poll_external", poll::read);
         let mut settings = Self {
-            exporter: reader.section("exporter", ExporterConfig::read),
-            receiver: reader.section("receiver", ReceiverConfig::read),
-            poll_external: reader.section("poll_external", PollConfig::read),
+            exporter,
+            receiver,
+            polls,
+            unpolled,
             store: reader.section("store", StoreConfig::read),
             exposition: reader.section("exposition", ExpositionConfig::read),
             http: reader.section("http", HttpConfig::read),
             events: reader.section("events", EventsConfig::read),
             stream: reader.section("stream", StreamConfig::read),
-            ipfs: reader.tables("ipfs", ipfs::read),
+            bitswap: reader.section("bitswap", BitswapConfig::read),
             p2p: reader.section("p2p", P2pConfig::read),
             bridge: reader.section("bridge", BridgeConfig::read),
             hyperdht: reader.section("hyperdht", HyperdhtConfig::read),
             entries: Vec::new(),
         };
+        let nodes = reader.tables("ipfs", ipfs::read);
         let mut notes = reader.finish();
-        settings.check_across(&mut notes);
+        settings.check_across(&nodes, &mut notes);
+        settings.polls.endpoints.extend(nodes);
+        let events = &settings.events;
+        settings.polls.event_metric = events.enabled.then(|| events.metric_name.as_str().into());
         settings.entries = notes.entries;
         (settings, notes.faults)
     }
 
     /// Checks that concern more than one section.
-    fn check_across(&self, notes: &mut ReaderOutput) {
-        let polled = self.poll_external.endpoints.iter().map(|endpoint| &endpoint.name);
-        let both = self
-            .ipfs
-            .iter()
-            .map(|node| &node.name)
-            .find(|name| polled.clone().any(|other| other == *name));
+    fn check_across(&self, nodes: &[Endpoint], notes: &mut ReaderOutput) {
+        let mut names = nodes.iter().map(|node| &node.name);
+        let both = names.find(|name| self.polls.endpoints.iter().any(|endpoint| endpoint.name == **name));
         notes.require(&[("poll_external", "other_scrape_endpoints"), ("", "ipfs")], both.is_none(), || {
             format!(
                 "an endpoint and an IPFS node are both named \"{}\"; give one of them a \"name\"",
@@ -203,7 +212,7 @@ impl Settings {
     /// Warnings about keys without effect.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let unpolled = match self.poll_external.unpolled {
+        let unpolled = match self.unpolled {
             0 => return Vec::new(),
             1 => "1 endpoint".to_owned(),
             n => format!("{n} endpoints"),

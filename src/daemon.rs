@@ -1,16 +1,19 @@
 //! The composition root: creates all modules and connects them.
 
+#[cfg(feature = "bitswap")]
+mod bitswap;
 mod bridge;
 mod events;
+mod health;
 mod lifecycle;
 mod links;
 #[cfg(test)]
 mod panic_tests;
 mod preflight;
+mod program;
 mod receivers;
 mod reload;
 mod routes;
-mod settings;
 mod sockets;
 mod streams;
 
@@ -27,42 +30,32 @@ use tokio::sync::watch;
 
 pub use self::routes::ENDPOINTS;
 
-pub use bridge::bind_bridge;
+pub use bridge::{BridgeAddresses, bind_bridge};
 pub use preflight::preflight;
+pub use program::Daemon;
+
+#[cfg(test)]
+pub(crate) use bridge::{BridgeKeys, assemble as assemble_bridge};
 
 use self::lifecycle::Lifecycle;
+use self::program::Program;
 use self::reload::{Reloadable, Reloader};
 use self::sockets::Sockets;
 use crate::config::{Environment, Loaded, Settings};
-use crate::http::{Access, HttpService, HttpStats};
+use crate::http::Connections;
 use crate::model::{AppName, Clock, Timestamp};
 use crate::outlets::{
-    self, AppsHandler, CompressionQueue, Connections, EventOutlet, IndexHandler, ListingCache, MetricsHandler, Outlets, Readiness,
-    SelfMetrics, monitoring_api,
+    self, AppsHandler, CompressionQueue, EventOutlet, IndexHandler, ListingCache, MetricsHandler, Outlets, SelfMetrics, monitoring_api,
 };
 use crate::peer::PublicKey;
 use crate::peer_samples::PeerSamples;
 use crate::sources::events::PostRate;
 use crate::sources::polls::{PollSettings, Polls};
 use crate::sources::push;
-use crate::store::{Dropped, Housekeeping, Inlet, PersistenceHandle, View};
-use crate::supervise::files::FileLock;
-use crate::supervise::service_manager::Watchdog;
-use crate::supervise::{DRAIN, MallocTrim, Notes, Report, Stop, Supervisor};
-use crate::telemetry::{Process, Telemetry};
+use crate::store::{Dropped, Housekeeping, Inlet, View};
+use crate::telemetry::Telemetry;
 
-/// The proxy with all its sockets bound, ready to run.
-pub struct Daemon {
-    supervisor: Supervisor,
-    persistence: Option<PersistenceHandle>,
-    addresses: Addresses,
-    readiness: Arc<Readiness>,
-    stop: Stop,
-    /// The lock on the key file, where there are links.
-    key_lock: Option<FileLock>,
-}
-
-/// The addresses of all listeners.
+/// The addresses of all listeners of a proxy.
 #[derive(Debug, Clone, Default)]
 pub struct Addresses {
     /// The HTTP addresses.
@@ -77,6 +70,8 @@ pub struct Addresses {
     pub links: Option<SocketAddr>,
     /// The monitoring stream.
     pub stream: Vec<SocketAddr>,
+    /// The Bitswap monitor, with its peer id.
+    pub bitswap: Vec<String>,
 }
 
 /// Location of the configuration for a reload.
@@ -94,20 +89,15 @@ pub fn system_clock() -> Timestamp {
     Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Shared state of the services.
+/// Shared state of the services of a proxy.
 struct Context {
     inlet: Inlet,
     peer_samples: PeerSamples,
     view: View,
     telemetry: Arc<Telemetry>,
-    readiness: Arc<Readiness>,
-    notes: Arc<Notes>,
-    access: Arc<ArcSwap<Access>>,
-    http_stats: Arc<HttpStats>,
     post_rate: Arc<PostRate>,
     post_from: Arc<ArcSwap<Vec<IpNet>>>,
     clock: Clock,
-    stop: Stop,
 }
 
 impl Context {
@@ -117,25 +107,15 @@ impl Context {
             peer_samples: PeerSamples::default(),
             view,
             telemetry: Arc::default(),
-            readiness: Arc::default(),
-            notes: Arc::default(),
-            access: Arc::new(ArcSwap::from_pointee(settings::access(settings))),
-            http_stats: Arc::default(),
             post_rate: Arc::new(PostRate::new(settings.events.post_rate.per_second())),
             post_from: Arc::new(ArcSwap::from_pointee(settings.events.post_from.clone())),
             clock: system_clock,
-            stop: Stop::default(),
         }
-    }
-
-    /// A service to these routes.
-    fn service(&self, routes: Router, endpoints: &[&str]) -> HttpService {
-        HttpService::new(routes, endpoints, Arc::clone(&self.access), Arc::clone(&self.http_stats))
     }
 }
 
-impl Daemon {
-    /// Opens the store and binds every socket of the configuration; nothing is served yet.
+impl Daemon<Addresses> {
+    /// Opens the store and binds every socket of a proxy's configuration; nothing is served yet.
     ///
     /// # Errors
     /// When a socket cannot be bound, and when what `store.path` keeps cannot be read; the error names the key and the address or file.
@@ -143,93 +123,45 @@ impl Daemon {
         let settings = loaded.settings;
         let (inlet, view, persistence) = events::open_store(&settings)?;
         let context = Context::new(&settings, inlet, view);
-        let mut supervisor = Supervisor::new();
+        let mut program = Program::new(&settings.http.access);
         let sockets = Sockets::bind(&settings, &context).await?;
         let mut addresses = sockets.addresses();
 
-        let polls = polls(&settings, &context, &mut supervisor);
-        let (reloader, lifecycle) = reload_parts(&settings, config_source, polls, &sockets, &context)?;
+        let polls = polls(&settings, &context, &mut program);
+        let (reloader, lifecycle) = reload_parts(&settings, config_source, polls, &sockets, &context, &program)?;
         let events = settings.events.enabled.then(|| events::outlet(&settings, &context));
-        let handler = metrics_handler(&settings, &context, sockets.connections(), events.clone(), &mut supervisor);
-        let read_routes = read_routes(&settings, &context, handler, events);
-        let mut key_lock = None;
+        let handler = metrics_handler(&settings, &context, sockets.connections(), events.clone(), &mut program);
+        let read_routes = read_routes(&settings, &context, handler, events, &program);
         if let Some(p2p) = &settings.p2p {
-            let service = context.service(read_routes.clone(), &routes::reads(settings.events.enabled));
-            let (telemetry, notes) = (Arc::clone(&context.telemetry), Arc::clone(&context.notes));
+            let service = program.http_service(read_routes.clone(), &routes::reads(settings.events.enabled));
+            let (telemetry, notes) = (Arc::clone(&context.telemetry), Arc::clone(&program.notes));
             let (client, lock) = links::client(p2p, &settings.hyperdht, service, telemetry, notes).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
-            supervisor.add(client);
-            key_lock = lock;
+            program.add(client);
+            program.hold(lock);
+        }
+        #[cfg(feature = "bitswap")]
+        if let Some(bitswap) = &settings.bitswap {
+            let (monitor, lock) = bitswap::monitor(bitswap, &settings, &context).await?;
+            addresses.bitswap = monitor.addresses();
+            program.add(monitor);
+            program.hold(lock);
         }
         let routes = read_routes.merge(write_routes(&settings, &context, &sockets, lifecycle));
-        let service = context.service(routes, &routes::requests(settings.events.enabled));
-        sockets.start(&settings, &context, &service, &mut supervisor);
-        supervisor.add(reloader);
-        supervisor.add(housekeeping(&context));
-        supervisor.add(MallocTrim);
-        if let Some(watchdog) = Watchdog::from_environment() {
-            supervisor.add(watchdog);
-        }
-        let persistence = persistence.map(|persistence| events::start(persistence, Arc::clone(&context.readiness)));
-        Ok(Self {
-            supervisor,
-            persistence: persistence.transpose().context("cannot start to write to store.path")?,
-            addresses,
-            readiness: context.readiness,
-            stop: context.stop,
-            key_lock,
-        })
-    }
-
-    /// The addresses of all listeners, with the assigned port in place of port 0.
-    #[must_use]
-    pub fn addresses(&self) -> &Addresses {
-        &self.addresses
-    }
-
-    /// The handle that stops the daemon.
-    #[must_use]
-    pub fn stop(&self) -> Stop {
-        self.stop.clone()
-    }
-
-    /// Runs until it is stopped or a part falls, and says how it ended.
-    pub async fn run(self) -> Report {
-        let Self {
-            mut supervisor,
-            persistence,
-            readiness,
-            stop,
-            key_lock: _locked,
-            ..
-        } = self;
-        if let Some(persistence) = &persistence {
-            supervisor.add(persistence.watch());
-        }
-        let graceful = stop.graceful.clone();
-        let announce = async {
-            graceful.cancelled().await;
-            readiness.obstruct("program", "stopping".to_owned());
-            std::future::pending().await
-        };
-        let report = tokio::select! {
-            report = supervisor.run(stop, DRAIN) => report,
-            never = announce => never,
-        };
-        // From here on no task writes to the store or settles a lease.
-        if let Some(persistence) = persistence
-            && tokio::time::timeout(DRAIN, persistence.finish()).await.is_err()
-        {
-            tracing::error!("could not write state to store.path before shutdown; up to 5 s may be lost");
-        }
-        report
+        let service = program.http_service(routes, &routes::requests(settings.events.enabled));
+        sockets.start(&settings, &context, &service, &mut program);
+        program.add(reloader);
+        program.add(housekeeping(&context));
+        let persistence = persistence.map(|persistence| events::start(persistence, Arc::clone(&program.readiness)));
+        let persistence = persistence.transpose().context("cannot start to write to store.path")?;
+        Ok(program.finish(addresses, persistence))
     }
 }
 
 /// Adds the poller; the sender replaces its settings.
-fn polls(settings: &Settings, context: &Context, supervisor: &mut Supervisor) -> watch::Sender<Arc<PollSettings>> {
-    let polls = watch::Sender::new(Arc::new(settings::polls(settings)));
-    supervisor.add(Polls::new(
+fn polls(settings: &Settings, context: &Context, program: &mut Program) -> watch::Sender<Arc<PollSettings>> {
+    let polls = watch::Sender::new(Arc::new(settings.polls.clone()));
+    program.add(Polls::new(
         polls.subscribe(),
         context.inlet.clone(),
         context.peer_samples.clone(),
@@ -246,6 +178,7 @@ fn reload_parts(
     polls: watch::Sender<Arc<PollSettings>>,
     sockets: &Sockets,
     context: &Context,
+    program: &Program,
 ) -> anyhow::Result<(Reloader, Lifecycle)> {
     let reloadable = Reloadable {
         polls,
@@ -253,12 +186,12 @@ fn reload_parts(
         inlet: context.inlet.clone(),
         receiver_limits: sockets.receivers.limits.clone(),
         budget: Arc::clone(&sockets.receivers.budget),
-        access: Arc::clone(&context.access),
+        access: Arc::clone(&program.access),
         post_rate: Arc::clone(&context.post_rate),
         post_from: Arc::clone(&context.post_from),
     };
     let (reloader, requests) = Reloader::new(settings.clone(), config_source, reloadable, Arc::clone(&context.telemetry))?;
-    let stop = context.stop.graceful.clone();
+    let stop = program.stop.graceful.clone();
     let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, stop, Arc::clone(&context.telemetry));
     Ok((reloader, lifecycle))
 }
@@ -269,16 +202,11 @@ fn metrics_handler(
     context: &Context,
     connections: Connections,
     events: Option<Arc<EventOutlet>>,
-    supervisor: &mut Supervisor,
+    program: &mut Program,
 ) -> MetricsHandler {
-    let own = SelfMetrics::new(
-        Arc::clone(&context.telemetry),
-        Process::new(SystemTime::now()),
-        connections,
-        Arc::clone(&context.http_stats),
-    );
+    let own = SelfMetrics::new(Arc::clone(&context.telemetry), program.metrics(connections));
     let compression_queue = CompressionQueue::default();
-    supervisor.add(compression_queue.service());
+    program.add(compression_queue.service());
     let (view, telemetry) = (context.view.clone(), Arc::clone(&context.telemetry));
     MetricsHandler::new(view, own, telemetry, compression_queue, settings.exposition.compression, events)
 }
@@ -295,21 +223,26 @@ fn write_routes(settings: &Settings, context: &Context, sockets: &Sockets, lifec
 }
 
 /// The routes that read: all that there is over links, and a part of what is on the port.
-fn read_routes(settings: &Settings, context: &Context, metrics: MetricsHandler, events: Option<Arc<EventOutlet>>) -> Router {
+fn read_routes(
+    settings: &Settings,
+    context: &Context,
+    metrics: MetricsHandler,
+    events: Option<Arc<EventOutlet>>,
+    program: &Program,
+) -> Router {
     let listings = Arc::new(ListingCache::new(context.view.clone(), context.clock));
-    outlets::routes(Outlets {
+    let outlets = Outlets {
         listings: Arc::clone(&listings),
         metrics: Arc::new(metrics),
         events,
         listing: Arc::new(AppsHandler::new(
             context.view.clone(),
             Arc::clone(&listings),
-            Arc::clone(&context.notes),
+            Arc::clone(&program.notes),
         )),
         index: Arc::new(IndexHandler::new(listings, routes::endpoints(settings.events.enabled))),
-        readiness: Arc::clone(&context.readiness),
-        notes: Arc::clone(&context.notes),
-    })
+    };
+    outlets::routes(outlets).merge(program.health_routes())
 }
 
 fn housekeeping(context: &Context) -> Housekeeping {

@@ -13,7 +13,8 @@
 //!  receivers (TCP, Unix)  --\                             /-- /metrics
 //!  polls                  ---> Inlet  latest per app  View --> /apps, status page
 //!  HTTP push              --/                             \-- health, self metrics
-//!  upstream streams       -->  message bus                --> the monitoring stream
+//!  upstream streams       --\
+//!  Bitswap monitor        ---> message bus                --> the monitoring stream
 //!  POST /event            -->  events, for each scraper   --> within its scrapes
 //! ```
 //!
@@ -38,7 +39,7 @@
 //! | [`telemetry`] | self metrics and the log | `model` |
 //! | [`supervise`] | tasks: bind, start, watch, drain, stop; listeners and connection slots | `model`, `telemetry` |
 //! | [`bus`] | notifications of changes, from publishers to subscribers | `model` |
-//! | [`peer_samples`] | the peers of polled IPFS nodes | `model` |
+//! | [`peer_samples`] | the peers of polled IPFS nodes and of the Bitswap monitor | `model` |
 //! | [`store`] | updates and events, and the files that keep them across restarts | `model`, `exposition`, `telemetry`, `supervise`, `bus` |
 //! | [`http`] | HTTP/1.1 over any byte stream, without routes | `model`, `telemetry`, `supervise` |
 //! | [`sources`] | the writers and their HTTP handlers | `model`, `wire`, `telemetry`, `supervise`, `http`, `bus`, `peer_samples`, [`store::Inlet`] |

@@ -5,7 +5,6 @@ mod apps;
 mod compression_queue;
 mod discovery;
 mod events;
-mod health;
 mod index;
 mod listing_cache;
 mod metrics;
@@ -25,14 +24,12 @@ use http::{Response, StatusCode};
 pub use apps::AppsHandler;
 pub use compression_queue::CompressionQueue;
 pub use events::{EventOutlet, IdentifyBy, LabelScrapersBy};
-pub use health::Readiness;
 pub use index::IndexHandler;
 pub use listing_cache::ListingCache;
 pub use metrics::MetricsHandler;
-pub use self_metrics::{Connections, SelfMetrics};
+pub use self_metrics::SelfMetrics;
 
 use crate::http::reply;
-use crate::supervise::Notes;
 
 /// State of the reading routes.
 #[derive(Debug, Clone)]
@@ -47,10 +44,6 @@ pub struct Outlets {
     pub listing: Arc<AppsHandler>,
     /// For `/`.
     pub index: Arc<IndexHandler>,
-    /// For the readiness paths.
-    pub readiness: Arc<Readiness>,
-    /// For the same.
-    pub notes: Arc<Notes>,
 }
 
 /// The routes that read.
@@ -61,8 +54,6 @@ pub fn routes(outlets: Outlets) -> Router {
         events,
         listing,
         index,
-        readiness,
-        notes,
     } = outlets;
     let events = events.map_or_else(Router::new, |outlet| events::routes(Arc::clone(&handler), outlet));
     let scrapes = Router::new()
@@ -73,15 +64,9 @@ pub fn routes(outlets: Outlets) -> Router {
         .route("/apps", get(apps::all))
         .route("/apps/{name}", get(apps::one))
         .with_state(listing);
-    let health = Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/-/healthy", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/-/ready", get(health::ready))
-        .with_state((readiness, notes));
     let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(listings);
     let index = Router::new().route("/", get(index::index)).with_state(index);
-    scrapes.merge(events).merge(lists).merge(discovery).merge(health).merge(index)
+    scrapes.merge(events).merge(lists).merge(discovery).merge(index)
 }
 
 /// 404 for an unknown app.

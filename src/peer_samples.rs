@@ -1,4 +1,4 @@
-//! Samples of the peers of polled IPFS nodes, written by the polls and read by the monitoring API.
+//! Samples of the peers of IPFS nodes, written by the polls and the Bitswap monitor and read by the monitoring API.
 
 #[cfg(test)]
 mod tests;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::{AppName, PeerSample};
 
-/// The latest sample of each node; there are as many nodes as the configuration lists. Cloning it clones a handle.
+/// The latest sample of each node; there are as many as the configuration lists, and the monitor. Cloning it clones a handle.
 #[derive(Debug, Clone, Default)]
 pub struct PeerSamples {
     nodes: Arc<Mutex<BTreeMap<AppName, Arc<PeerSample>>>>,

@@ -1,5 +1,7 @@
 //! Sources: receivers, polls, HTTP pushes, events and upstream streams. They write into the store and cannot read it.
 
+#[cfg(feature = "bitswap")]
+pub mod bitswap;
 pub mod events;
 pub mod polls;
 pub mod push;

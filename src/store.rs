@@ -18,6 +18,7 @@ mod limits;
 mod parallel;
 mod persistence;
 mod polled_events;
+mod raw;
 mod rendered;
 mod response_cache;
 mod stored_apps;
@@ -52,13 +53,7 @@ use crate::model::AppName;
 
 /// Creates an empty store and returns its writing and its reading half.
 #[must_use]
-pub fn open(limits: Limits, mode: Mode) -> (Inlet, View) {
-    open_with(limits, mode, EventOptions::default())
-}
-
-/// As [`open`], with events kept by these options.
-#[must_use]
-pub fn open_with(limits: Limits, mode: Mode, events: EventOptions) -> (Inlet, View) {
+pub fn open(limits: Limits, mode: Mode, events: EventOptions) -> (Inlet, View) {
     let apps = StoredApps::new(limits, mode);
     let events = Arc::new(Mutex::new(Events::new(events)));
     let shared = Arc::new(Shared::new(apps, events, None));

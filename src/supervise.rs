@@ -20,6 +20,7 @@ pub mod listen;
 mod memory;
 pub mod notes;
 pub mod probe;
+mod readiness;
 pub mod service_manager;
 pub mod signals;
 pub mod slots;
@@ -32,6 +33,7 @@ pub use cgroup::default_memory_limit;
 pub use listen::{AddressFamilies, BindError, BindErrorKind, Listener};
 pub use memory::MallocTrim;
 pub use notes::Notes;
+pub use readiness::Readiness;
 pub use slots::{ConnectionSlots, Slot};
 pub use stream::Stream;
 pub use unix_socket::UnixAccess;
@@ -120,11 +122,6 @@ impl Supervisor {
     /// Adds a service that has bound its sockets; it starts with [`Supervisor::run`].
     pub fn add(&mut self, service: impl Service + 'static) {
         self.services.push(Box::new(service));
-    }
-
-    /// The names of the services, in the order in which they were added.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.services.iter().map(|service| service.name())
     }
 
     /// Runs all services until a stop is requested or one of them fails, then gives the rest `drain` to finish.

@@ -56,9 +56,9 @@ macro_rules! instruments {
                 )*
             }
 
-            /// The names of all families, for the test that holds the documentation against the program.
-            #[must_use]
-            pub fn names() -> &'static [&'static str] {
+            /// The names of all families.
+            #[cfg(test)]
+            fn names() -> &'static [&'static str] {
                 &[$( concat!("exporter_proxy_", stringify!($field)), )*]
             }
         }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Extension;
 use axum::body::Body;
@@ -17,12 +18,10 @@ use tabled::settings::Style;
 use super::ENDPOINTS;
 use super::alias_table::Transport;
 use super::proxy_registry::{AliasListing, ProxyRegistry};
-use super::targets_file_writer::Readiness;
-use crate::http::{Connection, HttpStats, may_write, reply};
+use crate::http::{Connection, HttpStats, ServerMetrics, may_write, reply};
 use crate::model::Timestamp;
 use crate::peer::PublicKey;
 use crate::supervise::Notes;
-use crate::telemetry::{PREFIX, Process, header, sample};
 
 /// Limit on the aliases of the HTML overview; `/aliases` lists all of them.
 const MAX_ROWS: usize = 1_000;
@@ -30,10 +29,9 @@ const MAX_ROWS: usize = 1_000;
 /// State of the page handlers.
 pub(super) struct Pages {
     pub(super) registry: Arc<ProxyRegistry>,
-    pub(super) readiness: Arc<Readiness>,
     pub(super) notes: Arc<Notes>,
     pub(super) http: Arc<HttpStats>,
-    pub(super) process: Process,
+    pub(super) metrics: ServerMetrics,
     pub(super) key: PublicKey,
 }
 
@@ -96,7 +94,7 @@ pub(super) async fn aliases(State(pages): State<Arc<Pages>>, Query(params): Quer
         rows.push_record(columns(listed));
     }
     let table = rows.build().with(Style::ascii()).to_string();
-    reply::text(StatusCode::OK, format_args!("{table}\n{}", notes(&pages)))
+    reply::text(StatusCode::OK, format_args!("{table}\n{}", pages.notes.text()))
 }
 
 fn facts(listed: &AliasListing) -> Value {
@@ -148,38 +146,14 @@ pub(super) async fn forget(
 /// `GET /metrics`
 pub(super) async fn metrics(State(pages): State<Arc<Pages>>) -> Response<Body> {
     let mut out = String::with_capacity(4 * 1024);
-    let name = format!("{PREFIX}build_info");
-    header(&mut out, &name, "gauge", "The version of the program; the value is always 1.");
-    sample(&mut out, &name, concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""), 1);
     pages.registry.recount();
-    pages.registry.telemetry.write(&mut out);
-    let name = format!("{PREFIX}http_requests_total");
-    header(&mut out, &name, "counter", "Requests whose head was read.");
-    sample(&mut out, &name, "", pages.http.requests.load(std::sync::atomic::Ordering::Relaxed));
-    pages.process.write(&mut out);
+    pages
+        .metrics
+        .write(&mut out, Instant::now(), |out| pages.registry.telemetry.write(out));
     let mut response = Response::new(Body::from(out));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
-}
-
-/// `GET /healthz`, `GET /-/healthy`
-pub(super) async fn alive() -> Response<Body> {
-    reply::text(StatusCode::OK, "ok")
-}
-
-/// `GET /readyz`, `GET /-/ready`
-pub(super) async fn ready(State(pages): State<Arc<Pages>>) -> Response<Body> {
-    let notes = notes(&pages);
-    match pages.readiness.get() {
-        None => reply::text(StatusCode::OK, format_args!("ready\n{notes}")),
-        Some(why) => reply::text(StatusCode::SERVICE_UNAVAILABLE, format_args!("{why}\n{notes}")),
-    }
-}
-
-/// Formats the notes, one line each. A note is a problem that does not affect readiness.
-fn notes(pages: &Pages) -> String {
-    pages.notes.lines().iter().map(|note| format!("note: {note}\n")).collect()
 }
 
 /// `GET /`

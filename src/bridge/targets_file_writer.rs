@@ -1,7 +1,7 @@
 //! The service that writes the targets file and expires aliases.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -10,27 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::proxy_registry::ProxyRegistry;
 use super::targets_file;
-use crate::supervise::{Service, blocking};
+use crate::supervise::{Readiness, Service, blocking};
 
 /// Retry interval after a failed write.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The reason why the bridge is not ready, if any.
-#[derive(Debug, Default)]
-pub(super) struct Readiness(Mutex<Option<String>>);
-
-impl Readiness {
-    pub(super) fn set(&self, what: Option<String>) -> bool {
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = *current != what;
-        *current = what;
-        changed
-    }
-
-    pub(super) fn get(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
+/// The part of the program in its reasons for not being ready.
+const PART: &str = "targets file";
 
 pub(super) struct TargetsFileWriter {
     registry: Arc<ProxyRegistry>,
@@ -98,7 +84,7 @@ impl TargetsFileWriter {
                 if in_place && !std::mem::replace(&mut self.warned, true) {
                     tracing::warn!("{shown} cannot be replaced (bind mount?) and is written in place: a reader may see a partial file");
                 }
-                if self.readiness.set(None) {
+                if self.readiness.clear(PART) {
                     tracing::info!("{shown} can be written again");
                 }
                 if std::mem::take(&mut self.missing) {
@@ -110,7 +96,7 @@ impl TargetsFileWriter {
             }
             Err(error) => {
                 let what = format!("cannot write {shown}: {error}");
-                if self.readiness.set(Some(format!("targets file: {what}"))) {
+                if self.readiness.obstruct(PART, what.clone()) {
                     tracing::error!("{what}; retrying every {} s", RETRY_INTERVAL.as_secs());
                 }
                 false

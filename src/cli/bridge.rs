@@ -6,9 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::run::{log_early_stop, raise_file_limit, read, report_exit, runtime, serve_until_stopped};
-use crate::bridge::Bridge;
 use crate::config::Loaded;
-use crate::daemon::bind_bridge;
+use crate::daemon::{BridgeAddresses, bind_bridge};
 use crate::supervise::service_manager;
 use crate::supervise::signals::Signals;
 
@@ -39,13 +38,13 @@ async fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
         bridge = bind_bridge(&loaded.settings) => bridge?,
         signal = signals.first() => return Ok(log_early_stop(signal)),
     };
-    log_addresses(&bridge);
+    log_addresses(bridge.addresses());
     let stop = bridge.stop();
     Ok(report_exit(&serve_until_stopped(bridge.run(), signals, stop).await))
 }
 
 /// Logs the addresses, the key, and the configuration line for proxies.
-fn log_addresses(bridge: &Bridge) {
+fn log_addresses(bridge: &BridgeAddresses) {
     tracing::info!("public key {}", bridge.key);
     if let Some(http) = bridge.http {
         tracing::info!("serving http://{http}");

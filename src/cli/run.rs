@@ -116,6 +116,9 @@ fn log_addresses(addresses: &Addresses) {
     for stream in &addresses.stream {
         tracing::info!("streaming on tcp://{stream}; try: exporter-proxy tap --from {stream}");
     }
+    for bitswap in &addresses.bitswap {
+        tracing::info!("monitoring Bitswap on {bitswap}");
+    }
     for http in &addresses.http {
         tracing::info!("serving http://{http}");
     }
@@ -146,7 +149,11 @@ pub(super) fn runtime(threads: Threads) -> std::io::Result<Runtime> {
 fn connections(settings: &Settings) -> u64 {
     let receivers = usize::from(settings.receiver.tcp.is_some()) + usize::from(settings.receiver.unix.is_some());
     let listeners = receivers + settings.exporter.scrape_addresses.len();
-    (listeners * settings.exporter.concurrent_requests) as u64
+    let peers = settings
+        .bitswap
+        .as_ref()
+        .map_or(0, |bitswap| bitswap.max_peers + bitswap.peers.len());
+    (listeners * settings.exporter.concurrent_requests + peers) as u64
 }
 
 /// Raises the limit on open files and warns if it is too low for `connections`.

@@ -1,14 +1,20 @@
 //! `exporter-proxy tap`
 
+mod recording;
+
 use std::io::{ErrorKind, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
+use chrono::Utc;
 use clap::Args;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use self::recording::{Recorder, Rotation, replay};
 use crate::sources::upstreams::{ConnectionError, UpstreamConnection};
 use crate::wire::monitoring::line;
 
@@ -16,6 +22,8 @@ use crate::wire::monitoring::line;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(3);
 /// Interval of these retries.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+/// Interval of writing what was recorded: a killed recording loses no more than that.
+const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct Tap {
@@ -25,21 +33,85 @@ pub(super) struct Tap {
     /// Print messages as JSON.
     #[arg(long)]
     json: bool,
+    /// Record messages in a file, as gzip and JSON lines, instead of printing them. A recording in it is continued.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    record: Option<PathBuf>,
+    /// Rename the recording at this size, or at each hour, and begin another one.
+    #[arg(long, value_name = "SIZE|hour", requires = "record")]
+    rotate: Option<Rotation>,
+    /// Print the messages of a recording.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["record", "from"])]
+    replay: Option<PathBuf>,
 }
 
 impl Tap {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        super::current_thread_runtime()?.block_on(self.follow())
+        match (&self.replay, &self.record) {
+            (Some(file), _) => self.replay(file),
+            (None, Some(file)) => super::current_thread_runtime()?.block_on(self.record(file)),
+            (None, None) => super::current_thread_runtime()?.block_on(self.follow()),
+        }
+    }
+
+    /// Prints a recording.
+    fn replay(&self, file: &std::path::Path) -> anyhow::Result<ExitCode> {
+        let mut line = Vec::new();
+        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        let outcome = replay(file, |message| {
+            line.clear();
+            self.print(message, &mut line);
+            out.write_all(&line)
+        });
+        let is_closed = |why: &std::io::Error| why.kind() == ErrorKind::BrokenPipe;
+        match outcome.and_then(|()| Ok(out.flush()?)) {
+            Err(error) if error.downcast_ref().is_some_and(is_closed) => Ok(ExitCode::SUCCESS),
+            outcome => outcome.map(|()| ExitCode::SUCCESS),
+        }
+    }
+
+    /// Records until the stream ends, or a signal comes.
+    async fn record(&self, file: &std::path::Path) -> anyhow::Result<ExitCode> {
+        let mut recorder = Recorder::open(file, self.rotate, Utc::now())?;
+        let mut interrupted = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
+        let mut terminated = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+        let mut link = self.connect().await.map_err(|why| self.lost(&why))?;
+        let mut ticks = interval(WRITE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let outcome = loop {
+            let frame = tokio::select! {
+                _ = interrupted.recv() => break Ok(ExitCode::SUCCESS),
+                _ = terminated.recv() => break Ok(ExitCode::SUCCESS),
+                _ = ticks.tick() => {
+                    recorder.flush(Utc::now())?;
+                    continue;
+                }
+                frame = link.frame() => frame,
+            };
+            let mut next = match frame {
+                Ok(frame) => Some(frame),
+                Err(why) => break Err(self.lost(&why)),
+            };
+            while let Some(frame) = next {
+                let text = link.text(&frame).map_err(|why| self.lost(&why))?;
+                let mut line = Vec::with_capacity(text.len());
+                one_line(text, &mut line);
+                recorder.push(&line, Utc::now())?;
+                next = link.frame_at_hand().map_err(|why| self.lost(&why))?;
+            }
+        };
+        recorder.flush(Utc::now())?;
+        outcome
+    }
+
+    /// The error of a lost stream, with its causes.
+    fn lost(&self, why: &ConnectionError) -> anyhow::Error {
+        let hint = matches!(why, ConnectionError::Connect(_)).then_some(". Is the proxy running there, with stream.listen_addresses set?");
+        anyhow!("the stream of {}: {why}{}", self.from, hint.unwrap_or_default())
     }
 
     /// Prints until the stream or the reader of standard output ends.
     async fn follow(&self) -> anyhow::Result<ExitCode> {
-        // The error includes its causes.
-        let lost = |why: ConnectionError| {
-            let hint =
-                matches!(why, ConnectionError::Connect(_)).then_some(". Is the proxy running there, with stream.listen_addresses set?");
-            anyhow!("the stream of {}: {why}{}", self.from, hint.unwrap_or_default())
-        };
+        let lost = |why: ConnectionError| self.lost(&why);
         let mut link = self.connect().await.map_err(lost)?;
         loop {
             let mut lines = Vec::new();

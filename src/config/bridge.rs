@@ -8,7 +8,7 @@ use super::p2p::{SecretSource, secret};
 use super::reader::Section;
 use super::secret::Secret;
 use super::value_types::{ADDRESS, Bool, DurationRange, FilePath, IntegerRange, OneOf, OrEmpty, SecretText};
-use crate::bridge::AliasPolicy;
+use crate::bridge::{AliasPolicy, Settings};
 use crate::peer::{HyperdhtError, Seed};
 
 /// Entries that live for less would expire between two registrations.
@@ -37,16 +37,8 @@ pub struct BridgeConfig {
     pub key_seed: Option<Secret>,
     /// `secret` or `secret_file`; a bridge does not start without.
     pub secret: Option<SecretSource>,
-    /// `targets_file`.
-    pub targets_file: PathBuf,
-    /// `entry_expiry`.
-    pub entry_expiry: Duration,
-    /// `check_expired_interval`.
-    pub check_expired_interval: Duration,
-    /// `request_timeout`.
-    pub request_timeout: Duration,
-    /// `alias_policy`.
-    pub alias_policy: AliasPolicy,
+    /// `targets_file`, `entry_expiry`, `check_expired_interval`, `request_timeout` and `alias_policy`.
+    pub registry: Settings,
 }
 
 impl BridgeConfig {
@@ -77,17 +69,19 @@ impl BridgeConfig {
             key_file,
             key_seed,
             secret: secret(t),
-            targets_file: t
-                .restart_only("targets_file")
-                .or(PathBuf::from("./prometheus/targets.json"), FilePath),
-            entry_expiry: t.restart_only("entry_expiry").or(Duration::from_secs(10_800), expiry),
-            check_expired_interval: t
-                .restart_only("check_expired_interval")
-                .or(Duration::from_secs(3_600), DurationRange(MIN_EXPIRY..=MAX_EXPIRY)),
-            request_timeout: t
-                .restart_only("request_timeout")
-                .or(Duration::from_secs(5), DurationRange(MIN_TIMEOUT..=MAX_TIMEOUT)),
-            alias_policy: t.restart_only("alias_policy").or(AliasPolicy::Replace, OneOf(POLICIES)),
+            registry: Settings {
+                targets_file: t
+                    .restart_only("targets_file")
+                    .or(PathBuf::from("./prometheus/targets.json"), FilePath),
+                entry_expiry: t.restart_only("entry_expiry").or(Duration::from_secs(10_800), expiry),
+                check_expired_interval: t
+                    .restart_only("check_expired_interval")
+                    .or(Duration::from_secs(3_600), DurationRange(MIN_EXPIRY..=MAX_EXPIRY)),
+                request_timeout: t
+                    .restart_only("request_timeout")
+                    .or(Duration::from_secs(5), DurationRange(MIN_TIMEOUT..=MAX_TIMEOUT)),
+                alias_policy: t.restart_only("alias_policy").or(AliasPolicy::Replace, OneOf(POLICIES)),
+            },
         }
     }
 }

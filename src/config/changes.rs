@@ -1,6 +1,8 @@
 //! Differences between two configurations, split by whether a reload applies them.
 
 use super::{EventsConfig, ExpositionConfig, HttpConfig, ReceiverConfig, Settings, StoreConfig};
+use crate::sources::polls::PollSettings;
+use crate::sources::receiver;
 
 /// Keys with different values, each as `section.key`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,15 +44,21 @@ impl Settings {
         Self {
             exporter: old.exporter,
             receiver: ReceiverConfig {
-                format: old.receiver.format,
-                unix: old.receiver.unix,
-                tcp: old.receiver.tcp,
-                ..new.receiver
+                limits: receiver::Limits {
+                    format: old.receiver.limits.format,
+                    ..new.receiver.limits
+                },
+                max_inflight_bytes: new.receiver.max_inflight_bytes,
+                ..old.receiver
             },
-            poll_external: new.poll_external,
+            polls: PollSettings {
+                event_metric: old.polls.event_metric,
+                ..new.polls
+            },
+            unpolled: new.unpolled,
             store: StoreConfig {
-                path: old.store.path,
-                ..new.store
+                limits: new.store.limits,
+                ..old.store
             },
             exposition: ExpositionConfig {
                 mode: old.exposition.mode,
@@ -58,8 +66,8 @@ impl Settings {
                 ..new.exposition
             },
             http: HttpConfig {
-                enable_lifecycle: old.http.enable_lifecycle,
-                ..new.http
+                access: new.http.access,
+                ..old.http
             },
             events: EventsConfig {
                 post_from: new.events.post_from,
@@ -67,7 +75,7 @@ impl Settings {
                 ..old.events
             },
             stream: old.stream,
-            ipfs: new.ipfs,
+            bitswap: old.bitswap,
             p2p: old.p2p,
             bridge: old.bridge,
             hyperdht: old.hyperdht,

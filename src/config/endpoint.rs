@@ -11,79 +11,151 @@ use super::events::metric_name;
 use super::fault::Location;
 use super::key::{FaultSink, ValueType};
 use super::label;
-use super::poll::{Credentials, INTERVAL, Password, TIMEOUT};
+use super::poll::{self, INTERVAL, TIMEOUT};
 use super::raw::{Node, RawTable, Value, quoted};
 use super::reader::Section;
 use super::secret::{Secret, masked_url};
 use super::units::show_duration;
 use super::value_types::{FilePath, ListOf, Parsed, SecretText, TEXT};
 use crate::model::{AppName, LabelPair};
+use crate::sources::polls::{Credentials, Endpoint, EndpointKind, Password};
 
-/// An endpoint as written, before the section's defaults are filled in.
-pub(super) struct EndpointDraft {
+/// An endpoint and its location.
+pub(super) struct PlacedEndpoint {
     pub(super) at: Location,
-    pub(super) url: Url,
-    pub(super) name: Option<AppName>,
-    pub(super) interval: Option<Duration>,
-    pub(super) timeout: Option<Duration>,
-    pub(super) credentials: Option<Credentials>,
-    pub(super) ca_file: Option<PathBuf>,
-    pub(super) labels: Arc<[LabelPair]>,
-    pub(super) events: Option<Arc<[Arc<str>]>>,
+    /// True if the name is configured, not made from the URL.
+    pub(super) has_name: bool,
+    pub(super) endpoint: Endpoint,
 }
 
-/// A [`EndpointDraft`].
-pub(super) struct EndpointType;
+/// Type of an endpoint, with the values of the section for an endpoint without its own.
+pub(super) struct EndpointType {
+    pub(super) interval: Duration,
+    pub(super) timeout: Duration,
+    /// `None`: a number of intervals.
+    pub(super) stale_after: Option<Duration>,
+}
 
 impl ValueType for EndpointType {
-    type Value = EndpointDraft;
+    type Value = PlacedEndpoint;
 
-    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<EndpointDraft> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<PlacedEndpoint> {
         let at = node.at.clone();
         match node.value {
-            Value::Text(text) => match parse_url(&text) {
-                Ok(target) => Some(draft(at, target)),
+            Value::Text(text) => match parse_url(&text).and_then(|target| self.endpoint(target)) {
+                Ok(endpoint) => Some(PlacedEndpoint {
+                    at,
+                    has_name: false,
+                    endpoint,
+                }),
                 Err(why) => faults.at(&at, why),
             },
             Value::Table(table) => {
                 let title = "an endpoint of [poll_external]";
-                Section::inner(faults.notes, title, table, at.clone(), |t| read_table(t, at))
+                Section::inner(faults.notes, title, table, at.clone(), |t| self.read_table(t, at))
             }
             _ => faults.expected(&node, "a URL or a table such as { url = \"http://127.0.0.1:9100/metrics\" }"),
         }
     }
 
-    fn show(&self, value: &EndpointDraft) -> String {
+    fn show(&self, value: &PlacedEndpoint) -> String {
+        let endpoint = &value.endpoint;
         let path = |path: &PathBuf| FilePath.show(path);
-        let (bearer, basic) = match &value.credentials {
+        let (bearer, basic) = match &endpoint.credentials {
             Some(Credentials::BearerFile(file)) => (Some(path(file)), None),
             Some(basic) => (None, Some(BasicAuthType.show(basic))),
             None => (None, None),
         };
+        let other = |value: Duration, usual: Duration| (value != usual).then(|| show_duration(value));
         let fields = [
-            ("url", Some(format!("{:?}", masked_url(&value.url)))),
-            ("name", value.name.as_ref().map(|name| format!("{name:?}"))),
-            ("interval", value.interval.map(show_duration)),
-            ("timeout", value.timeout.map(show_duration)),
+            ("url", Some(format!("{:?}", masked_url(&endpoint.url)))),
+            ("name", value.has_name.then(|| format!("{:?}", endpoint.name))),
+            ("interval", other(endpoint.interval, self.interval)),
+            ("timeout", other(endpoint.timeout, self.timeout)),
             ("bearer_token_file", bearer),
             ("basic_auth", basic),
-            ("ca_file", value.ca_file.as_ref().map(path)),
-            ("labels", (!value.labels.is_empty()).then(|| LabelsType.show(&value.labels))),
-            ("events", value.events.as_ref().map(|names| format!("{names:?}"))),
+            ("ca_file", endpoint.ca_file.as_ref().map(path)),
+            ("labels", (!endpoint.labels.is_empty()).then(|| LabelsType.show(&endpoint.labels))),
+            ("events", endpoint.events.as_ref().map(|names| format!("{names:?}"))),
         ];
         show_table(fields.iter().filter_map(|(key, shown)| Some((*key, shown.as_deref()?))))
     }
 
-    fn identity(&self, value: &EndpointDraft) -> String {
-        let password = match &value.credentials {
+    fn identity(&self, value: &PlacedEndpoint) -> String {
+        let password = match &value.endpoint.credentials {
             Some(Credentials::Basic {
                 password: Password::Given(secret),
                 ..
-            }) => secret.expose(),
+            }) => secret,
             _ => "",
         };
         // The shown form leaves out the secrets of the URL.
-        format!("{} {} {password}", self.show(value), value.url)
+        format!("{} {} {password}", self.show(value), value.endpoint.url)
+    }
+}
+
+impl EndpointType {
+    /// An endpoint of which only the URL is configured.
+    fn endpoint(&self, target: ParsedUrl) -> Result<Endpoint, String> {
+        Ok(Endpoint {
+            name: poll::name(&poll::host_and_port(&target.url))?,
+            url: target.url,
+            kind: EndpointKind::Metrics,
+            interval: self.interval,
+            timeout: self.timeout,
+            stale_after: self.stale_after(self.interval),
+            credentials: target.login,
+            ca_file: None,
+            labels: no_labels(),
+            events: None,
+        })
+    }
+
+    fn stale_after(&self, interval: Duration) -> Duration {
+        self.stale_after.unwrap_or(interval * Endpoint::STALE_INTERVALS)
+    }
+
+    fn read_table(&self, t: &mut Section<'_>, at: Location) -> Option<PlacedEndpoint> {
+        let target = t.reloadable("url").required(URL);
+        let name = t.reloadable("name").optional(APP_NAME);
+        let interval = t.reloadable("interval").optional(INTERVAL).unwrap_or(self.interval);
+        let timeout = t.reloadable("timeout").optional(TIMEOUT).unwrap_or(self.timeout);
+        let bearer = t.reloadable("bearer_token_file").optional(FilePath).map(Credentials::BearerFile);
+        let basic = t.reloadable("basic_auth").optional(BasicAuthType);
+        let ca_file = t.reloadable("ca_file").optional(FilePath);
+        let labels = t.reloadable("labels").or(no_labels(), LabelsType);
+        let events = t.reloadable("events").optional(FAMILIES);
+        let twice = events
+            .iter()
+            .flatten()
+            .enumerate()
+            .find(|(at, name)| events.iter().flatten().take(*at).any(|other| other == *name));
+        t.require(&["events"], twice.is_none(), || {
+            format!("{} is listed twice in \"events\"", quoted(twice.map_or("", |(_, name)| name)))
+        });
+        let target = target?;
+        let given = [&target.login, &bearer, &basic];
+        t.require(
+            &["url", "bearer_token_file", "basic_auth"],
+            given.iter().filter(|one| one.is_some()).count() <= 1,
+            || "set only one of \"bearer_token_file\", \"basic_auth\" and a user in the URL".to_owned(),
+        );
+        let plain = self.endpoint(target).map_err(|why| t.notes.fault(&at, why)).ok()?;
+        Some(PlacedEndpoint {
+            at,
+            has_name: name.is_some(),
+            endpoint: Endpoint {
+                name: name.unwrap_or(plain.name),
+                interval,
+                timeout,
+                stale_after: self.stale_after(interval),
+                credentials: plain.credentials.or(bearer).or(basic),
+                ca_file,
+                labels,
+                events: events.map(|names| names.iter().map(|name| name.as_str().into()).collect()),
+                ..plain
+            },
+        })
     }
 }
 
@@ -107,57 +179,6 @@ pub(super) fn show_table<'s>(fields: impl IntoIterator<Item = (&'s str, &'s str)
 
 fn no_labels() -> Arc<[LabelPair]> {
     Arc::new([])
-}
-
-fn draft(at: Location, target: ParsedUrl) -> EndpointDraft {
-    EndpointDraft {
-        at,
-        url: target.url,
-        name: None,
-        interval: None,
-        timeout: None,
-        credentials: target.login,
-        ca_file: None,
-        labels: no_labels(),
-        events: None,
-    }
-}
-
-fn read_table(t: &mut Section<'_>, at: Location) -> Option<EndpointDraft> {
-    let target = t.reloadable("url").required(URL);
-    let name = t.reloadable("name").optional(APP_NAME);
-    let interval = t.reloadable("interval").optional(INTERVAL);
-    let timeout = t.reloadable("timeout").optional(TIMEOUT);
-    let bearer = t.reloadable("bearer_token_file").optional(FilePath).map(Credentials::BearerFile);
-    let basic = t.reloadable("basic_auth").optional(BasicAuthType);
-    let ca_file = t.reloadable("ca_file").optional(FilePath);
-    let labels = t.reloadable("labels").or(no_labels(), LabelsType);
-    let events = t.reloadable("events").optional(FAMILIES);
-    let twice = events
-        .iter()
-        .flatten()
-        .enumerate()
-        .find(|(at, name)| events.iter().flatten().take(*at).any(|other| other == *name));
-    t.require(&["events"], twice.is_none(), || {
-        format!("{} is listed twice in \"events\"", quoted(twice.map_or("", |(_, name)| name)))
-    });
-    let target = target?;
-    let given = [&target.login, &bearer, &basic];
-    t.require(
-        &["url", "bearer_token_file", "basic_auth"],
-        given.iter().filter(|one| one.is_some()).count() <= 1,
-        || "set only one of \"bearer_token_file\", \"basic_auth\" and a user in the URL".to_owned(),
-    );
-    Some(EndpointDraft {
-        name,
-        interval,
-        timeout,
-        credentials: target.login.clone().or(bearer).or(basic),
-        ca_file,
-        labels,
-        events: events.map(|names| names.iter().map(|name| name.as_str().into()).collect()),
-        ..draft(at, target)
-    })
 }
 
 /// The families of one-shot events.
@@ -199,7 +220,7 @@ fn parse_url(text: &str) -> Result<ParsedUrl, String> {
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let login = (!url.username().is_empty() || url.password().is_some()).then(|| Credentials::Basic {
         username: decoded(url.username()),
-        password: Password::Given(Secret::new(&decoded(url.password().unwrap_or_default()))),
+        password: Password::Given(decoded(url.password().unwrap_or_default()).into()),
     });
     url.set_fragment(None);
     let cleared = url.set_username("").and_then(|()| url.set_password(None));
@@ -233,18 +254,19 @@ impl ValueType for BasicAuthType {
             t.require(&["username"], !with_colon, || {
                 "a user of basic authentication must not contain a colon".to_owned()
             });
-            let password = password.map(Password::Given).or(file.map(Password::File))?;
+            let given = password.map(|secret| Password::Given(secret.expose().into()));
+            let password = given.or(file.map(Password::File))?;
             Some(Credentials::Basic { username, password })
         })
     }
 
     fn show(&self, value: &Credentials) -> String {
         let (username, password) = match value {
-            Credentials::BearerFile(file) => return FilePath.show(file),
+            Credentials::BearerFile(file) | Credentials::HeaderFile(file) => return FilePath.show(file),
             Credentials::Basic { username, password } => (format!("{username:?}"), password),
         };
         match password {
-            Password::Given(secret) => show_table([("username", username.as_str()), ("password", &secret.to_string())]),
+            Password::Given(secret) => show_table([("username", username.as_str()), ("password", &Secret::new(secret).to_string())]),
             Password::File(file) => show_table([("username", username.as_str()), ("password_file", &FilePath.show(file))]),
         }
     }

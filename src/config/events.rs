@@ -13,7 +13,8 @@ use super::raw::quoted;
 use super::reader::Section;
 use super::value_types::{Bool, DurationRange, IntegerRange, ListOf, OneOf, Parsed};
 use crate::model::ScraperId;
-use crate::store::MAX_SCRAPERS;
+use crate::outlets::{IdentifyBy, LabelScrapersBy};
+use crate::store::{EventOptions, MAX_SCRAPERS};
 
 /// More events than this are no longer news; a million of the largest fill eight gigabytes.
 const MAX_PENDING: usize = 1_000_000;
@@ -29,26 +30,6 @@ const MAX_POST_RATE: u32 = 1_000_000;
 const OWN_PREFIX: &str = "exporter_proxy_";
 /// Self metrics about events, with names that do not depend on `metric_name`.
 const ABOUT_EVENTS: [&str; 2] = ["events_to_metrics_event_count", "events_to_metrics_scraper_counts"];
-
-/// Identification of scrapers (`scraper_identity`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ScraperIdentity {
-    /// The address and the User-Agent's product.
-    Address,
-    /// The value of a request header.
-    Header(HeaderName),
-    /// The value of a query parameter.
-    Param(String),
-}
-
-/// Value of the label `scraper` of `events_to_metrics_scraper_counts`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScraperLabel {
-    /// The identity as configured by `scraper_identity`.
-    Identity,
-    /// The bare address, as the original has it.
-    Address,
-}
 
 /// A number of requests a second, written `1000/s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,28 +50,16 @@ pub struct EventsConfig {
     pub enabled: bool,
     /// `post_from`: the networks from which events are taken.
     pub post_from: Vec<IpNet>,
-    /// `metric_name`: the family that events are samples of.
-    pub metric_name: String,
-    /// `use_explicit_timestamps`.
-    pub use_explicit_timestamps: bool,
-    /// `scraper_timeout`: how long an unseen scraper is remembered.
-    pub scraper_timeout: Duration,
-    /// `max_pending`: events kept at once.
-    pub max_pending: usize,
     /// `post_rate`: the events that one client may post a second.
     pub post_rate: Rate,
-    /// `max_per_scrape`: events in one scrape.
-    pub max_per_scrape: usize,
-    /// `max_scrapers_per_address`: scrapers known of one client's address.
-    pub max_scrapers_per_address: usize,
+    /// `metric_name`: the family that events are samples of.
+    pub metric_name: String,
+    /// The bounds, `use_explicit_timestamps` and `scrapers`.
+    pub options: EventOptions,
     /// `scraper_identity`.
-    pub scraper_identity: ScraperIdentity,
+    pub identify_by: IdentifyBy,
     /// `scraper_label`.
-    pub scraper_label: ScraperLabel,
-    /// `scrapers`: those that are known from the start.
-    pub scrapers: Vec<ScraperId>,
-    /// `newcomer_window`: how old events are that a new scraper gets.
-    pub newcomer_window: Duration,
+    pub label_by: LabelScrapersBy,
     /// `expose_in_metrics`: whether `/metrics` carries events.
     pub expose_in_metrics: bool,
 }
@@ -98,32 +67,36 @@ pub struct EventsConfig {
 impl EventsConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
         let all_networks = ["0.0.0.0/0", "::/0"].iter().filter_map(|net| address::parse_network(net).ok());
+        let timeout = DurationRange(MIN_TIMEOUT..=MAX_TIMEOUT);
+        let window = DurationRange(Duration::ZERO..=MAX_TIMEOUT);
+        let d = EventOptions::default();
         let events = Self {
             enabled: t.restart_only("enabled").or(true, Bool),
             post_from: t.reloadable("post_from").or(all_networks.collect(), NETWORKS),
             metric_name: t.restart_only("metric_name").or("events_to_metrics".to_owned(), METRIC_NAME),
-            use_explicit_timestamps: t.restart_only("use_explicit_timestamps").or(false, Bool),
-            scraper_timeout: t
-                .restart_only("scraper_timeout")
-                .or(Duration::from_secs(600), DurationRange(MIN_TIMEOUT..=MAX_TIMEOUT)),
-            max_pending: t.restart_only("max_pending").or(10_000, IntegerRange(1..=MAX_PENDING)),
             post_rate: t.reloadable("post_rate").or(Rate(DEFAULT_POST_RATE), RATE),
-            max_per_scrape: t.restart_only("max_per_scrape").or(5_000, IntegerRange(1..=MAX_PENDING)),
-            max_scrapers_per_address: t.restart_only("max_scrapers_per_address").or(64, IntegerRange(1..=MAX_SCRAPERS)),
-            scraper_identity: t.restart_only("scraper_identity").or(ScraperIdentity::Address, IDENTITY),
-            scraper_label: t.restart_only("scraper_label").or(ScraperLabel::Identity, LABEL),
-            scrapers: t.restart_only("scrapers").or(Vec::new(), SCRAPERS),
-            newcomer_window: t
-                .restart_only("newcomer_window")
-                .or(Duration::from_secs(60), DurationRange(Duration::ZERO..=MAX_TIMEOUT)),
+            options: EventOptions {
+                explicit_timestamps: t.restart_only("use_explicit_timestamps").or(d.explicit_timestamps, Bool),
+                scraper_timeout: t.restart_only("scraper_timeout").or(d.scraper_timeout, timeout),
+                max_pending: t.restart_only("max_pending").or(d.max_pending, IntegerRange(1..=MAX_PENDING)),
+                max_per_scrape: t.restart_only("max_per_scrape").or(d.max_per_scrape, IntegerRange(1..=MAX_PENDING)),
+                max_scrapers_per_address: t
+                    .restart_only("max_scrapers_per_address")
+                    .or(d.max_scrapers_per_address, IntegerRange(1..=MAX_SCRAPERS)),
+                scrapers: t.restart_only("scrapers").or(d.scrapers, SCRAPERS),
+                newcomer_window: t.restart_only("newcomer_window").or(d.newcomer_window, window),
+            },
+            identify_by: t.restart_only("scraper_identity").or(IdentifyBy::Address, IDENTITY),
+            label_by: t.restart_only("scraper_label").or(LabelScrapersBy::Identity, LABEL),
             expose_in_metrics: t.restart_only("expose_in_metrics").or(true, Bool),
         };
+        let options = &events.options;
         t.require(
             &["newcomer_window", "scraper_timeout"],
-            events.newcomer_window <= events.scraper_timeout,
+            options.newcomer_window <= options.scraper_timeout,
             || "\"newcomer_window\" must not exceed \"scraper_timeout\": a forgotten scraper would get events again".to_owned(),
         );
-        t.require(&["scrapers"], events.scrapers.len() <= MAX_SCRAPERS, || {
+        t.require(&["scrapers"], options.scrapers.len() <= MAX_SCRAPERS, || {
             format!("\"scrapers\" has more than {MAX_SCRAPERS} entries, the maximum of tracked scrapers")
         });
         events
@@ -132,7 +105,7 @@ impl EventsConfig {
 
 const DEFAULT_POST_RATE: NonZeroU32 = NonZeroU32::new(1_000).expect("it is not 0");
 
-const LABEL: OneOf<ScraperLabel> = OneOf(&[("identity", ScraperLabel::Identity), ("address", ScraperLabel::Address)]);
+const LABEL: OneOf<LabelScrapersBy> = OneOf(&[("identity", LabelScrapersBy::Identity), ("address", LabelScrapersBy::Address)]);
 
 const RATE: Parsed<Rate> = Parsed {
     expected: "a number of events a second such as \"1000/s\"",
@@ -174,14 +147,14 @@ pub(super) fn metric_name(name: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
-const IDENTITY: Parsed<ScraperIdentity> = Parsed {
+const IDENTITY: Parsed<IdentifyBy> = Parsed {
     expected: "\"address\", \"header:NAME\" or \"param:NAME\"",
     parse: |text| match text.split_once(':') {
-        None if text == "address" => Ok(ScraperIdentity::Address),
+        None if text == "address" => Ok(IdentifyBy::Address),
         Some(("header", name)) => HeaderName::from_bytes(name.as_bytes())
-            .map(ScraperIdentity::Header)
+            .map(IdentifyBy::Header)
             .map_err(|_| format!("{} is not a valid header name", quoted(name))),
-        Some(("param", name)) if !name.is_empty() => Ok(ScraperIdentity::Param(name.to_owned())),
+        Some(("param", name)) if !name.is_empty() => Ok(IdentifyBy::Param(name.into())),
         _ => Err(format!(
             "expected \"address\", \"header:NAME\" or \"param:NAME\", found {}",
             quoted(text)
@@ -197,16 +170,6 @@ const SCRAPERS: ListOf<Parsed<ScraperId>> = ListOf {
     expected: "a list of names such as [\"prom-a\", \"prom-b\"]",
     or_single: false,
 };
-
-impl fmt::Display for ScraperIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address => f.write_str("address"),
-            Self::Header(name) => write!(f, "header:{name}"),
-            Self::Param(name) => write!(f, "param:{name}"),
-        }
-    }
-}
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

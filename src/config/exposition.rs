@@ -3,6 +3,8 @@
 use super::label;
 use super::reader::Section;
 use super::value_types::{Bool, OneOf, Parsed};
+use crate::exposition::catalog::{Duplicates, Rules};
+use crate::store::Mode;
 
 /// Merging of the metrics of apps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,15 +13,6 @@ pub enum ExpositionMode {
     Merge,
     /// Every app's bytes as they came.
     Raw,
-}
-
-/// Handling of a series that two apps have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Duplicates {
-    /// Both are exposed, distinguished by a label.
-    Label,
-    /// The newest update wins.
-    Latest,
 }
 
 /// `[exposition]` as used.
@@ -35,7 +28,23 @@ pub struct ExpositionConfig {
     pub compression: bool,
 }
 
+/// Prefixes of the self metrics besides the event family; copies of an application, such as of a chained proxy, are merged with them.
+const RESERVED: [&str; 2] = ["exporter_proxy_", "events_to_metrics_"];
+
 impl ExpositionConfig {
+    /// The store's mode; `event_family` is the name of the event family (`events.metric_name`).
+    #[must_use]
+    pub fn store_mode(&self, event_family: &str) -> Mode {
+        match self.mode {
+            ExpositionMode::Raw => Mode::Raw,
+            ExpositionMode::Merge => {
+                let [own, about_events] = RESERVED;
+                let reserved = [own, about_events, event_family];
+                Mode::Merge(Rules::new(self.app_label.as_deref(), self.duplicates, &reserved))
+            }
+        }
+    }
+
     pub(super) fn read(t: &mut Section<'_>) -> Self {
         let mode = t.restart_only("mode").or(ExpositionMode::Merge, OneOf(MODES));
         let app_label = t.reloadable("app_label").or(String::new(), APP_LABEL);

@@ -5,14 +5,13 @@ use ipnet::IpNet;
 use super::address;
 use super::reader::Section;
 use super::value_types::{Bool, ListOf, NETWORK, Parsed};
+use crate::http::Access;
 
 /// `[http]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpConfig {
-    /// `write_from`: networks that are allowed to push and delete; empty: none.
-    pub write_from: Vec<IpNet>,
-    /// `trusted_proxies`: networks of reverse proxies, from which X-Forwarded-For and X-Real-Ip are trusted.
-    pub trusted_proxies: Vec<IpNet>,
+    /// `write_from` and `trusted_proxies`.
+    pub access: Access,
     /// `enable_lifecycle`: whether POST /-/reload and /-/quit are there.
     pub enable_lifecycle: bool,
 }
@@ -21,8 +20,10 @@ impl HttpConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
         let here = ["127.0.0.0/8", "::1/128"].iter().filter_map(|net| address::parse_network(net).ok());
         Self {
-            write_from: t.reloadable("write_from").or(here.collect(), NETWORKS),
-            trusted_proxies: t.reloadable("trusted_proxies").or(Vec::new(), NETWORKS),
+            access: Access {
+                write_from: t.reloadable("write_from").or(here.collect(), NETWORKS),
+                trusted_proxies: t.reloadable("trusted_proxies").or(Vec::new(), NETWORKS),
+            },
             enable_lifecycle: t.restart_only("enable_lifecycle").or(false, Bool),
         }
     }

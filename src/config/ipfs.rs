@@ -1,7 +1,6 @@
 //! `[[ipfs]]`: IPFS nodes that are polled for their peers over RPC.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
@@ -14,6 +13,7 @@ use super::reader::Section;
 use super::units::show_duration;
 use super::value_types::{DurationRange, FilePath, IntegerRange, ListOf, OrEmpty, Parsed};
 use crate::model::AppName;
+use crate::sources::polls::{Credentials, Endpoint, EndpointKind};
 
 /// A node with ten thousand peers answers with tens of megabytes; asking more often would be most of its work.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -24,90 +24,73 @@ const MAX_CUTOFF: usize = 1_000;
 /// Each node is a task and a connection.
 const MAX_NODES: usize = 100;
 
-/// One node with all defaults filled in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IpfsNode {
-    /// App name, unique among all nodes and endpoints.
-    pub name: AppName,
-    /// Its RPC: http or https, a host and a port.
-    pub api: Url,
-    /// Poll interval.
-    pub populate_interval: Duration,
-    /// Number of agents with a series of their own.
-    pub agent_version_cutoff: usize,
-    /// File with the credentials.
-    pub authorization_file: Option<PathBuf>,
-}
-
-/// The nodes of all `[[ipfs]]` tables.
-pub(super) fn read(t: &mut Section<'_>) -> Vec<IpfsNode> {
-    let drafts = t.reloadable("ipfs").or(Vec::new(), NODES);
-    t.require(&["ipfs"], drafts.len() <= MAX_NODES, || {
-        format!("{} nodes exceed the maximum of {MAX_NODES}", drafts.len())
+/// The nodes of all `[[ipfs]]` tables, as endpoints to poll.
+pub(super) fn read(t: &mut Section<'_>) -> Vec<Endpoint> {
+    let nodes = t.reloadable("ipfs").or(Vec::new(), NODES);
+    t.require(&["ipfs"], nodes.len() <= MAX_NODES, || {
+        format!("{} nodes exceed the maximum of {MAX_NODES}", nodes.len())
     });
     let mut taken = HashSet::new();
-    let mut is_free = |draft: &IpfsNodeDraft| {
-        let free = taken.insert(draft.node.name.clone());
+    let mut is_free = |(at, node): &(Location, Endpoint)| {
+        let free = taken.insert(node.name.clone());
         if !free {
-            let text = format!("two nodes are named \"{}\"; give one of them a \"name\"", draft.node.name);
-            t.notes.fault(&draft.at, text);
+            let text = format!("two nodes are named \"{}\"; give one of them a \"name\"", node.name);
+            t.notes.fault(at, text);
         }
         free
     };
-    drafts.into_iter().filter(|draft| is_free(draft)).map(|draft| draft.node).collect()
-}
-
-/// A node and its location.
-struct IpfsNodeDraft {
-    at: Location,
-    node: IpfsNode,
+    nodes.into_iter().filter(|node| is_free(node)).map(|(_, node)| node).collect()
 }
 
 struct IpfsNodeType;
 
 impl ValueType for IpfsNodeType {
-    type Value = IpfsNodeDraft;
+    type Value = (Location, Endpoint);
 
-    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<IpfsNodeDraft> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<Self::Value> {
         let at = node.at.clone();
         match node.value {
-            Value::Table(table) => {
-                Section::inner(faults.notes, "[[ipfs]]", table, at.clone(), read_table).map(|node| IpfsNodeDraft { at, node })
-            }
+            Value::Table(table) => Section::inner(faults.notes, "[[ipfs]]", table, at.clone(), read_table).map(|node| (at, node)),
             _ => faults.expected(&node, "a table such as { api = \"http://127.0.0.1:5001\" }"),
         }
     }
 
-    fn show(&self, value: &IpfsNodeDraft) -> String {
-        let node = &value.node;
-        let file = node.authorization_file.as_ref().map(|file| format!("{file:?}"));
+    fn show(&self, (_, node): &Self::Value) -> String {
+        let file = match &node.credentials {
+            Some(Credentials::HeaderFile(file)) => Some(format!("{file:?}")),
+            _ => None,
+        };
+        let cutoff = match node.kind {
+            EndpointKind::Peers { agent_version_cutoff } => Some(agent_version_cutoff.to_string()),
+            EndpointKind::Metrics => None,
+        };
         let fields = [
-            ("api", Some(format!("{:?}", node.api.as_str()))),
+            ("api", Some(format!("{:?}", api(node)))),
             ("name", Some(format!("{:?}", node.name))),
-            ("populate_interval", Some(show_duration(node.populate_interval))),
-            ("agent_version_cutoff", Some(node.agent_version_cutoff.to_string())),
+            ("populate_interval", Some(show_duration(node.interval))),
+            ("agent_version_cutoff", cutoff),
             ("authorization_file", file),
         ];
         show_table(fields.iter().filter_map(|(key, shown)| Some((*key, shown.as_deref()?))))
     }
 }
 
-fn read_table(t: &mut Section<'_>) -> Option<IpfsNode> {
+/// The URL of a node's RPC, as configured.
+pub(super) fn api(node: &Endpoint) -> String {
+    format!("{}/", node.url.origin().ascii_serialization())
+}
+
+fn read_table(t: &mut Section<'_>) -> Option<Endpoint> {
     let api = t.reloadable("api").required(API);
     let name = t.reloadable("name").optional(APP_NAME);
-    let populate_interval = t
+    let interval = t
         .reloadable("populate_interval")
         .or(Duration::from_secs(10), DurationRange(MIN_INTERVAL..=MAX_INTERVAL));
-    let agent_version_cutoff = t.reloadable("agent_version_cutoff").or(20, IntegerRange(1..=MAX_CUTOFF));
+    let cutoff = t.reloadable("agent_version_cutoff").or(20, IntegerRange(1..=MAX_CUTOFF));
     let authorization_file = t.reloadable("authorization_file").or(None, OrEmpty(FilePath));
     let api = api?;
-    Some(IpfsNode {
-        name: name.or_else(|| AppName::new(&format!("ipfs: {}", authority(&api))).ok())?,
-        api,
-        populate_interval,
-        agent_version_cutoff,
-        authorization_file,
-    })
+    let name = name.or_else(|| AppName::new(&format!("ipfs: {}", authority(&api))).ok())?;
+    Some(Endpoint::peers(name, &api, interval, cutoff, authorization_file))
 }
 
 const NODES: ListOf<IpfsNodeType> = ListOf {

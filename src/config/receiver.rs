@@ -8,7 +8,11 @@ use super::address::HostPort;
 use super::key::{FaultSink, ValueType};
 use super::raw::{Node, Value, quoted};
 use super::reader::Section;
+use super::units::in_memory;
 use super::value_types::{ADDRESS, Bool, DurationRange, FilePath, OneOf, Parsed, Size};
+use crate::sources::receiver::Limits;
+use crate::supervise::UnixAccess;
+use crate::wire::FormatChoice;
 
 /// Default path of the Unix socket, as in the original.
 pub const USUAL_UNIX_SOCKET: &str = "/var/run/exporter-proxy-receiver.sock";
@@ -28,17 +32,6 @@ const MIN_IDLE: Duration = Duration::from_millis(100);
 /// A sender that is silent inside a message for a day will not finish it.
 const MAX_IDLE: Duration = Duration::from_secs(86_400);
 
-/// Message formats of a receiver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReceiverFormat {
-    /// Either, detected by the first bytes of a connection.
-    Auto,
-    /// JSON alone.
-    Json,
-    /// Cap'n Proto alone.
-    Capnp,
-}
-
 /// Path of the Unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnixSocketPath {
@@ -48,50 +41,31 @@ pub enum UnixSocketPath {
     Exactly(PathBuf),
 }
 
-/// A user or a group, as the Unix socket's owner.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Owner {
-    /// The user or group of the process (`current_user`, `current_group`).
-    Current,
-    /// By number.
-    Id(u32),
-    /// By name; looked up when the socket is made.
-    Name(String),
-}
-
 /// The Unix receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnixReceiver {
     /// `receiver_unix_socket`.
     pub path: UnixSocketPath,
-    /// `unix_socket_user`.
-    pub user: Owner,
-    /// `unix_socket_group`.
-    pub group: Owner,
-    /// `unix_socket_mode`: permission bits, at most 0o777.
-    pub mode: u32,
+    /// `unix_socket_user`, `unix_socket_group` and `unix_socket_mode`.
+    pub access: UnixAccess,
 }
 
 /// `[receiver]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceiverConfig {
-    /// `format`.
-    pub format: ReceiverFormat,
     /// The Unix receiver, unless `receive_on_unix_socket` is false.
     pub unix: Option<UnixReceiver>,
     /// The TCP receiver's address (`receiver_tcp_socket`), unless `receive_on_tcp_socket` is false.
     pub tcp: Option<HostPort>,
-    /// `max_message_bytes`: the largest message that is taken.
-    pub max_message_bytes: u64,
+    /// `format`, `max_message_bytes` and `idle_timeout`.
+    pub limits: Limits,
     /// `max_inflight_bytes`: all half-received messages together; never less than `max_message_bytes`.
-    pub max_inflight_bytes: u64,
-    /// `idle_timeout`: how long a sender may be silent inside a message; a whole message may take five times that.
-    pub idle_timeout: Duration,
+    pub max_inflight_bytes: usize,
 }
 
 impl ReceiverConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
-        let format = t.restart_only("format").or(ReceiverFormat::Auto, OneOf(FORMATS));
+        let format = t.restart_only("format").or(FormatChoice::Auto, OneOf(FORMATS));
         let on_unix = t.restart_only("receive_on_unix_socket").or(true, Bool);
         let path = t.restart_only("receiver_unix_socket").optional(FilePath);
         let bytes = path.as_ref().map_or(0, |path| path.as_os_str().len());
@@ -100,9 +74,11 @@ impl ReceiverConfig {
         });
         let unix = UnixReceiver {
             path: path.map_or(UnixSocketPath::Usual, UnixSocketPath::Exactly),
-            user: t.restart_only("unix_socket_user").or(Owner::Current, OwnerType("current_user")),
-            group: t.restart_only("unix_socket_group").or(Owner::Current, OwnerType("current_group")),
-            mode: t.restart_only("unix_socket_mode").or(Mode(0o660), MODE).0,
+            access: UnixAccess {
+                user: t.restart_only("unix_socket_user").or(None, OwnerType("current_user")),
+                group: t.restart_only("unix_socket_group").or(None, OwnerType("current_group")),
+                mode: t.restart_only("unix_socket_mode").or(Mode(0o660), MODE).0,
+            },
         };
         let on_tcp = t.restart_only("receive_on_tcp_socket").or(true, Bool);
         let tcp = t
@@ -118,53 +94,56 @@ impl ReceiverConfig {
             || "\"max_inflight_bytes\" must be at least \"max_message_bytes\"".to_owned(),
         );
         Self {
-            format,
             unix: on_unix.then_some(unix),
             tcp: on_tcp.then_some(tcp),
-            max_message_bytes,
-            max_inflight_bytes,
-            idle_timeout: t
-                .reloadable("idle_timeout")
-                .or(Duration::from_secs(60), DurationRange(MIN_IDLE..=MAX_IDLE)),
+            limits: Limits {
+                format,
+                max_message_bytes: in_memory(max_message_bytes),
+                idle_timeout: t
+                    .reloadable("idle_timeout")
+                    .or(Duration::from_secs(60), DurationRange(MIN_IDLE..=MAX_IDLE)),
+            },
+            max_inflight_bytes: in_memory(max_inflight_bytes),
         }
     }
 }
 
-const FORMATS: &[(&str, ReceiverFormat)] = &[
-    ("auto", ReceiverFormat::Auto),
-    ("json", ReceiverFormat::Json),
-    ("capnp", ReceiverFormat::Capnp),
+const FORMATS: &[(&str, FormatChoice)] = &[
+    ("auto", FormatChoice::Auto),
+    ("json", FormatChoice::Json),
+    ("capnp", FormatChoice::Capnp),
 ];
 
-/// Type of an [`Owner`]; holds the word for the user or group of the process.
+/// Type of an owner: the name or number of a user or a group, which is looked up when the socket is made. `None` is the one of the process,
+/// written as the word that this type holds.
 struct OwnerType(&'static str);
 
 impl ValueType for OwnerType {
-    type Value = Owner;
+    type Value = Option<String>;
 
-    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<Owner> {
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<Self::Value> {
         let word = match &node.value {
             Value::Integer { number, .. } => number.to_string(),
             Value::Text(text) => text.clone(),
             _ => return faults.expected(&node, &format!("\"{}\", a name or a number", self.0)),
         };
         if word == self.0 {
-            return Some(Owner::Current);
+            return Some(None);
         }
-        let numeric = word.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
-        match word.parse() {
+        let numeric = is_number(word.trim_start_matches('-'));
+        match word.parse::<u32>() {
             // The largest number means "leave it as it is" to chown(2).
-            Ok(id) if id < u32::MAX => Some(Owner::Id(id)),
+            Ok(id) if id < u32::MAX => Some(Some(id.to_string())),
             _ if word.is_empty() || numeric => faults.at(&node.at, format!("{} is not a valid user or group", quoted(&word))),
-            _ => Some(Owner::Name(word)),
+            _ => Some(Some(word)),
         }
     }
 
-    fn show(&self, value: &Owner) -> String {
-        match value {
-            Owner::Current => format!("{:?}", self.0),
-            Owner::Id(id) => id.to_string(),
-            Owner::Name(name) => format!("{name:?}"),
+    fn show(&self, value: &Self::Value) -> String {
+        match value.as_deref() {
+            None => format!("{:?}", self.0),
+            Some(id) if is_number(id) => id.to_owned(),
+            Some(name) => format!("{name:?}"),
         }
     }
 }
@@ -214,4 +193,8 @@ impl ValueType for ModeType {
     fn show(&self, value: &Mode) -> String {
         MODE_TEXT.show(value)
     }
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit())
 }

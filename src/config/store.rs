@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::reader::Section;
 use super::value_types::{DurationOrZero, IntegerRange, Parsed, SizeOrZero};
+use crate::store::Limits;
+use crate::supervise::default_memory_limit;
 
 /// Sooner than this an application would be forgotten between two of its own updates.
 const MIN_EXPIRY: Duration = Duration::from_secs(1);
@@ -23,26 +25,23 @@ const MAX_SERIES: usize = 1_000_000_000;
 /// `[store]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreConfig {
-    /// `expire_after`: how long after its last update a pushed app is forgotten; `None`: never.
-    pub expire_after: Option<Duration>,
-    /// `max_apps`: apps kept at once.
-    pub max_apps: usize,
-    /// `max_memory`, or its older name `max_bytes`: memory for texts, tables and rendered forms; `None`: by the machine.
-    pub max_memory: Option<u64>,
-    /// `max_series_per_app`: series of one app.
-    pub max_series_per_app: u32,
+    /// `expire_after`, `max_apps`, `max_memory` (or its older name `max_bytes`) and `max_series_per_app`.
+    pub limits: Limits,
     /// `path`: the directory that keeps events and apps across a restart; `None`: memory only.
     pub path: Option<PathBuf>,
 }
 
 impl StoreConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
-        Self {
+        let limits = Limits {
             expire_after: t.reloadable("expire_after").or(None, DurationOrZero(MIN_EXPIRY..=MAX_EXPIRY)),
             max_apps: t.reloadable("max_apps").or(100_000, IntegerRange(1..=MAX_APPS)),
             max_memory: max_memory(t),
             max_series_per_app: u32::try_from(t.reloadable("max_series_per_app").or(2_000_000, IntegerRange(1..=MAX_SERIES)))
                 .unwrap_or(u32::MAX),
+        };
+        Self {
+            limits,
             path: Some(t.restart_only("path").or(String::new(), DIRECTORY))
                 .filter(|path| !path.is_empty())
                 .map(PathBuf::from),
@@ -50,11 +49,12 @@ impl StoreConfig {
     }
 }
 
-/// The limit under its current name, otherwise under its older one.
-fn max_memory(t: &mut Section<'_>) -> Option<u64> {
+/// The limit under its current name, otherwise under its older one, otherwise by the machine.
+fn max_memory(t: &mut Section<'_>) -> u64 {
     let range = || SizeOrZero(MIN_BYTES..=MAX_BYTES);
     let older = t.reloadable("max_bytes").or(None, range());
-    t.reloadable("max_memory").or(None, range()).or(older)
+    let configured = t.reloadable("max_memory").or(None, range()).or(older);
+    configured.unwrap_or_else(default_memory_limit)
 }
 
 const DIRECTORY: Parsed<String> = Parsed {

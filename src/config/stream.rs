@@ -4,6 +4,8 @@ use super::address::HostPort;
 use super::reader::Section;
 use super::value_types::{ADDRESS, Bool, IntegerRange, ListOf, OneOf};
 use crate::model::Topic;
+use crate::outlets::stream;
+use crate::sources::upstreams::UpstreamSettings;
 
 /// A client that is further behind than this will never catch up, and its queue would be most of the proxy's memory.
 const MAX_BUFFER: usize = 1_000_000;
@@ -13,16 +15,12 @@ const MAX_UPSTREAMS: usize = 1_000;
 /// `[stream]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamConfig {
-    /// `listen_addresses`: the addresses of the stream; empty: it is disabled.
+    /// `listen_addresses`: the addresses of the stream; empty: off.
     pub listen_addresses: Vec<HostPort>,
-    /// `upstreams`: the streams that are counted and relayed, none twice.
-    pub upstreams: Vec<HostPort>,
-    /// `subscriber_buffer`: the messages that a client may be behind; at least 1.
-    pub subscriber_buffer: usize,
-    /// `events`: the kinds of events that a client may ask for, none twice.
-    pub events: Vec<Topic>,
-    /// `legacy_addresses`: whether multiaddresses are relayed in the form that the original's client parses.
-    pub legacy_addresses: bool,
+    /// `subscriber_buffer` and `events`.
+    pub server: stream::Settings,
+    /// `upstreams` and `legacy_addresses`.
+    pub relay: UpstreamSettings,
 }
 
 impl StreamConfig {
@@ -63,10 +61,14 @@ impl StreamConfig {
         );
         Self {
             listen_addresses,
-            upstreams,
-            subscriber_buffer,
-            events,
-            legacy_addresses,
+            server: stream::Settings {
+                subscriber_buffer,
+                topics: events.into_iter().collect(),
+            },
+            relay: UpstreamSettings {
+                upstreams: upstreams.iter().map(ToString::to_string).collect(),
+                legacy_addresses,
+            },
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::fmt;
 
 use super::fault::Location;
+use super::ipfs;
 use super::secret::masked_url;
 use super::units::{show_duration, show_size};
-use super::{EventsConfig, Loaded, Owner, ReceiverConfig, Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+use super::{EventsConfig, Loaded, ReceiverConfig, Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+use crate::sources::polls::EndpointKind;
 
 impl fmt::Display for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,16 +43,12 @@ fn unix_line(unix: &UnixReceiver) -> String {
         UnixSocketPath::Usual => format!("{USUAL_UNIX_SOCKET} (or a directory of the user if that is not writable)"),
         UnixSocketPath::Exactly(path) => path.display().to_string(),
     };
-    let owner = |owner: &Owner| match owner {
-        Owner::Current => "current".to_owned(),
-        Owner::Id(id) => id.to_string(),
-        Owner::Name(name) => name.clone(),
-    };
+    let access = &unix.access;
     format!(
         "{path}, user {}, group {}, mode {:04o}",
-        owner(&unix.user),
-        owner(&unix.group),
-        unix.mode
+        access.user.as_deref().unwrap_or("current"),
+        access.group.as_deref().unwrap_or("current"),
+        access.mode
     )
 }
 
@@ -82,7 +80,7 @@ fn bridge(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     if bridge.hyperdht {
         f.write_str(", and over HyperDHT")?;
     }
-    writeln!(f, ", lists them in {}", bridge.targets_file.display())
+    writeln!(f, ", lists them in {}", bridge.registry.targets_file.display())
 }
 
 /// A number with its noun, such as `1 key` or `2 keys`.
@@ -92,28 +90,41 @@ fn count(number: usize, noun: &str) -> String {
 }
 
 fn polls(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
-    for endpoint in &settings.poll_external.endpoints {
+    for endpoint in &settings.polls.endpoints {
         let (interval, timeout) = (show_duration(endpoint.interval), show_duration(endpoint.timeout));
-        writeln!(
-            f,
-            "polls          {} every {interval}, timeout {timeout}, as {:?}",
-            masked_url(&endpoint.url),
-            endpoint.name
-        )?;
+        let name = &endpoint.name;
+        match endpoint.kind {
+            EndpointKind::Metrics => writeln!(
+                f,
+                "polls          {} every {interval}, timeout {timeout}, as {name:?}",
+                masked_url(&endpoint.url)
+            )?,
+            EndpointKind::Peers { .. } => {
+                writeln!(
+                    f,
+                    "polls          {} for its peers every {interval}, as {name:?}",
+                    ipfs::api(endpoint)
+                )?;
+            }
+        }
     }
     Ok(())
 }
 
 fn stream(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
-    for node in &settings.ipfs {
-        let interval = show_duration(node.populate_interval);
-        writeln!(f, "polls          {} for its peers every {interval}, as {:?}", node.api, node.name)?;
-    }
-    for upstream in &settings.stream.upstreams {
+    for upstream in &settings.stream.relay.upstreams {
         writeln!(f, "relays         the stream of {upstream}")?;
     }
     for address in &settings.stream.listen_addresses {
         writeln!(f, "streams at     tcp {address}")?;
+    }
+    if let Some(bitswap) = &settings.bitswap {
+        for address in &bitswap.listen {
+            writeln!(f, "monitors at    {address}")?;
+        }
+        for address in &bitswap.peers {
+            writeln!(f, "monitors       {address}")?;
+        }
     }
     Ok(())
 }
@@ -127,18 +138,19 @@ fn events(f: &mut fmt::Formatter<'_>, events: &EventsConfig) -> fmt::Result {
     } else {
         "/event/metrics"
     };
-    let times = if events.use_explicit_timestamps { ", with their times" } else { "" };
+    let options = &events.options;
+    let times = if options.explicit_timestamps { ", with their times" } else { "" };
     writeln!(
         f,
         "events         as {} at {place}{times}, at most {} pending",
-        events.metric_name, events.max_pending
+        events.metric_name, options.max_pending
     )?;
-    let (timeout, window) = (show_duration(events.scraper_timeout), show_duration(events.newcomer_window));
+    let (timeout, window) = (show_duration(options.scraper_timeout), show_duration(options.newcomer_window));
     writeln!(
         f,
         "               scrapers told apart by {}; {} configured; forgotten after {timeout}; a new one gets the last {window}",
-        events.scraper_identity,
-        match events.scrapers.len() {
+        events.identify_by,
+        match options.scrapers.len() {
             0 => "none".to_owned(),
             n => n.to_string(),
         }
@@ -153,8 +165,9 @@ fn kept(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
 }
 
 fn limits(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
-    let (receiver, store) = (&settings.receiver, &settings.store);
-    let (message, inflight) = (show_size(receiver.max_message_bytes), show_size(receiver.max_inflight_bytes));
+    let (receiver, store) = (&settings.receiver, &settings.store.limits);
+    let size = |bytes: usize| show_size(bytes as u64);
+    let (message, inflight) = (size(receiver.limits.max_message_bytes), size(receiver.max_inflight_bytes));
     let slots = settings.exporter.concurrent_requests;
     writeln!(
         f,
@@ -163,15 +176,8 @@ fn limits(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     let expiry = store.expire_after.map_or("never forgotten".to_owned(), |span| {
         format!("forgotten after {}", show_duration(span))
     });
-    writeln!(
-        f,
-        "               {} apps, {}, {expiry}",
-        store.max_apps,
-        store.max_memory.map_or_else(
-            || "4GiB of memory, or 75 % of the cgroup limit".to_owned(),
-            |bytes| format!("{} of memory", show_size(bytes))
-        )
-    )
+    let memory = show_size(store.max_memory);
+    writeln!(f, "               {} apps, {memory} of memory, {expiry}", store.max_apps)
 }
 
 /// The longest value that is shown whole, in characters; a list of endpoints is already shown line by line.

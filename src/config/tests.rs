@@ -10,6 +10,14 @@ use proptest::prelude::*;
 
 use super::fault::Location;
 use super::*;
+use crate::exposition::catalog::Duplicates;
+use crate::outlets::LabelScrapersBy;
+use crate::sources::polls::{Credentials, Password};
+use crate::supervise::default_memory_limit;
+use crate::wire::FormatChoice;
+
+/// More keys than this are more than one can survey.
+const MAX_KEYS: usize = 100;
 
 fn nothing() -> Environment {
     Environment::default()
@@ -75,8 +83,8 @@ fn the_shipped_file_spells_out_the_defaults() {
         format!(
             "{:?}",
             (
-                (&s.exporter, &s.receiver, &s.poll_external, &s.store, &s.exposition, &s.http),
-                (&s.events, &s.stream, &s.ipfs, &s.p2p, &s.bridge, &s.hyperdht)
+                (&s.exporter, &s.receiver, &s.polls, &s.store, &s.exposition, &s.http),
+                (&s.events, &s.stream, &s.bitswap, &s.p2p, &s.bridge, &s.hyperdht)
             )
         )
     };
@@ -89,6 +97,43 @@ fn the_shipped_file_has_every_key() {
     let left_out = settings.entries.iter().filter(|entry| entry.place.is_none());
     let left_out: Vec<&str> = left_out.map(|entry| entry.key).collect();
     assert!(left_out.is_empty(), "config.toml lacks {left_out:?}");
+}
+
+#[test]
+fn the_shipped_file_opens_with_the_keys_of_the_original() {
+    let line = |entry: &KeyEntry| match entry.place {
+        Some(Location::Line(line, _)) => Some(line),
+        _ => None,
+    };
+    let (_, original) = fixtures("good")
+        .into_iter()
+        .find(|(path, _)| path.ends_with("original.toml"))
+        .unwrap();
+    let originals: Vec<String> = sound(&original)
+        .entries
+        .iter()
+        .filter(|e| line(e).is_some())
+        .map(KeyEntry::path)
+        .collect();
+    let text = uncommented();
+    let reference = text
+        .lines()
+        .position(|line| line.starts_with("# ====") && line.ends_with("Reference"))
+        .unwrap();
+    let shipped = sound(&text).entries;
+    for entry in &shipped {
+        let is_original = originals.contains(&entry.path());
+        let before = shipped.iter().filter(|e| e.section == entry.section && line(e) < line(entry));
+        let follows_others = before.clone().any(|e| !originals.contains(&e.path()));
+        assert!(
+            !(is_original && follows_others),
+            "{} is a key of the original and follows others",
+            entry.path()
+        );
+        let has_original_section = originals.iter().any(|key| key.starts_with(&format!("{}.", entry.section)));
+        assert_eq!(line(entry).unwrap() <= reference, has_original_section, "{}", entry.path());
+    }
+    assert!(shipped.len() <= MAX_KEYS, "{} keys", shipped.len());
 }
 
 #[test]
@@ -143,21 +188,31 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(d.exporter.scrape_addresses, [HostPort::new("0.0.0.0", 6555)]);
     assert_eq!(d.receiver.tcp, Some(HostPort::new("127.0.0.1", 6554)));
     let unix = d.receiver.unix.unwrap();
-    assert_eq!((unix.path, unix.mode, unix.user), (UnixSocketPath::Usual, 0o660, Owner::Current));
-    assert_eq!((d.receiver.max_message_bytes, d.receiver.max_inflight_bytes), (16 << 20, 256 << 20));
-    assert_eq!(d.receiver.idle_timeout, Duration::from_secs(60));
-    assert!(d.poll_external.endpoints.is_empty() && !d.poll_external.allow_invalid_certs);
-    assert_eq!((d.store.expire_after, d.store.max_apps, d.store.max_memory), (None, 100_000, None));
+    assert_eq!(
+        (unix.path, unix.access.mode, unix.access.user),
+        (UnixSocketPath::Usual, 0o660, None)
+    );
+    assert_eq!(
+        (d.receiver.limits.max_message_bytes, d.receiver.max_inflight_bytes),
+        (16 << 20, 256 << 20)
+    );
+    assert_eq!(d.receiver.limits.idle_timeout, Duration::from_secs(60));
+    assert!(d.polls.endpoints.is_empty() && !d.polls.allow_invalid_certs);
+    let store = d.store.limits;
+    assert_eq!(
+        (store.expire_after, store.max_apps, store.max_memory),
+        (None, 100_000, default_memory_limit())
+    );
     assert_eq!((d.exposition.mode, d.exposition.app_label), (ExpositionMode::Merge, None));
     assert_eq!((d.exposition.duplicates, d.exposition.compression), (Duplicates::Label, true));
-    assert_eq!(d.http.write_from.len(), 2);
+    assert_eq!(d.http.access.write_from.len(), 2);
     assert_eq!(
-        (d.events.post_rate.to_string(), d.events.max_per_scrape),
+        (d.events.post_rate.to_string(), d.events.options.max_per_scrape),
         ("1000/s".to_owned(), 5_000)
     );
     assert_eq!(
-        (d.events.max_scrapers_per_address, d.events.scraper_label),
-        (64, ScraperLabel::Identity)
+        (d.events.options.max_scrapers_per_address, d.events.label_by),
+        (64, LabelScrapersBy::Identity)
     );
 }
 
@@ -202,10 +257,10 @@ fn every_key_of_the_originals_file_is_taken_as_it_was_meant() {
         .unwrap();
     let settings = sound(&text);
     assert_eq!(settings.exporter.threads, Threads::Current);
-    assert_eq!(settings.receiver.format, ReceiverFormat::Json);
+    assert_eq!(settings.receiver.limits.format, FormatChoice::Json);
     let path = settings.receiver.unix.unwrap().path;
     assert_eq!(path, UnixSocketPath::Exactly(USUAL_UNIX_SOCKET.into()));
-    let names: Vec<String> = settings.poll_external.endpoints.iter().map(|e| e.name.to_string()).collect();
+    let names: Vec<String> = settings.polls.endpoints.iter().map(|e| e.name.to_string()).collect();
     assert_eq!(
         names,
         [
@@ -214,12 +269,12 @@ fn every_key_of_the_originals_file_is_taken_as_it_was_meant() {
             "external_poll: 127.0.0.1:1027"
         ]
     );
-    let first = &settings.poll_external.endpoints[0];
+    let first = &settings.polls.endpoints[0];
     assert_eq!(
         (first.interval.as_secs(), first.timeout.as_secs(), first.stale_after.as_secs()),
         (5, 2, 15)
     );
-    assert!(settings.poll_external.allow_invalid_certs);
+    assert!(settings.polls.allow_invalid_certs);
 }
 
 #[test]
@@ -251,7 +306,7 @@ fn endpoints_are_settled_and_none_overwrites_another() {
             { url = "http://h:3", basic_auth = { username = "u", password_file = "/p" }, ca_file = "/ca", events = ["e"] },
         ]"#,
     );
-    let endpoints = settings.poll_external.endpoints;
+    let endpoints = settings.polls.endpoints;
     let names: Vec<&str> = endpoints.iter().map(|e| e.name.as_str()).collect();
     let expected = [
         "external_poll: h:1/a",
@@ -275,7 +330,7 @@ fn endpoints_are_settled_and_none_overwrites_another() {
     );
     let login = Credentials::Basic {
         username: "me".into(),
-        password: Password::Given(Secret::new("p@ss")),
+        password: Password::Given("p@ss".into()),
     };
     assert_eq!(two.credentials, Some(login));
     assert_eq!(two.labels[..], [("a".into(), "1".into()), ("b".into(), "2".into())]);
@@ -313,7 +368,7 @@ fn secrets_are_nowhere_to_be_read() {
 fn the_original_variable_for_explicit_timestamps_is_taken_in_any_case() {
     let with = |pairs: &[(&str, &str)]| {
         let text = "events.use_explicit_timestamps = false";
-        parse(text, "c.toml", &Environment::from_pairs(pairs.iter().copied())).map(|settings| settings.events.use_explicit_timestamps)
+        parse(text, "c.toml", &Environment::from_pairs(pairs.iter().copied())).map(|settings| settings.events.options.explicit_timestamps)
     };
     for (value, expected) in [("TRUE", true), ("true", true), ("False", false), ("", false)] {
         assert_eq!(with(&[("USE_EXPLICIT_TIMESTAMPS", value)]).unwrap(), expected, "{value}");
@@ -346,13 +401,13 @@ fn the_environment_beats_the_file_and_its_faults_name_the_variable() {
     ];
     let text = "[receiver]\nformat = \"no format at all\"\nidle_timeout = 5\n";
     let settings = parse(text, "c.toml", &Environment::from_pairs(pairs)).unwrap();
-    assert_eq!(settings.receiver.format, ReceiverFormat::Json);
-    assert_eq!(settings.receiver.idle_timeout, Duration::from_millis(1_500));
+    assert_eq!(settings.receiver.limits.format, FormatChoice::Json);
+    assert_eq!(settings.receiver.limits.idle_timeout, Duration::from_millis(1_500));
     let unix = settings.receiver.unix.unwrap();
-    assert_eq!((unix.mode, unix.user), (0o600, Owner::Id(1000)));
+    assert_eq!((unix.access.mode, unix.access.user.as_deref()), (0o600, Some("1000")));
     assert_eq!(settings.exporter.scrape_addresses, [HostPort::new("::1", 7000)]);
-    assert_eq!(settings.http.write_from.len(), 1);
-    assert_eq!(settings.store.max_memory, Some(1 << 30));
+    assert_eq!(settings.http.access.write_from.len(), 1);
+    assert_eq!(settings.store.limits.max_memory, 1 << 30);
 
     let wrong = [
         ("EXPORTER_PROXY__RECEIVER__FORMT", "json"),
@@ -404,7 +459,7 @@ fn the_environment_of_the_originals_configures_the_bridge() {
     );
     assert_eq!(bridge.key_seed, Some(Secret::new(&old)));
     assert_eq!(bridge.http_listen, HostPort::new("::1", 8080), "the host stays as the file has it");
-    assert_eq!(bridge.targets_file, PathBuf::from("/t.json"));
+    assert_eq!(bridge.registry.targets_file, PathBuf::from("/t.json"));
     assert_eq!((bridge.hyperdht, bridge.hyperdht_port), (cfg!(feature = "hyperdht"), 49_737));
     let warnings = environment.warnings();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
@@ -419,7 +474,7 @@ fn the_environment_of_the_originals_configures_the_bridge() {
 
     let ours = pairs.into_iter().chain([("EXPORTER_PROXY__BRIDGE__TARGETS_FILE", "/ours.json")]);
     let settings = parse(text, "c.toml", &Environment::from_pairs(ours)).unwrap();
-    assert_eq!(settings.bridge.targets_file, PathBuf::from("/ours.json"));
+    assert_eq!(settings.bridge.registry.targets_file, PathBuf::from("/ours.json"));
 
     for prefix in ["HYPERDHT_PROM_", "HYPER_DHT_PROM_", "DHT_PROM_"] {
         let all = [
@@ -435,7 +490,7 @@ fn the_environment_of_the_originals_configures_the_bridge() {
         assert_eq!(bridge.secret, Some(SecretSource::Given(Secret::new(&new))), "{prefix}");
         assert_eq!(bridge.key_seed, Some(Secret::new(&old)), "{prefix}");
         assert_eq!(bridge.http_listen, HostPort::new("0.0.0.0", 81), "{prefix}");
-        assert_eq!(bridge.targets_file, PathBuf::from("t.json"), "{prefix}");
+        assert_eq!(bridge.registry.targets_file, PathBuf::from("t.json"), "{prefix}");
         assert_eq!(environment.log_level(), Some("off"), "{prefix}");
     }
 
@@ -471,18 +526,13 @@ fn a_token_in_a_url_is_shown_nowhere() {
     let polls = |urls: &str| format!("[poll_external]\npoll_other_scrape_endpoints = true\nother_scrape_endpoints = [{urls}]\n");
     // The name includes the query only if two endpoints differ in nothing else.
     let settings = sound(&polls("\"http://h:1/m?token=hunter2&x=1\", \"http://h:1/m?token=hunter2&x=2\""));
-    let names: Vec<_> = settings
-        .poll_external
-        .endpoints
-        .iter()
-        .map(|endpoint| endpoint.name.as_str())
-        .collect();
+    let names: Vec<_> = settings.polls.endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
     assert_eq!(
         names,
         ["external_poll: h:1/m?token=MASKED&x=1", "external_poll: h:1/m?token=MASKED&x=2"]
     );
     assert_eq!(
-        settings.poll_external.endpoints[0].url.query(),
+        settings.polls.endpoints[0].url.query(),
         Some("token=hunter2&x=1"),
         "what is asked has it"
     );
@@ -589,7 +639,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
 #[test]
 fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
     let old = sound("");
-    let restarted = ["p2p", "bridge", "hyperdht"];
+    let restarted = ["bitswap", "p2p", "bridge", "hyperdht"];
     for entry in old.entries.iter().filter(|entry| !restarted.contains(&entry.section)) {
         let (path, value) = *OTHER_VALUES
             .iter()
@@ -611,11 +661,50 @@ fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
     }
     for section in [
         "p2p.enabled = true\np2p.listen = \"127.0.0.1:5\"\np2p.allow = [\"KEY\"]",
+        "bitswap.enabled = ENABLED\nbitswap.max_peers = 7",
         "bridge.request_timeout = 7",
         "hyperdht.bootstrap = [\"127.0.0.1:6\"]",
     ] {
-        let new = sound(&section.replace("KEY", &"y".repeat(52)));
+        let enabled = cfg!(feature = "bitswap").to_string();
+        let new = sound(&section.replace("KEY", &"y".repeat(52)).replace("ENABLED", &enabled));
         assert_eq!(format!("{:?}", old.with_reloaded(new)), format!("{old:?}"), "{section}");
+    }
+}
+
+#[test]
+fn a_bitswap_monitor_needs_its_feature_and_peers_their_ids() {
+    const PEER: &str = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
+    let read = |text: &str| parse(text, "c.toml", &Environment::default());
+    let enabled = read("[bitswap]\nenabled = true\nmonitor_name = \"north\"\n");
+    if cfg!(feature = "bitswap") {
+        let bitswap = enabled.unwrap().bitswap.unwrap();
+        let listen: Vec<String> = bitswap.listen.iter().map(ToString::to_string).collect();
+        assert_eq!(listen, ["/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1"]);
+        assert_eq!((bitswap.max_peers, bitswap.monitor_name.as_deref()), (1_024, Some("north")));
+    } else {
+        let printed = enabled.map(|_| ()).unwrap_err().to_string();
+        assert!(
+            printed.contains("build it with: cargo build --release --features bitswap"),
+            "{printed}"
+        );
+    }
+    assert!(read("").unwrap().bitswap.is_none());
+    let peer = format!("[bitswap]\npeers = [\"/dns4/node.example/tcp/4001/p2p/{PEER}\"]\n");
+    assert!(read(&peer).unwrap().bitswap.is_none());
+    for (text, why) in [
+        ("listen = [\"0.0.0.0:4001\"]".to_owned(), "expected /ip4/ADDRESS/tcp/PORT"),
+        (format!("listen = [\"/ip4/0.0.0.0/tcp/4001/p2p/{PEER}\"]"), "and no /p2p"),
+        ("listen = [\"/dns4/h/tcp/4001\"]".to_owned(), "has an IP address"),
+        ("peers = [\"/ip4/1.2.3.4/tcp/4001\"]".to_owned(), "a peer needs its port and its id"),
+        (
+            format!("peers = [\"/ip4/1.2.3.4/tcp/0/p2p/{PEER}\"]"),
+            "a peer needs its port and its id",
+        ),
+        ("max_peers = 0".to_owned(), "out of range"),
+        ("monitor_name = \"a\\u0007\"".to_owned(), "not a valid name"),
+    ] {
+        let printed = read(&format!("[bitswap]\n{text}\n")).map(|_| ()).unwrap_err().to_string();
+        assert!(printed.contains(why), "{text}: {printed}");
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// Reads `16MiB`, `64 KB`, `1.5GiB`; letters in either case.
-pub(super) fn parse_size(text: &str) -> Option<u64> {
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split_number(text.trim())?;
     let (_, worth) = SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
     let bytes = (number * to_float(*worth)).round();
@@ -100,6 +100,11 @@ pub(super) fn show_size(bytes: u64) -> String {
         Some((name, worth)) => format!("{}{name}", bytes / worth),
         None => format!("{bytes}B"),
     }
+}
+
+/// A size in memory; more than the machine can address means all of it.
+pub(super) fn in_memory(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -1,23 +1,57 @@
 //! Assembly of a bridge from the settings.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use anyhow::{Context as _, ensure};
 
-use super::{links, settings, system_clock};
-use crate::bridge::{Bridge, BridgeSettings, HyperdhtSettings};
-use crate::config::Settings;
-use crate::peer::{Identity, Seed};
+use super::program::{self, Daemon, Program};
+use super::{links, system_clock};
+use crate::bridge::{Bridge, BridgeContext, ENDPOINTS, PagesContext};
+use crate::config::{BridgeConfig, Settings};
+use crate::model::Clock;
+use crate::peer::{ConnectionPool, Identity, LinkEvents, Network, PublicKey, QuicListener, Seed, SharedSecret};
+use crate::supervise::Listener;
+use crate::supervise::files::FileLock;
+use crate::telemetry::BridgeTelemetry;
+
+/// The addresses of a bridge.
+#[derive(Debug, Clone, Copy)]
+pub struct BridgeAddresses {
+    /// The bound HTTP address.
+    pub http: Option<SocketAddr>,
+    /// The bound address for registration over QUIC.
+    pub quic: Option<SocketAddr>,
+    /// True if proxies can register over HyperDHT.
+    pub hyperdht: bool,
+    /// The public key of the bridge.
+    pub key: PublicKey,
+}
+
+/// The key and the secret of a bridge.
+pub(crate) struct BridgeKeys {
+    pub(crate) identity: Identity,
+    /// The lock on the key file, held until the bridge stops.
+    pub(crate) lock: Option<FileLock>,
+    /// The secret shared with the proxies.
+    pub(crate) secret: SharedSecret,
+}
 
 /// Binds a bridge; nothing runs yet.
 ///
 /// # Errors
 /// When no transport is enabled, when the secret is missing, when the key or the targets file cannot be read, or when a socket cannot be
 /// bound.
-pub async fn bind_bridge(all: &Settings) -> anyhow::Result<Bridge> {
+pub async fn bind_bridge(all: &Settings) -> anyhow::Result<Daemon<BridgeAddresses>> {
     let table = &all.bridge;
     ensure!(
         table.quic_listen.is_some() || table.hyperdht,
         "no proxy can register: set bridge.quic_listen, or bridge.hyperdht = true"
     );
+    assemble(all, keys(table).await?, system_clock).await
+}
+
+async fn keys(table: &BridgeConfig) -> anyhow::Result<BridgeKeys> {
     let (identity, lock) = match &table.key_seed {
         Some(seed) => {
             let seed: Seed = seed.expose().parse().context("bridge.key_seed")?;
@@ -30,24 +64,77 @@ pub async fn bind_bridge(all: &Settings) -> anyhow::Result<Bridge> {
         .secret
         .as_ref()
         .context("bridge.secret_file is not set; it must hold the same secret as p2p.secret_file of the proxies")?;
-    Bridge::bind(BridgeSettings {
+    Ok(BridgeKeys {
         identity,
-        key_lock: lock,
+        lock,
         secret: links::secret(source).context("bridge.secret_file")?,
-        http_listen: table.http_listen.to_string(),
-        quic_listen: table.quic_listen.as_ref().map(ToString::to_string),
-        hyperdht: table.hyperdht.then(|| HyperdhtSettings {
-            bootstrap: links::bootstrap(&all.hyperdht),
-            port: table.hyperdht_port,
-        }),
-        targets_file: table.targets_file.clone(),
-        entry_expiry: table.entry_expiry,
-        check_expired_interval: table.check_expired_interval,
-        request_timeout: table.request_timeout,
-        alias_policy: table.alias_policy,
-        connections: all.exporter.concurrent_requests,
-        access: settings::access(all),
-        clock: system_clock,
     })
-    .await
+}
+
+/// Reads the targets file of the last run and binds all sockets.
+///
+/// # Errors
+/// When a socket cannot be bound, or the targets file exists and cannot be read.
+pub(crate) async fn assemble(all: &Settings, keys: BridgeKeys, clock: Clock) -> anyhow::Result<Daemon<BridgeAddresses>> {
+    let table = &all.bridge;
+    let BridgeKeys { identity, lock, secret } = keys;
+    let mut program = Program::new(&all.http.access);
+    program.hold(lock);
+    let telemetry = Arc::new(BridgeTelemetry::default());
+    let events = Arc::new(links::bridge_events(Arc::clone(&telemetry), Arc::clone(&program.notes)));
+    let context = BridgeContext {
+        events: Arc::clone(&events),
+        telemetry,
+        readiness: Arc::clone(&program.readiness),
+        clock,
+    };
+    let (bridge, writer) = Bridge::open(table.registry.clone(), secret, table.hyperdht, context)?;
+    let listener = Listener::tcp(&table.http_listen.to_string()).await.context("bridge.http_listen")?;
+    let key = identity.public_key();
+    let mut addresses = BridgeAddresses {
+        http: listener.local_addr(),
+        quic: None,
+        hyperdht: table.hyperdht,
+        key,
+    };
+    let mut pool = None;
+    if table.hyperdht {
+        let joined = join_hyperdht(all, &identity, &events, &bridge, &mut program).await;
+        pool = Some(joined.context("bridge.hyperdht")?);
+    }
+    if let Some(address) = &table.quic_listen {
+        let quic = QuicListener::for_registration(&identity, &address.to_string(), events)
+            .await
+            .context("bridge.quic_listen")?;
+        addresses.quic = quic.local_addr();
+        program.add(bridge.quic_registration(quic, key));
+    }
+    let pages = PagesContext {
+        notes: Arc::clone(&program.notes),
+        http: Arc::clone(&program.http_stats),
+        metrics: program.metrics(program::connections([&listener])),
+        key,
+        address: table.http_listen.to_string(),
+    };
+    let routes = bridge.routes(pool, pages).merge(program.health_routes());
+    let endpoints: Vec<&str> = ENDPOINTS.iter().map(|(request, _)| *request).collect();
+    let service = program.http_service(routes, &endpoints);
+    program.serve(listener, all.exporter.concurrent_requests, service);
+    program.add(writer);
+    Ok(program.finish(addresses, None))
+}
+
+/// Joins HyperDHT, announces the key, and returns the connections for scrapes.
+async fn join_hyperdht(
+    all: &Settings,
+    identity: &Identity,
+    events: &Arc<LinkEvents>,
+    bridge: &Bridge,
+    program: &mut Program,
+) -> anyhow::Result<ConnectionPool> {
+    let network = Network::join(&links::bootstrap(&all.hyperdht), all.bridge.hyperdht_port).await?;
+    let registrations = network.registration_server(identity, Arc::clone(events)).await?;
+    let pool = network.connection_pool(identity, Arc::clone(events));
+    program.add(bridge.hyperdht_registration(registrations, pool.clone()));
+    Ok(pool)
 }

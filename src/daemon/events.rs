@@ -5,20 +5,22 @@ use std::sync::Arc;
 use axum::Router;
 
 use super::receivers::Receivers;
-use super::{Context, settings, system_clock};
+use super::{Context, system_clock};
 use crate::config::Settings;
-use crate::outlets::{EventOutlet, Readiness};
+use crate::outlets::EventOutlet;
 use crate::sources::events::{self, EventHandler};
 use crate::store::{self, Inlet, Persistence, PersistenceHandle, View};
+use crate::supervise::Readiness;
 
 /// Opens the store, with the directory of `store.path` if it is set.
 pub(super) fn open_store(settings: &Settings) -> anyhow::Result<(Inlet, View, Option<Persistence>)> {
-    let (limits, mode, events) = (settings::store(settings), settings::mode(settings), settings::events(settings));
+    let mode = settings.exposition.store_mode(&settings.events.metric_name);
+    let (limits, events) = (settings.store.limits.clone(), settings.events.options.clone());
     let Some(path) = &settings.store.path else {
         if settings.events.enabled {
             tracing::info!("apps and events are kept in memory only and lost at a restart (set store.path to keep them)");
         }
-        let (inlet, view) = store::open_with(limits, mode, events);
+        let (inlet, view) = store::open(limits, mode, events);
         return Ok((inlet, view, None));
     };
     let (inlet, view, persistence) = store::open_in(path, limits, mode, events, system_clock())?;
@@ -30,8 +32,12 @@ pub(super) fn open_store(settings: &Settings) -> anyhow::Result<(Inlet, View, Op
 /// Has what must survive written from now on; a log that cannot be written makes the program not ready.
 pub(super) fn start(persistence: Persistence, readiness: Arc<Readiness>) -> std::io::Result<PersistenceHandle> {
     persistence.start(move |log, trouble| match trouble {
-        Some(why) => readiness.obstruct(log, why.to_owned()),
-        None => readiness.clear(log),
+        Some(why) => {
+            readiness.obstruct(log, why.to_owned());
+        }
+        None => {
+            readiness.clear(log);
+        }
     })
 }
 
@@ -42,8 +48,8 @@ pub(super) fn outlet(settings: &Settings, context: &Context) -> Arc<EventOutlet>
         context.view.clone(),
         context.clock,
         Arc::clone(&context.telemetry),
-        settings::identify_by(settings),
-        settings::label_scrapers_by(settings),
+        events.identify_by.clone(),
+        events.label_by,
         &events.metric_name,
         events.expose_in_metrics,
     ))

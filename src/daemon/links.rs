@@ -14,7 +14,7 @@ use crate::peer::{
 };
 use crate::supervise::Notes;
 use crate::supervise::files::{FileLock, LockError, open_regular};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{BridgeTelemetry, Telemetry};
 
 /// Timeout for a key file that another process uses: a restart may overlap with the end of the previous run.
 const KEY_FILE_WAIT: Duration = Duration::from_secs(15);
@@ -144,7 +144,7 @@ pub(super) fn secret(source: &SecretSource) -> anyhow::Result<SharedSecret> {
 }
 
 /// The hostname.
-fn hostname() -> anyhow::Result<String> {
+pub(super) fn hostname() -> anyhow::Result<String> {
     let name = nix::unistd::gethostname().context("cannot read the hostname")?;
     Ok(name.to_string_lossy().into_owned())
 }
@@ -154,14 +154,58 @@ fn about(bridge: &LinkAddress) -> String {
     format!("bridge {bridge} (p2p.bridges)")
 }
 
-/// The subject of a note about our own announcement in HyperDHT.
-const ABOUT_HYPERDHT: &str = "HyperDHT (p2p.bridges)";
+/// Updates the note about the program's own announcement in HyperDHT: its subject, and the text before the reason.
+fn note_announcement(notes: &Notes, about: &str, trouble: &str, event: &LinkEvent) {
+    match event {
+        LinkEvent::Announced { .. } => notes.clear(about),
+        LinkEvent::Unannounced { why, .. } => notes.set(about, format!("{trouble}: {why}")),
+        _ => {}
+    }
+}
+
+/// The value of the label `event` under which an event of a link is counted, at a proxy and at a bridge.
+const fn link_label(event: &LinkEvent) -> Option<&'static str> {
+    match event {
+        LinkEvent::Opened { .. } => Some("opened"),
+        LinkEvent::Closed { .. } => Some("closed"),
+        LinkEvent::Lost { .. } => Some("lost"),
+        LinkEvent::HandshakeRejected { .. } => Some("rejected"),
+        _ => None,
+    }
+}
+
+/// The receiver of a bridge's link events: counts them, and keeps the note about the announcement in HyperDHT.
+pub(super) fn bridge_events(telemetry: Arc<BridgeTelemetry>, notes: Arc<Notes>) -> LinkEvents {
+    LinkEvents::new(move |event| {
+        count_at_bridge(&telemetry, event);
+        let trouble = "proxies cannot find this bridge by its key";
+        note_announcement(&notes, "HyperDHT (bridge.hyperdht)", trouble, event);
+    })
+}
+
+/// Counts link events of a bridge. Scrapes are counted with their delivery outcome, takeovers where the table changes.
+fn count_at_bridge(telemetry: &BridgeTelemetry, event: &LinkEvent) {
+    let link = |what: &str| telemetry.bridge_links_total.with([what]).inc();
+    let registration = |what: &str| telemetry.bridge_registrations_total.with([what]).inc();
+    match event {
+        LinkEvent::Registered { updated: true, .. } => registration("updated"),
+        LinkEvent::Registered { updated: false, .. } => registration("unchanged"),
+        LinkEvent::RegistrationRefused { .. } => registration("refused"),
+        LinkEvent::Unreachable { .. } => link("unreachable"),
+        _ => {
+            if let Some(label) = link_label(event) {
+                link(label);
+            }
+        }
+    }
+}
 
 /// Updates the notes about bridges at which this proxy is not registered, with the reasons.
 fn note(notes: &Notes, bridges: &[LinkAddress], event: &LinkEvent) {
     let (peer, trouble) = match event {
-        LinkEvent::Announced { .. } => return notes.clear(ABOUT_HYPERDHT),
-        LinkEvent::Unannounced { why, .. } => return notes.set(ABOUT_HYPERDHT, format!("this proxy is not announced: {why}")),
+        LinkEvent::Announced { .. } | LinkEvent::Unannounced { .. } => {
+            return note_announcement(notes, "HyperDHT (p2p.bridges)", "this proxy is not announced", event);
+        }
         LinkEvent::Registered { peer, .. } => (peer, None),
         LinkEvent::RegistrationRefused { peer, why, .. } => (peer, Some(format!("registration refused: {why}"))),
         LinkEvent::Unreachable { peer, why } => (peer, Some(format!("cannot connect: {why}"))),
@@ -201,6 +245,9 @@ fn count(telemetry: &Telemetry, bridges: &[LinkAddress], event: &LinkEvent) {
             connected(peer, false);
         }
     };
+    if let Some(label) = link_label(event) {
+        link(label);
+    }
     match event {
         LinkEvent::Registered { peer, updated, .. } => {
             registration(peer, if *updated { "updated" } else { "unchanged" });
@@ -214,17 +261,10 @@ fn count(telemetry: &Telemetry, bridges: &[LinkAddress], event: &LinkEvent) {
             registration(peer, "unreachable");
             connected(peer, false);
         }
-        LinkEvent::Opened { .. } => link("opened"),
-        LinkEvent::Closed { peer, .. } => {
-            link("closed");
-            ended(peer);
-        }
-        LinkEvent::Lost { peer, .. } => {
-            link("lost");
-            ended(peer);
-        }
+        LinkEvent::Closed { peer, .. } | LinkEvent::Lost { peer, .. } => ended(peer),
+        // Counted above, or not at all.
+        LinkEvent::Opened { .. } | LinkEvent::HandshakeRejected { .. } => {}
         LinkEvent::Announced { .. } | LinkEvent::Unannounced { .. } => {}
-        LinkEvent::HandshakeRejected { .. } => link("rejected"),
         LinkEvent::AliasLost { peer, .. } => registration(peer, "lost"),
         LinkEvent::AliasReturned { peer, .. } => registration(peer, "returned"),
         // Shown in the log alone.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{links, settings};
+use super::links;
 use crate::config::{Faults, Loaded, SecretSource, Settings, UnixSocketPath};
 use crate::peer::{Identity, IdentityError};
 use crate::sources::polls;
@@ -16,6 +16,9 @@ pub async fn preflight(loaded: &Loaded) -> Option<Faults> {
     if let Some(p2p) = &settings.p2p {
         found.extend(secret("p2p", p2p.secret.as_ref()));
         found.extend(key("p2p", p2p.key_file.as_deref()));
+    }
+    if let Some(bitswap) = &settings.bitswap {
+        found.extend(key("bitswap", bitswap.key_file.as_deref()));
     }
     if settings.is_set("bridge") {
         let bridge = &settings.bridge;
@@ -34,7 +37,7 @@ fn socket(settings: &Settings) -> Vec<Found> {
         UnixSocketPath::Exactly(path) => Some(path.as_path()),
         UnixSocketPath::Usual => None,
     };
-    let refusals = foresee(path, &settings::unix_access(unix));
+    let refusals = foresee(path, &unix.access);
     refusals
         .iter()
         .map(|why| (super::receivers::config_key(why), why.to_string()))
@@ -43,12 +46,12 @@ fn socket(settings: &Settings) -> Vec<Found> {
 
 async fn endpoints(settings: &Settings) -> Vec<Found> {
     let mut found = Vec::new();
-    for endpoint in settings::polls(settings).endpoints {
+    for endpoint in &settings.polls.endpoints {
         let key = match endpoint.kind {
             polls::EndpointKind::Metrics => "poll_external.other_scrape_endpoints",
             polls::EndpointKind::Peers { .. } => "ipfs",
         };
-        let files = polls::unusable_files(&endpoint).await;
+        let files = polls::unusable_files(endpoint).await;
         found.extend(
             files
                 .into_iter()
@@ -71,7 +74,11 @@ fn secret(section: &str, source: Option<&SecretSource>) -> Option<Found> {
 /// A configured key file that is there and of no use. One that is not there is made at the start. The usual place depends on the
 /// environment of the process that runs, which need not be that of the check.
 fn key(section: &str, configured: Option<&Path>) -> Option<Found> {
-    let key = if section == "p2p" { "p2p.key_file" } else { "bridge.key_file" };
+    let key = match section {
+        "p2p" => "p2p.key_file",
+        "bitswap" => "bitswap.key_file",
+        _ => "bridge.key_file",
+    };
     match Identity::load(configured?) {
         Err(IdentityError::Read { why, .. }) if why.kind() == std::io::ErrorKind::NotFound => None,
         loaded => loaded.err().map(|error| (key, error.to_string())),

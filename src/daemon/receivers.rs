@@ -7,13 +7,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio::sync::watch;
 
+use super::Context;
+use super::program::Program;
 use super::sockets::listen;
-use super::{Context, settings};
 use crate::config::{Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 use crate::sources::push::PushHandler;
 use crate::sources::receiver::{self, Budget, Limits, ReceiverContext};
 use crate::supervise::listen::{BindError, BindErrorKind};
-use crate::supervise::{ConnectionSlots, Listener, Supervisor};
+use crate::supervise::{ConnectionSlots, Listener};
 
 /// The receivers, bound.
 pub(super) struct Receivers {
@@ -39,8 +40,8 @@ pub(super) async fn bind(settings: &Settings, context: &Context) -> anyhow::Resu
         }
         None => None,
     };
-    let budget = Budget::new(settings::bytes(settings.receiver.max_inflight_bytes));
-    let limits = watch::Sender::new(settings::receiver(settings));
+    let budget = Budget::new(settings.receiver.max_inflight_bytes);
+    let limits = watch::Sender::new(settings.receiver.limits.clone());
     let context = ReceiverContext {
         inlet: context.inlet.clone(),
         telemetry: Arc::clone(&context.telemetry),
@@ -74,9 +75,9 @@ impl Receivers {
     }
 
     /// Gives each receiver `slots` connection slots and adds it to the supervisor.
-    pub(super) fn start(self, slots: usize, supervisor: &mut Supervisor) {
+    pub(super) fn start(self, slots: usize, program: &mut Program) {
         for listener in self.tcp.into_iter().chain(self.unix) {
-            supervisor.add(receiver::service(listener, ConnectionSlots::new(slots), self.context.clone()));
+            program.add(receiver::service(listener, ConnectionSlots::new(slots), self.context.clone()));
         }
     }
 }
@@ -92,16 +93,16 @@ pub(super) fn config_key(why: &BindErrorKind) -> &'static str {
 
 /// Binds the configured path, or the first usual one that this user may write to.
 async fn bind_unix(receiver: &UnixReceiver) -> Result<Listener, BindError> {
-    let access = settings::unix_access(receiver);
+    let access = &receiver.access;
     let usual = match &receiver.path {
-        UnixSocketPath::Exactly(path) => return Listener::unix(path, &access).await,
+        UnixSocketPath::Exactly(path) => return Listener::unix(path, access).await,
         UnixSocketPath::Usual => Path::new(USUAL_UNIX_SOCKET),
     };
-    let refused = match Listener::unix(usual, &access).await {
+    let refused = match Listener::unix(usual, access).await {
         Err(error) if is_out_of_reach(&error.why) => error,
         bound => return bound,
     };
-    let (fallback, listener) = bind_elsewhere(usual, &access).await?;
+    let (fallback, listener) = bind_elsewhere(usual, access).await?;
     tracing::warn!(
         "{refused}; listening on {} instead (set receiver.receiver_unix_socket to choose a path)",
         fallback.display()

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{ConfigSource, settings};
+use super::ConfigSource;
 use crate::config::{self, ExpositionConfig, Settings};
 use crate::http::Access;
 use crate::sources::events::PostRate;
@@ -41,18 +41,18 @@ pub(super) struct Reloadable {
 
 impl Reloadable {
     fn apply(&mut self, settings: &Settings) {
-        self.inlet.set_limits(settings::store(settings));
+        self.inlet.set_limits(settings.store.limits.clone());
         if self.exposition != settings.exposition {
-            self.inlet.set_mode(settings::mode(settings));
+            self.inlet.set_mode(settings.exposition.store_mode(&settings.events.metric_name));
             self.exposition = settings.exposition.clone();
         }
         // A disabled service has no receiver.
-        let _ = self.receiver_limits.send(settings::receiver(settings));
-        let _ = self.polls.send(Arc::new(settings::polls(settings)));
-        self.budget.set_limit(settings::bytes(settings.receiver.max_inflight_bytes));
+        let _ = self.receiver_limits.send(settings.receiver.limits.clone());
+        let _ = self.polls.send(Arc::new(settings.polls.clone()));
+        self.budget.set_limit(settings.receiver.max_inflight_bytes);
         self.post_rate.set(settings.events.post_rate.per_second());
         self.post_from.store(Arc::new(settings.events.post_from.clone()));
-        self.access.store(Arc::new(settings::access(settings)));
+        self.access.store(Arc::new(settings.http.access.clone()));
     }
 }
 

@@ -2,17 +2,16 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::program::{self, Program};
 use super::receivers::{self, Receivers};
 use super::streams::{self, Streams};
 use super::{Addresses, Context};
 use crate::config::{HostPort, Settings};
-use crate::http::{HttpService, Server};
-use crate::outlets::Connections;
-use crate::supervise::{AddressFamilies, BindError, ConnectionSlots, Listener, Supervisor, limits, service_manager};
+use crate::http::{Connections, HttpService};
+use crate::supervise::{AddressFamilies, BindError, Listener, limits, service_manager};
 
 /// All sockets, bound but not yet served.
 pub(super) struct Sockets {
@@ -42,27 +41,26 @@ impl Sockets {
             stream: self.streams.addresses(),
             key: None,
             links: None,
+            bitswap: Vec::new(),
         }
     }
 
     /// The counters of each, for the metrics.
     pub(super) fn connections(&self) -> Connections {
-        self.listeners()
-            .map(|listener| (Arc::clone(listener.place()), Arc::clone(listener.stats())))
-            .collect()
+        program::connections(self.listeners())
     }
 
     /// Gives each its share of the slots that the system's limit leaves, and its place under the supervisor.
-    pub(super) fn start(self, settings: &Settings, context: &Context, service: &HttpService, supervisor: &mut Supervisor) {
+    pub(super) fn start(self, settings: &Settings, context: &Context, service: &HttpService, program: &mut Program) {
         let slots = limits::connections_per_listener(
             limits::open_files(),
             self.listeners().count(),
             settings.exporter.concurrent_requests,
         );
-        self.receivers.start(slots, supervisor);
-        self.streams.start(slots, settings, context, supervisor);
+        self.receivers.start(slots, program);
+        self.streams.start(slots, settings, context, program);
         for listener in self.scraped {
-            supervisor.add(Server::new(listener, ConnectionSlots::with_address_limit(slots), service.clone()));
+            program.serve(listener, slots, service.clone());
         }
     }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::Context;
+use super::program::Program;
 use super::sockets::listen_all;
-use super::{Context, settings};
 use crate::config::Settings;
 use crate::outlets::monitoring_api::MonitoringApi;
 use crate::outlets::stream::Stream;
 use crate::sources::upstreams::Upstreams;
-use crate::supervise::{Listener, Supervisor};
+use crate::supervise::Listener;
 
 /// The listeners of the stream, bound.
 pub(super) struct Streams {
@@ -43,22 +44,25 @@ impl Streams {
     }
 
     /// Hands all parts that the configuration enables to the supervisor, each with the given number of slots where the system has no more.
-    pub(super) fn start(self, slots: usize, settings: &Settings, context: &Context, supervisor: &mut Supervisor) {
+    pub(super) fn start(self, slots: usize, settings: &Settings, context: &Context, program: &mut Program) {
         if !self.listeners.is_empty() {
+            let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
             let stream = Stream::new(
-                settings::stream(settings),
+                settings.stream.server.clone(),
+                name.as_deref().unwrap_or(env!("CARGO_PKG_NAME")).into(),
                 slots,
                 context.view.clone(),
                 Arc::clone(&context.telemetry),
             );
-            supervisor.add(stream.publisher());
+            program.add(stream.publisher());
             for listener in self.listeners {
-                supervisor.add(stream.service(listener));
+                program.add(stream.service(listener));
             }
         }
-        if !settings.stream.upstreams.is_empty() {
+        let relay = &settings.stream.relay;
+        if !relay.upstreams.is_empty() {
             let (inlet, telemetry) = (context.inlet.clone(), Arc::clone(&context.telemetry));
-            supervisor.add(Upstreams::new(settings::upstreams(settings), inlet, telemetry, context.clock));
+            program.add(Upstreams::new(relay.clone(), inlet, telemetry, context.clock));
         }
     }
 }

@@ -115,14 +115,12 @@ impl Connection {
     }
 
     /// Bytes read from the client so far.
-    #[must_use]
-    pub fn bytes_read(&self) -> u64 {
+    pub(super) fn bytes_read(&self) -> u64 {
         self.0.read.load(Ordering::Relaxed)
     }
 
     /// Bytes that the transport has taken for the client so far.
-    #[must_use]
-    pub fn bytes_written(&self) -> u64 {
+    pub(super) fn bytes_written(&self) -> u64 {
         self.0.written.load(Ordering::Relaxed)
     }
 

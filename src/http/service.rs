@@ -96,6 +96,17 @@ impl HttpService {
     /// with another method with 405.
     #[must_use]
     pub fn new(routes: Router, endpoints: &[&str], access: Arc<ArcSwap<Access>>, stats: Arc<HttpStats>) -> Self {
+        Self::with_timers(routes, endpoints, access, stats, Timers::default())
+    }
+
+    /// As [`HttpService::new`], with these limits on how long a client may take.
+    pub(super) fn with_timers(
+        routes: Router,
+        endpoints: &[&str],
+        access: Arc<ArcSwap<Access>>,
+        stats: Arc<HttpStats>,
+        timers: Timers,
+    ) -> Self {
         let routes = TowerToHyperService::new(with_fallbacks(routes, endpoints));
         let mut http = http1::Builder::new();
         // Clients may send their end of file before they have read the answer, as `nc -N` does.
@@ -106,26 +117,6 @@ impl HttpService {
         http.max_buf_size(MAX_HEAD);
         // Bodies are shared slices: queue them, never copy them into one buffer.
         http.writev(true);
-        Self(Arc::new(ServiceInner {
-            routes,
-            access,
-            stats,
-            timers: Timers::default(),
-            http,
-        }))
-    }
-
-    /// The same service with other limits on how long a client may take.
-    #[must_use]
-    pub fn with_timers(self, timers: Timers) -> Self {
-        let ServiceInner {
-            routes,
-            access,
-            stats,
-            http,
-            ..
-        } = &*self.0;
-        let (routes, access, stats, http) = (routes.clone(), access.clone(), stats.clone(), http.clone());
         Self(Arc::new(ServiceInner {
             routes,
             access,

@@ -27,10 +27,6 @@ pub struct HttpStats {
     pub stalled_closed: AtomicU64,
     /// Connections closed to make room for another: idle ones, and those of an address with too many incomplete requests.
     pub evicted: AtomicU64,
-    /// Bytes read from clients.
-    pub bytes_read: AtomicU64,
-    /// Bytes that clients' transports took.
-    pub bytes_written: AtomicU64,
     /// The responses that have stalled.
     pub stalled_responses: Arc<StalledResponses>,
     /// Limits the log lines that clients can cause.

@@ -86,7 +86,7 @@ impl Site {
             .route("/body", put(body))
             .with_state(inside.clone());
         let (access, stats) = (Arc::new(ArcSwap::from_pointee(Access::default())), Arc::new(stats));
-        let service = HttpService::new(routes, &["GET /small", "PUT /body"], access.clone(), stats.clone()).with_timers(timers);
+        let service = HttpService::with_timers(routes, &["GET /small", "PUT /body"], access.clone(), stats.clone(), timers);
         Self {
             service,
             stats,

@@ -3,7 +3,6 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -83,7 +82,6 @@ impl<S> TransportIo<S> {
                 self.stall.waiting = None;
                 self.ticket = None;
                 self.shared.count_written(bytes);
-                self.stats.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
                 Poll::Ready(Ok(bytes))
             }
             Err(e) => self.failed(e),
@@ -174,7 +172,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for TransportIo<S> {
             self.shared.ended();
         }
         self.shared.count_read(read);
-        self.stats.bytes_read.fetch_add(read as u64, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }

@@ -17,7 +17,7 @@ use super::events::{EventOutlet, ScrapeRequest};
 use super::query::Query;
 use super::{SelfMetrics, unknown_app};
 use crate::exposition::catalog::Selection;
-use crate::exposition::gzip::{CompressorPool, Piece, join_rows};
+use crate::exposition::gzip::{self, CompressorPool, Piece};
 use crate::exposition::negotiate::{self, ContentEncoding, Format};
 use crate::exposition::render::{Chunk, OutputFormat};
 use crate::http::{Connection, SharedBody, reply};
@@ -190,7 +190,7 @@ impl MetricsHandler {
                 let chunks: Vec<_> = apps.into_iter().chain(events).chain(Self::condensed(tail)).collect();
                 self.compress(chunks.clone()).await;
                 let pieces: Vec<Piece> = chunks.iter().flat_map(|chunk| chunk.pieces()).collect();
-                SharedBody::new(join_rows(std::iter::once(&*exposed.piece()).chain(&pieces)))
+                SharedBody::new(gzip::join(std::iter::once(&*exposed.piece()).chain(&pieces)))
             }
         };
         match encoding {

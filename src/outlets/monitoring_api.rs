@@ -115,7 +115,7 @@ impl MonitoringApi {
     async fn peer_metadata(&self, query: &str) -> Response<Body> {
         let nodes = self.peer_samples.all();
         if nodes.is_empty() {
-            return refusal("no IPFS node has answered ([[ipfs]])");
+            return refusal("no IPFS node has answered ([[ipfs]]), and no Bitswap monitor runs ([bitswap])");
         }
         let wanted = form_urlencoded::parse(query.as_bytes()).find_map(|(key, value)| (key == NODE).then_some(value));
         let is_wanted = |name: &AppName| wanted.as_deref().is_none_or(|wanted| wanted == name.as_str());

@@ -31,14 +31,12 @@ use hub::Hub;
 pub const MAX_SUBSCRIBERS: usize = 1_024;
 
 /// Settings of the stream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The messages that a client may be behind.
     pub subscriber_buffer: usize,
     /// Kinds of events that clients may select.
     pub topics: Topics,
-    /// The proxy's name, which stands for the peer and the monitor of its own messages.
-    pub proxy: Arc<str>,
 }
 
 /// The stream server, to be asked for its parts.
@@ -49,11 +47,12 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A server of what `view` shows, to at most [`MAX_SUBSCRIBERS`] clients at once, or fewer where there are fewer `slots`.
+    /// A server of what `view` shows, to at most [`MAX_SUBSCRIBERS`] clients at once, or fewer where there are fewer `slots`. The name of the
+    /// proxy stands for the peer and the monitor of its own messages.
     #[must_use]
-    pub fn new(settings: Settings, slots: usize, view: View, telemetry: SharedTelemetry) -> Self {
+    pub fn new(settings: Settings, proxy: Arc<str>, slots: usize, view: View, telemetry: SharedTelemetry) -> Self {
         Self {
-            hub: Arc::new(Hub::new(settings, view, telemetry)),
+            hub: Arc::new(Hub::new(settings, proxy, view, telemetry)),
             slots: ConnectionSlots::new(slots.min(MAX_SUBSCRIBERS)),
         }
     }

@@ -21,7 +21,8 @@ use super::quic::proof::{ProofInput, keying_material};
 use super::quic::tls::Protocol;
 use super::quic::transport::CLOSED;
 use super::*;
-use crate::bridge::{Bridge, BridgeSettings};
+use crate::config::{self, Environment};
+use crate::daemon::{BridgeKeys, assemble_bridge};
 use crate::http::{Connection, DeliveryOutcome, HttpService};
 use crate::supervise::{Report, Stop};
 use crate::wire::{LinkMessage, Register};
@@ -139,26 +140,22 @@ impl TestBridge {
 
     async fn with_clock(clock: crate::model::Clock) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = BridgeSettings {
-            key_lock: None,
+        let text = format!(
+            "[bridge]\nhttp_listen = \"127.0.0.1:0\"\nquic_listen = \"127.0.0.1:0\"\ntargets_file = {:?}\nrequest_timeout = \"500ms\"\n\
+             [exporter]\nconcurrent_requests = 100\n",
+            folder.path().join("targets.json")
+        );
+        let settings = config::parse(&text, "test", &Environment::default()).unwrap();
+        let keys = BridgeKeys {
             identity: Identity::ephemeral().unwrap(),
+            lock: None,
             secret: SECRET,
-            http_listen: "127.0.0.1:0".into(),
-            quic_listen: Some("127.0.0.1:0".into()),
-            hyperdht: None,
-            targets_file: folder.path().join("targets.json"),
-            entry_expiry: Duration::from_secs(100),
-            check_expired_interval: Duration::from_secs(100),
-            request_timeout: Duration::from_millis(500),
-            alias_policy: Default::default(),
-            connections: 100,
-            access: Default::default(),
-            clock,
         };
-        let bridge = Bridge::bind(settings).await.unwrap();
+        let bridge = assemble_bridge(&settings, keys, clock).await.unwrap();
+        let addresses = bridge.addresses();
         Self {
-            http: bridge.http.unwrap(),
-            address: format!("{}@{}", bridge.key, bridge.quic.unwrap()).parse().unwrap(),
+            http: addresses.http.unwrap(),
+            address: format!("{}@{}", addresses.key, addresses.quic.unwrap()).parse().unwrap(),
             stop: bridge.stop(),
             _running: tokio::spawn(bridge.run()),
             _folder: folder,

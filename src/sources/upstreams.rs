@@ -4,9 +4,9 @@
 //! backoff. Relayed messages keep their order within an upstream; if subscribers' messages cannot be encoded fast enough, reading waits, and
 //! the upstream server decides what to drop.
 
-mod backoff;
+pub(in crate::sources) mod backoff;
 mod connection;
-mod counts;
+pub(in crate::sources) mod counts;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -22,8 +22,8 @@ use crate::telemetry::SharedTelemetry;
 pub use connection::{ConnectionError, UpstreamConnection};
 use upstream::Upstream;
 
-/// UpstreamSettings of upstreams.
-#[derive(Debug, Clone)]
+/// Servers with streams to relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// The servers, as `HOST:PORT`.
     pub upstreams: Vec<String>,

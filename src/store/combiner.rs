@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::persistence::FamilyKey;
+use super::raw;
 use super::rendered::RenderedExposition;
 use super::response_cache::Scope;
 use super::{App, Mode, Text, parallel};
 use crate::exposition::catalog::{self, Catalog, Conflict, Outcome, Plan, Rules, Selection};
 use crate::exposition::render::{Chunk, OutputFormat};
-use crate::exposition::{Exposition, MemoryMeter, detect, raw};
+use crate::exposition::{Exposition, MemoryMeter, detect};
 use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp, Update};
 
 /// The age of a timestamp beyond which Prometheus drops the sample: half of its head block's two hours.

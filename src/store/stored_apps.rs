@@ -15,7 +15,7 @@ use crate::model::{AppName, Origin, Timestamp};
 pub(super) const MAX_COST_AT_ONCE: usize = 1_000;
 
 /// The bytes that a family takes at most, and a series, in the tables and as rendered and compressed text, for the check before there are any.
-/// `benches/memory.rs` measures them.
+/// `crates/exposition/benches/memory.rs` measures them.
 const FAMILY_BYTES: u64 = 160;
 const SERIES_BYTES: u64 = 60;
 

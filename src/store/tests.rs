@@ -31,11 +31,15 @@ fn origin() -> Origin {
 }
 
 pub(super) fn merging(limits: Limits) -> (Inlet, View) {
-    open(limits, Mode::Merge(Rules::new(None, Duplicates::Label, &["exporter_proxy_"])))
+    open(
+        limits,
+        Mode::Merge(Rules::new(None, Duplicates::Label, &["exporter_proxy_"])),
+        EventOptions::default(),
+    )
 }
 
 pub(super) fn in_raw(limits: Limits) -> (Inlet, View) {
-    open(limits, Mode::Raw)
+    open(limits, Mode::Raw, EventOptions::default())
 }
 
 pub(super) const TEXT: OutputFormat = OutputFormat {
@@ -289,7 +293,7 @@ async fn followers_hear_what_was_taken_and_nothing_that_was_refused() {
         expire_after: Some(Duration::from_millis(10)),
         ..Limits::default()
     };
-    let (inlet, view) = open(limits, Mode::Raw);
+    let (inlet, view) = open(limits, Mode::Raw, EventOptions::default());
     inlet.put(update("early", "1", 0), PutOptions::PUSHED).unwrap();
     let mut feed = view.subscribe([Topic::AppUpdate, Topic::AppExpired].into_iter().collect());
     inlet.put(update("a", "12345", 1), PutOptions::PUSHED).unwrap();

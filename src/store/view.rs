@@ -132,9 +132,9 @@ impl View {
     /// The events for a scrape of this scraper from this client, leased until the lease is settled. A first scrape registers the scraper.
     #[must_use]
     pub fn scrape(&self, who: &ScraperId, from: &Client, now: Timestamp) -> Scrape {
-        let (leased, explicit_timestamps, changed) = {
+        let (leased, changed) = {
             let mut events = self.shared.events();
-            (events.scrape(who, from, now), events.explicit_timestamps(), events.has_changes())
+            (events.scrape(who, from, now), events.has_changes())
         };
         self.shared.notify_journal(changed);
         let store = || Arc::clone(&self.shared) as Arc<dyn Settle>;
@@ -142,7 +142,6 @@ impl View {
             events: leased.events,
             lease: leased.lease.map(|id| Lease::new(id, store())),
             status: leased.status,
-            explicit_timestamps,
         }
     }
 
@@ -156,11 +155,6 @@ impl View {
     #[must_use]
     pub fn active_lease(&self, who: &ScraperId) -> Option<LeaseId> {
         self.shared.events().active_lease(who)
-    }
-
-    /// Settles a lease by its id: its events were acked, or are due again. False if the lease had been settled already.
-    pub fn settle(&self, lease: LeaseId, acked: bool) -> bool {
-        self.shared.settle(lease, acked)
     }
 
     /// True if the samples of events have timestamps.

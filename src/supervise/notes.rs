@@ -31,6 +31,12 @@ impl Notes {
         self.all().contains_key(about)
     }
 
+    /// Returns all of them as a text of lines that start with `note: `; empty if there are none.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.lines().iter().map(|note| format!("note: {note}\n")).collect()
+    }
+
     /// Returns all of them, a line each, sorted by what they are about.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {

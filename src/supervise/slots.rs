@@ -47,7 +47,7 @@ struct Inner {
 struct Table {
     capacity: usize,
     taken: usize,
-    /// Callers of [`ConnectionSlots::take`] that have found no free slot.
+    /// Callers of [`ConnectionSlots::take_for`] that have found no free slot.
     waiting: usize,
     /// Evicted holders that have not ended yet.
     leaving: usize,
@@ -153,27 +153,6 @@ impl ConnectionSlots {
         }))
     }
 
-    /// Changes the number of slots; where there are fewer now, idle holders are asked to leave and busy ones stay until they end.
-    pub fn set_capacity(&self, capacity: usize) {
-        let mut table = self.0.lock();
-        table.capacity = capacity.max(1);
-        table.make_room();
-        drop(table);
-        self.0.freed.notify_waiters();
-    }
-
-    /// The number of taken slots.
-    #[must_use]
-    pub fn taken(&self) -> usize {
-        self.0.lock().taken
-    }
-
-    /// The number of idle holders that were not evicted.
-    #[must_use]
-    pub fn idle(&self) -> usize {
-        self.0.lock().idle.len()
-    }
-
     /// Evicts the longest idle holder, or one of too many without a complete request, although slots are free: another resource, such as file
     /// descriptors, is exhausted.
     ///
@@ -182,14 +161,9 @@ impl ConnectionSlots {
         self.0.lock().evict_one()
     }
 
-    /// Takes a slot, busy, as soon as one is free; meanwhile asks an idle holder to leave.
+    /// Takes a slot, busy, as soon as one is free, for a client at this address; meanwhile asks an idle holder to leave.
     ///
     /// Dropping the future gives up the place in the queue and loses nothing.
-    pub async fn take(&self) -> Slot {
-        self.take_for(None).await
-    }
-
-    /// As [`ConnectionSlots::take`], for a client at this address.
     pub async fn take_for(&self, address: Option<IpAddr>) -> Slot {
         if let Some(slot) = self.try_take(address) {
             return slot;

@@ -20,6 +20,8 @@ use super::{Instrument, sample};
 
 /// The library of HyperDHT says that it has joined the network even where no node has answered.
 const UNFOUNDED: &str = "peeroxide::_events=warn";
+/// The libraries of the Bitswap monitor warn about each faulty peer without a limit; the monitor counts and logs refusals itself.
+const UNLIMITED: &str = "libp2p=off,multistream_select=off,yamux=off";
 
 /// Memory for lines that standard error has not taken: several thousand lines, which is minutes of what the rate limits let through.
 const QUEUE_BYTES: usize = 1024 * 1024;
@@ -83,7 +85,7 @@ pub fn init(format: LogFormat, default: &str) -> anyhow::Result<()> {
     }
     let matching: Vec<&str> = directives.into_iter().filter(|directive| can_match(directive)).collect();
     let filter = if matching.is_empty() {
-        EnvFilter::new(format!("{default},{UNFOUNDED}"))
+        EnvFilter::new(format!("{default},{UNFOUNDED},{UNLIMITED}"))
     } else {
         EnvFilter::try_new(matching.join(",")).map_err(|e| anyhow::anyhow!("RUST_LOG={text:?} is not a valid log filter: {e}"))?
     };
@@ -123,7 +125,7 @@ fn directives(filter: &str) -> Vec<&str> {
 }
 
 /// Crates that write log lines. A directive matches all targets that begin with its own.
-const LOGGING_CRATES: [&str; 13] = [
+const LOGGING_CRATES: [&str; 16] = [
     "exporter_proxy",
     "exporter_proxy_hyperdht",
     "peeroxide",
@@ -137,6 +139,9 @@ const LOGGING_CRATES: [&str; 13] = [
     "tokio",
     "tower",
     "mio",
+    "libp2p",
+    "multistream_select",
+    "yamux",
 ];
 
 /// Returns false for a directive that can match no line, such as a misspelled level, which a filter takes for a target.
@@ -150,7 +155,7 @@ fn can_match(directive: &str) -> bool {
         || directive.starts_with('[')
         || LOGGING_CRATES
             .iter()
-            .any(|name| name.starts_with(target) || root == *name || root.starts_with("peeroxide"))
+            .any(|name| name.starts_with(target) || root == *name || root.starts_with("peeroxide") || root.starts_with("libp2p"))
 }
 
 fn subscriber<W>(format: LogFormat, ansi: bool, filter: EnvFilter, writer: W) -> Dispatch

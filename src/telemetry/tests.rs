@@ -23,3 +23,11 @@ fn a_refusal_is_counted_under_its_source_and_reason() {
         "a family without samples has no header: {out}"
     );
 }
+
+#[test]
+fn every_self_metric_is_documented() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md")).expect("the page of the metrics");
+    let names = Telemetry::names().iter().chain(BridgeTelemetry::names());
+    let missing: Vec<_> = names.filter(|name| !page.contains(&format!("`{name}"))).collect();
+    assert!(missing.is_empty(), "docs/metrics.md does not name {missing:?}");
+}

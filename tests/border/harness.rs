@@ -29,6 +29,9 @@ pub struct Proxy {
     tcp: Option<SocketAddr>,
     unix: Option<PathBuf>,
     pub stream: Vec<SocketAddr>,
+    /// The multiaddresses of the Bitswap monitor.
+    #[cfg(feature = "bitswap")]
+    pub bitswap: Vec<String>,
     pub stop: Stop,
     running: Option<JoinHandle<Report>>,
 }
@@ -75,6 +78,8 @@ impl Proxy {
             tcp: addresses.tcp,
             unix: addresses.unix,
             stream: addresses.stream,
+            #[cfg(feature = "bitswap")]
+            bitswap: addresses.bitswap,
             stop,
             running,
         }

@@ -53,11 +53,12 @@ impl TestBridge {
         let text = bridge_config(network, folder.path(), 0, extra);
         let settings = config::parse(&text, "test", &Environment::default()).unwrap_or_else(|faults| panic!("{faults}"));
         let bridge = bind_bridge(&settings).await.unwrap();
-        assert!(bridge.hyperdht);
+        let addresses = *bridge.addresses();
+        assert!(addresses.hyperdht);
         Self {
-            http: bridge.http.unwrap(),
-            quic: bridge.quic,
-            key: bridge.key,
+            http: addresses.http.unwrap(),
+            quic: addresses.quic,
+            key: addresses.key,
             folder,
             stop: bridge.stop(),
             running: Some(tokio::spawn(bridge.run())),
@@ -221,7 +222,7 @@ async fn a_bridge_that_cannot_be_found_is_noted_at_both_ends() {
     );
     let settings = config::parse(&text, "test", &Environment::default()).unwrap_or_else(|faults| panic!("{faults}"));
     let bridge = bind_bridge(&settings).await.unwrap();
-    let (http, key, stop) = (bridge.http.unwrap(), bridge.key, bridge.stop());
+    let (http, key, stop) = (bridge.addresses().http.unwrap(), bridge.addresses().key, bridge.stop());
     let running = tokio::spawn(bridge.run());
     let proxy = Proxy::with(&format!(
         "{bootstrap}[p2p]\nenabled = true\nkey_file = \"{place}/p2p.key\"\nhostname = \"h\"\nalias = \"a\"\nsecret = \"{SECRET}\"\n\

@@ -62,9 +62,9 @@ impl TestBridge {
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
         Self {
-            http: bridge.http.unwrap(),
-            quic: bridge.quic.unwrap(),
-            key: bridge.key,
+            http: bridge.addresses().http.unwrap(),
+            quic: bridge.addresses().quic.unwrap(),
+            key: bridge.addresses().key,
             folder: Some(folder),
             stop: bridge.stop(),
             running: Some(tokio::spawn(bridge.run())),

@@ -8,6 +8,8 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nobody reads the documentation of a test binary")]
 
+#[cfg(feature = "bitswap")]
+mod bitswap;
 mod event_scripts;
 mod events;
 mod exposition;

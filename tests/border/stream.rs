@@ -369,3 +369,36 @@ async fn one_shot_events_and_polls_are_told() {
         .expect("the stream has a message about the poll");
     assert!(poll["endpoint"] == "other" && poll["up"] == true, "{poll:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_has_what_came_until_a_signal_and_is_replayed() {
+    let proxy = Proxy::with(LISTEN).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trace.jsonl.gz");
+    let program = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_exporter-proxy"));
+        command.arg("tap").args(arguments);
+        command
+    };
+    let (server, path) = (proxy.stream[0].to_string(), file.display().to_string());
+    let mut recording = program(&["--from", &server, "--record", &path, "--rotate", "hour"])
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    has_subscribers(&proxy, 1.0).await;
+    proxy.send(Request::put("/apps/foo/metrics"), "a 1\n").await;
+    proxy.send(Request::delete("/apps/foo"), "").await;
+    // It is written every second, and at the end.
+    until("a recording", async || std::fs::metadata(&file).is_ok_and(|file| file.len() > 0)).await;
+    let id = nix::unistd::Pid::from_raw(i32::try_from(recording.id().unwrap()).unwrap());
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(recording.wait().await.unwrap().success());
+    let shown = crate::harness::run(&mut program(&["--replay", &path])).await;
+    assert!(
+        shown.contains("app_update   foo: 4 bytes from http") && shown.contains("app_expired  foo"),
+        "{shown}"
+    );
+    let json = crate::harness::run(&mut program(&["--replay", &path, "--json"])).await;
+    let events: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.last().unwrap()["event"]["app_expired"], json!({"app": "foo"}));
+}

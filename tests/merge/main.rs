@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use exporter_proxy::exposition::catalog::{Catalog, Duplicates, Rules, Selection, Update};
+use exporter_proxy::exposition::catalog::{Catalog, Duplicates, RenderedSegments, Rules, Selection, Update};
 use exporter_proxy::exposition::negotiate::Escaping;
 use exporter_proxy::exposition::render::OutputFormat;
 use exporter_proxy::exposition::{Exposition, check};
@@ -73,9 +73,15 @@ fn apply(catalog: &mut Catalog, step: &Step) {
     }
 }
 
+/// The text of a response with its end.
+fn text_of(exposed: &RenderedSegments) -> String {
+    let chunks = exposed.chunks().iter().cloned().chain(exposed.tail(None));
+    String::from_utf8(chunks.flat_map(|chunk| chunk.text().concat()).collect()).unwrap()
+}
+
 fn rendered(catalog: &mut Catalog, variant: OutputFormat) -> String {
     let exposed = catalog.plan(variant, Selection::Everything).render();
-    String::from_utf8(exposed.body(None).into_parts().concat()).unwrap()
+    text_of(&exposed)
 }
 
 fn parsed(text: &str, variant: OutputFormat) -> Exposition {
@@ -191,7 +197,7 @@ impl Alone {
         for (app, at, variant) in all {
             let version = catalog.version(app);
             let exposed = catalog.plan(variant, Selection::App(app)).render();
-            let text = String::from_utf8(exposed.body(None).into_parts().concat()).unwrap();
+            let text = text_of(&exposed);
             if let Some((before, old)) = self.0.insert((app, at), (version, text.clone())) {
                 assert!(
                     version == 0 || version >= before,

@@ -11,6 +11,9 @@ pub const MAX_APP_NAME_BYTES: usize = 255;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AppName(Arc<str>);
 
+/// A label name and its value, unescaped, for series that lack the label.
+pub type LabelPair = (Arc<str>, Arc<str>);
+
 /// Error of [`AppName::new`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AppNameError {

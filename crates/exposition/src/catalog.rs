@@ -38,9 +38,11 @@ mod update;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::render::{Chunk, OutputFormat};
-use super::{Exposition, MemoryMeter, name_hash};
-use crate::AppName;
+use crate::app_name::AppName;
+use crate::hash::name_hash;
+use crate::index::Exposition;
+use crate::memory::MemoryMeter;
+use crate::render::{Chunk, OutputFormat};
 
 use app::{App, AppId, MAX_REMEMBERED};
 use entry::{FamilyEntry, Placement};
@@ -75,7 +77,7 @@ pub struct Catalog {
     version: u64,
     /// The number of updates so far.
     updates: u64,
-    counts: Counts,
+    counts: TableSizes,
     /// Counts rendered text and its compressed forms.
     meter: MemoryMeter,
     /// The proxy's own families merged with the apps' families of the same names.
@@ -84,7 +86,7 @@ pub struct Catalog {
 
 /// Sizes of the tables.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Counts {
+struct TableSizes {
     /// Families of all apps.
     families: usize,
     /// SharedFamily entries.
@@ -129,7 +131,7 @@ impl Catalog {
             },
             version: 0,
             updates: 0,
-            counts: Counts::default(),
+            counts: TableSizes::default(),
             tails: Arc::new(Tails::new(meter.clone())),
             meter,
         }
@@ -150,7 +152,7 @@ impl Catalog {
     /// The bytes that the tables take, about.
     #[must_use]
     pub fn footprint(&self) -> usize {
-        let Counts {
+        let TableSizes {
             families,
             shared,
             contributions,

@@ -4,11 +4,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::Syntax;
-
-use super::family::{Family, MetricType};
-use super::parse::{self, ParseOutput, Report};
-use super::reason::{Reason, Severity};
+use crate::family::{Family, MetricType};
+use crate::parse::{self, ParseOutput, Report};
+use crate::reason::{Reason, Severity};
+use crate::syntax::Syntax;
 
 /// Problems that are reported in full; further ones are only counted.
 pub const MAX_PROBLEMS_KEPT: usize = 1_000;

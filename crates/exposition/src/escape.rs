@@ -6,20 +6,17 @@
 use std::borrow::Cow;
 
 /// Returns true if `name` matches `[a-zA-Z_:][a-zA-Z0-9_:]*`, so that it needs no quotes.
-#[must_use]
-pub fn is_legacy_metric_name(name: &[u8]) -> bool {
+pub(crate) fn is_legacy_metric_name(name: &[u8]) -> bool {
     !name.is_empty() && !name[0].is_ascii_digit() && name.iter().all(|&b| b.is_ascii_alphanumeric() || b == b'_' || b == b':')
 }
 
 /// Returns true if `name` matches `[a-zA-Z_][a-zA-Z0-9_]*`, so that it needs no quotes.
-#[must_use]
-pub fn is_legacy_label_name(name: &[u8]) -> bool {
+pub(crate) fn is_legacy_label_name(name: &[u8]) -> bool {
     !name.is_empty() && !name[0].is_ascii_digit() && name.iter().all(|&b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// Escapes a metric name by the underscores scheme.
-#[must_use]
-pub fn metric_name(name: &str) -> Cow<'_, str> {
+pub(crate) fn metric_name(name: &str) -> Cow<'_, str> {
     if is_legacy_metric_name(name.as_bytes()) {
         Cow::Borrowed(name)
     } else {
@@ -28,12 +25,59 @@ pub fn metric_name(name: &str) -> Cow<'_, str> {
 }
 
 /// Escapes a label name by the underscores scheme; unlike in a metric name a colon is replaced too.
-#[must_use]
-pub fn label_name(name: &str) -> Cow<'_, str> {
+pub(crate) fn label_name(name: &str) -> Cow<'_, str> {
     if is_legacy_label_name(name.as_bytes()) {
         Cow::Borrowed(name)
     } else {
         Cow::Owned(escaped(name, false))
+    }
+}
+
+/// Escapes a text as inside quotes.
+pub(crate) fn quote_escaped(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'\\' | b'"' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            _ => out.push(byte),
+        }
+    }
+    out
+}
+
+/// Replaces the escapes `\\`, `\"` and `\n` in a name by their characters.
+fn unescaped(name: &[u8]) -> String {
+    let mut bytes = name.iter();
+    let mut out = Vec::with_capacity(name.len());
+    while let Some(&byte) = bytes.next() {
+        out.push(match byte {
+            b'\\' => match bytes.next() {
+                Some(b'n') => b'\n',
+                Some(&other) => other,
+                None => b'\\',
+            },
+            other => other,
+        });
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Escapes a metric name, given as inside quotes, by the underscores scheme.
+pub(crate) fn escaped_metric_name(name: &[u8]) -> Cow<'_, [u8]> {
+    if is_legacy_metric_name(name) {
+        name.into()
+    } else {
+        metric_name(&unescaped(name)).into_owned().into_bytes().into()
+    }
+}
+
+/// Escapes a label name, given as inside quotes, by the underscores scheme.
+pub(crate) fn escaped_label_name(name: &[u8]) -> Cow<'_, [u8]> {
+    if is_legacy_label_name(name) {
+        name.into()
+    } else {
+        label_name(&unescaped(name)).into_owned().into_bytes().into()
     }
 }
 

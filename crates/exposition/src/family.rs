@@ -3,9 +3,8 @@
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
 
-use crate::Syntax;
-
-use super::span::Span;
+use crate::span::Span;
+use crate::syntax::Syntax;
 
 /// Type of a family. The text format's `untyped` is OpenMetrics' `unknown`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -78,12 +77,6 @@ impl MetricType {
             (Self::Info, Syntax::OpenMetrics) => &[Suffix::Info],
             _ => &[],
         }
-    }
-
-    /// Returns true if OpenMetrics allows samples of this type under the family's bare name.
-    #[must_use]
-    pub const fn has_bare_samples(self) -> bool {
-        matches!(self, Self::Unknown | Self::Gauge | Self::Summary | Self::StateSet)
     }
 }
 

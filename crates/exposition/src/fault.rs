@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::parse::{Diagnostic, Report, escapes};
-use crate::Syntax;
+use crate::parse::{Diagnostic, Report, escapes};
+use crate::syntax::Syntax;
 
 /// Faults of one text that are kept; further ones are only counted. The author fixes the first few, and a hostile text has millions.
 pub const MAX_FAULTS_KEPT: usize = 16;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crc32fast::Hasher;
 use flate2::{Compress, Compression, FlushCompress, Status};
 
-use super::MemoryMeter;
+use crate::memory::MemoryMeter;
 
 /// The most that one stored block of deflate data holds: its length has 16 bits.
 const MAX_STORED_BLOCK: usize = 0xFFFF;
@@ -228,7 +228,7 @@ impl Piece {
 
 /// Puts pieces together to one gzip member, as rows of slices: what pieces hold is shared and not listed again.
 #[must_use]
-pub fn join_rows<'a>(pieces: impl IntoIterator<Item = &'a Piece>) -> Vec<Arc<Vec<Bytes>>> {
+pub fn join<'a>(pieces: impl IntoIterator<Item = &'a Piece>) -> Vec<Arc<Vec<Bytes>>> {
     let mut rows = vec![Arc::new(vec![Bytes::from_static(&HEADER)])];
     let (mut checksum, mut len) = (Hasher::new(), 0_u64);
     for piece in pieces {
@@ -242,12 +242,6 @@ pub fn join_rows<'a>(pieces: impl IntoIterator<Item = &'a Piece>) -> Vec<Arc<Vec
     trailer.extend_from_slice(&len.to_le_bytes()[..4]);
     rows.push(Arc::new(vec![trailer.into()]));
     rows
-}
-
-/// Puts pieces together to one gzip member.
-#[must_use]
-pub fn join<'a>(pieces: impl IntoIterator<Item = &'a Piece>) -> Vec<Bytes> {
-    join_rows(pieces).iter().flat_map(|row| row.iter().cloned()).collect()
 }
 
 /// Feeds `input` to the compressor; with `FlushCompress::Sync` everything fed so far comes out and the output ends on a byte boundary.

@@ -19,13 +19,13 @@ const LABEL_SEED: u64 = 0x006c_6162_656c;
 
 /// The seed of this process.
 #[derive(Clone, Copy)]
-pub(super) struct Seed(&'static SharedSeed);
+pub(crate) struct Seed(&'static SharedSeed);
 
 static SEED: LazyLock<Seed> = LazyLock::new(|| Seed(SharedSeed::global_random()));
 
 impl Seed {
     /// The seed of this process.
-    pub(super) fn get() -> Self {
+    pub(crate) fn get() -> Self {
         *SEED
     }
 
@@ -38,33 +38,31 @@ impl Seed {
 
     /// Hash of a metric name.
     #[inline]
-    pub(super) fn name(self, name: &[u8]) -> u64 {
+    pub(crate) fn name(self, name: &[u8]) -> u64 {
         self.hash(NAME_SEED, name)
     }
 
     /// Hash of a label name, used as the seed for its values.
     #[inline]
-    pub(super) fn label_name(self, name: &[u8]) -> u64 {
+    pub(crate) fn label_name(self, name: &[u8]) -> u64 {
         self.hash(LABEL_SEED, name)
     }
 
     /// Hash of a label, given the [`Seed::label_name`] of its name.
     #[inline]
-    pub(super) fn label_value(self, name: u64, value: &[u8]) -> u64 {
+    pub(crate) fn label_value(self, name: u64, value: &[u8]) -> u64 {
         if value.is_empty() { 0 } else { self.hash(name, value) }
     }
 }
 
 /// Hash of a metric name, which is escaped and without quotes.
-#[must_use]
-pub fn name_hash(name: &[u8]) -> u64 {
+pub(crate) fn name_hash(name: &[u8]) -> u64 {
     Seed::get().name(name)
 }
 
-/// Hash of a label: add it with `wrapping_add` to [`Sample::hash`](super::Sample::hash) to get the hash of the series with this label.
+/// Hash of a label: add it with `wrapping_add` to [`Sample::hash`](crate::Sample::hash) to get the hash of the series with this label.
 /// Name and value are escaped and without quotes; 0 for an empty value.
-#[must_use]
-pub fn label_hash(name: &[u8], value: &[u8]) -> u64 {
+pub(crate) fn label_hash(name: &[u8], value: &[u8]) -> u64 {
     let seed = Seed::get();
     seed.label_value(seed.label_name(name), value)
 }

@@ -4,14 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
-use crate::Syntax;
-
-use super::family::{Family, FamilyFlags, Suffix};
-use super::fault::{Faults, MAX_FAULTS_KEPT};
-use super::parse::{self, Hashes, ParseOutput, Repeated, Report, escapes};
-use super::render::Identity;
-use super::sample::Samples;
-use super::span::Span;
+use crate::family::{Family, FamilyFlags, Suffix};
+use crate::fault::{Faults, MAX_FAULTS_KEPT};
+use crate::identity::Identity;
+use crate::parse::{self, Hashes, ParseOutput, Repeated, Report, escapes};
+use crate::sample::{Runs, Samples};
+use crate::span::Span;
+use crate::syntax::Syntax;
+use crate::timestamps::millis;
 
 /// A parsed text: the one copy of it, and byte offsets into it. The index takes about 40 bytes per family and nothing per sample.
 #[derive(Debug, Clone)]
@@ -33,8 +33,7 @@ impl Exposition {
     }
 
     /// Parses the proxy's own text: a series may occur several times in a row, with different timestamps.
-    #[must_use]
-    pub fn parse_self_metrics(body: Bytes) -> Self {
+    pub(crate) fn parse_self_metrics(body: Bytes) -> Self {
         Self::read(body, Syntax::Text, Repeated::Points)
     }
 
@@ -177,10 +176,18 @@ impl Exposition {
     /// The bytes of a family's runs; see [`Exposition::run_spans`].
     #[must_use]
     pub fn runs<'a>(&'a self, family: &'a Family) -> Runs<'a> {
-        Runs {
-            body: &self.body,
-            spans: self.run_spans(family).iter(),
-        }
+        Runs::new(&self.body, self.run_spans(family))
+    }
+
+    /// The newest timestamp of all samples, in milliseconds since the Unix epoch; `None` without any, which needs no search.
+    #[must_use]
+    pub fn newest_timestamp(&self) -> Option<i64> {
+        let families = self
+            .families()
+            .iter()
+            .filter(|family| family.flags.contains(FamilyFlags::TIMESTAMPS));
+        let samples = families.flat_map(|family| self.samples(family));
+        samples.filter_map(|sample| millis(sample.timestamp?, self.syntax())).max()
     }
 
     /// The samples of a family, in the order of the text, parsed again line by line.
@@ -195,23 +202,5 @@ impl Exposition {
     }
 }
 
-/// Iterator over the runs of a family, as bytes; see [`Exposition::run_spans`].
-#[derive(Debug, Clone)]
-pub struct Runs<'a> {
-    body: &'a [u8],
-    spans: std::slice::Iter<'a, Span>,
-}
-
-impl<'a> Iterator for Runs<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        self.spans.next().map(|span| span.of(self.body))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.spans.size_hint()
-    }
-}
-
-impl ExactSizeIterator for Runs<'_> {}
+#[cfg(test)]
+mod tests;

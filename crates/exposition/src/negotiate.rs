@@ -4,7 +4,7 @@
 //! the format with the highest weight wins. If no format matches, the response is the text format 0.0.4 and not a 406, because scrapers
 //! send unusual headers and read text anyway.
 
-use crate::Syntax;
+use crate::syntax::Syntax;
 
 /// Escaping of names outside the legacy character set (Prometheus's `escaping` parameter).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -11,7 +11,6 @@
 //! - Whitespace at the ends of lines, CR LF, a byte order mark, empty lines and a missing last newline are accepted.
 //! - In OpenMetrics, a missing `# EOF` (the text may be truncated) and text after it are one fault each; samples are kept.
 
-pub(super) mod bytes;
 mod conformance;
 pub(super) mod escapes;
 mod families;
@@ -26,15 +25,14 @@ mod tail;
 
 use std::ops::Range;
 
-use crate::Syntax;
+use crate::byte_scan::{is_whitespace, skip_whitespace};
+use crate::family::{Family, FamilyFlags, MetricType, Suffix};
+use crate::hash::Seed;
+use crate::reason::Reason;
+use crate::sample;
+use crate::span::Span;
+use crate::syntax::Syntax;
 
-use super::family::{Family, FamilyFlags, MetricType, Suffix};
-use super::hash::Seed;
-use super::reason::Reason;
-use super::sample;
-use super::span::Span;
-
-use bytes::{is_whitespace, skip_whitespace};
 use conformance::{Bound, Groups, SampleContext};
 use escapes::MARK;
 use families::{Families, NameOwner};

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::family::Suffix;
-use super::span::Span;
+use crate::family::Suffix;
+use crate::span::Span;
 
 /// Reason of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

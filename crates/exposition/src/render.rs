@@ -9,13 +9,16 @@ mod slice_writer;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::negotiate::{Escaping, Format};
-use super::{Exposition, Family, FamilyFlags, MetricType, Sample, Suffix};
-use crate::Syntax;
+use crate::escape;
+use crate::family::{Family, FamilyFlags, MetricType, Suffix};
+use crate::identity::{ExtraLabel, Identity, bound_label};
+use crate::index::Exposition;
+use crate::negotiate::{Escaping, Format};
+use crate::sample::Sample;
+use crate::syntax::Syntax;
 
 pub use chunk::Chunk;
 pub(crate) use header::{Header, Help};
-pub(crate) use sample::{ExtraLabel, escaped_label_name, escaped_metric_name, legacy_labels, millis_of_seconds};
 
 use sample::SampleFormatter;
 use series_deduplicator::SeriesDeduplicator;
@@ -95,8 +98,7 @@ impl Item {
 
     /// Returns true if the names of this item are the same in all escapings.
     pub(crate) fn is_legacy(&self) -> bool {
-        !self.source().flags.contains(FamilyFlags::QUOTED)
-            && self.extra_labels.iter().all(|it| super::escape::is_legacy_label_name(&it.name))
+        !self.source().flags.contains(FamilyFlags::QUOTED) && self.extra_labels.iter().all(|it| escape::is_legacy_label_name(&it.name))
     }
 
     /// Approximate rendered size in bytes.
@@ -234,42 +236,5 @@ impl Item {
         self.suppressed
             .as_ref()
             .is_some_and(|suppressed| suppressed.contains(&identity.of(sample, suffix)))
-    }
-}
-
-/// The label by which the samples of one group differ: the bound of a bucket, the quantile of a summary.
-pub(crate) const fn bound_label(kind: MetricType, suffix: Suffix) -> Option<&'static [u8]> {
-    match (kind, suffix) {
-        (MetricType::Histogram | MetricType::GaugeHistogram, Suffix::Bucket) => Some(b"le"),
-        (MetricType::Summary, Suffix::Bare) => Some(b"quantile"),
-        _ => None,
-    }
-}
-
-/// Hash by which samples of several apps are compared within a family: that of the series, with names escaped by the underscores scheme.
-/// For histograms and summaries it is that of the group, which is rendered or suppressed as a whole.
-pub(crate) struct Identity<'a> {
-    /// The type, which determines the groups.
-    pub(crate) kind: MetricType,
-    /// Labels for samples that lack them.
-    pub(crate) extra_labels: &'a [ExtraLabel],
-    /// True if some name of the family is quoted.
-    pub(crate) quoted: bool,
-}
-
-impl Identity<'_> {
-    /// The hash of a sample with this suffix.
-    pub(crate) fn of(&self, sample: &Sample<'_>, suffix: Suffix) -> u64 {
-        let bound = if matches!(self.kind, MetricType::GaugeHistogram) {
-            None
-        } else {
-            bound_label(self.kind, suffix)
-        };
-        let labels = legacy_labels(&sample.labels, self.quoted).filter(|(_, label)| Some(label.name) != bound);
-        let hash = labels.fold(0_u64, |hash, (name, label)| {
-            hash.wrapping_add(super::label_hash(&name, label.value))
-        });
-        let added = self.extra_labels.iter().filter(|it| it.missing_in(&sample.labels));
-        added.fold(hash, |hash, it| hash.wrapping_add(super::label_hash(&it.legacy_name, &it.value)))
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! The lines were checked when the text was received, so this only finds the positions of their parts.
 
-use crate::Syntax;
-
-use super::family::{Family, MetricType, Suffix};
-use super::hash::Seed;
-use super::index::Runs;
-use super::parse::bytes::find_special;
+use crate::byte_scan::find_special;
+use crate::family::{Family, MetricType, Suffix};
+use crate::hash::Seed;
+use crate::span::Span;
+use crate::syntax::Syntax;
+use crate::timestamps::millis;
 
 /// A sample line. All parts are slices of the stored text, in escaped form.
 #[derive(Debug, Clone)]
@@ -33,6 +33,11 @@ pub struct Sample<'a> {
 pub const MAX_EXEMPLAR_CHARS: usize = 128;
 
 impl Sample<'_> {
+    /// The timestamp in milliseconds.
+    pub(crate) fn millis(&self, syntax: Syntax) -> Option<i64> {
+        millis(self.timestamp?, syntax)
+    }
+
     /// Hash of the series, independent of the application and of the order of labels, and different in every process.
     /// Different series may collide: confirm with [`Sample::same_series`] before dropping one.
     #[must_use]
@@ -120,6 +125,33 @@ impl<'a> Iterator for Labels<'a> {
         Some(Label { name, value, quoted })
     }
 }
+
+/// Iterator over the runs of a family, as bytes; see [`Exposition::run_spans`](crate::Exposition::run_spans).
+#[derive(Debug, Clone)]
+pub struct Runs<'a> {
+    body: &'a [u8],
+    spans: std::slice::Iter<'a, Span>,
+}
+
+impl<'a> Runs<'a> {
+    pub(crate) fn new(body: &'a [u8], spans: &'a [Span]) -> Self {
+        Self { body, spans: spans.iter() }
+    }
+}
+
+impl<'a> Iterator for Runs<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.spans.next().map(|span| span.of(self.body))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.spans.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Runs<'_> {}
 
 /// Iterator over the samples of a family; see [`Exposition::samples`](super::Exposition::samples).
 #[derive(Debug, Clone)]

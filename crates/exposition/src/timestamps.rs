@@ -1,35 +1,47 @@
-//! Timestamps of samples.
+//! Timestamps of samples: milliseconds in the text format, seconds in OpenMetrics.
 
-use super::render::millis_of_seconds;
-use super::{Exposition, FamilyFlags, Sample};
-use crate::Syntax;
-
-impl Exposition {
-    /// The newest timestamp of all samples, in milliseconds since the Unix epoch; `None` without any, which needs no search.
-    #[must_use]
-    pub fn newest_timestamp(&self) -> Option<i64> {
-        let families = self
-            .families()
-            .iter()
-            .filter(|family| family.flags.contains(FamilyFlags::TIMESTAMPS));
-        let samples = families.flat_map(|family| self.samples(family));
-        samples.filter_map(|sample| millis(sample.timestamp?, self.syntax())).max()
-    }
-}
+use crate::syntax::Syntax;
 
 /// Converts a checked timestamp to milliseconds, the unit of Prometheus.
-pub(super) fn millis(written: &[u8], syntax: Syntax) -> Option<i64> {
+pub(crate) fn millis(written: &[u8], syntax: Syntax) -> Option<i64> {
     match syntax {
         Syntax::Text => std::str::from_utf8(written).ok()?.parse().ok(),
         Syntax::OpenMetrics => Some(millis_of_seconds(written)),
     }
 }
 
-impl Sample<'_> {
-    /// The timestamp in milliseconds.
-    pub(super) fn millis(&self, syntax: Syntax) -> Option<i64> {
-        millis(self.timestamp?, syntax)
+/// Converts a timestamp in seconds to milliseconds.
+pub(crate) fn millis_of_seconds(seconds: &[u8]) -> i64 {
+    if let Some(millis) = exact_millis(seconds) {
+        return millis;
     }
+    let float: f64 = std::str::from_utf8(seconds).ok().and_then(|text| text.parse().ok()).unwrap_or(0.0);
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "saturates, and a time beyond 64 bits of milliseconds is no time"
+    )]
+    let millis = (float * 1000.0).round() as i64;
+    millis
+}
+
+/// Exact milliseconds of a decimal number without exponent.
+fn exact_millis(seconds: &[u8]) -> Option<i64> {
+    let (negative, digits) = match seconds {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let dot = memchr::memchr(b'.', digits).unwrap_or(digits.len());
+    let (whole, fraction) = (&digits[..dot], digits.get(dot + 1..).unwrap_or_default());
+    if !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
+        return None;
+    }
+    let padded = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(3);
+    let mut millis = 0_i64;
+    for digit in whole.iter().copied().chain(padded) {
+        millis = millis.checked_mul(10)?.checked_add(i64::from(digit - b'0'))?;
+    }
+    Some(if negative { -millis } else { millis })
 }
 
 #[cfg(test)]

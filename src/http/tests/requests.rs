@@ -15,7 +15,6 @@ async fn a_connection_serves_one_request_after_another() {
     }
     drop(client);
     assert_eq!(served.site.stats.requests.load(Ordering::Relaxed), 6);
-    assert!(served.site.stats.bytes_written.load(Ordering::Relaxed) > 3 * 700_001);
     served.end().await;
 }
 

@@ -2,7 +2,7 @@
 use super::*;
 use crate::exposition::catalog::{Duplicates, Rules};
 use crate::model::{AppName, Format, Origin, Timestamp, Update};
-use crate::store::{Inlet, Limits, Mode, PutOptions, open};
+use crate::store::{EventOptions, Inlet, Limits, Mode, PutOptions, open};
 
 fn put(inlet: &Inlet, app: &str, at: i64, body: &'static str) {
     inlet
@@ -29,7 +29,7 @@ fn text(own: &AppMetrics, view: &View) -> String {
 
 #[test]
 fn what_is_prepared_follows_the_updates() {
-    let (inlet, view) = open(Limits::default(), Mode::Raw);
+    let (inlet, view) = open(Limits::default(), Mode::Raw, EventOptions::default());
     let own = AppMetrics::default();
     assert_eq!(text(&own, &view), "");
     for at in [1_500, 2_007] {
@@ -48,7 +48,11 @@ fn what_is_prepared_follows_the_updates() {
 
 #[test]
 fn faults_have_families_of_their_own() {
-    let (inlet, view) = open(Limits::default(), Mode::Merge(Rules::new(None, Duplicates::Label, &[])));
+    let (inlet, view) = open(
+        Limits::default(),
+        Mode::Merge(Rules::new(None, Duplicates::Label, &[])),
+        EventOptions::default(),
+    );
     let own = AppMetrics::default();
     put(&inlet, "good", 1, "m 1\n");
     put(&inlet, "bad", 2, "n 1\nn{\n");
@@ -61,7 +65,7 @@ fn faults_have_families_of_their_own() {
 
 #[test]
 fn a_push_makes_one_block_anew_and_any_change_shows() {
-    let (inlet, view) = open(Limits::default(), Mode::Raw);
+    let (inlet, view) = open(Limits::default(), Mode::Raw, EventOptions::default());
     let own = AppMetrics::default();
     let name = |n: u64| format!("app{n}");
     (0..3 * BLOCK).for_each(|n| put(&inlet, &name(n), 1, ""));

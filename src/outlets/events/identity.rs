@@ -1,5 +1,7 @@
 //! Identity of scrapers: by address and User-Agent, or by a header or parameter.
 
+use std::fmt;
+
 use http::header::{HeaderName, USER_AGENT};
 use http::{HeaderMap, Uri};
 
@@ -18,6 +20,17 @@ pub enum IdentifyBy {
     Header(HeaderName),
     /// The value of a parameter in the query; without it the address, as above.
     Param(Box<str>),
+}
+
+/// As in the configuration (`events.scraper_identity`).
+impl fmt::Display for IdentifyBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address => f.write_str("address"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Param(name) => write!(f, "param:{name}"),
+        }
+    }
 }
 
 impl IdentifyBy {

@@ -3,7 +3,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::model::{AppName, Format, Origin, Timestamp, Update};
-use crate::store::{Inlet, Limits, Mode, PutOptions, open};
+use crate::store::{EventOptions, Inlet, Limits, Mode, PutOptions, open};
 
 fn put(inlet: &Inlet, app: &str) {
     let update = Update {
@@ -21,7 +21,7 @@ fn put(inlet: &Inlet, app: &str) {
 }
 
 fn listings() -> (Inlet, Arc<ListingCache>) {
-    let (inlet, view) = open(Limits::default(), Mode::Raw);
+    let (inlet, view) = open(Limits::default(), Mode::Raw, EventOptions::default());
     (inlet, Arc::new(ListingCache::new(view, || Timestamp::from_millis(2))))
 }
 

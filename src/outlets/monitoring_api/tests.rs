@@ -61,7 +61,7 @@ async fn the_documented_answers() {
             "/sample_peer_metadata",
             "",
             400,
-            "{\"status\":400,\"error\":\"no IPFS node has answered ([[ipfs]])\"}\n",
+            "{\"status\":400,\"error\":\"no IPFS node has answered ([[ipfs]]), and no Bitswap monitor runs ([bitswap])\"}\n",
         ),
         ("GET", "/nothing", "", 404, "404 page not found\n"),
         ("GET", "/nothing/", "", 404, "404 page not found\n"),

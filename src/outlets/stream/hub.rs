@@ -21,6 +21,8 @@ const FAREWELL: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Hub {
     pub(super) settings: Settings,
+    /// The proxy's name.
+    pub(super) proxy: Arc<str>,
     pub(super) telemetry: SharedTelemetry,
     view: View,
     state: Mutex<HubState>,
@@ -74,9 +76,10 @@ pub(super) enum Order {
 }
 
 impl Hub {
-    pub(super) fn new(settings: Settings, view: View, telemetry: SharedTelemetry) -> Self {
+    pub(super) fn new(settings: Settings, proxy: Arc<str>, view: View, telemetry: SharedTelemetry) -> Self {
         Self {
             settings,
+            proxy,
             telemetry,
             view,
             state: Mutex::default(),

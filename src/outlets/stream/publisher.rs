@@ -33,7 +33,7 @@ pub struct Publisher {
 impl Publisher {
     pub(super) fn new(hub: Arc<Hub>) -> Self {
         Self {
-            packer: Packer::new(Arc::clone(&hub.settings.proxy)),
+            packer: Packer::new(Arc::clone(&hub.proxy)),
             hub,
             feed: None,
             changes: VecDeque::new(),

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::bus::Notification;
 use crate::model::{AppName, Timestamp, Topic};
-use crate::store::{Inlet, Limits, Mode, open};
+use crate::store::{EventOptions, Inlet, Limits, Mode, open};
 use crate::telemetry::Telemetry;
 use crate::wire::monitoring::{HELLO, Inflater, MAX_FRAME_BYTES, MAX_TEXT_BYTES, client_hello, split};
 
@@ -31,14 +31,13 @@ struct Server {
 
 impl Server {
     async fn start(subscriber_buffer: usize, topics: &[Topic]) -> Self {
-        let (inlet, view) = open(Limits::default(), Mode::Raw);
+        let (inlet, view) = open(Limits::default(), Mode::Raw, EventOptions::default());
         let (telemetry, stop) = (Arc::<Telemetry>::default(), CancellationToken::new());
         let settings = Settings {
             subscriber_buffer,
             topics: topics.iter().copied().collect(),
-            proxy: "me".into(),
         };
-        let stream = Stream::new(settings, usize::MAX, view, Arc::clone(&telemetry));
+        let stream = Stream::new(settings, "me".into(), usize::MAX, view, Arc::clone(&telemetry));
         let listener = Listener::tcp("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let parts: Vec<Box<dyn Service>> = vec![Box::new(stream.publisher()), Box::new(stream.service(listener))];

@@ -83,7 +83,7 @@ proptest! {
 
 #[test]
 fn json_carries_the_same_facts() {
-    let (_, view) = crate::store::open(Limits::default(), Mode::Raw);
+    let (_, view) = crate::store::open(Limits::default(), Mode::Raw, crate::store::EventOptions::default());
     let six_minutes = view.moment(Timestamp::from_millis(400_000));
     let row = list(&[app("foo", Some(1_000)), app("bar", None)], present(six_minutes));
     let apps: Value = serde_json::from_slice(&[&b"["[..], &row.concat(), b"]"].concat()).unwrap();

@@ -214,7 +214,7 @@ impl Identity {
     }
 
     /// Returns the seed, from which other libraries create their key pair.
-    #[cfg(feature = "hyperdht")]
+    #[cfg(any(feature = "hyperdht", feature = "bitswap"))]
     pub(crate) fn seed(&self) -> [u8; 32] {
         self.seed.0
     }

@@ -205,7 +205,9 @@ impl EndpointTask {
         inlet.emit_polled(&update.app, events, now).await?;
         self.fetcher.mark_received(had_events);
         self.recorded = stamped;
-        changes.iter().for_each(|change| inlet.bus().publish(change));
+        for change in &changes {
+            inlet.bus().publish(change);
+        }
         Ok(update)
     }
 

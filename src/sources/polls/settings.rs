@@ -1,4 +1,4 @@
-//! PollSettings of polls, as used.
+//! Settings of polls.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use url::Url;
 use crate::model::{AppName, LabelPair};
 use crate::store::EventFamilies;
 
-/// `[poll_external]` as used.
+/// `[poll_external]` and `[[ipfs]]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PollSettings {
     /// The endpoints, in the order of the configuration, which determines their offsets in the interval.
@@ -47,6 +47,31 @@ pub struct Endpoint {
     pub labels: Arc<[LabelPair]>,
     /// The families of one-shot events; `None` for the usual names.
     pub events: Option<Arc<[Arc<str>]>>,
+}
+
+impl Endpoint {
+    /// Intervals without a successful poll after which data is stale, where nothing else is configured.
+    pub const STALE_INTERVALS: u32 = 3;
+
+    /// The peers of an IPFS node, by the URL of its RPC. The file holds the credentials.
+    #[must_use]
+    pub fn peers(name: AppName, api: &Url, interval: Duration, agent_version_cutoff: usize, authorization_file: Option<PathBuf>) -> Self {
+        let mut url = api.clone();
+        url.set_path("/api/v0/swarm/peers");
+        url.set_query(Some("verbose=true"));
+        Self {
+            name,
+            url,
+            kind: EndpointKind::Peers { agent_version_cutoff },
+            interval,
+            timeout: interval,
+            stale_after: interval * Self::STALE_INTERVALS,
+            credentials: authorization_file.map(Credentials::HeaderFile),
+            ca_file: None,
+            labels: Arc::new([]),
+            events: None,
+        }
+    }
 }
 
 /// Kind of an endpoint.

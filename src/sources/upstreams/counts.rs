@@ -62,7 +62,7 @@ const FAMILIES: &[Family] = &[
 ];
 
 /// Renders the sums as exposition text.
-pub(super) fn render(monitor: &str, sums: &Tally) -> String {
+pub(in crate::sources) fn render(monitor: &str, sums: &Tally) -> String {
     let (mut label, mut out) = (String::new(), String::with_capacity(4096));
     push_label(&mut label, "monitor", monitor);
     for (name, help, series) in FAMILIES {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::bus::{Notification, Subscription};
 use crate::model::{Timestamp, Topic};
-use crate::store::{Limits, Mode, View, open};
+use crate::store::{EventOptions, Limits, Mode, View, open};
 use crate::telemetry::Telemetry;
 use crate::wire::monitoring::{Compressor, HELLO, length_of};
 
@@ -74,7 +74,7 @@ struct Relay {
 
 impl Relay {
     fn start(upstreams: &[String]) -> Self {
-        let (inlet, view) = open(Limits::default(), Mode::Raw);
+        let (inlet, view) = open(Limits::default(), Mode::Raw, EventOptions::default());
         let (telemetry, stop) = (Arc::<Telemetry>::default(), CancellationToken::new());
         let feed = view.subscribe([Topic::Bitswap, Topic::Poll].into_iter().collect());
         let settings = UpstreamSettings {

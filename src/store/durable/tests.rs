@@ -34,7 +34,7 @@ async fn events_survive_a_restart_and_are_delivered_once() {
     let emitted: Vec<_> = futures_util::future::join_all((0..100).map(|n| inlet.emit(event(n), None, &home, at(0)))).await;
     assert!(emitted.iter().all(Result::is_ok));
     let first: Accepted = inlet.emit(event(100), key.clone(), &home, at(0)).await.unwrap();
-    view.scrape(&prom, &home, at(1)).ack();
+    view.scrape(&prom, &home, at(1)).lease.unwrap().ack();
     let cut_off = view.scrape(&other, &home, at(1));
     assert_eq!(cut_off.events.len(), 101);
     drop((cut_off, inlet, view));

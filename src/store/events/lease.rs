@@ -74,15 +74,4 @@ pub struct Scrape {
     pub lease: Option<Lease>,
     /// The status of the scraper.
     pub status: ScraperStatus,
-    /// True if the samples have [`StoredEvent::stamp`].
-    pub explicit_timestamps: bool,
-}
-
-impl Scrape {
-    /// The scraper has got the events.
-    pub fn ack(self) {
-        if let Some(lease) = self.lease {
-            lease.ack();
-        }
-    }
 }

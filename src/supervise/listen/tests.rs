@@ -76,12 +76,28 @@ async fn a_taken_or_foreign_address_is_named() {
     assert!(named.local_addr().unwrap().ip().is_loopback());
 }
 
+/// Binds two addresses with one port. A port that the system gives to the first may be in use by another program for the second.
+async fn bind_both(first: &str, second: &str) -> (Listener, Listener) {
+    const PORTS: usize = 100;
+    for _ in 0..PORTS {
+        let first = Listener::tcp_for(&format!("{first}:0"), AddressFamilies::Own).await.unwrap();
+        let port = first.local_addr().unwrap().port();
+        match Listener::tcp_for(&format!("{second}:{port}"), AddressFamilies::Own).await {
+            Ok(second) => return (first, second),
+            Err(error) => assert!(
+                matches!(&error.why, BindErrorKind::Bind(why) if why.kind() == io::ErrorKind::AddrInUse),
+                "{error}"
+            ),
+        }
+    }
+    panic!("{PORTS} ports are in use");
+}
+
 #[tokio::test]
 async fn both_families_have_a_listener_of_their_own_on_one_port() {
     for (first, second) in [("0.0.0.0", "[::]"), ("[::]", "0.0.0.0"), ("[::]", "127.0.0.1")] {
-        let first = Listener::tcp_for(&format!("{first}:0"), AddressFamilies::Own).await.unwrap();
+        let (first, second) = bind_both(first, second).await;
         let port = first.local_addr().unwrap().port();
-        let second = Listener::tcp_for(&format!("{second}:{port}"), AddressFamilies::Own).await.unwrap();
         for host in ["127.0.0.1", "::1"] {
             let address = SocketAddr::new(host.parse().unwrap(), port);
             TcpStream::connect(address).await.unwrap();

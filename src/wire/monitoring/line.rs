@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
+/// Parts of a Bitswap message on a line.
+const MAX_PARTS: usize = 4;
+
 /// Formats a message as one line without control characters: time, monitor, event. A text that is not a message is returned with its
 /// control characters replaced.
 #[must_use]
@@ -74,12 +77,47 @@ fn detail(event: &Map<String, Value>) -> (&'static str, String) {
     if let Some(message) = part("bitswap_message") {
         let count = |key: &str| message[key].as_array().map_or(0, Vec::len);
         let (wants, blocks, presences) = (count("wantlist_entries"), count("blocks"), count("block_presences"));
+        let full = if message["full_wantlist"] == true { " (full)" } else { "" };
         return (
             "bitswap",
-            format!("{peer}: {wants} wantlist entries, {blocks} blocks, {presences} block presences"),
+            format!(
+                "{peer}: {wants} wantlist entries{full}, {blocks} blocks, {presences} block presences{}",
+                parts(message)
+            ),
         );
     }
     ("unknown", Value::Object(event.clone()).to_string())
+}
+
+/// The first parts of a Bitswap message, each with its CID.
+fn parts(message: &Value) -> String {
+    let items = |key: &str| message[key].as_array().into_iter().flatten();
+    let wants = items("wantlist_entries").map(|want| {
+        let word = match (want["Cancel"] == true, &want["WantType"]) {
+            (true, _) => "cancel",
+            (false, kind) if *kind == 1 => "want-have",
+            _ => "want-block",
+        };
+        (word, &want["Cid"])
+    });
+    let blocks = items("blocks").map(|cid| ("block", cid));
+    let presences = items("block_presences").map(|presence| {
+        let word = if presence["block_presence_type"] == 0 {
+            "have"
+        } else {
+            "dont-have"
+        };
+        (word, &presence["cid"])
+    });
+    let mut all = wants.chain(blocks).chain(presences);
+    let mut out = String::new();
+    for (at, (word, cid)) in all.by_ref().take(MAX_PARTS).enumerate() {
+        let _ = write!(out, "{} {word} {}", if at == 0 { ":" } else { "," }, text(cid, "/"));
+    }
+    match all.count() {
+        0 => out,
+        more => out + &format!(", and {more} more"),
+    }
 }
 
 fn text(part: &Value, key: &str) -> String {

@@ -63,6 +63,7 @@ impl Rig {
         let (inlet, view) = store::open(
             limits,
             store::Mode::Merge(exporter_proxy::exposition::catalog::Rules::new(None, Default::default(), &[])),
+            store::EventOptions::default(),
         );
         let telemetry: SharedTelemetry = Arc::new(Telemetry::default());
         let (settings, follow) = watch::channel(Arc::new(now));

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use super::entry::{FamilyEntry, OpenMetricsForm};
 use super::paged::{Id, PagedVec};
 use super::text_family::TextFamily;
-use crate::render::ExtraLabel;
-use crate::{AppName, Exposition, LabelPair, Syntax};
+use crate::app_name::{AppName, LabelPair};
+use crate::identity::ExtraLabel;
+use crate::index::Exposition;
+use crate::syntax::Syntax;
 
 /// Labelled families remembered for an app while it does not have them, so that they keep the label when they come back. An app where
 /// more than this come and go has no stable series anyway.

@@ -14,7 +14,11 @@ use super::paged::Id;
 use super::text_family::{Shape, TextFamily};
 use super::update::UpdateContext;
 use super::{Catalog, Update};
-use crate::{AppName, FamilyFlags, MetricType, Suffix, Syntax, name_hash};
+use crate::app_name::AppName;
+use crate::family::{FamilyFlags, MetricType, Suffix};
+use crate::hash::name_hash;
+use crate::index::Exposition;
+use crate::syntax::Syntax;
 
 /// Conflicts of one app that are listed; the others are counted.
 pub const MAX_CONFLICTS_LISTED: usize = 20;
@@ -123,7 +127,7 @@ impl Update {
     }
 }
 
-fn same_name(exposition: &crate::Exposition, family: u32) -> Conflict {
+fn same_name(exposition: &Exposition, family: u32) -> Conflict {
     Conflict::SameName {
         family: text(exposition.text(exposition.families()[family as usize].name)),
     }

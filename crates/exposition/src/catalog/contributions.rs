@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::app::AppId;
 use super::paged::Id;
 use super::text_family::{OpenMetricsRole, Shape, TextFamily};
-use crate::MetricType;
+use crate::family::MetricType;
 
 /// Names of the disambiguating label: `exporter_` is put before it at most seven times, once for each proxy in a chain.
 pub(super) const MAX_RANKS: usize = LAST_RANK as usize + 1;

@@ -13,8 +13,12 @@ use super::paged::Id;
 use super::rules::Duplicates;
 use super::text_family::{Shape, TextFamily};
 use super::update::UpdateContext;
-use crate::render::{ExtraLabel, Identity, SuppressedSeries, escaped_label_name};
-use crate::{Exposition, Family, Label, MetricType, Runs, Sample, Suffix};
+use crate::escape::escaped_label_name;
+use crate::family::{Family, MetricType, Suffix};
+use crate::identity::{ExtraLabel, Identity};
+use crate::index::Exposition;
+use crate::render::SuppressedSeries;
+use crate::sample::{Label, Runs, Sample};
 
 /// The samples of a contribution.
 pub(super) struct ContributionSamples {

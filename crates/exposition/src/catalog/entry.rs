@@ -9,7 +9,7 @@ use super::paged::Id;
 use super::segments::{Group, SegmentList};
 use super::series::SeriesIndex;
 use super::text_family::{OpenMetricsRole, Shape, TextFamily};
-use crate::{MetricType, Suffix};
+use crate::family::{MetricType, Suffix};
 
 /// A family by its key.
 #[derive(Debug, Clone)]

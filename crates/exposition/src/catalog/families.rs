@@ -7,7 +7,8 @@ use super::app::App;
 use super::entry::FamilyEntry;
 use super::paged::{Id, Slab};
 use super::sharded::ShardedTable;
-use crate::{Suffix, name_hash};
+use crate::family::Suffix;
+use crate::hash::name_hash;
 
 /// Suffixes and [`Suffix::Bare`].
 const SUFFIXES: usize = Suffix::NAMED.len() + 1;

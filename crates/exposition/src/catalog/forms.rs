@@ -8,7 +8,7 @@ use super::Catalog;
 use super::entry::{FamilyEntry, OpenMetricsForm};
 use super::paged::Id;
 use super::text_family::{OpenMetricsRole, Shape};
-use crate::{MetricType, Suffix};
+use crate::family::{MetricType, Suffix};
 
 /// A family as far as forms depend on it.
 struct Named<'a> {

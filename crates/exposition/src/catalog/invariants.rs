@@ -32,7 +32,7 @@ impl Catalog {
             }
         }
         let shared = || self.families.entries.iter().filter_map(|(_, entry)| entry.shared());
-        let counts = super::Counts {
+        let counts = super::TableSizes {
             families: self.apps.slots.iter().map(|(_, app)| app.families.len()).sum(),
             shared: shared().count(),
             contributions: shared().map(|shared| shared.contributions.len()).sum(),

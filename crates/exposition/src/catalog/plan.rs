@@ -8,17 +8,19 @@ use super::app::App;
 use super::contributions::AppRange;
 use super::entry::{FamilyEntry, Placement, SharedFamily};
 use super::paged::Id;
-use super::rules::{Duplicates, Rules};
+use super::rules::Rules;
 use super::segment_items::sections;
 use super::segments::{MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Segment, SegmentList, TARGET_SEGMENT_BYTES};
 use super::tail::Tails;
 use super::update::no_labels;
 use super::{Catalog, Group, Update};
-use crate::body::Body;
-use crate::gzip::{self, Piece};
+use crate::app_name::AppName;
+use crate::identity::ExtraLabel;
+use crate::index::Exposition;
+use crate::memory::MemoryMeter;
 use crate::negotiate::Escaping;
-use crate::render::{Chunk, ExtraLabel, Item, OutputFormat};
-use crate::{AppName, Exposition, MemoryMeter, Syntax};
+use crate::render::{Chunk, Item, OutputFormat};
+use crate::syntax::Syntax;
 
 /// The apps that a response is about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -409,28 +411,6 @@ impl RenderedSegments {
         !self.reserved.is_empty()
     }
 
-    /// The response, plain. `own` has the self metrics in the text format; without it they are left out, but not the apps' families of
-    /// the same names.
-    #[must_use]
-    pub fn body(&self, own: Option<&Arc<Exposition>>) -> Body {
-        let mut body = Body::default();
-        for chunk in &self.chunks {
-            body.extend(chunk.text().iter().cloned());
-        }
-        for chunk in self.tail(own) {
-            body.extend(chunk.text().iter().cloned());
-        }
-        body
-    }
-
-    /// The response as one gzip member. Segments that are not compressed yet go out as stored blocks.
-    #[must_use]
-    pub fn gzip_body(&self, own: Option<&Arc<Exposition>>) -> Body {
-        let mut pieces: Vec<Piece> = self.chunks.iter().flat_map(|chunk| chunk.pieces()).collect();
-        pieces.extend(self.tail(own).iter().flat_map(|chunk| chunk.pieces()));
-        Body::new(gzip::join(&pieces))
-    }
-
     /// The part after the segments: the proxy's own families merged with the apps' families of the same names, and the end mark.
     #[must_use]
     pub fn tail(&self, own: Option<&Arc<Exposition>>) -> Vec<Arc<Chunk>> {
@@ -468,7 +448,7 @@ impl RenderedSegments {
 /// The text of one app, rendered as if there were no other, without added labels.
 #[must_use]
 pub fn render_single(exposition: &Arc<Exposition>, variant: OutputFormat) -> RenderedSegments {
-    let mut catalog = Catalog::new(Rules::new(None, Duplicates::Label, &[]));
+    let mut catalog = Catalog::new(Rules::default());
     let name = AppName::new("single").expect("a short name of printable characters");
     let update = Update::with(catalog.rules(), &name, &no_labels(), Arc::new([]), Arc::clone(exposition), None);
     catalog.add(false, update);

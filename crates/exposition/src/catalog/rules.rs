@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::contributions::{LAST_RANK, MAX_RANKS};
-use crate::Suffix;
+use crate::family::Suffix;
 
 /// The treatment of a series that several apps have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,6 +26,13 @@ pub struct Rules {
     pub(super) reserved: Arc<[Box<str>]>,
     /// Names of the disambiguating label, by rank.
     pub(super) labels: Arc<[Box<str>; MAX_RANKS]>,
+}
+
+impl Default for Rules {
+    /// Rules without an app label and without reserved names; duplicate series get a disambiguating label.
+    fn default() -> Self {
+        Self::new(None, Duplicates::Label, &[])
+    }
 }
 
 impl Rules {

@@ -9,9 +9,11 @@ use super::contributions::{AppRange, Contribution};
 use super::entry::{FamilyEntry, OpenMetricsForm, SharedFamily};
 use super::paged::Id;
 use super::text_family::TextFamily;
+use crate::family::{FamilyFlags, MetricType, Suffix};
+use crate::identity::ExtraLabel;
 use crate::negotiate::Escaping;
-use crate::render::{ExtraLabel, Header, Help, Item, OutputFormat};
-use crate::{MetricType, Suffix, Syntax};
+use crate::render::{Header, Help, Item, OutputFormat};
+use crate::syntax::Syntax;
 
 /// The only section of a family that goes out as one.
 const WHOLE: [Option<Suffix>; 1] = [None];
@@ -206,13 +208,7 @@ const fn header_kind(exposure: Exposure, variant: OutputFormat) -> MetricType {
 }
 
 /// The names of the samples of a contribution that belong to a section; nothing if it has none of them.
-fn section_names(
-    app: &App,
-    text: &TextFamily,
-    exposure: Exposure,
-    variant: OutputFormat,
-    suffix: Option<Suffix>,
-) -> Option<crate::FamilyFlags> {
+fn section_names(app: &App, text: &TextFamily, exposure: Exposure, variant: OutputFormat, suffix: Option<Suffix>) -> Option<FamilyFlags> {
     let source = &app.exposition.families()[text.family as usize];
     let names = match (variant.syntax, exposure.form, suffix) {
         (Syntax::OpenMetrics, OpenMetricsForm::Typed(_), _) => source.flags.names(),

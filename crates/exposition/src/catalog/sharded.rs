@@ -144,7 +144,7 @@ impl<T: Clone> Shard<T> {
         Arc::make_mut(&mut self.tables[at])
     }
 
-    /// Distributes the values over so many tables, a power of two.
+    /// Distributes the values over a number of tables that is a power of two.
     fn divide(&mut self, tables: usize, rehash: &impl Fn(&T) -> u64) {
         let each = self.len / tables;
         let mut divided: Vec<HashTable<T>> = (0..tables).map(|_| HashTable::with_capacity(each)).collect();

@@ -12,8 +12,12 @@ use super::plan::{Plan, ReservedFamilies, Selection};
 use super::rules::{Duplicates, Rules};
 use super::update::no_labels;
 use super::{Catalog, Update};
-use crate::render::{ExtraLabel, OutputFormat};
-use crate::{AppName, Exposition, MemoryMeter, Syntax};
+use crate::app_name::AppName;
+use crate::identity::ExtraLabel;
+use crate::index::Exposition;
+use crate::memory::MemoryMeter;
+use crate::render::OutputFormat;
+use crate::syntax::Syntax;
 
 /// The merged families of the latest responses. They are made when the first app has such a family.
 #[derive(Debug, Default)]

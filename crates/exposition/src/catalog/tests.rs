@@ -6,10 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Catalog, Duplicates, Rules, Selection, Update, render_single};
+use super::{Catalog, Duplicates, RenderedSegments, Rules, Selection, Update, render_single};
+use crate::app_name::{AppName, LabelPair};
+use crate::index::Exposition;
 use crate::negotiate::Escaping;
 use crate::render::OutputFormat;
-use crate::{AppName, Exposition, LabelPair, Syntax};
+use crate::syntax::Syntax;
 
 const TEXT: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
@@ -60,12 +62,18 @@ fn shown(catalog: &mut Catalog, variant: OutputFormat) -> String {
 fn with_own(catalog: &mut Catalog, variant: OutputFormat, own: Option<&str>) -> String {
     let exposed = catalog.plan(variant, Selection::Everything).render();
     let own = own.map(|own| read(own, Syntax::Text));
-    String::from_utf8(exposed.body(own.as_ref()).into_parts().concat()).unwrap()
+    String::from_utf8(text_of(&exposed, own.as_ref())).unwrap()
+}
+
+/// The text of a response with its tail.
+fn text_of(exposed: &RenderedSegments, own: Option<&Arc<Exposition>>) -> Vec<u8> {
+    let chunks = exposed.chunks().iter().cloned().chain(exposed.tail(own));
+    chunks.flat_map(|chunk| chunk.text().concat()).collect()
 }
 
 fn of_app(catalog: &mut Catalog, app: &str) -> String {
     let exposed = catalog.plan(TEXT, Selection::App(app)).render();
-    String::from_utf8(exposed.body(None).into_parts().concat()).unwrap()
+    String::from_utf8(text_of(&exposed, None)).unwrap()
 }
 
 #[test]
@@ -416,7 +424,7 @@ fn answers_can_be_about_one_application() {
     assert_eq!(of_app(&mut catalog, "absent"), "");
     let a = Arc::clone(catalog.exposition("a").unwrap());
     assert_eq!(
-        render_single(&a, OPENMETRICS).body(None).into_parts().concat(),
+        text_of(&render_single(&a, OPENMETRICS), None),
         b"# TYPE x unknown\nx 1\n# TYPE mine unknown\nmine 1\n# EOF\n"
     );
 }
@@ -467,7 +475,7 @@ fn a_plan_shows_the_moment_that_it_was_made() {
     let plan = catalog.plan(TEXT, Selection::Everything);
     push(&mut catalog, "a", "x 2\n");
     remove(&mut catalog, "b");
-    assert_eq!(plan.render().body(None).into_parts().concat(), b"x 1\nx{i=\"b\"} 1\n");
+    assert_eq!(text_of(&plan.render(), None), b"x 1\nx{i=\"b\"} 1\n");
     assert_eq!(shown(&mut catalog, TEXT), "x 2\n");
 }
 

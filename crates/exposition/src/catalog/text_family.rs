@@ -6,8 +6,10 @@
 
 use std::borrow::Cow;
 
-use crate::render::escaped_metric_name;
-use crate::{Exposition, Family, FamilyFlags, MetricType, Suffix, Syntax};
+use crate::escape::escaped_metric_name;
+use crate::family::{Family, FamilyFlags, MetricType, Suffix};
+use crate::index::Exposition;
+use crate::syntax::Syntax;
 
 /// Sample names of a family of the text format, and how its samples are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,8 +12,12 @@ use super::rules::{Duplicates, Rules};
 use super::segments::{Group, Segment, TARGET_SEGMENT_BYTES};
 use super::text_family::{Shape, TextFamily, text_families};
 use super::{Catalog, Conflicts, MAX_CONFLICTS_LISTED};
-use crate::render::ExtraLabel;
-use crate::{AppName, Exposition, LabelPair, MetricType, Suffix, Syntax, name_hash};
+use crate::app_name::{AppName, LabelPair};
+use crate::family::{MetricType, Suffix};
+use crate::hash::name_hash;
+use crate::identity::ExtraLabel;
+use crate::index::Exposition;
+use crate::syntax::Syntax;
 
 /// Series of a shared family that take as long as a family when they come or go: they are hashed and indexed.
 const CHANGED_SERIES_A_FAMILY: usize = 4;

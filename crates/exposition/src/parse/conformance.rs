@@ -8,10 +8,10 @@
 
 use std::ops::Range;
 
-use crate::Syntax;
+use crate::family::{FamilyFlags, MetricType, Suffix};
+use crate::syntax::Syntax;
+use crate::timestamps::millis;
 
-use super::super::family::{FamilyFlags, MetricType, Suffix};
-use super::super::timestamps::millis;
 use super::line::{Line, Scanner};
 use super::table::HashTable;
 

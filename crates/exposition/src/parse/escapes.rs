@@ -3,9 +3,8 @@
 //! Prometheus takes such a backslash literally, other parsers refuse the line. They are doubled before a text is parsed, because `\\` is
 //! a backslash in every format: equal strings still have equal bytes, and the output is valid for every parser.
 
-use crate::Syntax;
-
-use super::bytes::{is_whitespace, name_end, skip_whitespace};
+use crate::byte_scan::{is_whitespace, name_end, skip_whitespace};
+use crate::syntax::Syntax;
 
 /// A byte order mark, which may stand before the first line.
 pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";

@@ -6,12 +6,12 @@
 
 use std::ops::Range;
 
-use crate::Syntax;
+use crate::family::{Family, FamilyFlags, MetricType, Suffix};
+use crate::hash::Seed;
+use crate::reason::Reason;
+use crate::span::Span;
+use crate::syntax::Syntax;
 
-use super::super::family::{Family, FamilyFlags, MetricType, Suffix};
-use super::super::hash::Seed;
-use super::super::reason::Reason;
-use super::super::span::Span;
 use super::conformance::ConformanceChecker;
 use super::span;
 use super::table::HashTable;

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use crate::Syntax;
+use crate::byte_scan::{closing_quote, is_whitespace, name_end, skip_whitespace};
+use crate::family::{MetricType, Suffix};
+use crate::reason::Reason;
+use crate::syntax::Syntax;
 
-use super::super::family::{MetricType, Suffix};
-use super::super::reason::Reason;
-use super::bytes::{closing_quote, is_whitespace, name_end, skip_whitespace};
 use super::escapes::MARK;
 use super::{TextParser, span};
 

@@ -6,11 +6,11 @@
 
 use std::ops::Range;
 
-use super::super::family::FamilyFlags;
-use super::super::reason::Reason;
-use super::bytes::{ParseError, byte_at, closing_quote, common_prefix, is_whitespace, name_end, skip_whitespace};
 use super::line::Scanner;
 use super::span;
+use crate::byte_scan::{ParseError, byte_at, closing_quote, common_prefix, is_whitespace, name_end, skip_whitespace};
+use crate::family::FamilyFlags;
+use crate::reason::Reason;
 
 /// Limit of labels per sample. Prometheus users have a few dozen at most; the check for duplicate names takes time quadratic in this.
 pub(super) const MAX_LABELS: usize = 256;

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use crate::Syntax;
+use crate::byte_scan::{ParseError, byte_at, closing_quote, common_prefix, is_whitespace, name_end, skip_whitespace};
+use crate::family::FamilyFlags;
+use crate::hash::Seed;
+use crate::reason::Reason;
+use crate::span::Span;
+use crate::syntax::Syntax;
 
-use super::super::family::FamilyFlags;
-use super::super::hash::Seed;
-use super::super::reason::Reason;
-use super::super::span::Span;
-use super::bytes::{ParseError, byte_at, closing_quote, common_prefix, is_whitespace, name_end, skip_whitespace};
 use super::labels::{CachedLabel, Cursor};
 
 /// The content of a valid line. Offsets count from the start of the text.

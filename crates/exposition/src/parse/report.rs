@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::super::reason::{Reason, Severity};
 use super::narrow;
+use crate::reason::{Reason, Severity};
 
 /// Collects faults, and in strict mode also notes: problems that this program accepts but other parsers do not.
 pub(crate) struct Report {

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use crate::Syntax;
+use crate::byte_scan::{ParseError, byte_at, is_whitespace, skip_whitespace};
+use crate::family::FamilyFlags;
+use crate::reason::Reason;
+use crate::sample::{Labels, MAX_EXEMPLAR_CHARS, unescaped_chars};
+use crate::syntax::Syntax;
 
-use super::super::family::FamilyFlags;
-use super::super::reason::Reason;
-use super::super::sample::{Labels, MAX_EXEMPLAR_CHARS, unescaped_chars};
-use super::bytes::{ParseError, byte_at, is_whitespace, skip_whitespace};
 use super::labels::{Cursor, MAX_LABELS, separator};
 use super::line::{ExemplarInfo, Line, Scanner};
 use super::number::Number;

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::{Exposition, Family, FamilyFlags, MetricType, Suffix, Syntax};
+use crate::family::{Family, FamilyFlags, MetricType, Suffix};
+use crate::index::Exposition;
+use crate::syntax::Syntax;
 
 fn text(text: &str) -> Exposition {
     Exposition::parse(Bytes::copy_from_slice(text.as_bytes()), Syntax::Text)

@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::slice_writer::SliceWriter;
 use super::{Item, OutputFormat};
-use crate::MemoryMeter;
 use crate::gzip::{CompressionLevel, Compressor, Piece};
+use crate::memory::MemoryMeter;
 
 /// Text that is compressed into one piece: the size limit of a segment, so that large applications can be compressed in parallel.
 const MAX_PIECE_TEXT: usize = 256 * 1024;

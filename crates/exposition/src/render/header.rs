@@ -3,10 +3,12 @@
 use bytes::Bytes;
 
 use super::OutputFormat;
-use super::sample::{escaped_metric_name, quoted};
+use super::sample::quoted;
 use super::slice_writer::SliceWriter;
+use crate::escape::{self, escaped_metric_name};
+use crate::family::MetricType;
 use crate::negotiate::Escaping;
-use crate::{MetricType, Syntax, escape};
+use crate::syntax::Syntax;
 
 /// HELP, TYPE and UNIT of a rendered family.
 #[derive(Debug, Clone)]

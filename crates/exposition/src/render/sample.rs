@@ -4,104 +4,12 @@ use std::borrow::Cow;
 use std::io::Write;
 
 use super::OutputFormat;
+use crate::escape::{self, escaped_label_name, escaped_metric_name};
+use crate::identity::{ExtraLabel, legacy_labels};
 use crate::negotiate::Escaping;
-use crate::{Label, Labels, Sample, Syntax, escape};
-
-/// A label that is added to samples that lack it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ExtraLabel {
-    /// Its name, escaped as inside quotes.
-    pub(crate) name: Box<[u8]>,
-    /// Its name, escaped by the underscores scheme.
-    pub(crate) legacy_name: Box<[u8]>,
-    /// Its value, escaped as inside quotes.
-    pub(crate) value: Box<[u8]>,
-}
-
-impl ExtraLabel {
-    /// Creates the label from an unescaped name and value.
-    pub(crate) fn new(name: &str, value: &str) -> Self {
-        Self {
-            name: quote_escaped(name).into(),
-            legacy_name: escape::label_name(name).as_bytes().into(),
-            value: quote_escaped(value).into(),
-        }
-    }
-
-    /// Returns true if a sample with these labels lacks it. An empty label counts as missing, and one with the same escaped name as present.
-    pub(crate) fn missing_in(&self, labels: &Labels<'_>) -> bool {
-        !labels.clone().any(|label| !label.value.is_empty() && self.has_name_of(&label))
-    }
-
-    fn has_name_of(&self, label: &Label<'_>) -> bool {
-        *label.name == *self.legacy_name || label.quoted && *escaped_label_name(label.name) == *self.legacy_name
-    }
-}
-
-fn quote_escaped(text: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'\\' | b'"' => out.extend_from_slice(&[b'\\', byte]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            _ => out.push(byte),
-        }
-    }
-    out
-}
-
-/// Replaces the escapes `\\`, `\"` and `\n` in a name by their characters.
-fn unescaped(name: &[u8]) -> String {
-    let mut bytes = name.iter();
-    let mut out = Vec::with_capacity(name.len());
-    while let Some(&byte) = bytes.next() {
-        out.push(match byte {
-            b'\\' => match bytes.next() {
-                Some(b'n') => b'\n',
-                Some(&other) => other,
-                None => b'\\',
-            },
-            other => other,
-        });
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
-/// Escapes a metric name, given as inside quotes, by the underscores scheme.
-pub(crate) fn escaped_metric_name(name: &[u8]) -> Cow<'_, [u8]> {
-    if escape::is_legacy_metric_name(name) {
-        name.into()
-    } else {
-        escape::metric_name(&unescaped(name)).into_owned().into_bytes().into()
-    }
-}
-
-/// Escapes a label name, given as inside quotes, by the underscores scheme.
-pub(crate) fn escaped_label_name(name: &[u8]) -> Cow<'_, [u8]> {
-    if escape::is_legacy_label_name(name) {
-        name.into()
-    } else {
-        escape::label_name(&unescaped(name)).into_owned().into_bytes().into()
-    }
-}
-
-/// The labels under their names escaped by the underscores scheme: without empty ones, and of several with the same escaped name only the
-/// first. `quoted` is true if some name of the family is quoted; otherwise escaping changes nothing.
-pub(crate) fn legacy_labels<'a>(labels: &Labels<'a>, quoted: bool) -> impl Iterator<Item = (Cow<'a, [u8]>, Label<'a>)> {
-    let all = labels.clone();
-    labels
-        .clone()
-        .filter(|label| !label.value.is_empty())
-        .enumerate()
-        .filter_map(move |(at, label)| {
-            if !quoted {
-                return Some((Cow::Borrowed(label.name), label));
-            }
-            let name = escaped_label_name(label.name);
-            let mut earlier = all.clone().filter(|label| !label.value.is_empty()).take(at);
-            (!earlier.any(|it| escaped_label_name(it.name) == name)).then_some((name, label))
-        })
-}
+use crate::sample::{Label, Sample};
+use crate::syntax::Syntax;
+use crate::timestamps::millis_of_seconds;
 
 /// Formatter for the samples of one family of one application.
 pub(super) struct SampleFormatter<'a> {
@@ -279,40 +187,6 @@ fn seconds_of_millis(millis: &[u8], out: &mut Vec<u8>) {
 fn write_millis_of_seconds(seconds: &[u8], out: &mut Vec<u8>) {
     // Writing to memory cannot fail.
     let _ = write!(out, "{}", millis_of_seconds(seconds));
-}
-
-/// Converts a timestamp in seconds to milliseconds.
-pub(crate) fn millis_of_seconds(seconds: &[u8]) -> i64 {
-    if let Some(millis) = exact_millis(seconds) {
-        return millis;
-    }
-    let float: f64 = std::str::from_utf8(seconds).ok().and_then(|text| text.parse().ok()).unwrap_or(0.0);
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "saturates, and a time beyond 64 bits of milliseconds is no time"
-    )]
-    let millis = (float * 1000.0).round() as i64;
-    millis
-}
-
-/// Exact milliseconds of a decimal number without exponent.
-fn exact_millis(seconds: &[u8]) -> Option<i64> {
-    let (negative, digits) = match seconds {
-        [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
-    };
-    let dot = memchr::memchr(b'.', digits).unwrap_or(digits.len());
-    let (whole, fraction) = (&digits[..dot], digits.get(dot + 1..).unwrap_or_default());
-    if !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
-        return None;
-    }
-    let padded = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(3);
-    let mut millis = 0_i64;
-    for digit in whole.iter().copied().chain(padded) {
-        millis = millis.checked_mul(10)?.checked_add(i64::from(digit - b'0'))?;
-    }
-    Some(if negative { -millis } else { millis })
 }
 
 #[cfg(test)]

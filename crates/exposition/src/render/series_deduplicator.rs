@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::sample::legacy_labels;
-use super::{ExtraLabel, bound_label};
-use crate::{MetricType, Sample, Samples, Suffix, label_hash};
+use crate::family::{MetricType, Suffix};
+use crate::hash::label_hash;
+use crate::identity::{ExtraLabel, bound_label, legacy_labels};
+use crate::sample::{Sample, Samples};
 
 /// Keeps the first of several groups of series that are the same once rendered. Compares groups and not single series, because half a
 /// histogram is invalid.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::MemoryMeter;
+use crate::memory::MemoryMeter;
 
 /// The smallest range of stored text that becomes a slice of its own. Shorter ranges are copied, because a socket write of many small
 /// slices costs more than the copies. Slices do not duplicate the text in memory.

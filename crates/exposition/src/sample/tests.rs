@@ -43,7 +43,7 @@ fn identity_knows_no_order_and_no_empty_values() {
     assert_ne!(a.hash(), c.hash());
     assert!(!a.same_series(&c));
     let more = split(b"foo{a=\"1\",b=\"2\",app=\"x\"} 1");
-    assert_eq!(a.hash().wrapping_add(super::super::label_hash(b"app", b"x")), more.hash());
+    assert_eq!(a.hash().wrapping_add(crate::hash::label_hash(b"app", b"x")), more.hash());
 }
 
 #[test]

@@ -22,7 +22,11 @@ fn one_line_for_every_kind() {
         ),
         (
             r#""bitswap_message":{"blocks":[{}]}"#,
-            "bitswap      P: 0 wantlist entries, 1 blocks, 0 block presences",
+            "bitswap      P: 0 wantlist entries, 1 blocks, 0 block presences: block -",
+        ),
+        (
+            r#""bitswap_message":{"wantlist_entries":[{"Cid":{"/":"A"},"WantType":1,"Cancel":false},{"Cid":{"/":"B"},"WantType":0,"Cancel":true},{"Cid":{"/":"C"},"WantType":0,"Cancel":false}],"full_wantlist":true,"blocks":[],"block_presences":[{"cid":{"/":"D"},"block_presence_type":1},{"cid":{"/":"E"},"block_presence_type":0}]}"#,
+            "bitswap      P: 3 wantlist entries (full), 0 blocks, 2 block presences: want-have A, cancel B, want-block C, dont-have D, and 1 more",
         ),
     ] {
         let message = format!("{{\"event\":{{\"timestamp\":\"T\",\"peer\":\"P\",\"seq\":3,\"monitor\":\"M\",{event}}}}}\n");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{FamilyFlags, Suffix};
+use crate::family::{FamilyFlags, Suffix};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

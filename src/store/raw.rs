@@ -9,7 +9,7 @@ const SMALL: usize = 64 * 1024;
 const FULL: usize = 128 * 1024;
 
 /// Concatenates the bodies as a list of slices of useful size. Large bodies are not copied.
-pub fn concatenate<'a>(bodies: impl IntoIterator<Item = &'a Bytes>) -> Vec<Bytes> {
+pub(super) fn concatenate<'a>(bodies: impl IntoIterator<Item = &'a Bytes>) -> Vec<Bytes> {
     let (mut segments, mut open) = (Vec::new(), BytesMut::new());
     for body in bodies.into_iter().filter(|body| !body.is_empty()) {
         if body.len() < SMALL {

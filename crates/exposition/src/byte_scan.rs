@@ -1,9 +1,9 @@
 //! Word-wise byte scanning: common prefixes, ends of names and of quoted strings.
 
-use super::super::reason::Reason;
+use crate::reason::Reason;
 
 /// Byte offset of an error, and its reason.
-pub(super) type ParseError = (usize, Reason);
+pub(crate) type ParseError = (usize, Reason);
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
@@ -31,7 +31,7 @@ fn block(bytes: &[u8], at: usize) -> Option<&[u8; BLOCK]> {
 
 /// Length of the common prefix of `a` and `b`.
 #[inline]
-pub(super) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     let mut at = 0;
     while let (Some(x), Some(y)) = (block(a, at), block(b, at)) {
         if x != y {
@@ -73,7 +73,7 @@ pub(crate) fn find_special(text: &[u8], mut at: usize) -> usize {
 /// Index of the closing quote of the string that starts behind its quote at `at`. The only escapes are `\\`, `\"` and `\n`, so that equal
 /// strings have equal bytes.
 #[inline]
-pub(super) fn closing_quote(text: &[u8], mut at: usize) -> Result<usize, ParseError> {
+pub(crate) fn closing_quote(text: &[u8], mut at: usize) -> Result<usize, ParseError> {
     loop {
         at = find_special(text, at);
         match text.get(at) {
@@ -91,13 +91,13 @@ pub(super) fn closing_quote(text: &[u8], mut at: usize) -> Result<usize, ParseEr
 
 /// Returns true for whitespace inside a line.
 #[inline]
-pub(super) const fn is_whitespace(byte: u8) -> bool {
+pub(crate) const fn is_whitespace(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
 /// Index of the first byte at or after `at` that is not whitespace.
 #[inline]
-pub(super) fn skip_whitespace(text: &[u8], mut at: usize) -> usize {
+pub(crate) fn skip_whitespace(text: &[u8], mut at: usize) -> usize {
     while text.get(at).copied().is_some_and(is_whitespace) {
         at += 1;
     }
@@ -106,7 +106,7 @@ pub(super) fn skip_whitespace(text: &[u8], mut at: usize) -> usize {
 
 /// The byte at `at`; a newline beyond the end of the text.
 #[inline]
-pub(super) fn byte_at(text: &[u8], at: usize) -> u8 {
+pub(crate) fn byte_at(text: &[u8], at: usize) -> u8 {
     text.get(at).copied().unwrap_or(b'\n')
 }
 
@@ -134,7 +134,7 @@ const CLASSES: [u8; 256] = {
 
 /// End of the unquoted name that starts at `at`; `at` itself if no name starts there. Metric names may contain colons.
 #[inline]
-pub(super) fn name_end(text: &[u8], at: usize, metric: bool) -> usize {
+pub(crate) fn name_end(text: &[u8], at: usize, metric: bool) -> usize {
     let colon = if metric { COLON } else { 0 };
     if CLASSES[byte_at(text, at) as usize] & (NAME_START | colon) == 0 {
         return at;

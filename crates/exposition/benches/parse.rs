@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use exporter_proxy::exposition::{Exposition, check};
-use exporter_proxy::model::Syntax;
+use exporter_proxy_exposition::Syntax;
+use exporter_proxy_exposition::{Exposition, check};
 use exporter_proxy_workload::{Order, Workload};
 
 fn main() {
