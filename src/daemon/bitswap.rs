@@ -29,7 +29,7 @@ pub(super) async fn monitor(
         listen: bitswap.listen.clone(),
         peers: bitswap.peers.clone(),
         max_peers: bitswap.max_peers,
-        legacy_addresses: settings.stream.legacy_addresses,
+        legacy_addresses: settings.stream.relay.legacy_addresses,
     };
     let monitor_context = BitswapContext {
         inlet: context.inlet.clone(),

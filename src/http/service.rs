@@ -360,8 +360,9 @@ impl Service<Request<Incoming>> for ConnectionService {
             }
             let memory = response.extensions_mut().remove::<ResponseMemory>();
             let opaque = || ResponseMemory::opaque(response.body().size_hint().exact().unwrap_or_default());
-            shared.set_response_memory(memory.unwrap_or_else(opaque));
-            Ok(response.map(|body| TrackedBody::new(body, shared, to_head)))
+            let memory = memory.unwrap_or_else(opaque);
+            shared.set_response_memory(memory.clone());
+            Ok(response.map(|body| TrackedBody::new(body, memory, shared, to_head)))
         })
     }
 }

@@ -30,6 +30,7 @@ pub struct Proxy {
     unix: Option<PathBuf>,
     pub stream: Vec<SocketAddr>,
     /// The multiaddresses of the Bitswap monitor.
+    #[cfg(feature = "bitswap")]
     pub bitswap: Vec<String>,
     pub stop: Stop,
     running: Option<JoinHandle<Report>>,
@@ -77,6 +78,7 @@ impl Proxy {
             tcp: addresses.tcp,
             unix: addresses.unix,
             stream: addresses.stream,
+            #[cfg(feature = "bitswap")]
             bitswap: addresses.bitswap,
             stop,
             running,

@@ -263,11 +263,10 @@ fn parents_with_a_table() -> Vec<Parent> {
     for package in packages() {
         if package.file_name().is_some() {
             let file = package.join("src/lib.rs");
-            found.push(Parent {
-                file,
-                package,
-                path: Vec::new(),
-            });
+            if read(&file).contains(HEADING) {
+                let path = Vec::new();
+                found.push(Parent { package, file, path });
+            }
             continue;
         }
         for name in table(&read("src/lib.rs")).into_keys() {

@@ -13,7 +13,7 @@ use super::*;
 use crate::bus::{Notification, Sequenced, Subscription};
 use crate::model::{Timestamp, Topic, Topics};
 use crate::peer_samples::PeerSamples;
-use crate::store::{self, Limits, Mode, View};
+use crate::store::{self, EventOptions, Limits, Mode, View};
 use crate::supervise::Service as _;
 use crate::wire::bitswap::dont_have;
 use client::{Client, LONGEST, until};
@@ -46,7 +46,7 @@ fn settings(listen: &[&str], seed: u8) -> BitswapSettings {
 }
 
 async fn start(settings: BitswapSettings) -> Running {
-    let (inlet, view) = store::open(Limits::default(), Mode::Raw);
+    let (inlet, view) = store::open(Limits::default(), Mode::Raw, EventOptions::default());
     let stream = view.subscribe(Topics::only(Topic::Bitswap));
     let context = BitswapContext {
         inlet,
@@ -191,7 +191,7 @@ async fn a_configured_peer_is_dialed_again_after_a_loss_and_sampled() {
 async fn an_address_in_use_is_an_error_that_names_it() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("/ip4/127.0.0.1/tcp/{}", listener.local_addr().unwrap().port());
-    let (inlet, _view) = store::open(Limits::default(), Mode::Raw);
+    let (inlet, _view) = store::open(Limits::default(), Mode::Raw, EventOptions::default());
     let context = BitswapContext {
         inlet,
         peer_samples: PeerSamples::default(),
