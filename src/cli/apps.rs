@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::http_access::HttpAccess;
 use super::target::{Target, get};
+use crate::model::{printable, printable_json};
 
 #[derive(Debug, Args)]
 pub(super) struct Apps {
@@ -25,11 +26,9 @@ impl Apps {
             anyhow::bail!("--from needs the HTTP port of the proxy, http://HOST:PORT or https://HOST:PORT")
         };
         let accept = if self.json { "application/json" } else { "text/plain" };
-        let mut text = super::current_thread_runtime()?.block_on(get(server, &self.access, "/apps", accept))?;
-        if !text.ends_with('\n') {
-            text.push('\n');
-        }
-        super::print(&text)?;
+        let text = super::current_thread_runtime()?.block_on(get(server, &self.access, "/apps", accept))?;
+        let shown = if self.json { printable_json(&text) } else { printable(&text) };
+        super::print(&format!("{}\n", shown.strip_suffix('\n').unwrap_or(&shown)))?;
         Ok(ExitCode::SUCCESS)
     }
 }

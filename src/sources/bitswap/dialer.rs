@@ -80,7 +80,7 @@ impl Dialer {
         }
     }
 
-    /// The next peer whose addresses are known; waits for ever if none is looked up.
+    /// The next peer with known addresses; waits for ever if none is looked up.
     pub(super) async fn next(&mut self) -> Dial {
         loop {
             match self.lookups.join_next().await {
