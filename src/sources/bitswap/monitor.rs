@@ -222,11 +222,9 @@ impl Monitor {
             SwarmEvent::Behaviour(BehaviourEvent::Identify(libp2p_identify::Event::Received { peer_id, info, .. })) => {
                 self.identified(peer_id, &info);
             }
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(libp2p_ping::Event { peer, result, .. })) => {
-                if let Ok(latency) = result {
-                    self.peers.measured(peer, latency);
-                }
-            }
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(libp2p_ping::Event {
+                peer, result: Ok(latency), ..
+            })) => self.peers.measured(peer, latency),
             SwarmEvent::ConnectionEstablished {
                 peer_id,
                 connection_id,
