@@ -107,6 +107,14 @@ impl Chunk {
         }
     }
 
+    /// Drops text that can be rendered again: for a chunk that is compressed as soon as it is rendered, and of which others may never ask
+    /// for the text.
+    pub fn drop_text(&self) {
+        if self.source.is_some() {
+            self.text.store(None);
+        }
+    }
+
     fn render_again(&self) -> Arc<Vec<Bytes>> {
         let again = |source: &Source| write(&source.items, source.variant, self.meter.clone()).finish();
         Arc::new(self.source.as_ref().map_or_else(Vec::new, again))
