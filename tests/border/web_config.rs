@@ -382,6 +382,33 @@ async fn a_bridge_has_the_same_door() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_delivered_once_over_tls() {
+    let files = WebFiles::new(TLS);
+    let proxy = files.proxy().await;
+    let Some(program) = peer("curl") else { return };
+    let ca = files.path("server.pem");
+    let asked = async |arguments: &[&str]| {
+        run(Command::new(&program)
+            .args(["-s", "--cacert", ca.to_str().unwrap()])
+            .args(arguments))
+        .await
+    };
+    let (scrape, event) = (
+        format!("https://{}/metrics", proxy.http),
+        format!("https://{}/event?job=a", proxy.http),
+    );
+    let delivered = |text: &str| text.lines().filter(|line| line.starts_with("events_to_metrics{")).count();
+    assert_eq!(delivered(&asked(&[&scrape]).await), 0);
+    asked(&["-X", "POST", &event]).await;
+    // On a connection of its own each, acknowledged by its end; then two on one connection, acknowledged by the second request.
+    assert_eq!(delivered(&asked(&[&scrape]).await), 1);
+    assert_eq!(delivered(&asked(&[&scrape]).await), 0);
+    asked(&["-X", "POST", &event]).await;
+    assert_eq!(delivered(&asked(&[&scrape, &scrape]).await), 1);
+    assert_eq!(delivered(&asked(&[&scrape]).await), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn slow_handshakes_hold_nothing_up() {
     let files = WebFiles::new(TLS);
     let proxy = files.proxy().await;
