@@ -53,6 +53,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Layer<S> {
         }
     }
 
+    /// Returns true if the client has ended its half of the TLS session.
+    fn is_closed_by_peer(&mut self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => {
+                let session = stream.get_mut().1;
+                session.process_new_packets().is_ok_and(|state| state.peer_has_closed())
+            }
+        }
+    }
+
     /// Returns true if bytes of the client were decrypted that HTTP has not read yet.
     pub(super) fn has_decrypted(&mut self) -> bool {
         match self {
@@ -107,7 +118,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Layer<S> {
         forward!(self, stream => stream.poll_flush(cx))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A client that has ended its TLS session has most likely closed its socket, and would answer the end of ours with a reset, as if
+        // it had not received the response.
+        if self.is_closed_by_peer() {
+            return Pin::new(self.transport()).poll_shutdown(cx);
+        }
         forward!(self, stream => stream.poll_shutdown(cx))
     }
 }
