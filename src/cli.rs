@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Environment;
+use crate::model::printable;
 use crate::telemetry::{LogFormat, LogWriter, init_logging, print_error, print_warning};
 
 /// One port for the Prometheus metrics of many applications.
@@ -118,7 +119,8 @@ pub fn main() -> ExitCode {
         Some(Command::Man(man)) => man.run(),
     });
     outcome.unwrap_or_else(|error| {
-        print_error(&format!("{error:#}"));
+        // It may repeat what a server has sent.
+        print_error(&printable(&format!("{error:#}")));
         ExitCode::FAILURE
     })
 }

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 mod access;
 mod body;
+mod browsers;
 mod client;
 mod connection;
 mod connection_state;
@@ -18,7 +19,6 @@ mod http_io;
 mod lingering_close;
 pub mod reply;
 mod response_ack;
-mod same_site;
 mod server;
 mod server_metrics;
 mod service;
@@ -34,6 +34,7 @@ mod tests;
 
 pub use access::{allow_from, may_write};
 pub use body::{BodyError, BodyLimit, MemoryBudget, drain_body, read_body};
+pub use browsers::is_from_browser;
 pub use client::{Client, PeerAddr, effective_client};
 pub use connection::{Connection, RequestObserver, SendQueue};
 pub use delivery::{Delivery, DeliveryOutcome};
@@ -52,13 +53,15 @@ pub const MAX_HEAD: usize = 64 * 1024;
 /// Prometheus itself closes after five.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15 * 60);
 
-/// Networks of clients with special rights, replaced as a whole by a configuration reload.
+/// Rights of clients by their networks and by the host that they name, replaced as a whole by a configuration reload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
     /// Clients that may write (`http.write_from`).
     pub write_from: Vec<IpNet>,
     /// Reverse proxies with evaluated X-Forwarded-For and X-Real-Ip headers (`http.trusted_proxies`).
     pub trusted_proxies: Vec<IpNet>,
+    /// Names of this server under which browsers may write, besides its addresses, `localhost` and its host name (`http.allowed_hosts`).
+    pub allowed_hosts: Vec<String>,
 }
 
 /// Timeouts of a connection.

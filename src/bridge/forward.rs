@@ -10,7 +10,8 @@ use axum::extract::{Path, RawQuery, State};
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT, VARY,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
+    USER_AGENT, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Empty;
@@ -20,6 +21,7 @@ use super::proxy_registry::{ProxyRegistry, Route, UnknownAlias};
 use super::read_ahead::read_ahead;
 use super::segment;
 use crate::http::{Connection, DeliveryOutcome};
+use crate::model::printable;
 use crate::peer::{ConnectionPool, HyperdhtError, PublicKey, ScrapeResponse, error_text};
 use crate::wire::hyperdht::MetricsReply;
 
@@ -37,11 +39,37 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const REQUEST_HEADERS: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, USER_AGENT, SCRAPE_TIMEOUT];
 
 /// Response headers that are forwarded to the scraper unchanged.
-const RESPONSE_HEADERS: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LENGTH, VARY];
+const RESPONSE_HEADERS: [HeaderName; 3] = [CONTENT_ENCODING, CONTENT_LENGTH, VARY];
 
 /// The content type of metrics if the proxy gives none.
 fn text_004() -> HeaderValue {
     HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8")
+}
+
+fn plain_text() -> HeaderValue {
+    HeaderValue::from_static("text/plain; charset=utf-8")
+}
+
+/// The media types of expositions. A proxy chooses the type of its response, and a browser would run a page in the origin of the bridge.
+const EXPOSITION_TYPES: [&str; 3] = ["text/plain", "application/openmetrics-text", "application/vnd.google.protobuf"];
+
+/// The content type of a response: the proxy's if it is one of an exposition, plain text for any other.
+fn content_type(headers: &HeaderMap) -> HeaderValue {
+    let Some(given) = headers.get(CONTENT_TYPE) else {
+        return text_004();
+    };
+    let name = given.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let is_exposition = EXPOSITION_TYPES.iter().any(|known| name.eq_ignore_ascii_case(known));
+    if is_exposition { given.clone() } else { plain_text() }
+}
+
+/// Sets the content type of a response with a proxy's text, and keeps browsers from taking it for anything else.
+fn inert(response: &mut Response<Body>, content_type: HeaderValue) {
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox");
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
 }
 
 /// Forwards scrapes to proxies.
@@ -203,7 +231,7 @@ impl ScrapeForwarder {
                     .with([ForwardOutcome::Ok.as_str()])
                     .inc();
                 let mut response = Response::new(Body::from(text));
-                response.headers_mut().insert(CONTENT_TYPE, text_004());
+                inert(&mut response, text_004());
                 response
             }
         })
@@ -215,7 +243,7 @@ impl ScrapeForwarder {
         pool.reach(key, wait).await?;
         // A streamed body has no known length; an empty one would give `content-length: 0`.
         let mut response = Response::new(Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()));
-        response.headers_mut().insert(CONTENT_TYPE, text_004());
+        inert(&mut response, text_004());
         Ok(response)
     }
 
@@ -238,9 +266,8 @@ impl ScrapeForwarder {
         let (head, body) = read_ahead(response).into_parts();
         let mut response = Response::new(Body::new(body));
         *response.extensions_mut() = head.extensions;
-        let to = response.headers_mut();
-        to.insert(CONTENT_TYPE, text_004());
-        copy(&RESPONSE_HEADERS, &head.headers, to);
+        copy(&RESPONSE_HEADERS, &head.headers, response.headers_mut());
+        inert(&mut response, content_type(&head.headers));
         response
     }
 
@@ -261,10 +288,9 @@ impl ScrapeForwarder {
 
     fn refuse(&self, outcome: ForwardOutcome, status: StatusCode, text: &str) -> Response<Body> {
         self.registry.telemetry.bridge_scrapes_total.with([outcome.as_str()]).inc();
-        let mut response = Response::new(Body::from(text.to_owned()));
+        let mut response = Response::new(Body::from(printable(text).into_owned()));
         *response.status_mut() = status;
-        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-        response.headers_mut().insert(CONTENT_TYPE, kind);
+        inert(&mut response, plain_text());
         response
     }
 }

@@ -19,7 +19,7 @@ use super::ENDPOINTS;
 use super::alias_table::Transport;
 use super::proxy_registry::{AliasListing, ProxyRegistry};
 use crate::http::{Connection, HttpStats, ServerMetrics, may_write, reply};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, printable};
 use crate::peer::PublicKey;
 use crate::supervise::Notes;
 
@@ -65,9 +65,9 @@ fn columns(listed: &AliasListing) -> [String; 7] {
         None => "not connected".to_owned(),
     };
     [
-        entry.alias.to_string(),
-        entry.hostname.clone(),
-        entry.service.clone(),
+        printable(entry.alias.as_str()).into_owned(),
+        printable(&entry.hostname).into_owned(),
+        printable(&entry.service).into_owned(),
         entry.key.to_string(),
         time(*registered),
         time(*expires),
@@ -199,7 +199,7 @@ fn page(pages: &Pages) -> String {
                 0 => write!(
                     page,
                     "<td><a href=\"/scrape/{}/metrics\">{cell}</a></td>",
-                    super::segment(&cells[0])
+                    super::segment(listed.entry.alias.as_str())
                 ),
                 3 => write!(page, "<td><code>{cell}</code></td>"),
                 _ => write!(page, "<td>{cell}</td>"),

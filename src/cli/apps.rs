@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::target::{Target, get};
+use crate::model::{printable, printable_json};
 
 #[derive(Debug, Args)]
 pub(super) struct Apps {
@@ -22,11 +23,9 @@ impl Apps {
             anyhow::bail!("--from needs the HTTP port of the proxy, http://HOST:PORT")
         };
         let accept = if self.json { "application/json" } else { "text/plain" };
-        let mut text = super::current_thread_runtime()?.block_on(get(authority, "/apps", accept))?;
-        if !text.ends_with('\n') {
-            text.push('\n');
-        }
-        super::print(&text)?;
+        let text = super::current_thread_runtime()?.block_on(get(authority, "/apps", accept))?;
+        let shown = if self.json { printable_json(&text) } else { printable(&text) };
+        super::print(&format!("{}\n", shown.strip_suffix('\n').unwrap_or(&shown)))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,5 +1,6 @@
 //! `exporter-proxy scrape KEY@HOST:PORT | hyperdht://KEY`
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::config::HostPort;
+use crate::model::printable;
 use crate::peer::{HyperdhtError, Identity, LinkAddress, REQUEST_TIMEOUT, ScrapeError, ScrapeOutcome, Scraper};
 
 #[derive(Debug, Args)]
@@ -42,7 +44,11 @@ impl Scrape {
         });
         match outcome {
             Ok(ScrapeOutcome::Metrics { text, .. }) => {
-                super::print_bytes(&text)?;
+                // A file or a program gets the exposition as it is.
+                match std::io::stdout().is_terminal() {
+                    true => super::print(&printable(&String::from_utf8_lossy(&text)))?,
+                    false => super::print_bytes(&text)?,
+                }
                 Ok(ExitCode::SUCCESS)
             }
             Ok(ScrapeOutcome::Failure(message)) => anyhow::bail!("the proxy reports an error: {message}"),

@@ -17,7 +17,7 @@ use super::target::{Target, cannot_connect, send_request};
 use super::{count, input};
 use crate::exposition::negotiate::Format;
 use crate::exposition::{self, detect};
-use crate::model::{AppName, Syntax};
+use crate::model::{AppName, Syntax, printable};
 use crate::wire::encode;
 
 /// Timeout until a receiver closes the connection after the whole message was sent.
@@ -77,7 +77,7 @@ impl Send {
                 }
             }
         })?;
-        super::print(&outcome)?;
+        super::print(&printable(&outcome))?;
         Ok(ExitCode::SUCCESS)
     }
 

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::recording::{Recorder, Rotation, replay};
+use crate::model::printable_json;
 use crate::sources::upstreams::{ConnectionError, UpstreamConnection};
 use crate::wire::monitoring::line;
 
@@ -151,17 +152,12 @@ impl Tap {
     }
 }
 
-/// Writes JSON on one line, without terminal control sequences. Whitespace between tokens becomes a space; unescaped control characters
-/// above U+007E in strings are escaped.
+/// Writes JSON on one line, without terminal control sequences. Whitespace between tokens becomes a space; hidden characters in strings are
+/// escaped.
 fn one_line(text: &[u8], out: &mut Vec<u8>) {
     let text = String::from_utf8_lossy(text.trim_ascii());
-    for c in text.chars() {
-        match c {
-            '\0'..' ' => out.push(b' '),
-            '\u{7f}'..='\u{9f}' => out.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes()),
-            _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-        }
-    }
+    let line = text.replace(|c: char| c < ' ', " ");
+    out.extend_from_slice(printable_json(&line).as_bytes());
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ impl fmt::Display for HostPort {
 }
 
 /// An IPv4 address or a host name (RFC 1123, and the underscore that container names have).
-fn is_host(text: &str) -> bool {
+pub(super) fn is_host(text: &str) -> bool {
     let label = |label: &str| {
         let legal = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         (1..=63).contains(&label.len()) && legal && !label.starts_with('-') && !label.ends_with('-')

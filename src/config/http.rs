@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 
 use super::address;
+use super::raw::quoted;
 use super::reader::Section;
 use super::value_types::{Bool, ListOf, NETWORK, Parsed};
 use crate::http::Access;
@@ -10,7 +11,7 @@ use crate::http::Access;
 /// `[http]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpConfig {
-    /// `write_from` and `trusted_proxies`.
+    /// `write_from`, `trusted_proxies` and `allowed_hosts`.
     pub access: Access,
     /// `enable_lifecycle`: whether POST /-/reload and /-/quit are there.
     pub enable_lifecycle: bool,
@@ -23,11 +24,24 @@ impl HttpConfig {
             access: Access {
                 write_from: t.reloadable("write_from").or(here.collect(), NETWORKS),
                 trusted_proxies: t.reloadable("trusted_proxies").or(Vec::new(), NETWORKS),
+                allowed_hosts: t.reloadable("allowed_hosts").or(Vec::new(), HOSTS),
             },
             enable_lifecycle: t.restart_only("enable_lifecycle").or(false, Bool),
         }
     }
 }
+
+const HOSTS: ListOf<Parsed<String>> = ListOf {
+    item: Parsed {
+        expected: "a host name",
+        parse: |text| match address::is_host(text) {
+            true => Ok(text.to_owned()),
+            false => Err(format!("{} is not a valid host name (without scheme and port)", quoted(text))),
+        },
+    },
+    expected: "a list of host names such as [\"metrics.example\"]",
+    or_single: false,
+};
 
 pub(super) const NETWORKS: ListOf<Parsed<IpNet>> = ListOf {
     item: NETWORK,

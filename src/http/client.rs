@@ -74,6 +74,16 @@ pub fn effective_client(peer: &PeerAddr, headers: &HeaderMap, trusted: &[IpNet])
     Client::Ip(real.unwrap_or(here))
 }
 
+/// The host that a trusted reverse proxy was asked for (X-Forwarded-Host); the last one if several proxies added theirs.
+pub(super) fn forwarded_host<'h>(peer: &PeerAddr, headers: &'h HeaderMap, trusted: &[IpNet]) -> Option<&'h str> {
+    let PeerAddr::Tcp(address) = peer else { return None };
+    if !contains(trusted, address.ip().to_canonical()) {
+        return None;
+    }
+    let last = headers.get_all("x-forwarded-host").iter().next_back()?.to_str().ok()?;
+    last.rsplit(',').next().map(str::trim).filter(|host| !host.is_empty())
+}
+
 /// The key of a link's peer and the last address that it forwards for.
 fn on_behalf(key: &Arc<str>, headers: &HeaderMap) -> Arc<str> {
     let last = headers.get_all("x-forwarded-for").iter().next_back();

@@ -6,10 +6,12 @@ use axum::body::Body;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 
-/// An answer of plain text; a newline is added where it lacks one.
+use crate::model::{is_hidden, printable, printable_json};
+
+/// An answer of plain text; a newline is added where it lacks one. Characters that a terminal interprets are escaped.
 #[must_use]
 pub fn text(status: StatusCode, text: impl Display) -> Response<Body> {
-    let mut text = text.to_string();
+    let mut text = printable(&text.to_string()).into_owned();
     if !text.ends_with('\n') {
         text.push('\n');
     }
@@ -19,7 +21,8 @@ pub fn text(status: StatusCode, text: impl Display) -> Response<Body> {
 /// A JSON value, ended by a newline for those who read it in a terminal.
 #[must_use]
 pub fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
-    answer(status, "application/json", format!("{value}\n"))
+    let text = value.to_string();
+    answer(status, "application/json", format!("{}\n", printable_json(&text)))
 }
 
 /// A page for a browser, which may load nothing from anywhere.
@@ -31,7 +34,7 @@ pub fn html(page: String) -> Response<Body> {
     answer
 }
 
-/// Text that cannot break out of an element or an attribute of a page.
+/// Text that cannot break out of an element or an attribute of a page, nor change the order in which it is shown.
 #[must_use]
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -42,6 +45,7 @@ pub fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
+            c if is_hidden(c) => escaped.extend(c.escape_unicode()),
             c => escaped.push(c),
         }
     }
@@ -56,3 +60,6 @@ fn answer(status: StatusCode, content_type: &'static str, body: String) -> Respo
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
+
+#[cfg(test)]
+mod tests;

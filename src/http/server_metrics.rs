@@ -110,7 +110,7 @@ impl ServerMetrics {
         );
         family(
             "cross_site_refused_total",
-            "Writes refused because a browser sent them from another site.",
+            "Writes refused because a browser sent them from a page of another site, or to a name that is not known.",
             &http.cross_site,
         );
         family(

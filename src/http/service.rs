@@ -9,8 +9,8 @@ use axum::Router;
 use axum::body::Body;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::header::{CONNECTION, HeaderValue, LOCATION};
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::header::{CONNECTION, HOST, HeaderValue, LOCATION};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -21,7 +21,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::client::effective_client;
+use super::browsers::{self, BrowserRefusal};
+use super::client::{effective_client, forwarded_host};
 use super::connection::{RequestObserver, SendQueue, SettleOnDrop, SharedConnection};
 use super::connection_state::ConnectionState;
 use super::http_io::HttpIo;
@@ -31,7 +32,7 @@ use super::shared_body::ResponseMemory;
 use super::stats::{HttpStats, count};
 use super::tracked_body::TrackedBody;
 use super::transport_io::TransportIo;
-use super::{Access, Connection, MAX_HEAD, PeerAddr, Timers, reply, same_site};
+use super::{Access, Connection, MAX_HEAD, PeerAddr, Timers, reply};
 use crate::supervise::slots::{GRACE, INCOMPLETE_GRACE};
 use crate::supervise::{Accepted, Slot, Stream, panic_message};
 
@@ -359,18 +360,28 @@ impl Service<Request<Incoming>> for ConnectionService {
             }
             let memory = response.extensions_mut().remove::<ResponseMemory>();
             let opaque = || ResponseMemory::opaque(response.body().size_hint().exact().unwrap_or_default());
-            shared.set_response_memory(memory.unwrap_or_else(opaque));
-            Ok(response.map(|body| TrackedBody::new(body, shared, to_head)))
+            let memory = memory.unwrap_or_else(opaque);
+            shared.set_response_memory(memory.clone());
+            Ok(response.map(|body| TrackedBody::new(body, memory, shared, to_head)))
         })
     }
 }
 
 impl ServiceInner {
-    fn log_cross_site(&self, request: &Request<Body>, shared: &SharedConnection) {
+    fn check_browser(&self, request: &Request<Body>, shared: &SharedConnection) -> Result<(), BrowserRefusal> {
+        let access = self.access.load();
+        let forwarded = forwarded_host(shared.peer(), request.headers(), &access.trusted_proxies);
+        browsers::check(request, forwarded, &access.allowed_hosts)
+    }
+
+    fn log_refused(&self, request: &Request<Body>, shared: &SharedConnection, why: &BrowserRefusal) {
         let client = effective_client(shared.peer(), request.headers(), &self.access.load().trusted_proxies);
         let (method, path) = (request.method(), request.uri().path());
-        self.stats
-            .log_refused(&client, format_args!("{method} {path}: cross-site request of a browser"));
+        let why = match why {
+            BrowserRefusal::CrossSite => "cross-site request of a browser".to_owned(),
+            BrowserRefusal::UnknownHost(host) => format!("request of a browser to {host:?}, which is not in http.allowed_hosts"),
+        };
+        self.stats.log_refused(&client, format_args!("{method} {path}: {why}"));
     }
 
     /// Rate-limited for each client: a request that triggers a bug can be repeated.
@@ -388,10 +399,13 @@ impl ServiceInner {
     }
 
     async fn answer(&self, request: Request<Body>, shared: &SharedConnection) -> Response<Body> {
-        if same_site::is_cross_site(&request) {
+        if let Some(why) = wrong_host(&request, shared.peer()) {
+            return reply::text(StatusCode::BAD_REQUEST, why);
+        }
+        if let Err(refusal) = self.check_browser(&request, shared) {
             count(&self.stats.cross_site);
-            self.log_cross_site(&request, shared);
-            return reply::text(StatusCode::FORBIDDEN, "cross-site request refused");
+            self.log_refused(&request, shared, &refusal);
+            return reply::text(StatusCode::FORBIDDEN, refusal);
         }
         match AssertUnwindSafe(self.routes.call(request)).catch_unwind().await {
             Ok(Ok(response)) => response,
@@ -406,6 +420,19 @@ impl ServiceInner {
                 response
             }
         }
+    }
+}
+
+/// The fault of a request that does not name exactly one host (RFC 9112, section 3.2). HTTP/1.0 may name none. The peer of a link needs no
+/// name.
+fn wrong_host(request: &Request<Body>, peer: &PeerAddr) -> Option<&'static str> {
+    if matches!(peer, PeerAddr::Link(_)) {
+        return None;
+    }
+    match request.headers().get_all(HOST).iter().count() {
+        0 if request.version() == Version::HTTP_11 => Some("the request has no Host header"),
+        0 | 1 => None,
+        _ => Some("the request has several Host headers"),
     }
 }
 

@@ -5,23 +5,39 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
-use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::connection::SharedConnection;
+use super::shared_body::{BATCH_BYTES, Batch, ResponseMemory};
 
 /// The body of a response; it reports to the connection whether it was read completely.
 pub(super) struct TrackedBody {
-    body: Body,
+    content: Content,
     shared: Arc<SharedConnection>,
     /// True if nothing more of the body is needed: it has ended, or the request was HEAD.
     complete: bool,
 }
 
+enum Content {
+    /// Any body.
+    Frames(Body),
+    /// A list of shared slices, taken in batches past the body that they belong to, which gives them away one by one.
+    Batches { slices: ResponseMemory, since_yield: usize },
+}
+
 impl TrackedBody {
-    pub(super) fn new(body: Body, shared: Arc<SharedConnection>, to_head: bool) -> Self {
+    /// `memory` is that of the response; if all of the body is slices in there, they are taken from there.
+    pub(super) fn new(body: Body, memory: ResponseMemory, shared: Arc<SharedConnection>, to_head: bool) -> Self {
+        let content = if body.size_hint().exact() == Some(memory.left()) {
+            Content::Batches {
+                slices: memory,
+                since_yield: 0,
+            }
+        } else {
+            Content::Frames(body)
+        };
         Self {
-            body,
+            content,
             shared,
             complete: to_head,
         }
@@ -29,27 +45,49 @@ impl TrackedBody {
 }
 
 impl HttpBody for TrackedBody {
-    type Data = Bytes;
+    type Data = Batch;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Batch>, axum::Error>>> {
+        let frame = match &mut self.content {
+            Content::Frames(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                frame.map(|frame| frame.map(|frame| frame.map_data(Batch::from)))
+            }
+            Content::Batches { slices, since_yield } => {
+                if *since_yield >= BATCH_BYTES && slices.left() > 0 {
+                    *since_yield = 0;
+                    // Back to the end of the run queue: others get their turn while the kernel sends what it has.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                let batch = slices.next_batch();
+                *since_yield += batch.len();
+                (!batch.is_empty()).then(|| Ok(Frame::data(batch)))
+            }
+        };
         self.complete |= frame.is_none();
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.content {
+            Content::Frames(body) => body.is_end_stream(),
+            Content::Batches { slices, .. } => slices.left() == 0,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.content {
+            Content::Frames(body) => body.size_hint(),
+            Content::Batches { slices, .. } => SizeHint::with_exact(slices.left()),
+        }
     }
 }
 
 impl Drop for TrackedBody {
     fn drop(&mut self) {
-        let complete = self.complete || self.body.is_end_stream();
+        let complete = self.complete || self.is_end_stream();
         self.shared.state().answered(complete);
     }
 }

@@ -26,7 +26,7 @@ use super::metrics::{MetricsHandler, SelfMetricsBody, finish, log_scrape};
 use super::query::Query;
 use crate::exposition::catalog::Selection;
 use crate::exposition::negotiate::{ContentEncoding, Format};
-use crate::http::{Connection, Delivery, DeliveryOutcome, reply};
+use crate::http::{Connection, Delivery, DeliveryOutcome, is_from_browser, reply};
 use crate::model::{Clock, ScraperId};
 use crate::store::{Lease, LeaseId, RenderedExposition, ScraperStatus, StoredEvent, View};
 use crate::supervise::blocking;
@@ -102,7 +102,8 @@ impl EventOutlet {
 
     fn take(&self, visit: ScrapeRequest<'_>) -> ScrapedEvents {
         let who = self.identify_by.scraper(visit.connection, visit.headers, visit.uri);
-        let events = if visit.peek || visit.method == Method::HEAD {
+        // A page of any site can make a browser send this request, also with the parameter of another scraper.
+        let events = if visit.peek || visit.method == Method::HEAD || is_from_browser(visit.headers) {
             self.view.peek(&who)
         } else {
             self.lease(&who, visit)

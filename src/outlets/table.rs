@@ -11,7 +11,7 @@ use tabled::grid::util::string::get_line_width;
 
 use crate::exposition::Fault;
 use crate::http::Slices;
-use crate::model::{Clock, Timestamp};
+use crate::model::{Clock, Timestamp, printable, printable_json};
 use crate::store::{App, MonotonicTime, Status, View};
 
 /// A point in time for people: UTC with milliseconds.
@@ -67,7 +67,7 @@ pub(super) fn draw_head(width: usize, now: Timestamp) -> String {
 pub(super) fn draw_end(width: usize, notes: &[String]) -> String {
     let mut end = edge(width);
     for note in notes {
-        let _ = writeln!(end, "note: {note}");
+        let _ = writeln!(end, "note: {}", printable(note));
     }
     end
 }
@@ -118,7 +118,7 @@ fn cells(app: &App, present: Present) -> [String; 6] {
         app.text.body().len().to_string(),
         present.status(app).to_string(),
     ];
-    cells.map(|cell| cell.replace(char::is_control, " "))
+    cells.map(|cell| printable(&cell.replace(['\n', '\t'], " ")).into_owned())
 }
 
 fn write_cells(out: &mut String, cells: &[impl AsRef<str>; 6], widths: &[usize; 6]) {
@@ -164,7 +164,8 @@ pub(super) fn list(apps: &[Arc<App>], present: Present) -> Slices {
     let mut slices = SliceWriter::default();
     for (n, app) in apps.iter().enumerate() {
         slices.push(|out| {
-            let _ = write!(out, "{}{}", if n > 0 { "," } else { "" }, facts(app, present));
+            let facts = facts(app, present).to_string();
+            let _ = write!(out, "{}{}", if n > 0 { "," } else { "" }, printable_json(&facts));
         });
     }
     slices.finish()

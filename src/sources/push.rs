@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::routing::{delete, put};
 use axum::{Extension, Router};
 use bytes::Bytes;
@@ -100,9 +100,11 @@ async fn push(
     State(handler): State<Arc<PushHandler>>,
     Extension(connection): Extension<Connection>,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Response<Body> {
+    // Taken apart rather than extracted: an extracted header map is a copy.
+    let (head, body) = request.into_parts();
+    let headers = head.headers;
     let refuse = |status, reason, detail: &str| handler.refuse(&connection, &headers, status, reason, detail);
     if let Err(response) = may_write(&connection, &headers) {
         handler.log_forbidden(&connection, &headers, &format!("push of {name:?} is not allowed (http.write_from)"));

@@ -14,6 +14,7 @@ use super::rendered::RenderedExposition;
 use super::response_cache::Scope;
 use super::{App, Mode, Text, parallel};
 use crate::exposition::catalog::{self, Catalog, Conflict, Outcome, Plan, Rules, Selection};
+use crate::exposition::gzip::CompressorPool;
 use crate::exposition::render::{Chunk, OutputFormat};
 use crate::exposition::{Exposition, MemoryMeter, detect};
 use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp, Update};
@@ -447,11 +448,32 @@ impl Draft {
     pub(super) fn render(self, variant: OutputFormat) -> RenderedExposition {
         match self {
             Self::Merged(plan) => {
-                parallel::for_each(&plan.pending_segments(), |segment| plan.render_segment(segment));
+                parallel::for_each(&plan.pending_segments(), |segment| drop(plan.render_segment(segment)));
                 RenderedExposition::merged(plan.render())
             }
             Self::AsPushed(exposition) => RenderedExposition::merged(catalog::render_single(&exposition, variant)),
             Self::Raw(bodies) => RenderedExposition::raw(raw::concatenate(&bodies)),
+        }
+    }
+
+    /// As [`Draft::render`], for a response that goes out compressed: each segment is compressed while its text is in the CPU's cache, and the
+    /// text is let go, so that not all of it is in memory at the same time.
+    pub(super) fn render_compressed(self, variant: OutputFormat, compressors: &CompressorPool) -> RenderedExposition {
+        match self {
+            Self::Merged(plan) => {
+                let compressed = Mutex::new(Vec::new());
+                parallel::for_each(&plan.pending_segments(), |segment| {
+                    let chunks = plan.render_segment(segment);
+                    for chunk in chunks.iter().filter(|chunk| !chunk.is_empty()) {
+                        compressors.with(|compressor| chunk.compress_once(compressor));
+                        chunk.drop_text();
+                        compressed.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(chunk));
+                    }
+                });
+                let compressed = compressed.into_inner().unwrap_or_else(PoisonError::into_inner);
+                RenderedExposition::merged(plan.render()).with_newly_compressed(compressed)
+            }
+            other => other.render(variant),
         }
     }
 }

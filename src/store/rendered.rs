@@ -120,7 +120,7 @@ impl PendingExposition {
     pub fn finish(self, encoding: ContentEncoding) -> RenderedExposition {
         let exposed = match self.work {
             Work::Ready(exposed) => exposed,
-            Work::Everything(variant) => everything(&self.shared, variant),
+            Work::Everything(variant) => everything(&self.shared, variant, encoding),
             Work::One(one) => one.finish(&self.shared),
         };
         match encoding {
@@ -132,7 +132,7 @@ impl PendingExposition {
 }
 
 /// All apps, as they are now. While one caller renders, others wait, and find that it is done.
-fn everything(shared: &Shared, variant: OutputFormat) -> RenderedExposition {
+fn everything(shared: &Shared, variant: OutputFormat, encoding: ContentEncoding) -> RenderedExposition {
     let _rendering = shared.rendering();
     let mut apps = shared.apps();
     let generation = apps.table.generation();
@@ -141,7 +141,10 @@ fn everything(shared: &Shared, variant: OutputFormat) -> RenderedExposition {
     }
     let draft = apps.draft_everything(variant);
     drop(apps);
-    let exposed = draft.render(variant);
+    let exposed = match encoding {
+        ContentEncoding::Identity => draft.render(variant),
+        ContentEncoding::Gzip => draft.render_compressed(variant, &shared.compressors),
+    };
     let before = shared.responses().keep_everything(variant, generation, exposed.clone());
     // Freeing thousands of handles takes a while: not under the lock.
     drop(before);
@@ -224,6 +227,12 @@ impl RenderedExposition {
         std::mem::take(&mut self.newly_compressed())
     }
 
+    /// The same with chunks that were compressed while they were rendered.
+    pub(super) fn with_newly_compressed(self, chunks: Vec<Arc<Chunk>>) -> Self {
+        self.newly_compressed().extend(chunks);
+        self
+    }
+
     fn newly_compressed(&self) -> MutexGuard<'_, Vec<Arc<Chunk>>> {
         self.0.newly_compressed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -291,7 +300,11 @@ impl RenderedExposition {
 #[cfg(test)]
 fn panic_at_test_family(chunks: &[Arc<Chunk>]) {
     for chunk in chunks {
+        let had_text = chunk.has_text();
         let is_rendered = memchr::memmem::find(&chunk.text().concat(), b"panics_renderer").is_some();
+        if !had_text {
+            chunk.drop_text();
+        }
         assert!(!is_rendered, "a family at which tests make rendering panic");
     }
 }

@@ -154,12 +154,15 @@ fn read(segments: &[&[u8]], position: Position) -> Result<Inbound, Refusal> {
     })?;
     let app = AppName::new(text).map_err(|e| of_app(e.into()))?;
     let data = root.get_data().map_err(|e| of_app(Fault::Content(e.to_string())))?.as_bytes();
-    str::from_utf8(data).map_err(|e| {
-        of_app(Fault::Utf8 {
+    // Looking for bytes beyond ASCII takes a third of the time of validation.
+    if !data.is_ascii()
+        && let Err(e) = str::from_utf8(data)
+    {
+        return Err(of_app(Fault::Utf8 {
             part: MessagePart::Data,
             at: e.valid_up_to(),
-        })
-    })?;
+        }));
+    }
     Ok(Inbound {
         app,
         data: Bytes::copy_from_slice(data),

@@ -723,6 +723,26 @@ async fn aliases_that_would_break_paths_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_a_proxy_sends_is_none_in_the_origin_of_the_bridge() {
+    let bridge = TestBridge::start().await;
+    let page = || async { axum::response::Html("<script>fetch('/aliases/good', { method: 'DELETE' })</script>") };
+    let failing = || async { (http::StatusCode::INTERNAL_SERVER_ERROR, "\u{1b}]0;title\u{7}\u{202e}") };
+    let _page = client(&bridge, "page", door_of(Router::new().route("/metrics", get(page)))).await;
+    let _failing = client(&bridge, "failing", door_of(Router::new().route("/metrics", get(failing)))).await;
+    for (alias, status) in [("page", 200), ("failing", 502), ("unknown", 404)] {
+        let answer = bridge.get(&format!("/scrape/{alias}/metrics")).await;
+        let headers = answer.headers();
+        assert_eq!(answer.status(), status);
+        assert_eq!(headers["content-type"], "text/plain; charset=utf-8");
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("default-src 'none'") && policy.contains("sandbox"), "{policy}");
+    }
+    let text = bridge.text("/scrape/failing/metrics").await;
+    assert_eq!(text, "Upstream error: \\u{1b}]0;title\\u{7}\\u{202e}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_and_an_endless_proxy_harm_nobody_else() {
     let bridge = TestBridge::with(tempfile::tempdir().unwrap(), free_port(), "request_timeout = \"500ms\"\n").await;
     let good = client(&bridge, "good", metrics_service(constant)).await;

@@ -445,6 +445,54 @@ async fn both_address_families_can_be_served_on_one_port() {
     }
 }
 
+/// A server that gives each client this answer to an HTTP request.
+fn answering(answer: &'static str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        // Kept open: a reset would discard the answer.
+        let mut open = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut line = String::new();
+            // The head only: the program that asked reads while it may still be writing.
+            while stream.read_line(&mut line).unwrap() > 2 {
+                line.clear();
+            }
+            let head = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n";
+            let head = if answer.starts_with("refused") {
+                head
+            } else {
+                "HTTP/1.1 200 OK\r\nconnection: close\r\n"
+            };
+            let answer = format!("{head}content-length: {}\r\n\r\n{answer}", answer.len());
+            stream.get_mut().write_all(answer.as_bytes()).unwrap();
+            open.push(stream);
+        }
+    });
+    address
+}
+
+#[test]
+fn what_a_server_sends_cannot_control_the_terminal() {
+    let accepts = format!("http://{}", answering("stored \u{1b}]0;title\u{7} \u{9b}2J \u{202e}\r\n"));
+    let refuses = format!("http://{}", answering("refused \u{1b}]0;title\u{7} \u{9b}2J \u{202e}\r\n"));
+    for (arguments, code) in [
+        (&["apps", "--from", &accepts][..], 0),
+        (&["apps", "--json", "--from", &accepts], 0),
+        (&["apps", "--from", &refuses], 1),
+        (&["send", "a", "--to", &accepts], 0),
+        (&["send", "a", "--to", &refuses], 1),
+    ] {
+        let done = output(&mut program(arguments), "m 1\n");
+        let printed = text(&done.stdout) + &text(&done.stderr);
+        assert_eq!(done.status.code(), Some(code), "{arguments:?}: {printed}");
+        assert!(printed.contains("]0;title"), "{arguments:?}: {printed}");
+        let hidden = printed.chars().find(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}');
+        assert_eq!(hidden, None, "{arguments:?}: {printed:?}");
+    }
+}
+
 #[test]
 fn a_bridge_says_which_files_it_makes() {
     let folder = tempfile::tempdir().unwrap();

@@ -189,6 +189,75 @@ async fn a_page_of_another_site_may_not_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn by_dns_rebinding_a_page_may_not_write() {
+    let proxy = Proxy::with("http.allowed_hosts = [\"metrics.example\"]\nhttp.trusted_proxies = [\"127.0.0.2\"]").await;
+    let write = |method: &str, host: &str| {
+        let path = if method == "PUT" { "/apps/a/metrics" } else { "/apps/a" };
+        let request = Request::builder().method(method).uri(path).header("host", host);
+        request.header("origin", format!("http://{host}"))
+    };
+    for method in ["PUT", "DELETE"] {
+        let refused = proxy.send(write(method, "evil.example:6555"), "m 1\n").await;
+        assert_eq!(refused.status(), 403, "{method}");
+        let text = String::from_utf8_lossy(refused.body()).into_owned();
+        assert!(
+            text.contains("\"evil.example:6555\"") && text.contains("http.allowed_hosts"),
+            "{text}"
+        );
+    }
+    for host in ["metrics.example", "localhost:6555", "127.0.0.1"] {
+        assert_eq!(proxy.send(write("PUT", host), "m 1\n").await.status(), 200, "{host}");
+    }
+    assert_eq!(proxy.own("exporter_proxy_http_cross_site_refused_total").await, Some(2.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_site_takes_no_events() {
+    let proxy = Proxy::with("events.scraper_identity = \"param:scraper\"\nevents.scrapers = [\"prom-a\"]").await;
+    assert_eq!(proxy.send(Request::post("/event?what=deploy"), "").await.status(), 200);
+    let as_image = |name: &str, value: &str| Request::get("/metrics?scraper=prom-a").header(name, value);
+    for (name, value) in [
+        ("referer", "http://evil.example/"),
+        ("sec-fetch-site", "cross-site"),
+        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64) HeadlessChrome/120.0"),
+    ] {
+        for path in ["/metrics", "/event/metrics"] {
+            let request = Request::get(format!("{path}?scraper=prom-a")).header(name, value);
+            assert_eq!(proxy.ask(request).await.status(), 200);
+        }
+        let shown = proxy.ask(as_image(name, value)).await;
+        assert!(String::from_utf8_lossy(shown.body()).contains("deploy"), "{name}");
+    }
+    let scraped = proxy.text("/metrics?scraper=prom-a").await;
+    assert!(
+        scraped.contains("events_to_metrics{what=\"deploy\"} 1"),
+        "the event is still there for its scraper"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_names_one_host() {
+    let proxy = Proxy::start().await;
+    for (head, status) in [
+        ("GET /healthz HTTP/1.1\r\n", "400"),
+        ("GET /healthz HTTP/1.1\r\nHost: a\r\nHost: a\r\n", "400"),
+        ("GET /healthz HTTP/1.1\r\nHost: a\r\n", "200"),
+        ("GET /healthz HTTP/1.1\r\nHost:\r\n", "200"),
+        ("GET /healthz HTTP/1.0\r\n", "200"),
+        ("GET /healthz HTTP/1.0\r\nHost: a\r\nHost: b\r\n", "400"),
+    ] {
+        let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+        stream
+            .write_all(format!("{head}Connection: close\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.split(' ').nth(1) == Some(status), "{head:?}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slash_at_the_end_of_a_path_leads_to_the_path_without() {
     let proxy = Proxy::start().await;
     proxy.send(Request::put("/apps/a/metrics"), "m 1\n").await;

@@ -38,8 +38,9 @@ fn each_direct_dependency_has_its_reason() {
     assert!(gone.is_empty(), "docs/dependencies.md names {gone:?}, which no Cargo.toml does");
 }
 
-/// The number of different packages that `cargo tree` shows for the program, from the lock file and without a network.
-fn packages_of(edges: &str) -> usize {
+/// The number of different packages that `cargo tree` shows for the program with features beside the default ones, from the lock file and
+/// without a network.
+fn packages_built_with(features: &str) -> usize {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let tree = Command::new(cargo)
         .current_dir(root())
@@ -49,13 +50,10 @@ fn packages_of(edges: &str) -> usize {
             "--offline",
             "--package",
             "exporter-proxy",
-            "--prefix",
-            "none",
-            "--format",
-            "{p}",
-            "--edges",
-            edges,
+            "--features",
+            features,
         ])
+        .args(["--prefix", "none", "--format", "{p}", "--edges", "normal,build"])
         .output()
         .unwrap();
     assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
@@ -79,12 +77,14 @@ fn there_are_no_more_packages_than_the_page_allows() {
     let locked = read("Cargo.lock").lines().filter(|line| *line == "[[package]]").count();
     let most = limit(&page, "| locked");
     assert!(locked <= most, "{locked} packages are locked; docs/dependencies.md allows {most}");
-    let built = packages_of("normal,build");
-    let most = limit(&page, "| in the default build");
-    assert!(
-        (100..=most).contains(&built),
-        "{built} packages in the default build; docs/dependencies.md allows {most}"
-    );
+    for (features, row) in [("", "| in the default build"), ("bitswap", "| with the cargo feature `bitswap`")] {
+        let built = packages_built_with(features);
+        let most = limit(&page, row);
+        assert!(
+            (100..=most).contains(&built),
+            "{built} packages; docs/dependencies.md allows {most}: {row}"
+        );
+    }
 }
 
 #[test]

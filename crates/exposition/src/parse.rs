@@ -83,7 +83,7 @@ pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut
     }
     Scratch::with(|scratch| {
         scratch.reset(body.len());
-        let utf8 = std::str::from_utf8(body).is_ok();
+        let utf8 = body.is_ascii() || std::str::from_utf8(body).is_ok();
         let mut reader = TextParser {
             body,
             syntax,

@@ -47,6 +47,12 @@ WRONG = {
     "no UTF-8": (b"PUT /apps/a/metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n\xff\xff", 400),
     "a name that is no UTF-8": (b"PUT /apps/%ff/metrics HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\na", 400),
     "another site's page": (b"POST /apps/a/metrics HTTP/1.1\r\nhost: x\r\norigin: http://evil\r\ncontent-length: 3\r\n\r\nm 1", 403),
+    "a page that rebinds its name": (
+        b"POST /apps/a/metrics HTTP/1.1\r\nhost: evil.example\r\norigin: http://evil.example\r\ncontent-length: 3\r\n\r\nm 1",
+        403,
+    ),
+    "no host": (b"GET /metrics HTTP/1.1\r\nconnection: close\r\n\r\n", 400),
+    "two hosts": (b"GET /metrics HTTP/1.1\r\nhost: a\r\nhost: b\r\nconnection: close\r\n\r\n", 400),
     "a path that is not there": (b"GET /../../etc/passwd HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 404),
     "a method that is none": (b"BREW /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 405),
 }

@@ -26,3 +26,28 @@ fn the_shorter_patience_counts() {
         assert_eq!(with(nonsense), Duration::from_secs(5), "{nonsense}");
     }
 }
+
+#[test]
+fn only_types_of_expositions_pass() {
+    let with = |kind: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, kind.parse().unwrap());
+        content_type(&headers)
+    };
+    let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let protobuf = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+    for kind in ["text/plain; version=0.0.4", "Text/Plain", openmetrics, protobuf] {
+        assert_eq!(with(kind), kind);
+    }
+    for kind in [
+        "text/html",
+        "text/html; charset=utf-8",
+        "image/svg+xml",
+        "text/plainhtml",
+        "",
+        "text/xml;text/plain",
+    ] {
+        assert_eq!(with(kind), "text/plain; charset=utf-8", "{kind}");
+    }
+    assert_eq!(content_type(&HeaderMap::new()), text_004());
+}

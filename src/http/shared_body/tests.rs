@@ -80,4 +80,38 @@ proptest! {
         prop_assert!(frames.iter().all(|frame| !frame.is_empty() && frame.len() <= FRAME));
         prop_assert!(yields <= sizes.iter().sum::<usize>() / FRAME);
     }
+
+    #[test]
+    fn the_batches_are_the_parts(
+        sizes in prop::collection::vec(0usize..400_000, 0..12),
+        small in 0usize..200,
+        row in 1usize..50,
+        step in 1usize..500_000,
+    ) {
+        let sizes: Vec<usize> = sizes.into_iter().chain(vec![7; small]).collect();
+        let parts: Vec<Bytes> = sizes.iter().zip((0..=u8::MAX).cycle()).map(|(size, byte)| Bytes::from(vec![byte; *size])).collect();
+        let body = SharedBody::new(parts.chunks(row).map(|row| Slices::new(row.to_vec())).collect());
+        let mut written = Vec::new();
+        loop {
+            let before = body.memory().left();
+            let mut batch = body.memory().next_batch();
+            prop_assert_eq!(body.memory().left(), before - batch.len() as u64);
+            prop_assert!(batch.len() <= BATCH_BYTES);
+            if batch.is_empty() {
+                break;
+            }
+            while batch.has_remaining() {
+                let mut slices = [IoSlice::new(&[]); BATCH_SLICES + 1];
+                let count = batch.chunks_vectored(&mut slices);
+                prop_assert!(count <= BATCH_SLICES);
+                let chunk: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+                prop_assert_eq!(chunk.len(), batch.remaining());
+                let taken = step.min(chunk.len());
+                written.extend_from_slice(&chunk[..taken]);
+                batch.advance(taken);
+            }
+        }
+        prop_assert_eq!(body.memory().left(), 0);
+        prop_assert_eq!(written, parts.concat());
+    }
 }

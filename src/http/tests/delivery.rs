@@ -22,7 +22,7 @@ async fn the_next_request_confirms() {
         // The first byte is enough.
         send(&mut client, "G").await;
         assert_eq!(served.site.outcome().await, (size, DeliveryOutcome::Acked));
-        send(&mut client, "ET /small HTTP/1.1\r\n\r\n").await;
+        send(&mut client, "ET /small HTTP/1.1\r\nhost: test\r\n\r\n").await;
         assert_eq!(answer(&mut client).await.status, 200);
     }
     reset(client);
@@ -68,7 +68,7 @@ async fn the_500_of_a_handler_that_panics_confirms_nothing() {
 async fn an_answer_that_is_handed_over_confirms_nothing_after_a_panic_either() {
     let mut site = Site::new(Timers::default());
     let request = http::Request::get("/lent-panic?size=30").body(Body::empty()).unwrap();
-    let (response, response_ack) = site.service.call(request, PeerAddr::Unix).await;
+    let (response, response_ack) = site.service.call(request, PeerAddr::Link("key".into())).await;
     assert_eq!(response.status(), 500);
     response_ack.received();
     assert_eq!(site.outcome().await, (30, DeliveryOutcome::Unacked));
@@ -118,7 +118,7 @@ async fn pipelined_requests_confirm_nothing() {
         if together {
             send(
                 &mut client,
-                "GET /lent?size=1000 HTTP/1.1\r\n\r\nGET /lent?size=2000 HTTP/1.1\r\n\r\n",
+                "GET /lent?size=1000 HTTP/1.1\r\nhost: test\r\n\r\nGET /lent?size=2000 HTTP/1.1\r\nhost: test\r\n\r\n",
             )
             .await;
         } else {
@@ -168,7 +168,7 @@ async fn pipelined_requests_are_confirmed_by_the_end_of_file() {
     let mut client = served.connect().await;
     send(
         &mut client,
-        "GET /lent?size=1000 HTTP/1.1\r\n\r\nGET /lent?size=2000 HTTP/1.1\r\n\r\n",
+        "GET /lent?size=1000 HTTP/1.1\r\nhost: test\r\n\r\nGET /lent?size=2000 HTTP/1.1\r\nhost: test\r\n\r\n",
     )
     .await;
     answer(&mut client).await;
@@ -183,10 +183,10 @@ async fn pipelined_requests_are_confirmed_by_the_end_of_file() {
 async fn a_push_before_the_scrape_is_no_pipelining() {
     let mut served = Served::usual().await;
     let mut client = served.connect().await;
-    send(&mut client, "PUT /body HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc").await;
+    send(&mut client, "PUT /body HTTP/1.1\r\nhost: test\r\ncontent-length: 3\r\n\r\nabc").await;
     answer(&mut client).await;
     // Its body may also come later than its head.
-    send(&mut client, "PUT /body HTTP/1.1\r\ncontent-length: 3\r\n\r\n").await;
+    send(&mut client, "PUT /body HTTP/1.1\r\nhost: test\r\ncontent-length: 3\r\n\r\n").await;
     tokio::task::yield_now().await;
     send(&mut client, "abc").await;
     answer(&mut client).await;
@@ -199,7 +199,7 @@ async fn a_push_before_the_scrape_is_no_pipelining() {
 async fn when_we_close_the_clients_end_of_file_confirms() {
     let mut served = Served::usual().await;
     for head in [
-        "GET /lent?size=100000 HTTP/1.1\r\nconnection: close\r\n\r\n",
+        "GET /lent?size=100000 HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n",
         "GET /lent?size=100000 HTTP/1.0\r\n\r\n",
     ] {
         let mut client = served.connect().await;
@@ -227,7 +227,7 @@ async fn a_client_that_never_ends_has_confirmed_nothing() {
     };
     let mut served = Served::start(timers, 4).await;
     let mut client = served.connect().await;
-    send(&mut client, "GET /lent?size=10 HTTP/1.1\r\nconnection: close\r\n\r\n").await;
+    send(&mut client, "GET /lent?size=10 HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await;
     client.read_to_end(&mut Vec::new()).await.unwrap();
     assert_eq!(served.site.outcome().await, (10, DeliveryOutcome::Unacked));
     drop(client);

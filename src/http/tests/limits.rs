@@ -49,7 +49,7 @@ async fn a_head_that_dribbles_in_is_cut_off_after_thirty_seconds() {
     // Idling before the first byte costs nothing of the thirty seconds.
     sleep(seconds(300)).await;
     let begun = Instant::now();
-    send(&mut piped.client, "GET /small HTTP/1.1\r\n").await;
+    send(&mut piped.client, "GET /small HTTP/1.1\r\nhost: test\r\n").await;
     while begun.elapsed() < seconds(29) {
         sleep(seconds(1)).await;
         send(&mut piped.client, "x: y\r\n").await;
@@ -81,14 +81,14 @@ async fn idle_connections_are_left_alone_for_a_quarter_of_an_hour() {
 #[tokio::test(start_paused = true)]
 async fn a_body_may_be_slow_but_not_stop() {
     let mut piped = piped(10_000);
-    send(&mut piped.client, "PUT /body HTTP/1.1\r\ncontent-length: 5\r\n\r\n").await;
+    send(&mut piped.client, "PUT /body HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\n").await;
     for _ in 0..5 {
         sleep(seconds(29)).await;
         send(&mut piped.client, "x").await;
     }
     assert_eq!(answer(&mut piped.client).await.text(), "5 bytes\n");
     let begun = Instant::now();
-    send(&mut piped.client, "PUT /body HTTP/1.1\r\ncontent-length: 5\r\n\r\n12").await;
+    send(&mut piped.client, "PUT /body HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\n12").await;
     let answered = answer(&mut piped.client).await;
     assert_eq!(
         (answered.status, answered.text()),
@@ -103,7 +103,7 @@ async fn a_body_may_be_slow_but_not_stop() {
 async fn a_whole_body_has_a_limit_too() {
     let mut piped = piped(10_000);
     let begun = Instant::now();
-    send(&mut piped.client, "PUT /body HTTP/1.1\r\ncontent-length: 500\r\n\r\n").await;
+    send(&mut piped.client, "PUT /body HTTP/1.1\r\nhost: test\r\ncontent-length: 500\r\n\r\n").await;
     let (mut read, mut write) = tokio::io::split(piped.client);
     let dribble = async {
         while begun.elapsed() < seconds(149) {

@@ -24,7 +24,7 @@ async fn pipelined_requests_are_answered_in_order() {
     let mut client = served.connect().await;
     send(
         &mut client,
-        &"GET /small HTTP/1.1\r\n\r\nGET /big?size=300000 HTTP/1.1\r\n\r\n".repeat(8),
+        &"GET /small HTTP/1.1\r\nhost: test\r\n\r\nGET /big?size=300000 HTTP/1.1\r\nhost: test\r\n\r\n".repeat(8),
     )
     .await;
     for _ in 0..8 {
@@ -66,10 +66,10 @@ async fn unknown_paths_and_methods_are_told_what_there_is() {
 #[tokio::test]
 async fn malformed_requests_and_heads_that_are_too_large_are_refused() {
     let served = Served::usual().await;
-    let long = format!("GET /small HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(MAX_HEAD));
+    let long = format!("GET /small HTTP/1.1\r\nhost: test\r\nx: {}\r\n\r\n", "y".repeat(MAX_HEAD));
     for (text, status) in [
         ("NONSENSE\r\n\r\n", 400),
-        ("GET /small HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        ("GET /small HTTP/1.1\r\nhost: test\r\nno colon\r\n\r\n", 400),
         (&long, 431),
     ] {
         let mut client = served.connect().await;
@@ -107,7 +107,11 @@ async fn a_body_over_the_limit_is_refused_and_the_client_can_read_why() {
     let served = Served::usual().await;
     const LARGE: usize = 30_000_000;
     let mut client = served.connect().await;
-    send(&mut client, &format!("PUT /body HTTP/1.1\r\ncontent-length: {LARGE}\r\n\r\n")).await;
+    send(
+        &mut client,
+        &format!("PUT /body HTTP/1.1\r\nhost: test\r\ncontent-length: {LARGE}\r\n\r\n"),
+    )
+    .await;
     let (mut read, mut write) = client.split();
     let upload = async {
         // It fails once the server has closed, as with any upload that is refused.
@@ -120,7 +124,11 @@ async fn a_body_over_the_limit_is_refused_and_the_client_can_read_why() {
     );
     // The same without a length that could warn.
     let mut client = served.connect().await;
-    send(&mut client, "PUT /body HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    send(
+        &mut client,
+        "PUT /body HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n",
+    )
+    .await;
     let chunk = format!("100\r\n{}\r\n", "x".repeat(256));
     for _ in 0..4 {
         send(&mut client, &chunk).await;
@@ -134,7 +142,7 @@ async fn a_client_that_asks_before_it_sends_is_answered_without_a_body() {
     let mut client = served.connect().await;
     send(
         &mut client,
-        "PUT /body HTTP/1.1\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n",
+        "PUT /body HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n",
     )
     .await;
     assert_eq!(head(&mut client).await.status, 100);
@@ -142,7 +150,7 @@ async fn a_client_that_asks_before_it_sends_is_answered_without_a_body() {
     assert_eq!(answer(&mut client).await.text(), "5 bytes\n");
     send(
         &mut client,
-        "PUT /body HTTP/1.1\r\ncontent-length: 5000\r\nexpect: 100-continue\r\n\r\n",
+        "PUT /body HTTP/1.1\r\nhost: test\r\ncontent-length: 5000\r\nexpect: 100-continue\r\n\r\n",
     )
     .await;
     assert_eq!(answer(&mut client).await.status, 413);
@@ -155,7 +163,10 @@ async fn a_keep_alive_push_may_follow_another() {
     for size in [0, 1, 999, 1_000] {
         send(
             &mut client,
-            &format!("PUT /body HTTP/1.1\r\ncontent-length: {size}\r\n\r\n{}", "x".repeat(size)),
+            &format!(
+                "PUT /body HTTP/1.1\r\nhost: test\r\ncontent-length: {size}\r\n\r\n{}",
+                "x".repeat(size)
+            ),
         )
         .await;
         assert_eq!(answer(&mut client).await.text(), format!("{size} bytes\n"));
@@ -185,15 +196,16 @@ async fn access_lists_can_change_while_connections_are_open() {
     let local = vec!["127.0.0.0/8".parse().unwrap()];
     served.site.access.store(Arc::new(Access {
         write_from: local.clone(),
-        trusted_proxies: Vec::new(),
+        ..Access::default()
     }));
     assert_eq!(ask(&mut client, "/who").await.text(), "127.0.0.1 may write\n");
-    let forwarded = "GET /who HTTP/1.1\r\nx-forwarded-for: 192.0.2.7\r\n\r\n";
+    let forwarded = "GET /who HTTP/1.1\r\nhost: test\r\nx-forwarded-for: 192.0.2.7\r\n\r\n";
     send(&mut client, forwarded).await;
     assert_eq!(answer(&mut client).await.text(), "127.0.0.1 may write\n");
     served.site.access.store(Arc::new(Access {
         write_from: local.clone(),
         trusted_proxies: local,
+        ..Access::default()
     }));
     send(&mut client, forwarded).await;
     assert_eq!(answer(&mut client).await.text(), refused.replace("127.0.0.1", "192.0.2.7"));

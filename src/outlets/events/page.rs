@@ -5,7 +5,7 @@ use tabled::builder::Builder;
 use tabled::settings::Style;
 
 use super::super::table::{clock_time, rfc3339};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, printable};
 use crate::store::{EventsOverview, ScraperOverview, StoredEvent};
 
 /// Two tables: the scrapers, and the newest events.
@@ -14,7 +14,7 @@ pub(super) fn draw(overview: &EventsOverview, now: Timestamp) -> String {
     scrapers.push_record(["Scraper", "Pending", "In Flight", "Lost", "Last Scrape (UTC)"]);
     for scraper in &overview.scrapers {
         scrapers.push_record([
-            scraper.scraper.to_string(),
+            printable(scraper.scraper.as_str()).into_owned(),
             scraper.pending.to_string(),
             scraper.in_flight.to_string(),
             scraper.lost.to_string(),
@@ -27,9 +27,9 @@ pub(super) fn draw(overview: &EventsOverview, now: Timestamp) -> String {
         events.push_record([
             record.id.to_string(),
             clock_time(record.at),
-            record.event.labels.as_str().to_owned(),
+            printable(record.event.labels.as_str()).into_owned(),
             record.event.value.to_string(),
-            pending_for(overview, record).join(", "),
+            printable(&pending_for(overview, record).join(", ")).into_owned(),
         ]);
     }
     format!(

@@ -96,3 +96,16 @@ fn json_carries_the_same_facts() {
     assert_eq!(apps[0]["last_update"], "1970-01-01T00:00:01.000Z");
     assert_eq!(apps[1]["name"], "bar");
 }
+
+#[test]
+fn a_name_cannot_change_how_a_terminal_shows_the_table() {
+    let present = present(MonotonicTime::default());
+    let apps = [app("a\u{202e}b", Some(1))];
+    let drawn = draw(&apps, present, &["x\u{9b}2J".to_owned()]);
+    assert!(drawn.contains("| a\\u{202e}b |") && drawn.contains("note: x\\u{9b}2J"), "{drawn}");
+    let listed = String::from_utf8(list(&apps, present).concat()).unwrap();
+    assert!(
+        listed.contains("\"a\\u202eb\"") && !listed.contains(crate::model::is_hidden),
+        "{listed}"
+    );
+}

@@ -19,7 +19,7 @@ use super::handler::{Handler, Received};
 use super::inbound::IncompleteMessages;
 use super::observer::Observer;
 
-/// Limit of connections whose handshakes are not complete. Each ends within seconds.
+/// Limit of connections with an incomplete handshake. Each ends within seconds.
 const MAX_HANDSHAKES: usize = 256;
 /// Limit of connections of one peer: two nodes may dial each other at the same time, over TCP and QUIC.
 const MAX_PER_PEER: usize = 4;
@@ -66,7 +66,7 @@ pub(super) struct Bitswap {
     observer: Arc<Observer>,
     memory: IncompleteMessages,
     max_connections: usize,
-    /// The configured peers, whose connections are never refused or closed for others.
+    /// The configured peers: their connections are never refused or closed for others.
     protected: HashSet<PeerId>,
     /// At most [`MAX_HANDSHAKES`].
     handshakes: HashSet<ConnectionId>,

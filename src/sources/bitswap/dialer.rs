@@ -80,12 +80,12 @@ impl Dialer {
         }
     }
 
-    /// The next peer whose addresses are known; waits for ever if none is looked up.
+    /// The next peer with known addresses; waits for ever if none is looked up.
     pub(super) async fn next(&mut self) -> Dial {
         loop {
             match self.lookups.join_next().await {
                 Some(Ok(dial)) => return dial,
-                // Only a panic of the lookup ends here; the peer is then dialed at its next failure or never, so it must not happen.
+                // A lookup neither panics nor is aborted.
                 Some(Err(_)) => {}
                 None => std::future::pending().await,
             }

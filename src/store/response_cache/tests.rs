@@ -39,6 +39,16 @@ fn of_app(view: &View, app: &str, variant: OutputFormat) -> RenderedExposition {
 }
 
 #[test]
+fn text_that_is_rendered_to_be_compressed_is_not_kept() {
+    let (_inlet, view) = copying();
+    let exposed = view.exposition(TEXT, Selection::Everything).finish(ContentEncoding::Gzip);
+    assert!(exposed.is_compressed() && !exposed.has_text());
+    assert_eq!(exposed.take_newly_compressed().len(), exposed.chunks().len());
+    assert_eq!(exposed.piece().text_len(), read(&exposed).len() as u64);
+    assert_eq!(read(&exposed), text(&view));
+}
+
+#[test]
 fn text_that_nobody_takes_is_let_go_and_comes_again_the_same() {
     let (inlet, view) = copying();
     let whole = text(&view);

@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
+use crate::model::printable;
+
 /// Parts of a Bitswap message on a line.
 const MAX_PARTS: usize = 4;
 
-/// Formats a message as one line without control characters: time, monitor, event. A text that is not a message is returned with its
-/// control characters replaced.
+/// Formats a message as one line: time, monitor, event. A text that is not a message is returned as it is. Characters that a terminal
+/// interprets are escaped.
 #[must_use]
 pub fn line(text: &[u8]) -> String {
     let said = match serde_json::from_slice::<Value>(text) {
@@ -18,7 +20,7 @@ pub fn line(text: &[u8]) -> String {
         },
         _ => String::from_utf8_lossy(text).trim_end().to_owned(),
     };
-    said.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    printable(&said.replace(['\n', '\t'], " ")).into_owned()
 }
 
 fn describe(event: &Map<String, Value>) -> String {

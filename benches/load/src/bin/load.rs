@@ -67,6 +67,8 @@ enum Way {
     PutEach,
     /// `PUT /metrics/job/NAME`, as Pushgateway has it, all on one connection.
     Pushgateway,
+    /// `POST /api/v1/import/prometheus`, as VictoriaMetrics has it, all on one connection.
+    VictoriaMetrics,
     /// A stream of Cap'n Proto messages.
     Capnp,
     /// A connection for each Cap'n Proto message.
@@ -183,14 +185,15 @@ impl Push {
     }
 
     fn request(&self, app: &str, body: &str) -> Vec<u8> {
-        let (path, connection) = match self.by {
+        let (method, path, connection) = match self.by {
             Way::Capnp | Way::CapnpEach => return message(app, body),
-            Way::Put => (format!("/apps/{app}/metrics"), "keep-alive"),
-            Way::PutEach => (format!("/apps/{app}/metrics"), "close"),
-            Way::Pushgateway => (format!("/metrics/job/{app}"), "keep-alive"),
+            Way::Put => ("PUT", format!("/apps/{app}/metrics"), "keep-alive"),
+            Way::PutEach => ("PUT", format!("/apps/{app}/metrics"), "close"),
+            Way::Pushgateway => ("PUT", format!("/metrics/job/{app}"), "keep-alive"),
+            Way::VictoriaMetrics => ("POST", format!("/api/v1/import/prometheus?extra_label=job={app}"), "keep-alive"),
         };
         let length = body.len();
-        format!("PUT {path} HTTP/1.1\r\nhost: load\r\nconnection: {connection}\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
+        format!("{method} {path} HTTP/1.1\r\nhost: load\r\nconnection: {connection}\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
     }
 
     fn run(&self, connection: usize, requests: &[Vec<u8>]) -> anyhow::Result<Tally> {
@@ -210,7 +213,7 @@ impl Push {
             match self.by {
                 Way::Capnp => line.stream()?.write_all(request)?,
                 Way::CapnpEach => line.message(request)?,
-                Way::Put | Way::PutEach | Way::Pushgateway => {
+                Way::Put | Way::PutEach | Way::Pushgateway | Way::VictoriaMetrics => {
                     line.ask(request)?;
                 }
             }
@@ -319,6 +322,7 @@ impl Line {
         match length {
             Some(length) => self.read_length(head_len + length.trim().parse::<usize>()?, filled),
             None if head.contains("transfer-encoding: chunked") => self.read_chunks(filled),
+            None if head.get(9..12) == Some("204") => Ok(head_len),
             None => bail!("an answer without a length"),
         }
     }

@@ -257,8 +257,9 @@ impl Plan {
     }
 
     /// Renders a segment and keeps it for other responses, this one's among them.
-    pub fn render_segment(&self, segment: &PlannedSegment<'_>) {
-        self.rendered(segment);
+    #[must_use = "the chunks may still have to be compressed"]
+    pub fn render_segment(&self, segment: &PlannedSegment<'_>) -> Arc<Vec<Arc<Chunk>>> {
+        self.rendered(segment)
     }
 
     /// All segments, in the order of the response.

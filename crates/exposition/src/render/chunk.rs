@@ -114,6 +114,14 @@ impl Chunk {
         }
     }
 
+    /// Drops text that can be rendered again: for a chunk that is compressed as soon as it is rendered, and of which others may never ask
+    /// for the text.
+    pub fn drop_text(&self) {
+        if self.source.is_some() {
+            self.text.store(None);
+        }
+    }
+
     /// Makes evicted text again.
     fn restore(&self) -> Arc<Vec<Bytes>> {
         if let Some(source) = &self.source {

@@ -8,6 +8,9 @@ use crate::memory::MemoryMeter;
 /// slices costs more than the copies. Slices do not duplicate the text in memory.
 pub(super) const MIN_SLICE_BYTES: usize = 8 * 1024;
 
+/// The most bytes that are compared with the stored text before a new slice: a header with a long HELP line.
+const MAX_TAKEN_BACK: usize = 1024;
+
 /// A growing list of slices.
 ///
 /// Written bytes are compared with the following bytes of the stored text: as long as both are equal, header lines and newlines included,
@@ -54,13 +57,23 @@ impl SliceWriter {
             Some(pending) if pending.end == range.start && std::ptr::eq(pending.body.as_ptr(), body.as_ptr()) => pending.end = range.end,
             _ => {
                 self.flush_pending();
+                let start = range.start - self.take_back(&body[..range.start]);
                 self.pending = Some(PendingSlice {
                     body: body.clone(),
-                    start: range.start,
+                    start,
                     end: range.end,
                 });
             }
         }
+    }
+
+    /// Takes the copies back that are also the end of `before`, the stored text before a new slice: mostly the header of its family. Returns
+    /// their length.
+    fn take_back(&mut self, before: &[u8]) -> usize {
+        let pairs = self.buffer.iter().rev().zip(before.iter().rev()).take(MAX_TAKEN_BACK);
+        let taken = pairs.take_while(|(copied, stored)| copied == stored).count();
+        self.buffer.truncate(self.buffer.len() - taken);
+        taken
     }
 
     /// The buffer, for parts that are always copied.
