@@ -285,10 +285,10 @@ fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
 fn delimited(bytes: &[u8]) -> Vec<u8> {
     let (mut out, mut length) = (Vec::with_capacity(bytes.len() + 4), bytes.len());
     while length >= 0x80 {
-        out.push((length & 0x7f) as u8 | 0x80);
+        out.push(length.to_le_bytes()[0] | 0x80);
         length >>= 7;
     }
-    out.push(length as u8);
+    out.push(length.to_le_bytes()[0]);
     out.extend_from_slice(bytes);
     out
 }

@@ -5,6 +5,7 @@ mod bridge;
 mod check;
 mod completions;
 mod healthcheck;
+mod http_access;
 mod input;
 mod keygen;
 mod man;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Environment;
+use crate::config::{Environment, Settings};
 use crate::model::printable;
 use crate::telemetry::{LogFormat, LogWriter, init_logging, print_error, print_warning};
 
@@ -65,13 +66,29 @@ struct ConfigFile {
     config: Option<PathBuf>,
 }
 
+#[derive(Debug, Default, Args)]
+struct WebConfigFile {
+    /// The web configuration file: TLS, users, response headers and a rate limit of the HTTP port. Overrides http.web_config_file.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config_file: Option<PathBuf>,
+}
+
+impl WebConfigFile {
+    /// Puts the option, if it was given, in place of the key.
+    fn apply(self, settings: &mut Settings) {
+        if self.web_config_file.is_some() {
+            settings.http.web_config_file = self.web_config_file;
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the proxy (the default).
-    Run,
+    Run(WebConfigFile),
     /// Run a bridge: remote proxies register with it, and Prometheus scrapes them through it.
-    Bridge,
-    /// Validate a configuration file, or exposition text with `check metrics`.
+    Bridge(WebConfigFile),
+    /// Validate a configuration file, exposition text with `check metrics`, or a web configuration file with `check web-config`.
     Check(check::Check),
     /// Push metrics to a running proxy.
     Send(send::Send),
@@ -100,14 +117,15 @@ pub fn main() -> ExitCode {
     };
     // The services log their work; the other commands print to standard output and only warn.
     let level = match cli.command {
-        None | Some(Command::Run | Command::Bridge) => service_log_level(),
+        None | Some(Command::Run(_) | Command::Bridge(_)) => service_log_level(),
         // A failed link is the outcome, which is printed at the end.
         Some(Command::Scrape(_)) => "error",
         Some(_) => "warn",
     };
     let outcome = init_logging(cli.log_format, level).and_then(|()| match cli.command {
-        None | Some(Command::Run) => run::run(cli.config.config.as_deref()),
-        Some(Command::Bridge) => bridge::run(cli.config.config.as_deref()),
+        None => run::run(cli.config.config.as_deref(), WebConfigFile::default()),
+        Some(Command::Run(web)) => run::run(cli.config.config.as_deref(), web),
+        Some(Command::Bridge(web)) => bridge::run(cli.config.config.as_deref(), web),
         Some(Command::Keygen(keygen)) => keygen.run(),
         Some(Command::Scrape(scrape)) => scrape.run(),
         Some(Command::Check(check)) => check.run(cli.config.config.as_deref()),

@@ -16,6 +16,7 @@ mod reload;
 mod routes;
 mod sockets;
 mod streams;
+mod web;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -60,6 +61,8 @@ use crate::telemetry::Telemetry;
 pub struct Addresses {
     /// The HTTP addresses.
     pub http: Vec<SocketAddr>,
+    /// True if they are encrypted.
+    pub https: bool,
     /// The TCP receiver.
     pub tcp: Option<SocketAddr>,
     /// The Unix receiver.
@@ -148,7 +151,11 @@ impl Daemon<Addresses> {
             program.hold(lock);
         }
         let routes = read_routes.merge(write_routes(&settings, &context, &sockets, lifecycle));
-        let service = program.http_service(routes, &routes::requests(settings.events.enabled));
+        let web = web::open(&settings, &mut program).await?;
+        addresses.https = web.as_ref().is_some_and(|web| web.is_tls());
+        let service = program
+            .http_service(routes, &routes::requests(settings.events.enabled))
+            .with_web(web);
         sockets.start(&settings, &context, &service, &mut program);
         program.add(reloader);
         program.add(housekeeping(&context));

@@ -16,6 +16,7 @@ mod connection;
 mod connection_state;
 mod delivery;
 mod http_io;
+mod layer;
 mod lingering_close;
 pub mod reply;
 mod response_ack;
@@ -28,6 +29,8 @@ mod stats;
 mod timer;
 mod tracked_body;
 mod transport_io;
+mod web;
+mod web_config;
 
 #[cfg(test)]
 mod tests;
@@ -45,6 +48,8 @@ pub use service::{ConnectionInfo, HttpService};
 pub use shared_body::{ResponseMemory, SharedBody, Slices};
 pub use stalled_responses::{MAX_STALLED_BYTES, StalledResponses};
 pub use stats::HttpStats;
+pub use web::{WebConfigReload, WebPolicy};
+pub use web_config::{CheckedWebConfig, WebConfig, WebConfigFaults, WebConfigReading, read_web_config};
 
 /// Bytes of a request's head, and of a piece of a body that is read at once: cookies and a long query fit, a flood does not.
 pub const MAX_HEAD: usize = 64 * 1024;
@@ -67,6 +72,8 @@ pub struct Access {
 /// Timeouts of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timers {
+    /// From the acceptance of an encrypted connection to the end of its handshake.
+    pub handshake: Duration,
     /// From the first byte of a request to the end of its head.
     pub head: Duration,
     /// Between two pieces of a request's body; a whole body may take five times that.
@@ -82,6 +89,7 @@ pub struct Timers {
 impl Default for Timers {
     fn default() -> Self {
         Self {
+            handshake: Duration::from_secs(10),
             head: Duration::from_secs(30),
             body_stall: Duration::from_secs(30),
             write_stall: Duration::from_secs(60),

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::http_access::HttpAccess;
 use super::target::{Target, get};
 use crate::model::{printable, printable_json};
 
@@ -15,15 +16,17 @@ pub(super) struct Apps {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    access: HttpAccess,
 }
 
 impl Apps {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let Target::Http(authority) = &self.from else {
-            anyhow::bail!("--from needs the HTTP port of the proxy, http://HOST:PORT")
+        let Target::Http(server) = &self.from else {
+            anyhow::bail!("--from needs the HTTP port of the proxy, http://HOST:PORT or https://HOST:PORT")
         };
         let accept = if self.json { "application/json" } else { "text/plain" };
-        let text = super::current_thread_runtime()?.block_on(get(authority, "/apps", accept))?;
+        let text = super::current_thread_runtime()?.block_on(get(server, &self.access, "/apps", accept))?;
         let shown = if self.json { printable_json(&text) } else { printable(&text) };
         super::print(&format!("{}\n", shown.strip_suffix('\n').unwrap_or(&shown)))?;
         Ok(ExitCode::SUCCESS)

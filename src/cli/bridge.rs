@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use super::WebConfigFile;
 use super::run::{log_early_stop, raise_file_limit, read, report_exit, runtime, serve_until_stopped};
 use crate::config::Loaded;
 use crate::daemon::{BridgeAddresses, bind_bridge};
@@ -12,10 +13,11 @@ use crate::supervise::service_manager;
 use crate::supervise::signals::Signals;
 
 /// Reads the configuration, binds all sockets, logs them, serves until a signal, and logs the outcome.
-pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let Some((loaded, environment)) = read(named) else {
+pub(super) fn run(named: Option<&Path>, web: WebConfigFile) -> anyhow::Result<ExitCode> {
+    let Some((mut loaded, environment)) = read(named) else {
         return Ok(ExitCode::FAILURE);
     };
+    web.apply(&mut loaded.settings);
     for warning in environment.warnings() {
         tracing::warn!("{warning}");
     }
@@ -47,7 +49,8 @@ async fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
 fn log_addresses(bridge: &BridgeAddresses) {
     tracing::info!("public key {}", bridge.key);
     if let Some(http) = bridge.http {
-        tracing::info!("serving http://{http}");
+        let scheme = if bridge.https { "https" } else { "http" };
+        tracing::info!("serving {scheme}://{http}");
     }
     match bridge.quic {
         Some(quic) => {

@@ -1,4 +1,4 @@
-//! `exporter-proxy check` and `exporter-proxy check metrics`
+//! `exporter-proxy check`, `exporter-proxy check metrics` and `exporter-proxy check web-config`
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use super::{count, input};
 use crate::config::{self, Environment};
 use crate::daemon::preflight;
 use crate::exposition;
+use crate::http::{CheckedWebConfig, read_web_config};
 use crate::model::Syntax;
 
 #[derive(Debug, Args)]
@@ -24,6 +25,17 @@ enum CheckCommand {
     ///
     /// Warnings do not affect the exit code.
     Metrics(Metrics),
+    /// Validate web configuration files as `promtool check web-config` does: exit code 0, or 1 with all faults of all files.
+    ///
+    /// Warnings do not affect the exit code.
+    WebConfig(WebConfigFiles),
+}
+
+#[derive(Debug, Args)]
+struct WebConfigFiles {
+    /// The files to validate.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -58,6 +70,7 @@ impl Check {
         match &self.what {
             None => check_configuration(named),
             Some(CheckCommand::Metrics(metrics)) => metrics.run(),
+            Some(CheckCommand::WebConfig(web)) => web.run(),
         }
     }
 }
@@ -71,6 +84,11 @@ fn check_configuration(named: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (text, code) = match config::load(named, &environment) {
         Ok(loaded) => {
             warnings.extend(loaded.settings.warnings());
+            if let Some(file) = &loaded.settings.http.web_config_file
+                && let Ok(checked) = read_web_config(file).outcome
+            {
+                warnings.extend(checked.warnings);
+            }
             match super::current_thread_runtime()?.block_on(preflight(&loaded)) {
                 None => (loaded.to_string(), ExitCode::SUCCESS),
                 Some(faults) => (format!("{faults}\n"), ExitCode::FAILURE),
@@ -81,6 +99,31 @@ fn check_configuration(named: Option<&Path>) -> anyhow::Result<ExitCode> {
     let warnings: String = warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
     super::print(&format!("{warnings}{text}"))?;
     Ok(code)
+}
+
+impl WebConfigFiles {
+    fn run(&self) -> anyhow::Result<ExitCode> {
+        let mut text = String::new();
+        let mut code = ExitCode::SUCCESS;
+        for file in &self.files {
+            match read_web_config(file).outcome {
+                Ok(CheckedWebConfig { config, warnings }) => {
+                    for warning in warnings {
+                        let _ = writeln!(text, "warning: {warning}");
+                    }
+                    let tls = if config.is_tls() { "TLS" } else { "no TLS" };
+                    let users = if config.has_users() { "users" } else { "no users" };
+                    let _ = writeln!(text, "{}: valid, {tls}, {users}", file.display());
+                }
+                Err(faults) => {
+                    let _ = writeln!(text, "{faults}");
+                    code = ExitCode::FAILURE;
+                }
+            }
+        }
+        super::print(&text)?;
+        Ok(code)
+    }
 }
 
 impl Metrics {

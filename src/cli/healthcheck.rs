@@ -10,8 +10,11 @@ use clap::{Args, ValueEnum};
 use tokio::net::{TcpStream, lookup_host};
 use url::Url;
 
-use super::target::{cannot_connect, get};
+use super::WebConfigFile;
+use super::http_access::HttpAccess;
+use super::target::{HttpServer, cannot_connect, get};
 use crate::config::{self, Environment, HostPort};
+use crate::http::read_web_config;
 
 /// The programs that serve HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -30,33 +33,41 @@ pub(super) struct Healthcheck {
     /// Seconds until no answer is a failure.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: u64,
+    #[command(flatten)]
+    web: WebConfigFile,
+    #[command(flatten)]
+    access: HttpAccess,
 }
 
 impl Healthcheck {
     pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
-        let (authorities, path) = match &self.url {
+        let (servers, access, path) = match &self.url {
             Some(url) => {
-                let (authority, path) = parts(url)?;
-                (vec![authority], path)
+                let (server, path) = parts(url)?;
+                (vec![server], self.access.clone(), path)
             }
-            None => (self.configured(named)?, "/readyz".to_owned()),
+            None => {
+                let (servers, access) = self.configured(named)?;
+                (servers, access, "/readyz".to_owned())
+            }
         };
-        let answer = super::current_thread_runtime()?.block_on(self.ask(&authorities, &path))?;
+        let answer = super::current_thread_runtime()?.block_on(self.ask(&servers, &access, &path))?;
         super::print(&format!("{}\n", answer.trim_end()))?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// Sends the request to the first address, or to the next one where nothing listens. A server that answers "not ready" is the outcome:
     /// a bridge on the same host must not stand in for it.
-    async fn ask(&self, authorities: &[String], path: &str) -> anyhow::Result<String> {
+    async fn ask(&self, servers: &[HttpServer], access: &HttpAccess, path: &str) -> anyhow::Result<String> {
         let timeout = Duration::from_secs(self.timeout);
         let mut refused = Vec::new();
-        for authority in authorities {
+        for server in servers {
+            let authority = &server.authority;
             let exchange = async {
                 if let Err(why) = TcpStream::connect(authority).await {
                     return Ok(Err(cannot_connect(authority, &why)));
                 }
-                get(authority, path, "text/plain").await.map(Ok)
+                get(server, access, path, "text/plain").await.map(Ok)
             };
             let outcome = tokio::time::timeout(timeout, exchange)
                 .await
@@ -69,12 +80,19 @@ impl Healthcheck {
         bail!("{}", refused.join("; "))
     }
 
-    /// Returns the addresses at which this host's HTTP port may be reached.
-    fn configured(&self, named: Option<&Path>) -> anyhow::Result<Vec<String>> {
+    /// Returns the addresses at which this host's HTTP port may be reached, and the access to it: where it has TLS, its certificate is
+    /// that of its files, because it need not have the name of a local address.
+    fn configured(&self, named: Option<&Path>) -> anyhow::Result<(Vec<HttpServer>, HttpAccess)> {
         let environment = Environment::from_pairs(std::env::vars_os());
         let settings = config::load(named, &environment)
             .map_err(|faults| anyhow::anyhow!("the configuration cannot be used:\n{faults}"))?
             .settings;
+        let web_config_file = self.web.web_config_file.clone().or(settings.http.web_config_file);
+        let (mut https, mut certificate) = (false, None);
+        if let Some(file) = web_config_file {
+            let web = read_web_config(&file).outcome?.config;
+            (https, certificate) = (web.is_tls(), web.certificates().first().cloned());
+        }
         let proxy = settings.exporter.scrape_addresses.into_iter().next();
         let addresses = match self.role {
             Some(Role::Proxy) => vec![proxy],
@@ -86,18 +104,27 @@ impl Healthcheck {
             for address in addresses.into_iter().flatten() {
                 authorities.extend(reachable(&address).await?);
             }
-            Ok(authorities)
+            let server = |authority| HttpServer { authority, https };
+            let access = self.access.clone().pinned_to(certificate);
+            Ok((authorities.into_iter().map(server).collect(), access))
         })
     }
 }
 
-/// Splits a URL into `HOST:PORT` and the path.
-fn parts(url: &Url) -> anyhow::Result<(String, String)> {
-    ensure!(url.scheme() == "http", "{url}: only http:// is supported");
+/// Splits a URL into the server and the path.
+fn parts(url: &Url) -> anyhow::Result<(HttpServer, String)> {
+    ensure!(
+        matches!(url.scheme(), "http" | "https"),
+        "{url}: only http:// and https:// are supported"
+    );
     let host = url.host_str().with_context(|| format!("{url} has no host"))?;
     let port = url.port_or_known_default().with_context(|| format!("{url} has no port"))?;
     let query = url.query().map_or(String::new(), |query| format!("?{query}"));
-    Ok((format!("{host}:{port}"), format!("{}{query}", url.path())))
+    let server = HttpServer {
+        authority: format!("{host}:{port}"),
+        https: url.scheme() == "https",
+    };
+    Ok((server, format!("{}{query}", url.path())))
 }
 
 /// Replaces an unspecified address, which servers listen on and clients cannot connect to, by those of this host.

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
+use super::WebConfigFile;
 use crate::config::{self, Environment, Loaded, Settings, Threads};
 use crate::daemon::{Addresses, ConfigSource, Daemon};
 use crate::supervise::limits::{raise_open_files, too_few_open_files};
@@ -15,10 +16,11 @@ use crate::supervise::{Report, Stop, service_manager};
 use crate::telemetry::print_error;
 
 /// Reads the configuration, binds all sockets, logs them, serves until a signal, and logs the outcome.
-pub(super) fn run(named: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let Some((loaded, environment)) = read(named) else {
+pub(super) fn run(named: Option<&Path>, web: WebConfigFile) -> anyhow::Result<ExitCode> {
+    let Some((mut loaded, environment)) = read(named) else {
         return Ok(ExitCode::FAILURE);
     };
+    web.apply(&mut loaded.settings);
     for warning in loaded.settings.warnings() {
         tracing::warn!("{warning}");
     }
@@ -116,19 +118,20 @@ fn log_addresses(addresses: &Addresses) {
     for stream in &addresses.stream {
         tracing::info!("streaming on tcp://{stream}; try: exporter-proxy tap --from {stream}");
     }
+    let scheme = if addresses.https { "https" } else { "http" };
     for bitswap in &addresses.bitswap {
         tracing::info!("monitoring Bitswap on {bitswap}");
     }
     for http in &addresses.http {
-        tracing::info!("serving http://{http}");
+        tracing::info!("serving {scheme}://{http}");
     }
     if let Some(&http) = addresses.http.first() {
         let mut local = http;
         if local.ip().is_unspecified() {
             local.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
         }
-        tracing::info!("to push:   echo 'jobs_done 7' | curl --data-binary @- http://{local}/apps/my_job/metrics");
-        tracing::info!("to scrape: curl http://{local}/metrics");
+        tracing::info!("to push:   echo 'jobs_done 7' | curl --data-binary @- {scheme}://{local}/apps/my_job/metrics");
+        tracing::info!("to scrape: curl {scheme}://{local}/metrics");
     }
 }
 

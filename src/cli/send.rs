@@ -13,7 +13,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::target::{Target, cannot_connect, send_request};
+use super::http_access::HttpAccess;
+use super::target::{HttpServer, Target, cannot_connect, hint, send_request};
 use super::{count, input};
 use crate::exposition::negotiate::Format;
 use crate::exposition::{self, detect};
@@ -37,12 +38,14 @@ pub(super) struct Send {
     /// Also send an empty input, which leaves the application listed without metrics.
     #[arg(long)]
     allow_empty: bool,
-    /// Address of the proxy: http://HOST:PORT, tcp://HOST:PORT or unix:PATH. Over HTTP the proxy reports the accepted families and series.
+    /// Address of the proxy: http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT or unix:PATH. Over HTTP the proxy reports the accepted families and series.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6555")]
     to: Target,
     /// The message format on TCP and Unix sockets.
     #[arg(long, value_enum, default_value_t)]
     format: Framing,
+    #[command(flatten)]
+    access: HttpAccess,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -64,7 +67,7 @@ impl Send {
         }
         let outcome = super::current_thread_runtime()?.block_on(async {
             match &self.to {
-                Target::Http(authority) => push(authority, &app, metrics).await,
+                Target::Http(server) => push(server, &self.access, &app, metrics).await,
                 Target::Tcp(authority) => {
                     let stream = TcpStream::connect(authority).await.map_err(|why| cannot_connect(authority, &why))?;
                     self.send_message(stream, authority, &app, &metrics).await
@@ -129,22 +132,21 @@ async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, message: &[u8
     Ok(String::from_utf8_lossy(&error).into_owned())
 }
 
-async fn push(authority: &str, app: &AppName, metrics: Bytes) -> anyhow::Result<String> {
+async fn push(server: &HttpServer, access: &HttpAccess, app: &AppName, metrics: Bytes) -> anyhow::Result<String> {
     let format = match detect(&metrics) {
         Syntax::Text => Format::Text004,
         Syntax::OpenMetrics => Format::OpenMetrics100(None),
     };
     let path = format!("/apps/{}/metrics", utf8_percent_encode(app.as_str(), SEGMENT));
     let request = Request::put(path)
-        .header("host", authority)
         .header("content-type", format.content_type())
         // Without it an empty push would have no length.
         .header("content-length", metrics.len())
         .body(Full::new(metrics))?;
-    let answer = send_request(authority, request).await?;
+    let answer = send_request(server, access, request).await?;
     let text = String::from_utf8_lossy(answer.body());
     if !answer.status().is_success() {
-        bail!("refused ({}): {}", answer.status(), text.trim_end());
+        bail!("refused ({}): {}{}", answer.status(), text.trim_end(), hint(answer.status()));
     }
     Ok(format!("{}\n", text.trim_end()))
 }

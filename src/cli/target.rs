@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::{AUTHORIZATION, HOST, HeaderValue};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+
+use super::http_access::HttpAccess;
 
 /// Timeout of a request: a proxy responds from memory.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -24,8 +26,17 @@ pub(super) enum Target {
     Tcp(String),
     /// A Unix socket receiver, `unix:PATH`.
     Unix(PathBuf),
-    /// The HTTP port, `http://HOST:PORT`.
-    Http(String),
+    /// The HTTP port, `http://HOST:PORT` or `https://HOST:PORT`.
+    Http(HttpServer),
+}
+
+/// An HTTP port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HttpServer {
+    /// `HOST:PORT`.
+    pub(super) authority: String,
+    /// True if the connection is encrypted.
+    pub(super) https: bool,
 }
 
 impl FromStr for Target {
@@ -42,7 +53,7 @@ impl FromStr for Target {
         }
         let (scheme, authority) = text
             .split_once("://")
-            .ok_or("expected tcp://HOST:PORT, unix:PATH or http://HOST:PORT")?;
+            .ok_or("expected tcp://HOST:PORT, unix:PATH, http://HOST:PORT or https://HOST:PORT")?;
         let authority = authority.strip_suffix('/').unwrap_or(authority);
         let (host, port) = authority.rsplit_once(':').ok_or_else(|| format!("{authority:?} has no port"))?;
         if host.is_empty() || port.parse::<u16>().is_err() {
@@ -50,16 +61,28 @@ impl FromStr for Target {
         }
         match scheme {
             "tcp" => Ok(Self::Tcp(authority.into())),
-            "http" => Ok(Self::Http(authority.into())),
-            other => Err(format!("{other:?} is not one of tcp, unix, http")),
+            "http" | "https" => Ok(Self::Http(HttpServer {
+                authority: authority.into(),
+                https: scheme == "https",
+            })),
+            other => Err(format!("{other:?} is not one of tcp, unix, http, https")),
         }
     }
 }
 
-/// Sends a request to `authority` and reads the whole response.
-pub(super) async fn send_request(authority: &str, request: Request<Full<Bytes>>) -> anyhow::Result<Response<Bytes>> {
+/// Sends a request to a server and reads the whole response.
+pub(super) async fn send_request(
+    server: &HttpServer,
+    access: &HttpAccess,
+    mut request: Request<Full<Bytes>>,
+) -> anyhow::Result<Response<Bytes>> {
+    let authority = &*server.authority;
+    request.headers_mut().insert(HOST, HeaderValue::try_from(authority)?);
+    if let Some(value) = access.authorization()? {
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
     let exchange = async {
-        let stream = TcpStream::connect(authority).await.map_err(|why| cannot_connect(authority, &why))?;
+        let stream = access.connect(server).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let answer = async {
             let response = sender.send_request(request).await.map_err(|why| not_http(authority, why))?;
@@ -101,18 +124,24 @@ fn not_http(authority: &str, why: hyper::Error) -> anyhow::Error {
 }
 
 /// Sends a GET and returns the text of a successful response.
-pub(super) async fn get(authority: &str, path: &str, accept: &str) -> anyhow::Result<String> {
-    let request = Request::get(path)
-        .header("host", authority)
-        .header("accept", accept)
-        .body(Full::default())?;
-    let answer = send_request(authority, request).await?;
+pub(super) async fn get(server: &HttpServer, access: &HttpAccess, path: &str, accept: &str) -> anyhow::Result<String> {
+    let authority = &server.authority;
+    let request = Request::get(path).header("accept", accept).body(Full::default())?;
+    let answer = send_request(server, access, request).await?;
     let (status, text) = (answer.status(), String::from_utf8_lossy(answer.body()).into_owned());
     if !status.is_success() {
-        bail!("{authority} answered {status}: {}", text.trim_end());
+        bail!("{authority} answered {status}: {}{}", text.trim_end(), hint(status));
     }
     ensure!(!text.is_empty(), "empty response from {authority}");
     Ok(text)
+}
+
+/// A hint at the remedy of a refusal; empty if none is known.
+pub(super) fn hint(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "; set --credentials-file or EXPORTER_PROXY_CREDENTIALS",
+        _ => "",
+    }
 }
 
 #[cfg(test)]

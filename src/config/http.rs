@@ -1,11 +1,13 @@
 //! `[http]`: access control of the HTTP port.
 
+use std::path::PathBuf;
+
 use ipnet::IpNet;
 
 use super::address;
 use super::raw::quoted;
 use super::reader::Section;
-use super::value_types::{Bool, ListOf, NETWORK, Parsed};
+use super::value_types::{Bool, FilePath, ListOf, NETWORK, OrEmpty, Parsed};
 use crate::http::Access;
 
 /// `[http]` as used.
@@ -15,6 +17,8 @@ pub struct HttpConfig {
     pub access: Access,
     /// `enable_lifecycle`: whether POST /-/reload and /-/quit are there.
     pub enable_lifecycle: bool,
+    /// `web_config_file`: TLS, users, headers and the rate limit of the HTTP port.
+    pub web_config_file: Option<PathBuf>,
 }
 
 impl HttpConfig {
@@ -27,6 +31,7 @@ impl HttpConfig {
                 allowed_hosts: t.reloadable("allowed_hosts").or(Vec::new(), HOSTS),
             },
             enable_lifecycle: t.restart_only("enable_lifecycle").or(false, Bool),
+            web_config_file: t.restart_only("web_config_file").or(None, OrEmpty(FilePath)),
         }
     }
 }

@@ -16,6 +16,13 @@ impl fmt::Display for Loaded {
         for address in &settings.exporter.scrape_addresses {
             writeln!(f, "scraped at     http://{address}/metrics")?;
         }
+        if let Some(file) = &settings.http.web_config_file {
+            writeln!(
+                f,
+                "               with TLS, users, headers and the rate limit of {}",
+                file.display()
+            )?;
+        }
         receivers(f, &settings.receiver)?;
         polls(f, settings)?;
         stream(f, settings)?;

@@ -614,6 +614,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("http.write_from", "[]"),
     ("http.trusted_proxies", "[\"10.0.0.0/8\"]"),
     ("http.enable_lifecycle", "true"),
+    ("http.web_config_file", "\"/etc/web.yml\""),
     ("http.allowed_hosts", "[\"metrics.example\"]"),
     ("events.enabled", "false"),
     ("events.post_from", "[]"),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 
 use super::program::{self, Daemon, Program};
-use super::{links, system_clock};
+use super::{links, system_clock, web};
 use crate::bridge::{Bridge, BridgeContext, ENDPOINTS, PagesContext};
 use crate::config::{BridgeConfig, Settings};
 use crate::model::Clock;
@@ -20,6 +20,8 @@ use crate::telemetry::BridgeTelemetry;
 pub struct BridgeAddresses {
     /// The bound HTTP address.
     pub http: Option<SocketAddr>,
+    /// True if it is encrypted.
+    pub https: bool,
     /// The bound address for registration over QUIC.
     pub quic: Option<SocketAddr>,
     /// True if proxies can register over HyperDHT.
@@ -91,8 +93,10 @@ pub(crate) async fn assemble(all: &Settings, keys: BridgeKeys, clock: Clock) -> 
     let (bridge, writer) = Bridge::open(table.registry.clone(), secret, table.hyperdht, context)?;
     let listener = Listener::tcp(&table.http_listen.to_string()).await.context("bridge.http_listen")?;
     let key = identity.public_key();
+    let web = web::open(all, &mut program).await?;
     let mut addresses = BridgeAddresses {
         http: listener.local_addr(),
+        https: web.as_ref().is_some_and(|web| web.is_tls()),
         quic: None,
         hyperdht: table.hyperdht,
         key,
@@ -118,7 +122,7 @@ pub(crate) async fn assemble(all: &Settings, keys: BridgeKeys, clock: Clock) -> 
     };
     let routes = bridge.routes(pool, pages).merge(program.health_routes());
     let endpoints: Vec<&str> = ENDPOINTS.iter().map(|(request, _)| *request).collect();
-    let service = program.http_service(routes, &endpoints);
+    let service = program.http_service(routes, &endpoints).with_web(web);
     program.serve(listener, all.exporter.concurrent_requests, service);
     program.add(writer);
     Ok(program.finish(addresses, None))

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::links;
+use super::{links, web};
 use crate::config::{Faults, Loaded, SecretSource, Settings, UnixSocketPath};
 use crate::peer::{Identity, IdentityError};
 use crate::sources::polls;
@@ -13,6 +13,7 @@ pub async fn preflight(loaded: &Loaded) -> Option<Faults> {
     let settings = &loaded.settings;
     let mut found = socket(settings);
     found.extend(endpoints(settings).await);
+    found.extend(web::faults(settings).await);
     if let Some(p2p) = &settings.p2p {
         found.extend(secret("p2p", p2p.secret.as_ref()));
         found.extend(key("p2p", p2p.key_file.as_deref()));
@@ -29,7 +30,7 @@ pub async fn preflight(loaded: &Loaded) -> Option<Faults> {
 }
 
 /// A key and what is wrong with its value.
-type Found = (&'static str, String);
+pub(super) type Found = (&'static str, String);
 
 fn socket(settings: &Settings) -> Vec<Found> {
     let Some(unix) = &settings.receiver.unix else { return Vec::new() };

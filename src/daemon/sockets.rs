@@ -39,6 +39,7 @@ impl Sockets {
             tcp: self.receivers.tcp.as_ref().and_then(Listener::local_addr),
             unix: self.receivers.unix.as_ref().map(|listener| PathBuf::from(&**listener.place())),
             stream: self.streams.addresses(),
+            https: false,
             key: None,
             links: None,
             bitswap: Vec::new(),

@@ -11,13 +11,14 @@ use tokio::time::Instant;
 use super::Timers;
 use super::connection::SharedConnection;
 use super::connection_state::Wait;
+use super::layer::Layer;
 use super::stats::{HttpStats, count};
 use super::timer::Timer;
 use crate::supervise::Slot;
 
 /// A stream of plain HTTP bytes that reports the turns of the conversation.
 pub(super) struct HttpIo<S> {
-    io: S,
+    io: Layer<S>,
     shared: Arc<SharedConnection>,
     stats: Arc<HttpStats>,
     slot: Option<Arc<Slot>>,
@@ -26,7 +27,7 @@ pub(super) struct HttpIo<S> {
 }
 
 impl<S> HttpIo<S> {
-    pub(super) fn new(io: S, shared: Arc<SharedConnection>, stats: Arc<HttpStats>, slot: Option<Arc<Slot>>, timers: Timers) -> Self {
+    pub(super) fn new(io: Layer<S>, shared: Arc<SharedConnection>, stats: Arc<HttpStats>, slot: Option<Arc<Slot>>, timers: Timers) -> Self {
         Self {
             io,
             shared,
@@ -37,7 +38,7 @@ impl<S> HttpIo<S> {
         }
     }
 
-    pub(super) fn into_inner(self) -> S {
+    pub(super) fn into_inner(self) -> Layer<S> {
         self.io
     }
 
@@ -63,7 +64,7 @@ impl<S> HttpIo<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for HttpIo<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for HttpIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         match Pin::new(&mut self.io).poll_read(cx, buf) {
@@ -82,7 +83,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HttpIo<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for HttpIo<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
@@ -100,7 +101,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HttpIo<S> {
         // HTTP flushes once it holds nothing back, so after a body's end the transport has all of the response.
         let ends = self.shared.state().may_end();
         if let Some(is_followed) = ends {
-            let quiet = is_followed && self.shared.is_quiet();
+            let quiet = is_followed && self.shared.is_quiet() && !self.io.has_decrypted();
             self.shared.change(|state| state.flushed(quiet, Instant::now()));
             if let Some(slot) = &self.slot {
                 slot.idle();

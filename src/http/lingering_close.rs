@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::SharedConnection;
 use super::delivery::DeliveryOutcome;
-use super::transport_io::TransportIo;
+use super::layer::Layer;
 
 /// Read and thrown away at once while waiting for an end of file.
 const SINK: usize = 8 * 1024;
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(10);
 ///
 /// Closing at once instead would make the kernel answer whatever the client is still sending with a reset, which can destroy a response
 /// that the client has not read yet.
-pub(super) async fn lingering_close<S>(mut socket: TransportIo<S>, shared: &Arc<SharedConnection>, limit: Duration)
+pub(super) async fn lingering_close<S>(mut socket: Layer<S>, shared: &Arc<SharedConnection>, limit: Duration)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -38,14 +38,16 @@ where
     }
 }
 
-async fn drain_input<S>(socket: &mut TransportIo<S>)
+async fn drain_input<S>(socket: &mut Layer<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     // A shutdown fails where the client is gone, and then so does the first read.
     let _ = socket.shutdown().await;
     let mut sink = vec![0; SINK];
-    while socket.read(&mut sink).await.is_ok_and(|read| read > 0) {}
+    // Below TLS: what is thrown away needs no decryption, and the end of file is the transport's.
+    let transport = socket.transport();
+    while transport.read(&mut sink).await.is_ok_and(|read| read > 0) {}
 }
 
 async fn all_acked(shared: &Arc<SharedConnection>, limit: Duration) -> bool {

@@ -142,5 +142,6 @@ impl ServerMetrics {
         let help = "Memory that stalled responses keep beyond what is current.";
         header(out, &name, "gauge", help);
         sample(out, &name, "", http.stalled_responses.kept());
+        http.write_web(out);
     }
 }

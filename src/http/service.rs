@@ -26,12 +26,14 @@ use super::client::{effective_client, forwarded_host};
 use super::connection::{RequestObserver, SendQueue, SettleOnDrop, SharedConnection};
 use super::connection_state::ConnectionState;
 use super::http_io::HttpIo;
+use super::layer::{Layer, NoTls};
 use super::lingering_close::lingering_close;
 use super::response_ack::ResponseAck;
 use super::shared_body::ResponseMemory;
 use super::stats::{HttpStats, count};
 use super::tracked_body::TrackedBody;
 use super::transport_io::TransportIo;
+use super::web::{RequestHead, Tls, WebPolicy};
 use super::{Access, Connection, MAX_HEAD, PeerAddr, Timers, reply};
 use crate::supervise::slots::{GRACE, INCOMPLETE_GRACE};
 use crate::supervise::{Accepted, Slot, Stream, panic_message};
@@ -43,12 +45,15 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 #[derive(Clone)]
 pub struct HttpService(Arc<ServiceInner>);
 
+#[derive(Clone)]
 struct ServiceInner {
     routes: TowerToHyperService<Router>,
     access: Arc<ArcSwap<Access>>,
     stats: Arc<HttpStats>,
     timers: Timers,
     http: http1::Builder,
+    /// TLS, users, headers and the rate limit; none: plain HTTP for all.
+    web: Option<Arc<WebPolicy>>,
 }
 
 /// All that is to be known about the other end of a stream besides its bytes.
@@ -124,7 +129,15 @@ impl HttpService {
             stats,
             timers,
             http,
+            web: None,
         }))
+    }
+
+    /// The same service, for clients that satisfy a policy.
+    #[must_use]
+    pub fn with_web(self, web: Option<Arc<WebPolicy>>) -> Self {
+        let inner = (*self.0).clone();
+        Self(Arc::new(ServiceInner { web, ..inner }))
     }
 
     /// Serves one connection until it ends, or until `stop`: then the response in work is finished and an idle connection is closed.
@@ -148,38 +161,109 @@ impl HttpService {
         if let Some(slot) = &slot {
             slot.idle();
         }
-        let ServiceInner { stats, timers, http, .. } = &*self.0;
-        let socket = TransportIo::new(io, shared.clone(), stats.clone(), timers.into());
-        let http_io = HttpIo::new(socket, shared.clone(), stats.clone(), slot.clone(), *timers);
+        let transport = TransportIo::new(io, shared.clone(), self.0.stats.clone(), (&self.0.timers).into());
+        let began = Instant::now();
+        let layer = match self.0.web.as_ref().map_or(Tls::Off, |web| web.tls()) {
+            Tls::Off => Layer::Plain(transport),
+            tls => match Box::pin(self.secure(transport, tls, slot.as_deref(), &stop, began)).await {
+                Some(layer) => layer,
+                None => return,
+            },
+        };
         let serving = ConnectionService {
             service: self.0.clone(),
             connection,
-            slot: slot.clone(),
-            stop: stop.clone(),
+            slot,
+            stop,
         };
+        self.serve_http(layer, serving, began).await;
+    }
+
+    /// Does the TLS handshake; none if the connection has ended without one. Until then it can be evicted as an idle one.
+    async fn secure<S>(
+        &self,
+        transport: TransportIo<S>,
+        tls: Tls,
+        slot: Option<&Slot>,
+        stop: &CancellationToken,
+        began: Instant,
+    ) -> Option<Layer<S>>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let ServiceInner { stats, timers, .. } = &*self.0;
+        let shared = transport.shared().clone();
+        let failed = |why: &dyn std::fmt::Display| {
+            count(&stats.tls_failures);
+            stats.log_tls_failure(shared.peer(), why);
+        };
+        let Tls::On(config) = tls else {
+            failed(&"the web configuration file allows nothing that can be offered");
+            return None;
+        };
+        let outcome = tokio::select! {
+            outcome = timeout(timers.handshake, Layer::accept_tls(transport, config)) => outcome,
+            () = stop.cancelled() => return None,
+            () = evicted(slot, &shared, began) => {
+                count(&stats.evicted);
+                return None;
+            }
+        };
+        let transport = match outcome {
+            Ok(Ok(layer)) => return Some(layer),
+            Ok(Err(NoTls::Gone)) => return None,
+            Err(_elapsed) => {
+                failed(&format_args!("no handshake within {:?}", timers.handshake));
+                return None;
+            }
+            Ok(Err(NoTls::Failed(transport, why))) => {
+                failed(&why);
+                transport
+            }
+            Ok(Err(NoTls::NotTls(mut transport))) => {
+                failed(&"the client does not speak TLS");
+                let answer = by_hand(StatusCode::BAD_REQUEST, HTTPS_ONLY);
+                let _ = timeout(timers.lingering_close, transport.write_all(answer.as_bytes())).await;
+                transport
+            }
+        };
+        shared.change(ConnectionState::close);
+        lingering_close(Layer::Plain(transport), &shared, timers.lingering_close).await;
+        None
+    }
+
+    /// Serves HTTP over a layer until it ends.
+    async fn serve_http<S>(&self, layer: Layer<S>, serving: ConnectionService, began: Instant)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin,
+    {
+        let ServiceInner { stats, timers, http, .. } = &*self.0;
+        let shared = serving.connection.shared().clone();
+        let (slot, stop) = (serving.slot.clone(), serving.stop.clone());
+        let http_io = HttpIo::new(layer, shared.clone(), stats.clone(), slot.clone(), *timers);
         let mut http = http.serve_connection(TokioIo::new(http_io), serving);
-        let end = self.drive(&mut http, &shared, slot.as_deref(), &stop, Instant::now()).await;
+        let end = self.drive(&mut http, &shared, slot.as_deref(), &stop, began).await;
         let parts = http.into_parts();
         let mut socket = parts.io.into_inner().into_inner();
         if let End::Http(Err(e)) = &end {
             tracing::debug!(peer = %shared.peer(), "connection failed: {e}");
             if let Some(refusal) = refusal(&shared, &parts.read_buf) {
                 // Whether the client takes it is its own affair.
-                let _ = timeout(timers.lingering_close, socket.write_all(refusal.as_bytes())).await;
+                let _ = timeout(timers.lingering_close, write_flushed(&mut socket, &refusal)).await;
             }
         }
         if matches!(end, End::TooManyIncomplete) {
             tracing::debug!(peer = %shared.peer(), "connection closed: {}", TOO_MANY_INCOMPLETE.trim_end());
             // The send queue has room for so few bytes; where it has not, the close alone must do.
-            let _ = timeout(
-                timers.lingering_close,
-                socket.write_all(by_hand(StatusCode::REQUEST_TIMEOUT, TOO_MANY_INCOMPLETE).as_bytes()),
-            )
-            .await;
+            let answer = by_hand(StatusCode::REQUEST_TIMEOUT, TOO_MANY_INCOMPLETE);
+            let _ = timeout(timers.lingering_close, write_flushed(&mut socket, &answer)).await;
         }
         shared.change(ConnectionState::close);
         if needs_lingering_close(&end, &shared.state()) {
             lingering_close(socket, &shared, timers.lingering_close).await;
+        } else if matches!(socket, Layer::Tls(_)) {
+            // The client learns that nothing was cut off.
+            let _ = timeout(timers.lingering_close, socket.shutdown()).await;
         }
     }
 
@@ -208,17 +292,11 @@ impl HttpService {
     {
         let (mut stopping, mut looked_again) = (false, false);
         loop {
-            let evicted = async {
-                match slot {
-                    Some(slot) => evictable(slot, shared, began).await,
-                    None => std::future::pending().await,
-                }
-            };
             let evicted_now = tokio::select! {
                 biased;
                 end = &mut *http => return End::Http(end),
                 () = stop.cancelled(), if !stopping => false,
-                () = evicted => true,
+                () = evicted(slot, shared, began) => true,
             };
             stopping |= !evicted_now;
             if evicted_now && slot.is_some_and(Slot::is_evicted_as_incomplete) && shared.state().is_in_head() {
@@ -246,6 +324,22 @@ impl HttpService {
             }
         }
     }
+}
+
+/// As [`evictable`]; never resolves without a slot.
+async fn evicted(slot: Option<&Slot>, shared: &SharedConnection, began: Instant) {
+    match slot {
+        Some(slot) => evictable(slot, shared, began).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn write_flushed<S>(socket: &mut Layer<S>, text: &str) -> std::io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    socket.write_all(text.as_bytes()).await?;
+    socket.flush().await
 }
 
 /// Resolves once the slot is needed and the client has had its grace: it may have just come, or be about to ask again. `began` is when
@@ -286,7 +380,7 @@ impl Drop for LogOnDrop {
     }
 }
 
-type Http<S> = http1::Connection<TokioIo<HttpIo<TransportIo<S>>>, ConnectionService>;
+type Http<S> = http1::Connection<TokioIo<HttpIo<S>>, ConnectionService>;
 
 /// The response for a connection that HTTP gave up without one.
 fn refusal(shared: &SharedConnection, unparsed: &[u8]) -> Option<String> {
@@ -304,6 +398,9 @@ fn refusal(shared: &SharedConnection, unparsed: &[u8]) -> Option<String> {
 
 /// The response to a connection that is closed before its request was complete.
 const TOO_MANY_INCOMPLETE: &str = "no free connection slots, and this address has too many connections with an incomplete request\n";
+
+/// The response to plain HTTP on a port with TLS.
+const HTTPS_ONLY: &str = "this port serves HTTPS only; use https://\n";
 
 /// A whole response, written without HTTP's help.
 fn by_hand(status: StatusCode, text: &str) -> String {
@@ -399,6 +496,29 @@ impl ServiceInner {
     }
 
     async fn answer(&self, request: Request<Body>, shared: &SharedConnection) -> Response<Body> {
+        let mut response = match self.refusal(&request, shared).await {
+            Some(refusal) => refusal,
+            None => self.route(request, shared).await,
+        };
+        if let Some(web) = &self.web {
+            web.add_headers(response.headers_mut());
+        }
+        response
+    }
+
+    /// The response of the web policy in place of that of a route.
+    fn refusal(&self, request: &Request<Body>, shared: &SharedConnection) -> impl Future<Output = Option<Response<Body>>> + Send + use<> {
+        let checked = self.web.clone().map(|web| {
+            let client = effective_client(shared.peer(), request.headers(), &self.access.load().trusted_proxies);
+            (web, RequestHead::of(request), client)
+        });
+        async move {
+            let (web, head, client) = checked?;
+            web.refusal(&head, &client).await
+        }
+    }
+
+    async fn route(&self, request: Request<Body>, shared: &SharedConnection) -> Response<Body> {
         if let Some(why) = wrong_host(&request, shared.peer()) {
             return reply::text(StatusCode::BAD_REQUEST, why);
         }

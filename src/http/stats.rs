@@ -2,11 +2,11 @@
 
 use std::fmt::Display;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::{Client, StalledResponses};
-use crate::telemetry::Throttle;
+use super::{Client, PeerAddr, StalledResponses};
+use crate::telemetry::{PREFIX, Throttle, header, sample};
 
 /// Counters of all services that share it.
 #[derive(Debug, Default)]
@@ -27,6 +27,16 @@ pub struct HttpStats {
     pub stalled_closed: AtomicU64,
     /// Connections closed to make room for another: idle ones, and those of an address with too many incomplete requests.
     pub evicted: AtomicU64,
+    /// Requests refused with 401: without credentials, or with wrong ones.
+    pub unauthorized: AtomicU64,
+    /// Requests refused with 429 because of `rate_limit`.
+    pub rate_limited: AtomicU64,
+    /// Requests refused with 429 or 503 because too many passwords wait for their check.
+    pub password_checks_refused: AtomicU64,
+    /// Connections that ended before their TLS handshake did.
+    pub tls_failures: AtomicU64,
+    /// True if the last read of the web configuration file failed.
+    pub web_config_failed: AtomicBool,
     /// The responses that have stalled.
     pub stalled_responses: Arc<StalledResponses>,
     /// Limits the log lines that clients can cause.
@@ -34,6 +44,55 @@ pub struct HttpStats {
 }
 
 impl HttpStats {
+    /// Logs a failed TLS handshake, rate-limited for each client.
+    pub(super) fn log_tls_failure(&self, peer: &PeerAddr, why: impl Display) {
+        let subject = format!("tls {}", peer.log_subject());
+        if let Some(suppressed) = self.throttle.admit(&subject, Instant::now()) {
+            let suppressed = (suppressed > 0).then_some(suppressed);
+            tracing::info!(%peer, suppressed, "TLS handshake failed: {why}");
+        }
+    }
+
+    /// Appends the families about TLS and authentication.
+    pub fn write_web(&self, out: &mut String) {
+        let mut family = |name: &str, metric_type: &str, help: &str, value: u64| {
+            let name = format!("{PREFIX}{name}");
+            header(out, &name, metric_type, help);
+            sample(out, &name, "", value);
+        };
+        let counters = [
+            (
+                "http_unauthorized_total",
+                "Requests refused with 401: without user and password, or with wrong ones.",
+                &self.unauthorized,
+            ),
+            (
+                "http_rate_limited_total",
+                "Requests refused with 429 because of rate_limit in the web configuration file.",
+                &self.rate_limited,
+            ),
+            (
+                "http_password_checks_refused_total",
+                "Requests refused with 429 or 503 because too many passwords waited for their check.",
+                &self.password_checks_refused,
+            ),
+            (
+                "http_tls_failures_total",
+                "Connections that ended before their TLS handshake did.",
+                &self.tls_failures,
+            ),
+        ];
+        for (name, help, value) in counters {
+            family(name, "counter", help, value.load(Ordering::Relaxed));
+        }
+        family(
+            "web_config_last_reload_successful",
+            "gauge",
+            "0 if the last read of the web configuration file failed, so that the previous one is in force.",
+            u64::from(!self.web_config_failed.load(Ordering::Relaxed)),
+        );
+    }
+
     /// Logs a refused request (403), rate-limited for each client.
     pub fn log_refused(&self, client: &Client, request: impl Display) {
         if let Some(suppressed) = self.throttle.admit(&format!("refused {client}"), Instant::now()) {

@@ -70,6 +70,11 @@ impl<S> TransportIo<S> {
         }
     }
 
+    /// The connection that the stream belongs to.
+    pub(super) fn shared(&self) -> &Arc<SharedConnection> {
+        &self.shared
+    }
+
     fn failed<T>(&self, error: io::Error) -> Poll<io::Result<T>> {
         self.shared.change(ConnectionState::fail);
         Poll::Ready(Err(error))
@@ -90,6 +95,29 @@ impl<S> TransportIo<S> {
 }
 
 impl<S: AsyncRead + Unpin> TransportIo<S> {
+    /// Waits for the client's first byte and keeps it for the next read. None at its end of file.
+    pub(super) async fn first_byte(&mut self) -> io::Result<Option<u8>> {
+        std::future::poll_fn(|cx| {
+            if self.ahead.is_none() {
+                ready!(self.poll_byte(cx))?;
+            }
+            Poll::Ready(Ok(self.ahead))
+        })
+        .await
+    }
+
+    /// Reads one byte at most.
+    fn poll_byte(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut byte = [0];
+        let mut buf = ReadBuf::new(&mut byte);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
+        self.ahead = buf.filled().first().copied();
+        if self.ahead.is_none() {
+            self.shared.ended();
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// A write cannot go on: looks whether the client is still there, and ends the wait after its limit.
     fn blocked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Err(e)) = self.look_ahead(cx) {
@@ -147,13 +175,9 @@ impl<S: AsyncRead + Unpin> TransportIo<S> {
         if self.ahead.is_some() || self.shared.state().has_ended() {
             return Poll::Pending;
         }
-        let mut byte = [0];
-        let mut buf = ReadBuf::new(&mut byte);
-        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
-        self.ahead = buf.filled().first().copied();
-        match self.ahead {
-            Some(_) => self.shared.state().read_ahead(),
-            None => self.shared.ended(),
+        ready!(self.poll_byte(cx))?;
+        if self.ahead.is_some() {
+            self.shared.state().read_ahead();
         }
         Poll::Ready(Ok(()))
     }

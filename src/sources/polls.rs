@@ -20,9 +20,11 @@ mod trust;
 pub use settings::{Credentials, Endpoint, EndpointKind, Password, PollSettings};
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -37,6 +39,19 @@ use endpoint::{EndpointTask, PollContext};
 use fetch::SharedResources;
 use schedule::PollSchedule;
 use settings::Target;
+
+/// The TLS settings of a client that trusts the certificates in a file, or the CAs of the system.
+///
+/// # Errors
+///
+/// The reason if the file cannot be read, or there is no certificate.
+pub async fn client_tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+    let mut trust = match ca_file {
+        Some(file) => trust::Trust::File(file.into(), None),
+        None => trust::Trust::System(Arc::default()),
+    };
+    trust.config().await.map_err(|failure| failure.to_string())
+}
 
 /// Describes the files of an endpoint that cannot be used now. Each poll reads them, so they may be created later.
 pub async fn unusable_files(endpoint: &Endpoint) -> Vec<String> {

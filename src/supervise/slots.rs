@@ -107,7 +107,8 @@ impl Incomplete {
 }
 
 /// The address for which a client counts: of IPv6 the network of 64 bits, because the rest is the client's to choose.
-fn counted_address(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn counted_address(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             const NETWORK: u128 = u128::MAX << 64;

@@ -35,3 +35,4 @@ mod restarts;
 mod service_manager;
 mod stream;
 mod web;
+mod web_config;

@@ -132,6 +132,12 @@ const CLASSES: [u8; 256] = {
     }
 };
 
+/// Returns true if an unquoted metric name continues with this byte.
+#[inline]
+pub(crate) const fn is_name_part(byte: u8) -> bool {
+    CLASSES[byte as usize] & (NAME_PART | COLON) != 0
+}
+
 /// End of the unquoted name that starts at `at`; `at` itself if no name starts there. Metric names may contain colons.
 #[inline]
 pub(crate) fn name_end(text: &[u8], at: usize, metric: bool) -> usize {

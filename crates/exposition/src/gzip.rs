@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use crc32fast::Hasher;
-use flate2::{Compress, Compression, FlushCompress, Status};
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 use crate::memory::MemoryMeter;
 
@@ -211,6 +211,27 @@ impl Piece {
         self.deflated_len += piece.deflated_len;
         self.checksum.combine(&piece.checksum);
         self.len += piece.len;
+    }
+
+    /// The text that it stands for, inflated.
+    pub(crate) fn inflate(&self) -> Bytes {
+        let len = usize::try_from(self.len).expect("a piece is made of text in memory");
+        let (mut state, mut text) = (Decompress::new(false), Vec::with_capacity(len));
+        for slice in self.deflated.iter() {
+            let start = state.total_in();
+            // The end of a piece is a block without content, which is not read once all text is there.
+            while text.len() < len {
+                let taken = usize::try_from(state.total_in() - start).expect("no more is taken than was offered");
+                if taken == slice.len() {
+                    break;
+                }
+                match state.decompress_vec(&slice[taken..], &mut text, FlushDecompress::None) {
+                    Ok(Status::Ok | Status::BufError) => {}
+                    Ok(Status::StreamEnd) | Err(_) => unreachable!("a piece holds what a compressor made, without a last block"),
+                }
+            }
+        }
+        text.into()
     }
 
     /// The length of the text that it stands for, in bytes.

@@ -27,7 +27,6 @@ use std::ops::Range;
 
 use crate::byte_scan::{is_whitespace, skip_whitespace};
 use crate::family::{Family, FamilyFlags, MetricType, Suffix};
-use crate::hash::Seed;
 use crate::reason::Reason;
 use crate::sample;
 use crate::span::Span;
@@ -88,7 +87,6 @@ pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut
         let mut reader = TextParser {
             body,
             syntax,
-            seed: Seed::get(),
             repeated,
             faults,
             families: &mut scratch.families,
@@ -99,6 +97,7 @@ pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut
             runs: &mut scratch.runs,
             scanner: Scanner::new(body, syntax, utf8, std::mem::take(&mut scratch.labels)),
             owner: None,
+            header_owner: None,
             open: None,
             eof: None,
         };
@@ -122,7 +121,6 @@ enum TableScope {
 struct TextParser<'a, 'b> {
     body: &'a [u8],
     syntax: Syntax,
-    seed: Seed,
     repeated: Repeated,
     faults: &'b mut Report,
     families: &'b mut Families,
@@ -137,6 +135,8 @@ struct TextParser<'a, 'b> {
     utf8: bool,
     /// The owner of the last valid line's name.
     owner: Option<NameOwner>,
+    /// The owner of the last header's name, while no other header can have changed it.
+    header_owner: Option<NameOwner>,
     /// The family of the last line.
     open: Option<usize>,
     /// Offset of `# EOF`.
@@ -239,8 +239,9 @@ impl TextParser<'_, '_> {
         if self.eof.is_some() {
             self.text_after_eof(start);
         }
-        let owner = match self.owner {
-            Some(owner) if line.same_name => owner,
+        let owner = match (self.owner, self.header_owner) {
+            (Some(owner), _) if line.same_name => owner,
+            (_, Some(owner)) if self.scanner.has_header_name => owner,
             _ => self
                 .families
                 .owner(self.body, self.scanner.name(), self.scanner.name_hash(), self.syntax),

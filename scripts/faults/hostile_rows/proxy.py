@@ -63,7 +63,7 @@ class Proxy:
         )
         self.pid = self.child.pid
         threading.Thread(target=self._listen, args=(self.child.stderr,), daemon=True).start()
-        host, port = self.says(r"serving http://(.*):(\d+)").groups()
+        host, port = self.says(r"serving https?://(.*):(\d+)").groups()
         self.http = (host, int(port))
         self.started()
 

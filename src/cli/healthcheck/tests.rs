@@ -4,9 +4,15 @@ use super::*;
 #[test]
 fn urls_are_split_and_others_are_refused() {
     let split = |text: &str| parts(&text.parse().unwrap());
-    assert_eq!(split("http://a:6555/readyz").unwrap(), ("a:6555".to_owned(), "/readyz".to_owned()));
-    assert_eq!(split("http://[::1]/x?y=1").unwrap(), ("[::1]:80".to_owned(), "/x?y=1".to_owned()));
-    assert!(split("https://a/").unwrap_err().to_string().contains("only http://"));
+    for (url, authority, https, path) in [
+        ("http://a:6555/readyz", "a:6555", false, "/readyz"),
+        ("http://[::1]/x?y=1", "[::1]:80", false, "/x?y=1"),
+        ("https://a/", "a:443", true, "/"),
+    ] {
+        let authority = authority.to_owned();
+        assert_eq!(split(url).unwrap(), (HttpServer { authority, https }, path.to_owned()));
+    }
+    assert!(split("ftp://a/").unwrap_err().to_string().contains("only http://"));
     assert!(split("mailto:a").is_err());
 }
 
@@ -27,9 +33,10 @@ async fn an_answer_of_not_ready_is_final_and_a_refused_connection_is_not() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
+    let plain = |authority| HttpServer { authority, https: false };
     let answering = async |status: &'static str| {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let address = plain(listener.local_addr().unwrap().to_string());
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
@@ -42,14 +49,16 @@ async fn an_answer_of_not_ready_is_final_and_a_refused_connection_is_not() {
     };
     let (ready, unready) = (answering("200 OK").await, answering("503 Service Unavailable").await);
     let reserved = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nothing = reserved.local_addr().unwrap().to_string();
+    let nothing = plain(reserved.local_addr().unwrap().to_string());
     drop(reserved);
     let check = Healthcheck {
         url: None,
         role: None,
         timeout: 60,
+        web: WebConfigFile::default(),
+        access: HttpAccess::default(),
     };
-    let error = check.ask(&[unready, ready.clone()], "/readyz").await.unwrap_err();
+    let error = check.ask(&[unready, ready.clone()], &check.access, "/readyz").await.unwrap_err();
     assert!(error.to_string().contains("503"), "{error:#}");
-    assert_eq!(check.ask(&[nothing, ready], "/readyz").await.unwrap(), "ok");
+    assert_eq!(check.ask(&[nothing, ready], &check.access, "/readyz").await.unwrap(), "ok");
 }

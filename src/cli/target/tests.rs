@@ -6,7 +6,10 @@ fn targets_are_parsed_by_scheme() {
     assert_eq!("unix:/run/a.sock".parse(), Ok(Target::Unix("/run/a.sock".into())));
     assert_eq!("unix:///run/a.sock".parse(), Ok(Target::Unix("/run/a.sock".into())));
     assert_eq!("tcp://[::1]:6554".parse(), Ok(Target::Tcp("[::1]:6554".into())));
-    assert_eq!("http://localhost:6555/".parse(), Ok(Target::Http("localhost:6555".into())));
+    for (url, https) in [("http://localhost:6555/", false), ("https://localhost:6555", true)] {
+        let authority = "localhost:6555".into();
+        assert_eq!(url.parse(), Ok(Target::Http(HttpServer { authority, https })));
+    }
     for bad in [
         "",
         "localhost:1",

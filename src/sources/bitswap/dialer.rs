@@ -85,7 +85,7 @@ impl Dialer {
         loop {
             match self.lookups.join_next().await {
                 Some(Ok(dial)) => return dial,
-                // Only a panic of the lookup ends here; the peer is then dialed at its next failure or never, so it must not happen.
+                // A lookup neither panics nor is aborted.
                 Some(Err(_)) => {}
                 None => std::future::pending().await,
             }

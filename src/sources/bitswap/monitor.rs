@@ -13,7 +13,7 @@ use libp2p_core::transport::{ListenerId, TransportError};
 use libp2p_core::{ConnectedPoint, Multiaddr};
 use libp2p_identity::{Keypair, PeerId, ed25519};
 use libp2p_swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p_swarm::{DialError, ListenError, NetworkBehaviour, Swarm, SwarmEvent};
+use libp2p_swarm::{ConnectionId, DialError, ListenError, NetworkBehaviour, Swarm, SwarmEvent};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -222,26 +222,15 @@ impl Monitor {
             SwarmEvent::Behaviour(BehaviourEvent::Identify(libp2p_identify::Event::Received { peer_id, info, .. })) => {
                 self.identified(peer_id, &info);
             }
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(libp2p_ping::Event { peer, result, .. })) => {
-                if let Ok(latency) = result {
-                    self.peers.measured(peer, latency);
-                }
-            }
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(libp2p_ping::Event {
+                peer, result: Ok(latency), ..
+            })) => self.peers.measured(peer, latency),
             SwarmEvent::ConnectionEstablished {
                 peer_id,
                 connection_id,
                 endpoint,
                 ..
-            } => {
-                let remote = without_peer(remote(&endpoint));
-                let id = self.peers.connected(peer_id, connection_id, &remote);
-                self.numbers.tally.connected += 1;
-                let event = self.observer.connection(&id, &remote, true);
-                self.publish(event);
-                if self.dialer.connected(peer_id) {
-                    tracing::info!(peer = &*id, "connected to {remote}/p2p/{id} (bitswap.peers)");
-                }
-            }
+            } => self.connected(peer_id, connection_id, &endpoint),
             SwarmEvent::ConnectionClosed {
                 peer_id,
                 connection_id,
@@ -249,12 +238,7 @@ impl Monitor {
                 num_established,
                 cause,
             } => {
-                let remote = without_peer(remote(&endpoint));
-                if let Some(id) = self.peers.disconnected(peer_id, connection_id) {
-                    self.numbers.tally.disconnected += 1;
-                    let event = self.observer.connection(&id, &remote, false);
-                    self.publish(event);
-                }
+                self.disconnected(peer_id, connection_id, &endpoint);
                 if num_established == 0 {
                     let cause = cause.map_or_else(|| "it was closed".to_owned(), |cause| cause.to_string());
                     self.lost(peer_id, &cause);
@@ -276,6 +260,26 @@ impl Monitor {
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!("the Bitswap monitor cannot accept connections: {error}"),
             _ => {}
+        }
+    }
+
+    fn connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
+        let remote = without_peer(remote(endpoint));
+        let id = self.peers.connected(peer, connection, &remote);
+        self.numbers.tally.connected += 1;
+        let event = self.observer.connection(&id, &remote, true);
+        self.publish(event);
+        if self.dialer.connected(peer) {
+            tracing::info!(peer = &*id, "connected to {remote}/p2p/{id} (bitswap.peers)");
+        }
+    }
+
+    fn disconnected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
+        let remote = without_peer(remote(endpoint));
+        if let Some(id) = self.peers.disconnected(peer, connection) {
+            self.numbers.tally.disconnected += 1;
+            let event = self.observer.connection(&id, &remote, false);
+            self.publish(event);
         }
     }
 

@@ -134,6 +134,8 @@ proptest! {
                 _ => Piece::compress(&slices, CompressionLevel::Small, &mut compressor),
             });
         }
+        let inflated: Vec<u8> = pieces.iter().flat_map(Piece::inflate).collect();
+        prop_assert_eq!(&inflated, &expected);
         let slices = joined(&pieces);
         let total: usize = slices.iter().map(Bytes::len).sum();
         prop_assert_eq!(total as u64, 20 + pieces.iter().map(Piece::deflated_len).sum::<u64>());

@@ -49,6 +49,8 @@ pub(super) struct Families {
     table: HashTable,
     /// The suffixes that occur in names of families.
     suffixed: FamilyFlags,
+    /// The suffixes with which families claim names by their types.
+    claimed: FamilyFlags,
     /// Buffer for composing names.
     scratch: Vec<u8>,
 }
@@ -61,6 +63,7 @@ impl Families {
         self.builders.clear();
         self.names.clear();
         self.suffixed = FamilyFlags::NONE;
+        self.claimed = FamilyFlags::NONE;
         self.table.reset(0);
     }
 
@@ -86,12 +89,14 @@ impl Families {
         if let Some(owner) = self.find(body, &body[name.clone()], hash) {
             return owner;
         }
-        let owner = self.claimant(body, &body[name.clone()], syntax).unwrap_or(NameOwner {
+        let split = Suffix::split(&body[name.clone()]);
+        let claimant = split.and_then(|(base, suffix)| self.claimant(body, base, suffix, syntax));
+        let owner = claimant.unwrap_or(NameOwner {
             family: self.builders.len(),
             suffix: Suffix::Bare,
         });
         if owner.family == self.builders.len() {
-            self.suffixed |= Suffix::split(&body[name.clone()]).map_or(FamilyFlags::NONE, |(_, suffix)| suffix.as_flag());
+            self.suffixed |= split.map_or(FamilyFlags::NONE, |(_, suffix)| suffix.as_flag());
             self.builders.push(FamilyBuilder {
                 name: name.clone(),
                 kind: MetricType::Unknown,
@@ -122,9 +127,11 @@ impl Families {
         Some(self.names[at as usize].1)
     }
 
-    /// The family that claims a name that has no entry yet.
-    fn claimant(&self, body: &[u8], name: &[u8], syntax: Syntax) -> Option<NameOwner> {
-        let (base, suffix) = Suffix::split(name)?;
+    /// The family that claims a name that has no entry yet: its name and the suffix.
+    fn claimant(&self, body: &[u8], base: &[u8], suffix: Suffix, syntax: Syntax) -> Option<NameOwner> {
+        if !self.claimed.contains(suffix.as_flag()) {
+            return None;
+        }
         let owner = self.find(body, base, Seed::get().name(base))?;
         let claims = self.builders[owner.family].kind.suffixes(syntax).contains(&suffix);
         (owner.suffix == Suffix::Bare && claims).then_some(NameOwner {
@@ -150,6 +157,9 @@ impl Families {
         }
         self.builders[family].kind = kind;
         self.builders[family].typed = true;
+        for suffix in kind.suffixes(syntax) {
+            self.claimed |= suffix.as_flag();
+        }
         Ok(lost
             .into_iter()
             .filter_map(|(at, suffix)| self.take_name(at, family, suffix))

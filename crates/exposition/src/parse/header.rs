@@ -129,7 +129,7 @@ impl TextParser<'_, '_> {
             }
             (at + 1..quote, quote + 1)
         } else {
-            let after = name_end(body, at, true);
+            let after = self.scanner.header_name_end(at).unwrap_or_else(|| name_end(body, at, true));
             (at..after, after)
         };
         if name.is_empty() || body.get(after).is_some_and(|byte| !is_whitespace(*byte)) {
@@ -140,8 +140,10 @@ impl TextParser<'_, '_> {
 
     /// The family of a name, unless another family claims the name.
     fn header_family(&mut self, what: &'static str, name: Range<usize>) -> Result<usize, (usize, Reason)> {
-        let hash = self.seed.name(&self.body[name.clone()]);
-        let owner = self.families.owner(self.body, name.clone(), hash, self.syntax);
+        let known = self.header_owner.filter(|_| self.scanner.is_header(name.clone()));
+        let hash = self.scanner.enter_header(name.clone());
+        let owner = known.unwrap_or_else(|| self.families.owner(self.body, name.clone(), hash, self.syntax));
+        self.header_owner = Some(owner);
         if owner.suffix != Suffix::Bare {
             let family = self.families.builders()[owner.family].name.clone();
             return Err((name.start, Reason::Claimed(what, owner.suffix, span(family))));

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::byte_scan::{ParseError, byte_at, closing_quote, common_prefix, is_whitespace, name_end, skip_whitespace};
+use crate::byte_scan::{ParseError, byte_at, closing_quote, common_prefix, is_name_part, is_whitespace, name_end, skip_whitespace};
 use crate::family::FamilyFlags;
 use crate::hash::Seed;
 use crate::reason::Reason;
@@ -86,6 +86,18 @@ pub(super) struct Scanner<'a> {
     pub(super) name_hash: u64,
     pub(super) name_flags: FamilyFlags,
     pub(super) labels: Vec<CachedLabel>,
+    /// The name of the last header. The next header and the next sample usually have it, too.
+    header: HeaderName,
+    /// True if the name of the last line was that of the last header.
+    pub(super) has_header_name: bool,
+}
+
+/// An unquoted name in a header, and its hash.
+#[derive(Default)]
+struct HeaderName {
+    /// Empty if there is none.
+    name: Range<usize>,
+    hash: u64,
 }
 
 impl<'a> Scanner<'a> {
@@ -101,7 +113,35 @@ impl<'a> Scanner<'a> {
             name_hash: 0,
             name_flags,
             labels,
+            header: HeaderName::default(),
+            has_header_name: false,
         }
+    }
+
+    /// Keeps the name of a header, unless it is quoted, and returns its hash.
+    pub(super) fn enter_header(&mut self, name: Range<usize>) -> u64 {
+        let body = self.body;
+        if body[name.clone()] != body[self.header.name.clone()] {
+            let hash = self.seed.name(&body[name.clone()]);
+            let is_quoted = name.start > 0 && body[name.start - 1] == b'"';
+            let name = if is_quoted { 0..0 } else { name };
+            self.header = HeaderName { name, hash };
+        }
+        self.header.hash
+    }
+
+    /// True if a header of this name was the last one.
+    pub(super) fn is_header(&self, name: Range<usize>) -> bool {
+        self.body[name] == self.body[self.header.name.clone()]
+    }
+
+    /// The end of the name that starts at `at`, if it is the name of the last header.
+    #[inline]
+    pub(super) fn header_name_end(&self, at: usize) -> Option<usize> {
+        let name = &self.body[self.header.name.clone()];
+        let end = at + name.len();
+        let is_same = !name.is_empty() && self.body.get(at..end) == Some(name);
+        (is_same && !is_name_part(byte_at(self.body, end))).then_some(end)
     }
 
     /// Returns the label buffer that was passed to [`Scanner::new`].
@@ -196,7 +236,8 @@ impl<'a> Scanner<'a> {
 
     fn new_head(&mut self, start: usize) -> Result<(bool, bool, Cursor), ParseError> {
         let body = self.body;
-        let end = name_end(body, start, true);
+        let header_end = self.header_name_end(start);
+        let end = header_end.unwrap_or_else(|| name_end(body, start, true));
         let mut at = skip_whitespace(body, end);
         let byte = byte_at(body, at);
         if byte != b'{' && end == start {
@@ -228,8 +269,13 @@ impl<'a> Scanner<'a> {
             }
         }
         let same = body[name.clone()] == body[self.name.clone()];
+        self.has_header_name = header_end.is_some();
         if !same {
-            self.name_hash = self.seed.name(&body[name.clone()]);
+            self.name_hash = if self.has_header_name {
+                self.header.hash
+            } else {
+                self.seed.name(&body[name.clone()])
+            };
         }
         self.name = name;
         self.name_flags = flags;

@@ -17,11 +17,13 @@ const MAX_PIECE_TEXT: usize = 256 * 1024;
 /// Rendered text, immutable and shared by all responses that contain it. Its compressed form may be added later by another thread.
 ///
 /// Text that is a copy of the applications' text can be [evicted](Chunk::evict_text): if all scrapers accept gzip, the copy would only
-/// waste memory. It is rendered again, identical to the byte, when a response needs it.
+/// waste memory. When a response needs it, it is rendered again, identical to the byte, or inflated from its compressed form.
 #[derive(Debug)]
 pub struct Chunk {
-    /// The items to render again; `None` if the text is not a copy.
+    /// The items to render again; `None` if the text is not a copy, or if they would take as much memory as it does.
     source: Option<Source>,
+    /// True if most of the text is a copy, so that its eviction frees memory.
+    is_copy: bool,
     text: ArcSwapOption<Vec<Bytes>>,
     /// True if the text was used since the last call of [`Chunk::evict_text`].
     taken: AtomicBool,
@@ -52,6 +54,7 @@ impl Chunk {
         let len = text.iter().map(|part| part.len() as u64).sum();
         Self {
             source: None,
+            is_copy: false,
             text: ArcSwapOption::from_pointee(text),
             taken: AtomicBool::new(true),
             working: Mutex::new(()),
@@ -72,14 +75,16 @@ impl Chunk {
             let items = items.into();
             Source { items, variant }
         });
+        let chunk = Self::new(text);
         Self {
             source,
+            is_copy: 2 * copied as u64 > chunk.len,
             meter: Some(meter.clone()),
-            ..Self::new(text)
+            ..chunk
         }
     }
 
-    /// The text in slices. Evicted text is rendered again, which takes a millisecond per megabyte.
+    /// The text in slices. Evicted text is rendered again or inflated, which takes up to three milliseconds per megabyte.
     #[must_use]
     pub fn text(&self) -> Arc<Vec<Bytes>> {
         self.taken.store(true, Ordering::Relaxed);
@@ -88,21 +93,23 @@ impl Chunk {
         }
         let _working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
         self.text.load_full().unwrap_or_else(|| {
-            let text = self.render_again();
+            let text = self.restore();
             self.text.store(Some(Arc::clone(&text)));
             text
         })
     }
 
-    /// Returns true if [`Chunk::text`] does not need to render.
+    /// Returns true if [`Chunk::text`] does not need to render or inflate.
     #[must_use]
     pub fn has_text(&self) -> bool {
         self.text.load().is_some()
     }
 
-    /// Drops text that can be rendered again, unless it was used since the last call. Responses in progress keep it.
+    /// Drops text that can be rendered again or inflated, unless it was used since the last call. Responses in progress keep it.
     pub fn evict_text(&self) {
-        if self.source.is_some() && !self.taken.swap(false, Ordering::Relaxed) {
+        // A compressed form may be replaced, and is never dropped.
+        let is_restorable = self.source.is_some() || (self.is_copy && self.level().is_some());
+        if is_restorable && !self.taken.swap(false, Ordering::Relaxed) {
             self.text.store(None);
         }
     }
@@ -115,9 +122,18 @@ impl Chunk {
         }
     }
 
-    fn render_again(&self) -> Arc<Vec<Bytes>> {
-        let again = |source: &Source| write(&source.items, source.variant, self.meter.clone()).finish();
-        Arc::new(self.source.as_ref().map_or_else(Vec::new, again))
+    /// Makes evicted text again.
+    fn restore(&self) -> Arc<Vec<Bytes>> {
+        if let Some(source) = &self.source {
+            return Arc::new(write(&source.items, source.variant, self.meter.clone()).finish());
+        }
+        let compressed = self.compressed.load();
+        let pieces = compressed.iter().flat_map(|compressed| &compressed.pieces);
+        let hold = |text: Bytes| match &self.meter {
+            Some(meter) => meter.hold(text),
+            None => text,
+        };
+        Arc::new(pieces.map(|piece| hold(piece.inflate())).collect())
     }
 
     /// The length of the text in bytes.
@@ -151,7 +167,7 @@ impl Chunk {
 
     /// Compresses the text, replacing an existing compressed form.
     pub fn compress(&self, level: CompressionLevel, with: &mut Compressor) {
-        let text = self.text.load_full().unwrap_or_else(|| self.render_again());
+        let text = self.text.load_full().unwrap_or_else(|| self.restore());
         let compress = |text: &Vec<Bytes>| {
             let piece = Piece::compress(text, level, with);
             match &self.meter {

@@ -1,0 +1,175 @@
+//! Access of commands to an HTTP port that has TLS and users.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow, ensure};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use clap::Args;
+use http::HeaderValue;
+use rustls::client::ResolvesClientCert;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::target::{HttpServer, cannot_connect};
+use crate::sources::polls::client_tls;
+
+/// The environment variable for credentials, where no file is given.
+const CREDENTIALS_VARIABLE: &str = "EXPORTER_PROXY_CREDENTIALS";
+
+/// Options for an HTTP port with TLS and users.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct HttpAccess {
+    /// CA certificates (PEM) that are trusted for https:// instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// File with USER:PASSWORD on its first line. Default: the environment variable EXPORTER_PROXY_CREDENTIALS.
+    #[arg(long, value_name = "FILE")]
+    credentials_file: Option<PathBuf>,
+    /// Client certificate (PEM) for servers that ask for one.
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    cert_file: Option<PathBuf>,
+    /// Private key (PEM) of the client certificate.
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    key_file: Option<PathBuf>,
+    /// The server's certificate where it is known from its own files: then neither its issuer nor its names matter.
+    #[arg(skip)]
+    pinned: Option<CertificateDer<'static>>,
+}
+
+/// A byte stream to a server.
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for S {}
+
+impl HttpAccess {
+    /// The same options, for a server with this very certificate.
+    pub(super) fn pinned_to(mut self, certificate: Option<CertificateDer<'static>>) -> Self {
+        if self.ca_file.is_none() {
+            self.pinned = certificate;
+        }
+        self
+    }
+
+    /// The `Authorization` header, if there are credentials.
+    pub(super) fn authorization(&self) -> anyhow::Result<Option<HeaderValue>> {
+        let (credentials, source) = match &self.credentials_file {
+            Some(file) => (read(file)?, file.display().to_string()),
+            None => match std::env::var(CREDENTIALS_VARIABLE) {
+                Ok(text) if !text.is_empty() => (text.into_bytes(), CREDENTIALS_VARIABLE.to_owned()),
+                _ => return Ok(None),
+            },
+        };
+        let line = credentials.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+        ensure!(line.contains(&b':'), "{source} does not hold USER:PASSWORD");
+        let mut value = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(line)))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
+
+    /// Connects to a server, with TLS if its URL says so.
+    pub(super) async fn connect(&self, server: &HttpServer) -> anyhow::Result<Box<dyn ByteStream>> {
+        let authority = &server.authority;
+        let stream = TcpStream::connect(authority).await.map_err(|why| cannot_connect(authority, &why))?;
+        if !server.https {
+            return Ok(Box::new(stream));
+        }
+        let host = authority.rsplit_once(':').map_or(authority.as_str(), |(host, _)| host);
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).with_context(|| format!("{host} is not a host name"))?;
+        let stream = TlsConnector::from(self.tls().await?).connect(name, stream).await;
+        Ok(Box::new(stream.map_err(|why| {
+            let hint = if self.ca_file.is_none() {
+                "; --ca-file names the CA to trust"
+            } else {
+                ""
+            };
+            anyhow!("TLS handshake with {authority} failed: {why}{hint}")
+        })?))
+    }
+
+    async fn tls(&self) -> anyhow::Result<Arc<ClientConfig>> {
+        let config = match &self.pinned {
+            Some(certificate) => pinned_config(certificate.clone())?,
+            None => client_tls(self.ca_file.as_deref()).await.map_err(|why| anyhow!(why))?,
+        };
+        let (Some(certificate), Some(key)) = (&self.cert_file, &self.key_file) else {
+            return Ok(config);
+        };
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();
+        let chain = chain.with_context(|| certificate.display().to_string())?;
+        let private = PrivateKeyDer::from_pem_slice(&read(key)?).with_context(|| key.display().to_string())?;
+        let certified = CertifiedKey::from_der(chain, private, &ring::default_provider())
+            .with_context(|| format!("{} and {}", certificate.display(), key.display()))?;
+        let resolver: Arc<dyn ResolvesClientCert> = Arc::new(SingleCertAndKey::from(certified));
+        let mut config = ClientConfig::clone(&config);
+        config.client_auth_cert_resolver = resolver;
+        Ok(Arc::new(config))
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn pinned_config(certificate: CertificateDer<'static>) -> anyhow::Result<Arc<ClientConfig>> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = PinnedCertificate {
+        certificate,
+        provider: Arc::clone(&provider),
+    };
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+    Ok(Arc::new(config.with_no_client_auth()))
+}
+
+/// Accepts one certificate.
+#[derive(Debug)]
+struct PinnedCertificate {
+    certificate: CertificateDer<'static>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for PinnedCertificate {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.certificate == *certificate {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(CertificateError::ApplicationVerificationFailure.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
