@@ -20,6 +20,7 @@ mod layer;
 mod lingering_close;
 pub mod reply;
 mod response_ack;
+mod self_wakes;
 mod server;
 mod server_metrics;
 mod service;
@@ -36,7 +37,7 @@ mod web_config;
 mod tests;
 
 pub use access::{allow_from, may_write};
-pub use body::{BodyError, BodyLimit, MemoryBudget, drain_body, read_body};
+pub use body::{BodyError, BodyLimit, MemoryBudget, drain_body, read_body, read_kept_body};
 pub use browsers::is_from_browser;
 pub use client::{Client, PeerAddr, effective_client};
 pub use connection::{Connection, RequestObserver, SendQueue};

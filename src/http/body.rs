@@ -87,7 +87,20 @@ pub trait MemoryBudget: Send {
 /// # Errors
 ///
 /// See [`BodyError`]; it is an answer as it stands.
-pub async fn read_body(headers: &HeaderMap, mut body: Body, limit: BodyLimit, budget: &mut impl MemoryBudget) -> Result<Bytes, BodyError> {
+pub async fn read_body(headers: &HeaderMap, body: Body, limit: BodyLimit, budget: &mut impl MemoryBudget) -> Result<Bytes, BodyError> {
+    Ok(collect(headers, body, limit, budget).await?.finish()?.into_shared())
+}
+
+/// As [`read_body`], for a body that is kept: it shares no larger allocation.
+///
+/// # Errors
+///
+/// See [`BodyError`]; it is an answer as it stands.
+pub async fn read_kept_body(headers: &HeaderMap, body: Body, limit: BodyLimit, budget: &mut impl MemoryBudget) -> Result<Bytes, BodyError> {
+    Ok(collect(headers, body, limit, budget).await?.finish()?.into_own())
+}
+
+async fn collect(headers: &HeaderMap, mut body: Body, limit: BodyLimit, budget: &mut impl MemoryBudget) -> Result<Sink, BodyError> {
     let announced = announced(headers, limit)?;
     let mut sink = sink(headers, limit, announced)?;
     let mut packed = 0;
@@ -106,7 +119,7 @@ pub async fn read_body(headers: &HeaderMap, mut body: Body, limit: BodyLimit, bu
             consume_budget().await;
         }
     }
-    sink.finish()
+    Ok(sink)
 }
 
 /// Reads a request's body to its end and keeps nothing of it, so that its client gets the answer and can use the connection again.
@@ -180,6 +193,31 @@ enum Sink {
     },
 }
 
+/// A complete body.
+enum Collected {
+    /// A slice of the connection's read buffer.
+    Piece(Bytes),
+    /// A buffer of its own.
+    Buffer(Vec<u8>),
+}
+
+impl Collected {
+    fn into_shared(self) -> Bytes {
+        match self {
+            Self::Piece(piece) => piece,
+            Self::Buffer(buffer) => buffer.into(),
+        }
+    }
+
+    fn into_own(self) -> Bytes {
+        match self {
+            Self::Piece(piece) => Bytes::copy_from_slice(&piece),
+            // Without spare capacity, which a body of the announced length has none of.
+            Self::Buffer(buffer) => buffer.into_boxed_slice().into(),
+        }
+    }
+}
+
 /// An unpacked body: one piece is passed on as it is, several are joined.
 enum Plain {
     Empty { announced: usize },
@@ -224,15 +262,15 @@ impl Sink {
         }
     }
 
-    fn finish(self) -> Result<Bytes, BodyError> {
+    fn finish(self) -> Result<Collected, BodyError> {
         match self {
             Self::Plain(plain) => Ok(plain.finish()),
             // No byte at all is no body rather than a cut off one: a DELETE with a gzip header, for instance.
-            Self::Gzip { empty: true, .. } => Ok(Bytes::new()),
+            Self::Gzip { empty: true, .. } => Ok(Collected::Piece(Bytes::new())),
             Self::Gzip { mut decoder, .. } => {
                 let ended = decoder.try_finish();
                 decoder.get_mut().check(ended)?;
-                Ok(mem::take(&mut decoder.get_mut().bytes).into())
+                Ok(Collected::Buffer(mem::take(&mut decoder.get_mut().bytes)))
             }
         }
     }
@@ -255,11 +293,11 @@ impl Plain {
         };
     }
 
-    fn finish(self) -> Bytes {
+    fn finish(self) -> Collected {
         match self {
-            Self::Empty { .. } => Bytes::new(),
-            Self::One { piece, .. } => piece,
-            Self::Many(joined) => joined.into(),
+            Self::Empty { .. } => Collected::Piece(Bytes::new()),
+            Self::One { piece, .. } => Collected::Piece(piece),
+            Self::Many(joined) => Collected::Buffer(joined),
         }
     }
 }

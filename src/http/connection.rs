@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
@@ -66,6 +66,8 @@ pub(super) struct SharedConnection {
     observer: Option<Arc<dyn RequestObserver>>,
     read: AtomicU64,
     written: AtomicU64,
+    /// True while a response is being sent.
+    sending: AtomicBool,
     /// The memory of the current response, or of the last one.
     memory: Mutex<ResponseMemory>,
     // Never held across an await or while an outcome is reported.
@@ -91,6 +93,7 @@ impl Connection {
             observer,
             read: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            sending: AtomicBool::new(false),
             memory: Mutex::default(),
             state,
         }))
@@ -184,6 +187,14 @@ impl SharedConnection {
         if owes && self.is_acked() {
             self.change(ConnectionState::confirm_written);
         }
+    }
+
+    pub(super) fn set_sending(&self, sending: bool) {
+        self.sending.store(sending, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_sending(&self) -> bool {
+        self.sending.load(Ordering::Relaxed)
     }
 
     pub(super) fn count_read(&self, bytes: usize) {

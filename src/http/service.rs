@@ -29,6 +29,7 @@ use super::http_io::HttpIo;
 use super::layer::{Layer, NoTls};
 use super::lingering_close::lingering_close;
 use super::response_ack::ResponseAck;
+use super::self_wakes::SelfWakes;
 use super::shared_body::ResponseMemory;
 use super::stats::{HttpStats, count};
 use super::tracked_body::TrackedBody;
@@ -291,10 +292,16 @@ impl HttpService {
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
         let (mut stopping, mut looked_again) = (false, false);
+        let self_wakes = SelfWakes::new();
         loop {
+            let serving = std::future::poll_fn(|cx| {
+                // A response gives other connections their turn by waking its task.
+                let may_repeat = || !shared.is_sending();
+                self_wakes.poll(cx, |cx| std::pin::Pin::new(&mut *http).poll(cx), may_repeat)
+            });
             let evicted_now = tokio::select! {
                 biased;
-                end = &mut *http => return End::Http(end),
+                end = serving => return End::Http(end),
                 () = stop.cancelled(), if !stopping => false,
                 () = evicted(slot, shared, began) => true,
             };

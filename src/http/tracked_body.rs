@@ -28,6 +28,7 @@ enum Content {
 impl TrackedBody {
     /// `memory` is that of the response; if all of the body is slices in there, they are taken from there.
     pub(super) fn new(body: Body, memory: ResponseMemory, shared: Arc<SharedConnection>, to_head: bool) -> Self {
+        shared.set_sending(true);
         let content = if body.size_hint().exact() == Some(memory.left()) {
             Content::Batches {
                 slices: memory,
@@ -88,6 +89,7 @@ impl HttpBody for TrackedBody {
 impl Drop for TrackedBody {
     fn drop(&mut self) {
         let complete = self.complete || self.is_end_stream();
+        self.shared.set_sending(false);
         self.shared.state().answered(complete);
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::LARGE_BYTES;
 use super::receiver::{Budget, Limits};
-use crate::http::{BodyLimit, Connection, may_write, read_body, reply};
+use crate::http::{BodyLimit, Connection, may_write, read_kept_body, reply};
 use crate::model::{AppName, Clock, Format, Origin, Syntax, Update};
 use crate::store::{Inlet, PutOptions, Receipt, Refused};
 use crate::supervise::blocking;
@@ -126,7 +126,7 @@ async fn push(
     let mut reservation = handler.budget.reservation();
     // An unknown encoding, such as utf-8, usually precedes plain text, which parsing confirms.
     let (coding, coded) = plain_if_unknown(&headers);
-    let body = match read_body(&coded, body, limit, &mut reservation).await {
+    let body = match read_kept_body(&coded, body, limit, &mut reservation).await {
         Ok(body) => body,
         Err(error) => return refuse(error.status(), "bad_body", &format!("{app}: {error}")),
     };
@@ -136,17 +136,18 @@ async fn push(
         content_type,
         body: &body,
     };
-    if let Err(error) = std::str::from_utf8(&body) {
+    // Looking for bytes beyond ASCII takes a third of the time of validation.
+    if !body.is_ascii()
+        && let Err(error) = std::str::from_utf8(&body)
+    {
         let otherwise = format!("the text is not UTF-8 (byte {})", error.valid_up_to());
         let (status, reason, why) = sent.unreadable(StatusCode::BAD_REQUEST, "bad_utf8", otherwise);
         return refuse(status, reason, &format!("{app}: {why}"));
     }
-    // The collected body may have spare capacity, and the text is kept.
-    let kept = Bytes::copy_from_slice(&body);
     let origin = handler.origin.clone();
     let update = Update {
         app: app.clone(),
-        body: kept,
+        body: body.clone(),
         syntax: content_type.and_then(Syntax::from_content_type),
         labels: [].into(),
         origin,
