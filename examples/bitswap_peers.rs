@@ -29,11 +29,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
-use futures_util::{AsyncWriteExt as _, FutureExt as _};
+use futures_util::{AsyncReadExt as _, AsyncWriteExt as _};
 use libp2p_core::muxing::{StreamMuxer as _, StreamMuxerBox, SubstreamBox};
 use libp2p_core::transport::{Boxed, DialOpts, PortUse};
-use libp2p_core::upgrade::{OutboundConnectionUpgrade, UpgradeInfo, Version, apply_outbound};
+use libp2p_core::upgrade::Version;
 use libp2p_core::{Endpoint, Multiaddr, Transport as _};
 use libp2p_identity::{Keypair, PeerId};
 use tokio::sync::{mpsc, oneshot};
@@ -41,6 +40,8 @@ use tokio::time::{interval, sleep, timeout_at};
 
 /// Entries of a wantlist.
 const ENTRIES: usize = 10;
+/// Both sides of multistream-select, where the other end agrees.
+const NEGOTIATION: &[u8; 41] = b"\x13/multistream/1.0.0\n\x14/ipfs/bitswap/1.2.0\n";
 /// The longest message that the monitor takes.
 const LARGEST: usize = 4 << 20;
 
@@ -191,7 +192,12 @@ async fn send(stream: &mut SubstreamBox, message: &[u8], counts: &Counts) -> Opt
 async fn open(streams: &mpsc::Sender<oneshot::Sender<SubstreamBox>>) -> Option<SubstreamBox> {
     let (opened, waiting) = oneshot::channel();
     streams.send(opened).await.ok()?;
-    apply_outbound(waiting.await.ok()?, Bitswap, Version::V1).await.ok()
+    let mut stream = waiting.await.ok()?;
+    stream.write_all(NEGOTIATION).await.ok()?;
+    stream.flush().await.ok()?;
+    let mut answer = [0; NEGOTIATION.len()];
+    stream.read_exact(&mut answer).await.ok()?;
+    (answer == *NEGOTIATION).then_some(stream)
 }
 
 /// Drives a connection: opens the streams that are asked for, and refuses those of the other end.
@@ -237,28 +243,6 @@ fn transport(key: &Keypair) -> Boxed<(PeerId, StreamMuxerBox)> {
         .authenticate(libp2p_noise::Config::new(key).unwrap())
         .multiplex(libp2p_yamux::Config::default())
         .boxed()
-}
-
-/// Negotiates the newest version that the monitor reads.
-struct Bitswap;
-
-impl UpgradeInfo for Bitswap {
-    type Info = &'static str;
-    type InfoIter = [&'static str; 1];
-
-    fn protocol_info(&self) -> Self::InfoIter {
-        ["/ipfs/bitswap/1.2.0"]
-    }
-}
-
-impl<S: Send + 'static> OutboundConnectionUpgrade<S> for Bitswap {
-    type Output = S;
-    type Error = std::convert::Infallible;
-    type Future = BoxFuture<'static, Result<S, Self::Error>>;
-
-    fn upgrade_outbound(self, stream: S, _: &'static str) -> Self::Future {
-        async { Ok(stream) }.boxed()
-    }
 }
 
 /// A wantlist for as many blocks, without requests for answers.

@@ -20,7 +20,7 @@ use url::form_urlencoded;
 use super::proxy_registry::{ProxyRegistry, Route, UnknownAlias};
 use super::read_ahead::read_ahead;
 use super::segment;
-use crate::http::{Connection, DeliveryOutcome};
+use crate::http::{Connection, DeliveryOutcome, is_from_browser};
 use crate::model::printable;
 use crate::peer::{ConnectionPool, HyperdhtError, PublicKey, ScrapeResponse, error_text};
 use crate::wire::hyperdht::MetricsReply;
@@ -214,6 +214,11 @@ impl ScrapeForwarder {
         }
         if forwarded.method == Method::HEAD {
             return Self::head_by_key(pool, key, wait).await;
+        }
+        // A page of any site can make a browser send this request, and the proxy cannot be asked for metrics without events.
+        if is_from_browser(&forwarded.headers) {
+            let why = "over HyperDHT a scrape consumes events, so browsers are refused; use curl or a scraper";
+            return Ok(self.refuse(ForwardOutcome::UpstreamError, StatusCode::FORBIDDEN, why));
         }
         let began = Instant::now();
         let reply = pool.scrape(key, wait).await?;

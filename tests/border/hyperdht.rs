@@ -478,6 +478,9 @@ async fn an_event_comes_once_and_again_where_its_answer_was_cut_off() {
     assert_eq!(head.status().as_u16(), 200);
     assert_eq!(head.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     assert_eq!(head.headers().get("content-length"), None, "nobody has asked how long it would be");
+    let browser = Request::get("/scrape/a/metrics").header("user-agent", "Mozilla/5.0 (X11; Linux x86_64)");
+    let refused = ask(bridge.http, browser, "").await;
+    assert_eq!(refused.status(), 403, "a browser takes no events");
     let text = bridge.text("/scrape/a/metrics").await;
     assert_eq!(events(&text), ["events_to_metrics{kind=\"first\"} 1"]);
     let scraper = format!("events_to_metrics_scraper_counts{{scraper=\"{}\"}}", bridge.key);
