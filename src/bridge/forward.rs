@@ -185,6 +185,8 @@ impl ScrapeForwarder {
                 "the path or the query is not valid in a URI",
             );
         };
+        // Otherwise the proxy would take what this reader has received for lost, and send its events again.
+        connection.settle_acked();
         let Ok(answer) = link.scrape_for(&connection.client(&forwarded.headers), request, wait).await else {
             return unavailable();
         };

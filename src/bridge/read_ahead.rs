@@ -150,6 +150,10 @@ impl<E> Body for ReadAhead<E> {
     }
 
     fn is_end_stream(&self) -> bool {
+        // A response of known length has ended with its last byte: the task may notice the end only later.
+        if self.left == Some(0) {
+            return true;
+        }
         let queue = lock(&self.queue);
         queue.frames.is_empty() && matches!(queue.end, Some(Ok(())))
     }

@@ -127,6 +127,15 @@ impl Connection {
         self.0.written.load(Ordering::Relaxed)
     }
 
+    /// Reports earlier responses that were written whole as acked, if the peer's kernel has acknowledged all of them. For a client that
+    /// asks for the same data again on this connection, as [`Delivery::settle_now`] is for one that does so on another: a client that is
+    /// faster than our note that all was written looks as if it pipelined, and its request proves nothing by itself.
+    pub fn settle_acked(&self) {
+        if self.0.state().has_open_responses() && self.0.is_acked() {
+            self.0.change(ConnectionState::confirm_written);
+        }
+    }
+
     /// Calls `settle` exactly once with the delivery outcome of the response to the current request.
     ///
     /// Call it while handling that request. A response is acked if the client sends a new request on this connection after its last byte,

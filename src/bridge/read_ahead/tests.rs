@@ -72,3 +72,32 @@ async fn a_reader_that_leaves_ends_the_reading() {
     drop(body);
     sender.closed().await;
 }
+
+/// A body of known length.
+struct Sized(Piped, u64);
+
+impl Body for Sized {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.1)
+    }
+}
+
+#[tokio::test]
+async fn a_response_of_known_length_ends_with_its_last_byte() {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let mut body = read_ahead(Response::new(Sized(Piped(receiver), 10))).into_body();
+    for is_last in [false, true] {
+        assert!(!body.is_end_stream());
+        sender.send(Ok(Bytes::from_static(b"12345"))).unwrap();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 5);
+        // The channel is open, so the task has not seen the end.
+        assert_eq!(body.is_end_stream(), is_last);
+    }
+}
