@@ -20,7 +20,7 @@ static CORES: LazyLock<usize> = LazyLock::new(|| thread::available_parallelism()
 ///
 /// # Panics
 ///
-/// Where `work` panics for a part.
+/// If `work` panics for a part.
 pub(super) fn for_each<T: Sync>(parts: &[T], work: impl Fn(&T) + Sync) {
     let next = AtomicUsize::new(0);
     let run = || {

@@ -340,7 +340,7 @@ pub(super) struct FrameLog {
 impl FrameLog {
     /// Starts a file under a name, at once with these payloads, all of it on the disk. Until it is whole it has the name `temp`.
     ///
-    /// What fails leaves what had the name untouched. Whether the new name survives a loss of power is up to [`Directory::sync`].
+    /// A failure leaves the file that had the name untouched. The new name survives a loss of power after [`Directory::sync`].
     pub(super) fn create(directory: &dyn Directory, kind: Kind, temp: &str, name: &str, payloads: &[Vec<u8>]) -> io::Result<Self> {
         let salt = std::hash::RandomState::new().build_hasher().finish();
         let mut log = Self {

@@ -4,7 +4,7 @@
 //! the next event, or within a second: a crash of the program loses none of them, a loss of power those of the last second, and then their
 //! events are delivered again rather than not at all.
 //!
-//! What cannot be written is not accepted. The file is cut back to what is known to be on the disk, everything about
+//! An event that cannot be written is not accepted. The file is cut back to what is known to be on the disk, everything about
 //! scrapers is written again, and the next attempt finds the file as if the failed one had never been made.
 
 #[cfg(test)]
