@@ -215,9 +215,9 @@ fn rendered(format: LogFormat, log: impl FnOnce()) -> Vec<u8> {
     let line = Captured::default();
     let writer = line.clone();
     let ansi = io::stderr().is_terminal();
-    let subscriber = subscriber(format, ansi, Targets::new().with_default(tracing::Level::WARN), move || {
-        writer.clone()
-    });
+    let writer = BoxMakeWriter::new(move || writer.clone());
+    let filter = Targets::new().with_default(tracing::Level::WARN);
+    let subscriber = subscriber(format, ansi, filter, writer);
     tracing::dispatcher::with_default(&subscriber, log);
     line.take()
 }
