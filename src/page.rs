@@ -20,7 +20,7 @@ pub use live::{LiveUpdates, Version};
 const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
 
-/// What a page may load: its own style and script, and the stream of updates.
+/// The only things that a page may load: its own style and script, and the stream of updates.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; form-action 'self'; \
                       frame-ancestors 'none'; base-uri 'none'";
 

@@ -1,4 +1,4 @@
-//! Which apps a listing shows, and in what order.
+//! The selection and the order of the apps in a listing.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -68,10 +68,10 @@ impl Order {
     ];
 }
 
-/// What a listing is asked for in its query.
+/// The query of a listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct AppFilter {
-    /// Only apps whose name, source or state contains this, whatever the case of its letters.
+    /// Only apps with this in their name, source or state, in upper or lower case.
     pub(super) q: Option<String>,
     /// Only apps in this state.
     pub(super) state: Option<State>,
@@ -115,7 +115,7 @@ pub(super) fn with_states(apps: Vec<Arc<App>>, present: Present) -> Vec<Listed> 
 
 /// The apps of a listing in numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct AppCounts {
     pub(super) ok: usize,
     pub(super) stale: usize,
     pub(super) fault: usize,

@@ -161,7 +161,7 @@ fn app_row((app, status): &Listed, present: Present) -> Markup {
     html! {
         tr {
             td.name { a href=(format!("apps/{}", segment(app.name.as_str()))) { (Plain(app.name.as_str())) } }
-            td.text class=(state.word()) { (Plain(&status.to_string())) }
+            td.text.(state.word()) { (Plain(&status.to_string())) }
             td.n { (present.age(app).map_or_else(|| "never".to_owned(), |age| span(age.as_secs()))) }
             td.n { (table::series(app)) }
             td.n { (app.text.body().len()) }
@@ -318,7 +318,7 @@ pub(super) fn app_page(app: &App, present: Present) -> Response<Body> {
         nav { a href="../" { "all apps" } }
         main #app data-part {
             h1 { (Plain(app.name.as_str())) }
-            p class=(AppState::of(&status).word()) { (Plain(&status.to_string())) }
+            p.(AppState::of(&status).word()) { (Plain(&status.to_string())) }
             pre { (table::describe(app, present)) }
             h2 { "Families" }
             (family_table(app, families))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::app_filter::{AppFilter, Counts, Listed, Order, with_states};
+use super::app_filter::{AppCounts, AppFilter, Listed, Order, with_states};
 use super::table::Present;
 use super::{discovery, table};
 use crate::http::Slices;
@@ -88,7 +88,7 @@ pub(super) struct Selection {
     /// The number of apps that the filter names.
     pub(super) named: usize,
     /// All apps.
-    pub(super) counts: Counts,
+    pub(super) counts: AppCounts,
 }
 
 /// The place of one form.
@@ -174,7 +174,7 @@ impl ListingCache {
     fn make_selection(&self, filter: &AppFilter, most: usize) -> Selection {
         let present = Present::of(&self.view, self.clock);
         let all = with_states(self.view.apps(), present);
-        let counts = Counts::of(&all);
+        let counts = AppCounts::of(&all);
         let mut listed = filter.narrow(all, Order::State);
         let named = listed.len();
         listed.truncate(most);

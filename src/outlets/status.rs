@@ -55,7 +55,7 @@ pub struct StatusSources {
 pub(super) struct Usage {
     /// The key in the configuration.
     pub(super) key: &'static str,
-    /// What it is about, where one key bounds several things.
+    /// The thing that is bounded, where the key is about several.
     pub(super) of: Option<Arc<str>>,
     pub(super) used: u64,
     pub(super) limit: u64,

@@ -21,13 +21,13 @@ use super::too_many;
 const MAX_STREAMS: usize = 32;
 /// The shortest time between two updates of a page. A person cannot read faster, and each page that is open has it rendered.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// The number of intervals after which a page is told of an update even if nothing changed: it shows ages.
+/// The number of intervals after which a page is updated even if nothing changed: it shows ages.
 const QUIET: u32 = 5;
 
 /// Returns a number that differs when a page does.
 pub type Version = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// What the streams need. Cloning clones a handle.
+/// The streams of updates to pages. Cloning clones a handle.
 #[derive(Clone)]
 pub struct LiveUpdates {
     version: Version,

@@ -39,6 +39,6 @@ fn faults_come_first_where_the_state_is_the_order() {
 #[test]
 fn all_apps_are_counted_by_state() {
     let listed = with_states(vec![app("a", Some(1)), app("b", None)], present(MonotonicTime::default()));
-    let counts = Counts::of(&listed);
+    let counts = AppCounts::of(&listed);
     assert_eq!((counts.apps(), counts.fault, counts.series, counts.bytes), (2, 2, Some(2), 12));
 }

@@ -1,6 +1,6 @@
 use std::time::SystemTime;
 
-use super::super::app_filter::Counts;
+use super::super::app_filter::AppCounts;
 use super::super::{CompressionQueue, SelfMetrics};
 use super::*;
 use crate::http::ServerMetrics;
@@ -24,7 +24,7 @@ fn a_version_changes_with_refusals_and_removals() {
     let selection = Selection {
         listed: Vec::new(),
         named: 0,
-        counts: Counts::default(),
+        counts: AppCounts::default(),
     };
     let document = document(&sources, &selection);
     assert_eq!(document["refused"][0]["client"], "10.0.0.1");
