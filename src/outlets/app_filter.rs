@@ -124,7 +124,7 @@ pub(super) struct AppCounts {
     pub(super) bytes: u64,
 }
 
-impl Counts {
+impl AppCounts {
     pub(super) fn of<'a>(listed: impl IntoIterator<Item = &'a Listed>) -> Self {
         let mut counts = Self {
             series: Some(0),
