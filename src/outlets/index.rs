@@ -77,11 +77,7 @@ fn page(index: &IndexHandler, prepared: &Listing) -> String {
     prepared.row.iter().for_each(|rows| page.push_str(&String::from_utf8_lossy(rows)));
     page.push_str("</table>\n");
     if prepared.apps > MAX_ROWS {
-        let _ = writeln!(
-            page,
-            "<p>and {} more: see <a href=\"/apps\">/apps</a></p>",
-            prepared.apps - MAX_ROWS
-        );
+        let _ = writeln!(page, "<p>and {} more: see <a href=\"apps\">/apps</a></p>", prepared.apps - MAX_ROWS);
     }
     page.push_str("<h2>Endpoints</h2>\n<table>\n");
     for (request, gives) in &index.endpoints {
@@ -121,7 +117,10 @@ fn row(app: &App, status: &Status) -> String {
 fn link(request: &str) -> String {
     let shown = format!("<code>{}</code>", escape(request));
     match request.strip_prefix("GET ") {
-        Some(path) if !path.contains(|c: char| c.is_ascii_uppercase()) => format!("<a href=\"{}\">{shown}</a>", escape(path)),
+        // Relative, so that it holds behind a reverse proxy that removes a prefix of the path.
+        Some(path) if !path.contains(|c: char| c.is_ascii_uppercase()) => {
+            format!("<a href=\"{}\">{shown}</a>", escape(path.trim_start_matches('/')))
+        }
         _ => shown,
     }
 }
