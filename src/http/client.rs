@@ -27,8 +27,11 @@ const FORWARDING: [&str; 6] = [
 pub enum PeerAddr {
     /// A TCP socket.
     Tcp(SocketAddr),
-    /// A Unix socket: a program on this machine.
-    Unix,
+    /// A Unix socket: a program on this machine, with the user id that the kernel names for it.
+    Unix {
+        /// None if the kernel does not name one.
+        uid: Option<u32>,
+    },
     /// A stream of an authenticated link, with the peer's public key as text.
     Link(Arc<str>),
 }
@@ -38,7 +41,7 @@ impl PeerAddr {
     fn ip(&self) -> Result<IpAddr, &Arc<str>> {
         match self {
             Self::Tcp(address) => Ok(address.ip().to_canonical()),
-            Self::Unix => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            Self::Unix { .. } => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             Self::Link(key) => Err(key),
         }
     }
@@ -52,7 +55,7 @@ impl PeerAddr {
     pub(super) fn log_subject(&self) -> String {
         match self {
             Self::Tcp(address) => address.ip().to_string(),
-            Self::Unix | Self::Link(_) => self.to_string(),
+            Self::Unix { .. } | Self::Link(_) => self.to_string(),
         }
     }
 }
@@ -61,7 +64,8 @@ impl fmt::Display for PeerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
-            Self::Unix => f.write_str("unix"),
+            Self::Unix { uid: Some(uid) } => write!(f, "unix uid {uid}"),
+            Self::Unix { uid: None } => f.write_str("unix"),
             Self::Link(key) => f.write_str(key),
         }
     }

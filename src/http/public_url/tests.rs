@@ -79,7 +79,7 @@ fn headers_of_trusted_proxies_beat_the_external_url_and_that_the_host() {
 
 #[test]
 fn without_a_host_there_is_no_url() {
-    let (peer, access) = (PeerAddr::Unix, Access::default());
+    let (peer, access) = (PeerAddr::Unix { uid: None }, Access::default());
     let of =
         |uri: &str, headers: &HeaderMap| PublicUrl::of_request(&peer, &uri.parse().unwrap(), headers, &access).map(|url| url.to_string());
     let mut headers = HeaderMap::new();
