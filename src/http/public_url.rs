@@ -109,8 +109,9 @@ fn named_host(uri: &Uri, headers: &HeaderMap) -> Option<Authority> {
 /// A host with or without a port, and without a user.
 fn valid_authority(text: &str) -> Option<Authority> {
     let authority = Authority::try_from(text).ok()?;
-    let is_host = !authority.host().is_empty() && !text.contains('@');
-    is_host.then_some(authority)
+    let (host, port) = (authority.host(), text.strip_prefix(authority.host())?);
+    let has_port = port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    (!host.is_empty() && (port.is_empty() || has_port)).then_some(authority)
 }
 
 /// A prefix without slashes at its end, if it consists of plain segments: it becomes a part of paths that Prometheus requests.

@@ -118,7 +118,7 @@ fn link(request: &str) -> String {
     let shown = format!("<code>{}</code>", escape(request));
     match request.strip_prefix("GET ") {
         // Relative, so that it holds behind a reverse proxy that removes a prefix of the path.
-        Some(path) if !path.contains(|c: char| c.is_ascii_uppercase()) => {
+        Some(path) if !path.contains(|c: char| c.is_ascii_uppercase()) && !path.ends_with("...") => {
             format!("<a href=\"{}\">{shown}</a>", escape(path.trim_start_matches('/')))
         }
         _ => shown,
