@@ -34,6 +34,7 @@ mod receivers;
 mod restarts;
 mod reverse_proxy;
 mod service_manager;
+mod status_page;
 mod stream;
 mod web;
 mod web_config;
