@@ -18,6 +18,7 @@ mod duplicates;
 mod entry;
 mod families;
 mod forms;
+mod halves;
 mod invalidation;
 #[cfg(test)]
 mod invariants;
@@ -188,7 +189,7 @@ impl Catalog {
     pub fn labelled(&self, app: &str) -> Vec<Arc<[u8]>> {
         let Some((_, app)) = self.app(app) else { return Vec::new() };
         let present = app.families.iter().filter(|family| family.labelled);
-        let present = present.map(|family| family.text.key(&app.exposition).into_owned().into());
+        let present = present.map(|family| family.text().key(&app.exposition).into_owned().into());
         present.chain(app.remembered.iter().map(|key| (&**key).into())).collect()
     }
 

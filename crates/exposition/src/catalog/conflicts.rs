@@ -157,7 +157,7 @@ impl Catalog {
         }
         let shared = app.families.iter().filter(|family| family.shared);
         let in_conflict = shared.filter(|family| self.shared(family.entry).is_some_and(|shared| shared.in_conflict));
-        let written = in_conflict.map(|family| &app.exposition.families()[family.text.family as usize]);
+        let written = in_conflict.map(|family| &app.exposition.families()[family.text().family as usize]);
         let with_exemplars = written.filter(|family| family.flags.contains(FamilyFlags::EXEMPLARS));
         let samples = with_exemplars.flat_map(|family| app.exposition.samples(family));
         samples.filter(|sample| sample.exemplar.is_some()).count() as u64
@@ -186,13 +186,13 @@ impl Catalog {
     fn conflict_in(&self, app: AppId, id: Id<FamilyEntry>) -> Option<Conflict> {
         let shared = self.shared(id)?;
         let mine = shared.contributions.get(app).filter(|it| it.counted_in_conflict)?;
-        let (family, kind) = (text(&shared.key), mine.text.kind);
+        let (family, kind) = (text(&shared.key), mine.text().kind);
         if !shared.in_conflict {
             let (owner, exposed) = shared.type_owner()?;
             let by = self.apps.slots[owner].name.clone();
             return Some(Conflict::Overruled { family, kind, exposed, by });
         }
-        let differs = |shape: Shape| shape != mine.text.shape();
+        let differs = |shape: Shape| shape != mine.text().shape();
         if let Some((by, other_kind)) = shared.declared(differs) {
             let by = self.apps.slots[by].name.clone();
             return Some(Conflict::Type {
@@ -217,7 +217,7 @@ impl Catalog {
         match &self.families.entries[id] {
             FamilyEntry::Private { app, at } => {
                 let mut shapes = [0; 3];
-                shapes[self.apps.slots[*app].families[*at as usize].text.shape() as usize] = 1;
+                shapes[self.apps.slots[*app].families[*at as usize].text().shape() as usize] = 1;
                 shapes
             }
             FamilyEntry::Shared(shared) => shared.counts().shapes(),
@@ -227,7 +227,7 @@ impl Catalog {
     /// The first app that declares the family in a shape that `wanted` accepts.
     fn declarer(&self, id: Id<FamilyEntry>, wanted: impl Fn(Shape) -> bool) -> Option<AppId> {
         match &self.families.entries[id] {
-            FamilyEntry::Private { app, at } => wanted(self.apps.slots[*app].families[*at as usize].text.shape()).then_some(*app),
+            FamilyEntry::Private { app, at } => wanted(self.apps.slots[*app].families[*at as usize].text().shape()).then_some(*app),
             FamilyEntry::Shared(shared) => shared.declared(wanted).map(|(app, _)| app),
         }
     }
@@ -339,7 +339,7 @@ impl Catalog {
         action: fn(&mut Self, Id<FamilyEntry>, AppId, &mut UpdateContext),
     ) {
         let Some(shared) = self.shared(id) else { return };
-        let grouped = shared.contributions.iter().filter(|(_, it)| it.text.shape() != Shape::Scalar);
+        let grouped = shared.contributions.iter().filter(|(_, it)| it.text().shape() != Shape::Scalar);
         let apps: Vec<AppId> = grouped.map(|(app, _)| app).collect();
         for app in apps {
             action(self, id, app, context);
@@ -352,7 +352,7 @@ impl Catalog {
             return;
         };
         let Some(declared) = shared.contributions.get(app) else { return };
-        let (at, declared, key) = (declared.at, declared.text, shared.key.clone());
+        let (at, declared, key) = (declared.at, declared.text(), shared.key.clone());
         for suffix in declared.named_suffixes() {
             let name = [&*key, suffix.as_str().as_bytes()].concat();
             let text = declared.untyped(suffix);
@@ -388,7 +388,7 @@ impl Catalog {
     /// Removes the contributions under the names of an app's samples.
     fn detach_derived_of(&mut self, id: Id<FamilyEntry>, app: AppId, context: &mut UpdateContext) {
         let Some(shared) = self.shared(id) else { return };
-        let Some(declared) = shared.contributions.get(app).map(|it| it.text) else {
+        let Some(declared) = shared.contributions.get(app).map(|it| it.text()) else {
             return;
         };
         let key = shared.key.clone();
@@ -414,13 +414,13 @@ impl Catalog {
         let shared = app
             .families
             .iter()
-            .filter(|family| family.shared && family.text.shape() != Shape::Scalar);
+            .filter(|family| family.shared && family.text().shape() != Shape::Scalar);
         let in_conflict = shared.filter(|family| self.shared(family.entry).is_some_and(|shared| shared.in_conflict));
         in_conflict
             .flat_map(|family| {
                 let key = self.families.key(&self.apps.slots, family.entry);
                 let find = move |suffix: Suffix| self.find(&[&*key, suffix.as_str().as_bytes()].concat());
-                family.text.named_suffixes().filter_map(find)
+                family.text().named_suffixes().filter_map(find)
             })
             .collect()
     }
@@ -431,7 +431,7 @@ impl Catalog {
         let Some(contribution) = shared.contributions.get(app) else {
             return;
         };
-        let kind = contribution.text.kind;
+        let kind = contribution.text().kind;
         let counted_in_conflict = !contribution.derived && (shared.in_conflict || kind != MetricType::Unknown && kind != shared.kind());
         if contribution.counted_in_conflict == counted_in_conflict {
             return;
@@ -463,7 +463,7 @@ impl SharedFamily {
     fn declared(&self, wanted: impl Fn(Shape) -> bool) -> Option<(AppId, MetricType)> {
         let declared = self.contributions.iter().filter(|(_, it)| !it.derived);
         declared
-            .map(|(app, it)| (app, it.text))
+            .map(|(app, it)| (app, it.text()))
             .find(|(_, text)| wanted(text.shape()))
             .map(|(app, text)| (app, text.kind))
     }

@@ -7,8 +7,9 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use super::app::AppId;
+use super::halves::Halves;
 use super::paged::Id;
-use super::text_family::{OpenMetricsRole, Shape, TextFamily};
+use super::text_family::{OpenMetricsRole, Shape, StoredTextFamily, TextFamily};
 use crate::family::MetricType;
 
 /// Names of the disambiguating label: `exporter_` is put before it at most seven times, once for each proxy in a chain.
@@ -24,7 +25,7 @@ const PAGE_CONTRIBUTIONS: usize = 128;
 const MAX_UNCOUNTED: usize = 8;
 
 /// The number of kinds.
-pub(super) const KINDS: usize = 8;
+pub(super) const KINDS: usize = MetricType::ALL.len();
 
 /// The place of a kind in [`FamilyCounts::kinds`].
 pub(super) const fn kind_index(kind: MetricType) -> usize {
@@ -35,17 +36,16 @@ pub(super) const fn kind_index(kind: MetricType) -> usize {
 #[derive(Debug, Clone)]
 pub(super) struct Contribution {
     /// The update with which the app came to have the family in this shape; no other app has the same number.
-    pub(super) since: u64,
+    pub(super) since: Halves,
     /// The place of the declared family among the app's families.
     pub(super) at: u32,
-    /// The family in the app's text: as declared, or one sample name of a family in conflict.
-    pub(super) text: TextFamily,
+    pub(super) text: StoredTextFamily,
     /// True if it stems from a family of another name that is in conflict.
     pub(super) derived: bool,
     /// About how many bytes of text it makes.
     pub(super) bytes: u32,
-    /// A sum over its series, equal for equal sets of series; never 0 once it is indexed.
-    pub(super) digest: u64,
+    /// True if its series are in the index.
+    pub(super) indexed: bool,
     /// The number of its series, or groups of series, that other apps have as well.
     pub(super) duplicates: u32,
     /// True if its series carry the disambiguating label.
@@ -57,9 +57,14 @@ pub(super) struct Contribution {
 }
 
 impl Contribution {
+    /// The family in the app's text: as declared, or one sample name of a family in conflict.
+    pub(super) fn text(&self) -> TextFamily {
+        self.text.get()
+    }
+
     /// True if a TYPE line states its type.
     fn is_stated(&self) -> bool {
-        !self.derived && self.text.kind != MetricType::Unknown
+        !self.derived && self.text().kind != MetricType::Unknown
     }
 }
 
@@ -108,7 +113,7 @@ impl FamilyCounts {
     }
 
     fn change(&mut self, contribution: &Contribution, change: fn(&mut u32, u32)) {
-        let text = &contribution.text;
+        let text = contribution.text();
         if contribution.derived {
             change(&mut self.derived, 1);
         } else {
@@ -173,26 +178,14 @@ impl FamilyCounts {
 
 fn role_at(index: usize) -> OpenMetricsRole {
     OpenMetricsRole {
-        kind: ALL_KINDS[index / 2],
+        kind: MetricType::ALL[index / 2],
         primary: index % 2 == 1,
     }
 }
 
-/// The kinds in the order of [`kind_index`].
-const ALL_KINDS: [MetricType; KINDS] = [
-    MetricType::Unknown,
-    MetricType::Counter,
-    MetricType::Gauge,
-    MetricType::Histogram,
-    MetricType::Summary,
-    MetricType::GaugeHistogram,
-    MetricType::Info,
-    MetricType::StateSet,
-];
-
 /// The kinds that a TYPE line can state.
 const STATED: [MetricType; KINDS - 1] = {
-    let [_, stated @ ..] = ALL_KINDS;
+    let [_, stated @ ..] = MetricType::ALL;
     stated
 };
 
@@ -436,11 +429,11 @@ impl Contributions {
             Some(counted) => counted.by_age.as_ref()?.first()?.1,
             None if self.counts().states_several_kinds() => {
                 let stated = self.iter().filter(|(_, it)| it.is_stated());
-                stated.min_by_key(|(app, it)| (it.since, *app))?.0
+                stated.min_by_key(|(app, it)| (u64::from(it.since), *app))?.0
             }
             None => return None,
         };
-        Some((app, self.get(app)?.text.kind))
+        Some((app, self.get(app)?.text().kind))
     }
 
     /// Adds the contribution of an app that has none.
@@ -503,7 +496,7 @@ impl Contributions {
             counted.by_age = None;
         } else if counted.by_age.is_none() {
             let stated = self.list.iter().filter(|(_, it)| it.is_stated());
-            counted.by_age = Some(stated.map(|(app, it)| (it.since, app)).collect());
+            counted.by_age = Some(stated.map(|(app, it)| (it.since.into(), app)).collect());
         }
     }
 }
@@ -512,14 +505,14 @@ impl Counted {
     fn add(&mut self, app: AppId, contribution: &Contribution) {
         self.counts.add(contribution);
         if let Some(by_age) = self.by_age.as_mut().filter(|_| contribution.is_stated()) {
-            by_age.insert((contribution.since, app));
+            by_age.insert((contribution.since.into(), app));
         }
     }
 
     fn subtract(&mut self, app: AppId, contribution: &Contribution) {
         self.counts.subtract(contribution);
         if let Some(by_age) = &mut self.by_age {
-            by_age.remove(&(contribution.since, app));
+            by_age.remove(&(contribution.since.into(), app));
         }
     }
 }
@@ -538,7 +531,7 @@ impl Contributions {
             assert_eq!(counted.by_age.is_some(), counted.counts.states_several_kinds());
             let stated = self.iter().filter(|(_, it)| it.is_stated());
             if let Some(by_age) = &counted.by_age {
-                assert_eq!(*by_age, stated.map(|(app, it)| (it.since, app)).collect());
+                assert_eq!(*by_age, stated.map(|(app, it)| (it.since.into(), app)).collect());
             }
         }
         if let List::Pages(pages) = &self.list {

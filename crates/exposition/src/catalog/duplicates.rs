@@ -64,11 +64,14 @@ impl ContributionSamples {
 
     /// The identities, each once, in order.
     pub(super) fn identities(&self) -> Vec<u64> {
-        let mut hashes: Vec<u64> = self.samples().map(|(hash, _)| hash).collect();
-        hashes.sort_unstable();
-        hashes.dedup();
-        hashes
+        in_order(self.samples().map(|(hash, _)| hash).collect())
     }
+}
+
+fn in_order(mut hashes: Vec<u64>) -> Vec<u64> {
+    hashes.sort_unstable();
+    hashes.dedup();
+    hashes
 }
 
 /// True if two texts have the same series line by line, which is how most updates differ from the one before: by values alone. It may say no
@@ -148,16 +151,6 @@ fn series_end(line: &[u8]) -> usize {
     end.map_or(line.len(), |at| at + 1)
 }
 
-/// Equal for equal sets of samples, whatever their order; almost never 0.
-fn digest(hashes: impl Iterator<Item = u64>) -> u64 {
-    let mixed = |hash: u64| {
-        // The identity of a sample without labels is 0, which must count like any other.
-        let hash = hash.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
-    };
-    hashes.fold(1, |sum: u64, hash| sum.wrapping_add(mixed(hash)))
-}
-
 impl Catalog {
     /// The samples of a contribution as they are exposed.
     pub(super) fn source(&self, id: Id<FamilyEntry>, app: AppId) -> Option<ContributionSamples> {
@@ -179,30 +172,29 @@ impl Catalog {
         let Some(contribution) = self.shared(id).and_then(|shared| shared.contributions.get(app)) else {
             return;
         };
-        let known = contribution.digest != 0;
+        let before = before.filter(|_| contribution.indexed);
         if self.rules.duplicates == Duplicates::Latest && contribution.duplicates > 0 {
             self.invalidate_all(id);
         }
-        if known && before.as_ref().is_some_and(|before| same_series(before, &source)) {
+        if before.as_ref().is_some_and(|before| same_series(before, &source)) {
             return;
         }
-        let (digest, taken) = self.digest_series(&source);
-        let had = self.set_digest(id, app, digest, taken);
-        if had != digest {
-            let before = before.filter(|_| had != 0).map_or_else(Vec::new, |before| before.identities());
-            let after = source.identities();
-            for &series in before.iter().filter(|series| after.binary_search(series).is_err()) {
-                self.release(id, app, series);
-            }
-            for &series in after.iter().filter(|series| before.binary_search(series).is_err()) {
-                self.claim(id, app, series, context);
-            }
+        let (after, taken) = self.identify_series(&source);
+        if let Some(shared) = self.shared_mut(id) {
+            shared.contributions.change(app, |it| (it.indexed, it.taken) = (true, taken));
+        }
+        let before = before.map_or_else(Vec::new, |before| before.identities());
+        for &series in before.iter().filter(|series| after.binary_search(series).is_err()) {
+            self.release(id, app, series);
+        }
+        for &series in after.iter().filter(|series| before.binary_search(series).is_err()) {
+            self.claim(id, app, series, context);
         }
         self.rerank(id, context);
     }
 
-    /// The digest of a contribution's series, and the ranks of the label names that they use.
-    fn digest_series(&self, source: &ContributionSamples) -> (u64, u8) {
+    /// The identities of a contribution's series, each once, in order, and the ranks of the label names that they use.
+    fn identify_series(&self, source: &ContributionSamples) -> (Vec<u64>, u8) {
         let rules = &self.rules;
         let mut taken = source
             .extra_labels
@@ -215,21 +207,12 @@ impl Catalog {
                 rules.taken_by(label.name)
             }
         };
-        let digest = digest(source.samples().map(|(hash, sample)| {
+        let hashes = source.samples().map(|(hash, sample)| {
             sample.labels.clone().filter(|label| !label.value.is_empty()).for_each(&mut take);
             hash
-        }));
-        (digest, taken)
-    }
-
-    /// Stores a digest; returns the one before.
-    fn set_digest(&mut self, id: Id<FamilyEntry>, app: AppId, digest: u64, taken: u8) -> u64 {
-        let Some(shared) = self.shared_mut(id) else { return digest };
-        let set = shared.contributions.change(app, |it| {
-            it.taken = taken;
-            std::mem::replace(&mut it.digest, digest)
         });
-        set.unwrap_or(digest)
+        let hashes = in_order(hashes.collect());
+        (hashes, taken)
     }
 
     /// Builds the series index of a family again, after a conflict has begun or ended.
@@ -240,7 +223,7 @@ impl Catalog {
         self.counts.series_bytes -= index.bytes();
         for &app in &apps {
             let reset = |it: &mut Contribution| {
-                it.digest = 0;
+                it.indexed = false;
                 std::mem::take(&mut it.duplicates)
             };
             let duplicates = self
@@ -261,7 +244,7 @@ impl Catalog {
         if self
             .shared(id)
             .and_then(|shared| shared.contributions.get(app))
-            .is_some_and(|it| it.digest != 0)
+            .is_some_and(|it| it.indexed)
         {
             for series in before.identities() {
                 self.release(id, app, series);
@@ -339,7 +322,7 @@ impl Catalog {
                 continue;
             };
             family.labelled = true;
-            let (entry, text) = (family.entry, family.text);
+            let (entry, text) = (family.entry, family.text());
             // A sibling that is not bound yet takes the label when it is.
             if entry != Id::NONE {
                 self.label_bound(entry, app, context);

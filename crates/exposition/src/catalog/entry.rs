@@ -106,9 +106,9 @@ impl SharedFamily {
     /// bear the family's own name.
     pub(super) fn exposed(&self, contribution: &Contribution) -> TextFamily {
         if self.in_conflict {
-            contribution.text.untyped(Suffix::Bare)
+            contribution.text().untyped(Suffix::Bare)
         } else {
-            contribution.text
+            contribution.text()
         }
     }
 
@@ -156,6 +156,6 @@ impl SharedFamily {
         if self.in_conflict || self.counts().units == 0 {
             return None;
         }
-        self.contributions.find(|it| it.text.has_unit)
+        self.contributions.find(|it| it.text().has_unit)
     }
 }

@@ -80,7 +80,7 @@ impl Families {
         match &self.entries[id] {
             FamilyEntry::Private { app, at } => {
                 let app = &apps[*app];
-                app.families[*at as usize].text.key(&app.exposition)
+                app.families[*at as usize].text().key(&app.exposition)
             }
             FamilyEntry::Shared(shared) => Cow::Borrowed(&*shared.key),
         }
@@ -90,7 +90,7 @@ impl Families {
         match &self.entries[id] {
             FamilyEntry::Private { app, at } => {
                 let app = &apps[*app];
-                app.families[*at as usize].text.has_key(&app.exposition, key)
+                app.families[*at as usize].text().has_key(&app.exposition, key)
             }
             FamilyEntry::Shared(shared) => *shared.key == *key,
         }

@@ -56,9 +56,9 @@ impl Catalog {
                 let family = &self.apps.slots[*app].families[*at as usize];
                 Named {
                     key,
-                    kind: family.text.kind,
-                    shape: family.text.shape(),
-                    role: family.text.valid.then_some(family.text.role),
+                    kind: family.text().kind,
+                    shape: family.text().shape(),
+                    role: family.text().valid.then_some(family.text().role),
                     in_conflict: false,
                     single: true,
                     labelled: family.labelled,
@@ -82,7 +82,7 @@ impl Catalog {
     fn has_role(&self, id: Id<FamilyEntry>, kind: MetricType) -> bool {
         let role = OpenMetricsRole { kind, primary: true };
         match &self.families.entries[id] {
-            FamilyEntry::Private { app, at } => self.apps.slots[*app].families[*at as usize].text.role == role,
+            FamilyEntry::Private { app, at } => self.apps.slots[*app].families[*at as usize].text().role == role,
             FamilyEntry::Shared(shared) => !shared.in_conflict && shared.counts().has_role(role),
         }
     }

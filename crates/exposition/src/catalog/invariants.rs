@@ -65,11 +65,11 @@ impl Catalog {
                 match &self.families.entries[family.entry] {
                     FamilyEntry::Private { app: owner, at: place } => {
                         assert!(*owner == id && *place == at && !family.shared, "a private family is its app's");
-                        private += family.text.size(&app.exposition) as usize;
+                        private += family.text().size(&app.exposition) as usize;
                     }
                     FamilyEntry::Shared(shared) => {
                         let mine = shared.contributions.get(id).expect("an app contributes to its families");
-                        assert!(family.shared && mine.at == at && !mine.derived && mine.text == family.text);
+                        assert!(family.shared && mine.at == at && !mine.derived && mine.text() == family.text());
                         assert_eq!(mine.labelled, family.labelled && !app.own, "label of {}", app.name);
                         conflicts += u32::from(mine.counted_in_conflict);
                         duplicates += u64::from(mine.duplicates);
@@ -98,7 +98,7 @@ impl Catalog {
                 .identities()
                 .into_iter()
                 .for_each(|series| *holders.entry(series).or_default() += 1);
-            assert_ne!(it.digest, 0, "a contribution is indexed");
+            assert!(it.indexed, "a contribution is in the index");
             if it.derived {
                 let declared = &self.apps.slots[app].families[it.at as usize];
                 assert!(self.shared(declared.entry).is_some_and(|shared| shared.in_conflict));

@@ -20,7 +20,7 @@ impl Catalog {
             let with_help = shared
                 .contributions
                 .iter()
-                .filter(|(app, it)| shared.shows(it) && apps[*app].help(it.text.family).is_some());
+                .filter(|(app, it)| shared.shows(it) && apps[*app].help(it.text().family).is_some());
             with_help
                 .max_by(|(one, _), (other, _)| apps[*one].name_order().cmp(&apps[*other].name_order()))
                 .map_or(Id::NONE, |(app, _)| app)
@@ -32,7 +32,7 @@ impl Catalog {
     pub(super) fn offer_help(&mut self, id: Id<FamilyEntry>, app: AppId, changed: bool) {
         let Some(shared) = self.shared(id) else { return };
         let shown = shared.contributions.get(app).filter(|it| shared.shows(it));
-        let has_help = shown.is_some_and(|it| self.apps.slots[app].help(it.text.family).is_some());
+        let has_help = shown.is_some_and(|it| self.apps.slots[app].help(it.text().family).is_some());
         let Some(owner) = shared.help_owner.get().copied() else {
             // A snapshot may have rendered the header with an owner that is not known here.
             if changed {
@@ -68,12 +68,12 @@ impl Catalog {
         let Some(now) = self
             .shared(id)
             .and_then(|shared| shared.contributions.get(context.app))
-            .map(|it| it.text.family)
+            .map(|it| it.text().family)
         else {
             return;
         };
-        let other_help = app.help(now) != before.help(old.text.family);
-        let other_unit = app.unit(now) != before.unit(old.text.family);
+        let other_help = app.help(now) != before.help(old.text().family);
+        let other_unit = app.unit(now) != before.unit(old.text().family);
         if other_help {
             self.offer_help(id, context.app, true);
         }

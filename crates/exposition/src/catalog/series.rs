@@ -1,26 +1,11 @@
 //! The apps of each series of a shared family.
 
 use super::app::AppId;
+use super::halves::Halves;
 use super::sharded::ShardedTable;
 
-/// The identity of a series in two halves: with an id of four bytes it takes twelve bytes and not sixteen, and every series of every
-/// shared family has one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Series([u32; 2]);
-
-impl From<u64> for Series {
-    fn from(series: u64) -> Self {
-        let [a, b, c, d, e, f, g, h] = series.to_ne_bytes();
-        Self([u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])])
-    }
-}
-
-impl From<Series> for u64 {
-    fn from(Series([low, high]): Series) -> Self {
-        let ([a, b, c, d], [e, f, g, h]) = (low.to_ne_bytes(), high.to_ne_bytes());
-        Self::from_ne_bytes([a, b, c, d, e, f, g, h])
-    }
-}
+/// The identity of a series.
+pub(super) type Series = Halves;
 
 /// A hash of what is a hash already: sums of good hashes are good hashes, but for the sum of nothing.
 const fn mixed(series: u64) -> u64 {
@@ -52,7 +37,7 @@ pub(super) enum HolderList {
 }
 
 impl HolderList {
-    const EMPTY: Self = Self::Two(0, [(Series([0; 2]), AppId::NONE); 2]);
+    const EMPTY: Self = Self::Two(0, [(Series::ZERO, AppId::NONE); 2]);
 
     fn as_slice(&self) -> &[Holder] {
         match self {

@@ -542,7 +542,7 @@ fn help_is_right(catalog: &Catalog) {
         let helping = shared
             .contributions
             .iter()
-            .filter(|(app, it)| shared.shows(it) && apps[*app].help(it.text.family).is_some());
+            .filter(|(app, it)| shared.shows(it) && apps[*app].help(it.text().family).is_some());
         let first = helping.min_by_key(|(app, _)| apps[*app].name.clone()).map(|(app, _)| app);
         assert_eq!(catalog.help_owner(shared), first);
     }

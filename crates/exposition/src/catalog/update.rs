@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::app::{App, AppFamily, AppId, MAX_REMEMBERED};
 use super::contributions::Contribution;
 use super::duplicates::{ContributionSamples, has_same_lines, has_same_series};
+use super::halves::Halves;
 use super::entry::{FamilyEntry, OpenMetricsForm, Placement, SharedFamily};
 use super::paged::{Id, PagedVec};
 use super::rules::{Duplicates, Rules};
@@ -101,8 +102,8 @@ impl Update {
         let hashes = families.iter().map(|family| name_hash(&family.key(&exposition))).collect();
         let bytes = families.iter().map(|family| family.size(&exposition) as usize).sum();
         let families = families.into_iter().map(|text| AppFamily {
-            since: 0,
-            text,
+            since: Halves::ZERO,
+            text: text.into(),
             entry: Id::NONE,
             form: OpenMetricsForm::Plain(MetricType::Unknown),
             shared: false,
@@ -198,8 +199,8 @@ fn cost_of_series(old: &App, update: &Update) -> usize {
     }
     let shared = old.families.iter().zip(update.families.iter()).filter(|(was, _)| was.shared);
     let families = shared.map(|(was, is)| {
-        let was = &old.exposition.families()[was.text.family as usize];
-        (was, &update.exposition.families()[is.text.family as usize])
+        let was = &old.exposition.families()[was.text().family as usize];
+        (was, &update.exposition.families()[is.text().family as usize])
     });
     let changed = families.filter(|(was, is)| !has_same_lines(&old.exposition, was, &update.exposition, is));
     let series: usize = changed.map(|(was, is)| was.samples as usize + is.samples as usize).sum();
@@ -311,8 +312,8 @@ impl Catalog {
             return 1;
         }
         let same = |(new, old_family): (&AppFamily, &AppFamily)| {
-            let key = new.text.key(&update.exposition);
-            new.text.kind == old_family.text.kind && old_family.text.has_key(&old.exposition, &key)
+            let key = new.text().key(&update.exposition);
+            new.text().kind == old_family.text().kind && old_family.text().has_key(&old.exposition, &key)
         };
         let is_alike = update.families.len() == old.families.len() && update.families.iter().zip(old.families.iter()).all(same);
         if is_alike {
@@ -338,20 +339,20 @@ impl Catalog {
     fn cost_of_names(&self, own: Option<AppId>, families: &PagedVec<AppFamily>, exposition: &Exposition) -> usize {
         let mut cost = 0;
         for family in families.iter() {
-            let key = family.text.key(exposition);
+            let key = family.text().key(exposition);
             if let Some(id) = self.find(&key) {
                 match self.families.entries[id] {
                     FamilyEntry::Private { app, .. } if Some(app) == own => {}
-                    FamilyEntry::Private { .. } => cost += self.indexing_cost(id) + cost_of_indexing(exposition, &family.text),
-                    FamilyEntry::Shared(_) => cost += cost_of_indexing(exposition, &family.text),
+                    FamilyEntry::Private { .. } => cost += self.indexing_cost(id) + cost_of_indexing(exposition, &family.text()),
+                    FamilyEntry::Shared(_) => cost += cost_of_indexing(exposition, &family.text()),
                 }
                 let shapes = self.shapes(id);
-                let other = (0..3).any(|shape| shapes[shape] > 0 && shape != family.text.shape() as usize);
+                let other = (0..3).any(|shape| shapes[shape] > 0 && shape != family.text().shape() as usize);
                 if other || self.families.entries[id].in_conflict() {
                     cost += self.indexing_cost(id);
                 }
             }
-            let may_overlap = family.text.shape() != Shape::Scalar || Suffix::split(&key).is_some();
+            let may_overlap = family.text().shape() != Shape::Scalar || Suffix::split(&key).is_some();
             if may_overlap {
                 let apps = &self.apps.slots;
                 self.families.related_names(apps, &key, |id| cost += self.indexing_cost(id));
@@ -368,7 +369,7 @@ impl Catalog {
         match &self.families.entries[id] {
             FamilyEntry::Private { app, at } => {
                 let app = &self.apps.slots[*app];
-                1 + cost_of_indexing(&app.exposition, &app.families[*at as usize].text)
+                1 + cost_of_indexing(&app.exposition, &app.families[*at as usize].text())
             }
             FamilyEntry::Shared(shared) => shared.contributions.len() + shared.counts().bytes / INDEXED_BYTES_A_FAMILY,
         }
@@ -430,9 +431,9 @@ impl Catalog {
         let mut remembered = Arc::clone(&before.remembered);
         let mut private_bytes = update.bytes;
         for (at, hash) in update.hashes.iter().enumerate() {
-            let text = families[at].text;
+            let text = families[at].text();
             let key = text.key(&update.exposition);
-            let same_place = before.families.get(at).filter(|old| old.text.has_key(&before.exposition, &key));
+            let same_place = before.families.get(at).filter(|old| old.text().has_key(&before.exposition, &key));
             let entry = match same_place {
                 Some(old) => Some(old.entry),
                 None => self.families.find_hashed(&self.apps.slots, *hash, &key),
@@ -443,7 +444,7 @@ impl Catalog {
             };
             let labelled = !remembered.is_empty() && Arc::make_mut(&mut remembered).remove(&*key);
             let Some(family) = families.get_mut(at) else { continue };
-            family.since = context.update;
+            family.since = context.update.into();
             family.labelled = labelled;
             family.entry = entry.unwrap_or(Id::NONE);
             if let Some(old) = old {
@@ -487,12 +488,12 @@ impl Catalog {
     fn remove_private(&mut self, context: &mut UpdateContext, kept: &[bool], remembered: &mut Arc<BTreeSet<Box<[u8]>>>) {
         let before = Arc::clone(&context.before);
         for (old, _) in before.families.iter().zip(kept).filter(|(_, kept)| !**kept) {
-            let key = old.text.key(&before.exposition);
+            let key = old.text().key(&before.exposition);
             if old.labelled && remembered.len() < MAX_REMEMBERED {
                 Arc::make_mut(remembered).insert((*key).into());
             }
             if matches!(self.families.entries[old.entry], FamilyEntry::Private { .. }) {
-                self.queue_name_dependents(&key, old.text.shape(), context);
+                self.queue_name_dependents(&key, old.text().shape(), context);
                 self.families.remove(old.entry, &key);
             }
         }
@@ -524,7 +525,7 @@ impl Catalog {
         let app = context.app;
         let entry = if entry == Id::NONE && context.has_new_names {
             let app = &self.apps.slots[app];
-            let key = app.families[at as usize].text.key(&app.exposition);
+            let key = app.families[at as usize].text().key(&app.exposition);
             self.families.find_hashed(&self.apps.slots, hash, &key).unwrap_or(Id::NONE)
         } else {
             entry
@@ -537,7 +538,7 @@ impl Catalog {
         {
             family.entry = entry;
         }
-        let shape = self.apps.slots[app].families[at as usize].text.shape();
+        let shape = self.apps.slots[app].families[at as usize].text().shape();
         match &self.families.entries[entry] {
             FamilyEntry::Private { app: owner, .. } if *owner == app => {
                 if context.retyped.contains(&entry) {
@@ -551,7 +552,7 @@ impl Catalog {
             FamilyEntry::Shared(shared) => match shared.contributions.get(app) {
                 None => self.declare(context, at, entry),
                 // A contribution can be renewed if it has the shape that it had, or no other app contributes.
-                Some(old) if !old.derived && (old.text.shape() == shape || shared.contributions.len() == 1) => {
+                Some(old) if !old.derived && (old.text().shape() == shape || shared.contributions.len() == 1) => {
                     if self.keeps_series(context, at, old, shared) {
                         self.invalidate_segment(entry, app);
                     } else {
@@ -578,7 +579,7 @@ impl Catalog {
     /// Adds a family that no app has.
     fn create(&mut self, context: &mut UpdateContext, at: u32, hash: u64) {
         let app = Arc::clone(&self.apps.slots[context.app]);
-        let text = app.families[at as usize].text;
+        let text = app.families[at as usize].text();
         let key = text.key(&app.exposition);
         let id = self.families.insert(hash, &key, FamilyEntry::Private { app: context.app, at });
         self.queue_name_dependents(&key, text.shape(), context);
@@ -615,7 +616,7 @@ impl Catalog {
 
     /// Adds a declared family of the updated app to a shared entry.
     fn declare(&mut self, context: &mut UpdateContext, at: u32, id: Id<FamilyEntry>) {
-        let text = self.apps.slots[context.app].families[at as usize].text;
+        let text = self.apps.slots[context.app].families[at as usize].text();
         self.attach(id, context.app, at, text, false, context);
         self.sync_derived(id, context.app, context);
     }
@@ -637,10 +638,10 @@ impl Catalog {
         let contribution = Contribution {
             since: family.since,
             at,
-            text,
+            text: text.into(),
             derived,
             bytes,
-            digest: 0,
+            indexed: false,
             duplicates: 0,
             labelled: family.labelled,
             taken: 0,
@@ -678,15 +679,15 @@ impl Catalog {
     fn keeps_series(&self, context: &UpdateContext, at: u32, old: &Contribution, shared: &SharedFamily) -> bool {
         let app = &self.apps.slots[context.app];
         let family = app.families[at as usize];
-        let bytes = family.text.size(&app.exposition);
-        old.text == family.text
+        let bytes = family.text().size(&app.exposition);
+        old.text() == family.text()
             && (old.at, old.bytes, old.labelled) == (at, bytes, family.labelled)
-            && old.digest != 0
+            && old.indexed
             && !shared.in_conflict
             && (old.duplicates == 0 || self.rules.duplicates == Duplicates::Label)
-            && app.help(family.text.family) == context.before.help(old.text.family)
-            && app.unit(family.text.family) == context.before.unit(old.text.family)
-            && has_same_series(&context.before, app, &family.text)
+            && app.help(family.text().family) == context.before.help(old.text().family)
+            && app.unit(family.text().family) == context.before.unit(old.text().family)
+            && has_same_series(&context.before, app, &family.text())
     }
 
     /// Renews a declared contribution of the updated app.
@@ -695,11 +696,11 @@ impl Catalog {
         let before = self.source_before(context, id);
         let owner = &self.apps.slots[app];
         let family = owner.families[at as usize];
-        let bytes = family.text.size(&owner.exposition);
+        let bytes = family.text().size(&owner.exposition);
         let Some(old) = self.renew_contribution(id, app, at, family, bytes) else {
             return;
         };
-        let (was, is) = (old.text, family.text);
+        let (was, is) = (old.text(), family.text());
         if context.retyped.contains(&id) {
             self.queue_dependents(id, context);
         }
@@ -751,7 +752,7 @@ impl Catalog {
         let before = self.source_before(context, id);
         let owner = &self.apps.slots[app];
         let family = AppFamily {
-            text,
+            text: text.into(),
             ..owner.families[at as usize]
         };
         let bytes = text.size(&owner.exposition);
@@ -774,13 +775,13 @@ impl Catalog {
         };
         let owner = Arc::clone(&self.apps.slots[app]);
         let family = owner.families[at as usize];
-        let key: Arc<[u8]> = (*family.text.key(&owner.exposition)).into();
+        let key: Arc<[u8]> = (*family.text().key(&owner.exposition)).into();
         drop(owner);
         self.layout.private.invalidate(app);
         let placement = Placement::Group(self.group_for(id, 0));
         self.families.entries[id] = FamilyEntry::Shared(Arc::new(SharedFamily::new(key, placement)));
         self.counts.shared += 1;
-        self.attach(id, app, at, family.text, false, context);
+        self.attach(id, app, at, family.text(), false, context);
     }
 
     /// Removes the contributions of shared families that the update no longer has.
@@ -822,7 +823,7 @@ impl Catalog {
         }
         self.withdraw_help(id, app);
         self.after_change(id, app, exposed_type, context);
-        if gone.text.has_unit {
+        if gone.text().has_unit {
             self.invalidate_header(id);
         }
     }
