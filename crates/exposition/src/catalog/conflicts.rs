@@ -8,15 +8,14 @@
 use std::fmt;
 
 use super::app::{App, AppId};
-use super::entry::{FamilyEntry, SharedFamily};
+use super::entry::{FamilyEntry, FamilyRef, Placement, SharedFamily};
 use super::families::SAMPLE_SUFFIXES;
-use super::paged::Id;
+use super::paged::{Id, LateId};
 use super::text_family::{Shape, TextFamily};
 use super::update::UpdateContext;
 use super::{Catalog, Update};
 use crate::app_name::AppName;
 use crate::family::{FamilyFlags, MetricType, Suffix};
-use crate::hash::name_hash;
 use crate::index::Exposition;
 use crate::syntax::Syntax;
 
@@ -186,7 +185,8 @@ impl Catalog {
     fn conflict_in(&self, app: AppId, id: Id<FamilyEntry>) -> Option<Conflict> {
         let shared = self.shared(id)?;
         let mine = shared.contributions.get(app).filter(|it| it.counted_in_conflict)?;
-        let (family, kind) = (text(&shared.key), mine.text().kind);
+        let key = self.families.key(&self.apps.slots, id);
+        let (family, kind) = (text(&key), mine.text().kind);
         if !shared.in_conflict {
             let (owner, exposed) = shared.type_owner()?;
             let by = self.apps.slots[owner].name.clone();
@@ -202,7 +202,7 @@ impl Catalog {
                 by,
             });
         }
-        let related = self.overlapping(id, &shared.key);
+        let related = self.overlapping(id, &key);
         // A family overlaps because of some app, which may be this one only where it is the only one.
         let (other, by) = related.iter().find(|(_, by)| *by != app).or(related.first())?;
         Some(Conflict::Name {
@@ -214,21 +214,21 @@ impl Catalog {
 
     /// The shape counts of an entry's declared families.
     pub(super) fn shapes(&self, id: Id<FamilyEntry>) -> [u32; 3] {
-        match &self.families.entries[id] {
-            FamilyEntry::Private { app, at } => {
+        match self.families.entry(id) {
+            FamilyRef::Private { app, at } => {
                 let mut shapes = [0; 3];
-                shapes[self.apps.slots[*app].families[*at as usize].text().shape() as usize] = 1;
+                shapes[self.apps.slots[app].families[at as usize].text().shape() as usize] = 1;
                 shapes
             }
-            FamilyEntry::Shared(shared) => shared.counts().shapes(),
+            FamilyRef::Shared(shared) => shared.counts().shapes(),
         }
     }
 
     /// The first app that declares the family in a shape that `wanted` accepts.
     fn declarer(&self, id: Id<FamilyEntry>, wanted: impl Fn(Shape) -> bool) -> Option<AppId> {
-        match &self.families.entries[id] {
-            FamilyEntry::Private { app, at } => wanted(self.apps.slots[*app].families[*at as usize].text().shape()).then_some(*app),
-            FamilyEntry::Shared(shared) => shared.declared(wanted).map(|(app, _)| app),
+        match self.families.entry(id) {
+            FamilyRef::Private { app, at } => wanted(self.apps.slots[app].families[at as usize].text().shape()).then_some(app),
+            FamilyRef::Shared(shared) => shared.declared(wanted).map(|(app, _)| app),
         }
     }
 
@@ -261,7 +261,7 @@ impl Catalog {
 
     /// Puts a family into conflict, or out of it, if that has changed. The entry may be gone.
     pub(super) fn resolve(&mut self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
-        let Some(entry) = self.families.entries.get(id) else { return };
+        let Some(entry) = self.families.get(id) else { return };
         let contradicted = self.is_contradicted(id);
         if entry.in_conflict() == contradicted {
             return;
@@ -296,7 +296,7 @@ impl Catalog {
 
     fn after_conflict(&mut self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
         if let Some(shared) = self.shared_mut(id) {
-            shared.help_owner = std::sync::OnceLock::new();
+            shared.help_owner = LateId::unknown();
         }
         context.stale_forms.push(id);
         let key = self.families.key(&self.apps.slots, id);
@@ -352,7 +352,8 @@ impl Catalog {
             return;
         };
         let Some(declared) = shared.contributions.get(app) else { return };
-        let (at, declared, key) = (declared.at, declared.text(), shared.key.clone());
+        let (at, declared) = (declared.at, declared.text());
+        let key = self.families.key(&self.apps.slots, id).into_owned();
         for suffix in declared.named_suffixes() {
             let name = [&*key, suffix.as_str().as_bytes()].concat();
             let text = declared.untyped(suffix);
@@ -372,15 +373,11 @@ impl Catalog {
 
     /// An entry that no app declares.
     fn create_derived(&mut self, name: &[u8]) -> Id<FamilyEntry> {
-        let placement = super::entry::Placement::Large(Box::new(super::segments::SegmentList::new()));
-        let shared = SharedFamily::new(name.into(), placement);
-        let id = self
-            .families
-            .insert(name_hash(name), name, FamilyEntry::Shared(std::sync::Arc::new(shared)));
+        let id = self.families.insert_shared(name, Placement::Group(Id::NONE));
         self.counts.shared += 1;
         let group = self.group_for(id, 0);
         if let Some(shared) = self.shared_mut(id) {
-            shared.placement = super::entry::Placement::Group(group);
+            shared.placement = Placement::Group(group);
         }
         id
     }
@@ -391,7 +388,7 @@ impl Catalog {
         let Some(declared) = shared.contributions.get(app).map(|it| it.text()) else {
             return;
         };
-        let key = shared.key.clone();
+        let key = self.families.key(&self.apps.slots, id).into_owned();
         for suffix in declared.named_suffixes() {
             let name = [&*key, suffix.as_str().as_bytes()].concat();
             let Some(entry) = self.find(&name) else { continue };

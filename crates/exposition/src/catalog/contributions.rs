@@ -44,8 +44,6 @@ pub(super) struct Contribution {
     pub(super) derived: bool,
     /// About how many bytes of text it makes.
     pub(super) bytes: u32,
-    /// True if its series are in the index.
-    pub(super) indexed: bool,
     /// The number of its series, or groups of series, that other apps have as well.
     pub(super) duplicates: u32,
     /// True if its series carry the disambiguating label.
@@ -190,9 +188,22 @@ const STATED: [MetricType; KINDS - 1] = {
 };
 
 /// Contributions in the order of their apps, with their counts.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Contributions {
-    list: List,
+#[derive(Debug, Clone)]
+pub(super) enum Contributions {
+    /// At most two, without an allocation: the first slots are used.
+    Two([Option<Entry>; 2]),
+    /// More, shared with snapshots.
+    Many(Arc<Many>),
+}
+
+/// The contribution of an app.
+type Entry = (AppId, Contribution);
+
+/// Contributions in pages, with their counts.
+#[derive(Debug, Clone)]
+pub(super) struct Many {
+    /// Copied on write a page at a time. Never an empty page.
+    pages: Vec<Page>,
     /// Kept while there are more than [`MAX_UNCOUNTED`].
     counted: Option<Box<Counted>>,
 }
@@ -208,18 +219,7 @@ struct Counted {
 /// Contributions in the order of their apps, shared with snapshots.
 type Page = Arc<Vec<Entry>>;
 
-/// The contribution of an app.
-type Entry = (AppId, Contribution);
-
-#[derive(Debug, Clone)]
-enum List {
-    /// At most two, without an allocation: the first slots are used.
-    Two([Option<(AppId, Contribution)>; 2]),
-    /// Copied on write a page at a time. Never an empty page.
-    Pages(Vec<Page>),
-}
-
-impl Default for List {
+impl Default for Contributions {
     fn default() -> Self {
         Self::Two([None, None])
     }
@@ -238,106 +238,26 @@ impl AppRange {
     pub(super) const ALL: Self = Self::Range(Id::FIRST, None);
 }
 
-impl List {
-    /// The number of the page that has, or would have, an app.
-    fn page(pages: &[Page], app: AppId) -> usize {
-        pages.partition_point(|page| page[0].0 <= app).saturating_sub(1)
-    }
+/// The number of the page that has, or would have, an app.
+fn page_of(pages: &[Page], app: AppId) -> usize {
+    pages.partition_point(|page| page[0].0 <= app).saturating_sub(1)
+}
 
-    fn place(pages: &[Page], app: AppId) -> Option<(usize, usize)> {
-        let number = Self::page(pages, app);
-        let page = pages.get(number)?;
-        // Where all apps of a range contribute, as in a fleet of one program, no search is needed.
-        let guess = app.distance(page[0].0);
-        if page.get(guess).is_some_and(|(other, _)| *other == app) {
-            return Some((number, guess));
-        }
-        let at = page.binary_search_by_key(&app, |(app, _)| *app).ok()?;
-        Some((number, at))
+/// The page of an app and its place there.
+fn place(pages: &[Page], app: AppId) -> Option<(usize, usize)> {
+    let number = page_of(pages, app);
+    let page = pages.get(number)?;
+    // Where all apps of a range contribute, as in a fleet of one program, no search is needed.
+    let guess = app.distance(page[0].0);
+    if page.get(guess).is_some_and(|(other, _)| *other == app) {
+        return Some((number, guess));
     }
-
-    fn get(&self, app: AppId) -> Option<&Contribution> {
-        match self {
-            Self::Two(two) => two.iter().flatten().find(|(id, _)| *id == app).map(|(_, it)| it),
-            Self::Pages(pages) => {
-                let (page, at) = Self::place(pages, app)?;
-                Some(&pages[page][at].1)
-            }
-        }
-    }
-
-    fn get_mut(&mut self, app: AppId) -> Option<&mut Contribution> {
-        match self {
-            Self::Two(two) => two.iter_mut().flatten().find(|(id, _)| *id == app).map(|(_, it)| it),
-            Self::Pages(pages) => {
-                let (page, at) = Self::place(pages, app)?;
-                Some(&mut Arc::make_mut(&mut pages[page])[at].1)
-            }
-        }
-    }
-
-    fn insert(&mut self, app: AppId, contribution: Contribution) {
-        match self {
-            Self::Two([Some((first, _)), second @ None]) if *first < app => *second = Some((app, contribution)),
-            Self::Two([first, second @ None]) => {
-                *second = first.take();
-                *first = Some((app, contribution));
-            }
-            Self::Two(two) => {
-                let both = std::mem::take(two).into_iter().flatten();
-                let mut pages = vec![Arc::new(both.collect())];
-                insert_into_pages(&mut pages, app, contribution);
-                *self = Self::Pages(pages);
-            }
-            Self::Pages(pages) => insert_into_pages(pages, app, contribution),
-        }
-    }
-
-    fn remove(&mut self, app: AppId) -> Option<Contribution> {
-        match self {
-            Self::Two(two) => {
-                let at = two.iter().position(|it| it.as_ref().is_some_and(|(id, _)| *id == app))?;
-                let (_, gone) = two[at].take()?;
-                if at == 0 {
-                    two.swap(0, 1);
-                }
-                Some(gone)
-            }
-            Self::Pages(pages) => {
-                let (number, at) = Self::place(pages, app)?;
-                let page = Arc::make_mut(&mut pages[number]);
-                let (_, gone) = page.remove(at);
-                if page.is_empty() {
-                    pages.remove(number);
-                }
-                // At one and not at two, so that an app that comes and goes does not change the form each time.
-                if let [page] = &mut **pages
-                    && page.len() == 1
-                {
-                    let last = Arc::make_mut(page).pop();
-                    *self = Self::Two([last, None]);
-                }
-                Some(gone)
-            }
-        }
-    }
-
-    fn slices(&self) -> (&[Option<Entry>], &[Page]) {
-        match self {
-            Self::Two(two) => (two, &[]),
-            Self::Pages(pages) => (&[], pages),
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (AppId, &Contribution)> {
-        let (two, pages) = self.slices();
-        let paged = pages.iter().flat_map(|page| page.iter());
-        two.iter().flatten().chain(paged).map(|(app, it)| (*app, it))
-    }
+    let at = page.binary_search_by_key(&app, |(app, _)| *app).ok()?;
+    Some((number, at))
 }
 
 fn insert_into_pages(pages: &mut Vec<Page>, app: AppId, contribution: Contribution) {
-    let number = List::page(pages, app);
+    let number = page_of(pages, app);
     let Some(page) = pages.get_mut(number) else {
         pages.push(Arc::new(vec![(app, contribution)]));
         return;
@@ -364,10 +284,9 @@ fn insert_into_pages(pages: &mut Vec<Page>, app: AppId, contribution: Contributi
 
 impl Contributions {
     pub(super) fn len(&self) -> usize {
-        match (&self.list, &self.counted) {
-            (List::Two(two), _) => two.iter().flatten().count(),
-            (List::Pages(pages), None) => pages.iter().map(|page| page.len()).sum(),
-            (List::Pages(_), Some(counted)) => counted.counts.contributions(),
+        match self {
+            Self::Two(two) => two.iter().flatten().count(),
+            Self::Many(many) => many.len(),
         }
     }
 
@@ -376,11 +295,26 @@ impl Contributions {
     }
 
     pub(super) fn get(&self, app: AppId) -> Option<&Contribution> {
-        self.list.get(app)
+        match self {
+            Self::Two(two) => two.iter().flatten().find(|(id, _)| *id == app).map(|(_, it)| it),
+            Self::Many(many) => {
+                let (page, at) = place(&many.pages, app)?;
+                Some(&many.pages[page][at].1)
+            }
+        }
+    }
+
+    fn slices(&self) -> (&[Option<Entry>], &[Page]) {
+        match self {
+            Self::Two(two) => (two, &[]),
+            Self::Many(many) => (&[], &many.pages),
+        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (AppId, &Contribution)> {
-        self.list.iter()
+        let (two, pages) = self.slices();
+        let paged = pages.iter().flat_map(|page| page.iter());
+        two.iter().flatten().chain(paged).map(|(app, it)| (*app, it))
     }
 
     /// The contributions of some apps; the others cost nothing.
@@ -389,8 +323,8 @@ impl Contributions {
             AppRange::Range(from, to) => (from, (Included(from), to.map_or(Unbounded, Excluded))),
             AppRange::App(app) => (app, (Included(app), Included(app))),
         };
-        let (two, pages) = self.list.slices();
-        let first = List::page(pages, from);
+        let (two, pages) = self.slices();
+        let first = page_of(pages, from);
         let numbered = pages.iter().enumerate().skip(first);
         let paged = numbered.flat_map(move |(number, page)| {
             let skip = if number == first {
@@ -415,9 +349,16 @@ impl Contributions {
         self.iter().find(|(_, it)| wanted(it)).map(|(app, _)| app)
     }
 
+    fn counted(&self) -> Option<&Counted> {
+        match self {
+            Self::Two(_) => None,
+            Self::Many(many) => many.counted.as_deref(),
+        }
+    }
+
     /// The sums over all contributions.
     pub(super) fn counts(&self) -> Cow<'_, FamilyCounts> {
-        match &self.counted {
+        match self.counted() {
             Some(counted) => Cow::Borrowed(&counted.counts),
             None => Cow::Owned(FamilyCounts::of(self.iter())),
         }
@@ -425,7 +366,7 @@ impl Contributions {
 
     /// The app that has had the family longest of those that state a type, while they state several.
     pub(super) fn type_owner(&self) -> Option<(AppId, MetricType)> {
-        let app = match &self.counted {
+        let app = match self.counted() {
             Some(counted) => counted.by_age.as_ref()?.first()?.1,
             None if self.counts().states_several_kinds() => {
                 let stated = self.iter().filter(|(_, it)| it.is_stated());
@@ -438,16 +379,102 @@ impl Contributions {
 
     /// Adds the contribution of an app that has none.
     pub(super) fn insert(&mut self, app: AppId, contribution: Contribution) {
-        if let Some(counted) = &mut self.counted {
-            counted.add(app, &contribution);
+        match self {
+            Self::Two([Some((first, _)), second @ None]) if *first < app => *second = Some((app, contribution)),
+            Self::Two([first, second @ None]) => {
+                *second = first.take();
+                *first = Some((app, contribution));
+            }
+            Self::Two(two) => {
+                let both = std::mem::take(two).into_iter().flatten();
+                let mut many = Many {
+                    pages: vec![Arc::new(both.collect())],
+                    counted: None,
+                };
+                many.insert(app, contribution);
+                *self = Self::Many(Arc::new(many));
+            }
+            Self::Many(many) => Arc::make_mut(many).insert(app, contribution),
         }
-        self.list.insert(app, contribution);
-        self.update_counted();
     }
 
     /// Removes the contribution of an app.
     pub(super) fn remove(&mut self, app: AppId) -> Option<Contribution> {
-        let gone = self.list.remove(app)?;
+        match self {
+            Self::Two(two) => {
+                let at = two.iter().position(|it| it.as_ref().is_some_and(|(id, _)| *id == app))?;
+                let (_, gone) = two[at].take()?;
+                if at == 0 {
+                    two.swap(0, 1);
+                }
+                Some(gone)
+            }
+            Self::Many(shared) => {
+                let many = Arc::make_mut(shared);
+                let gone = many.remove(app)?;
+                // At one and not at two, so that an app that comes and goes does not change the form each time.
+                if let [page] = &mut *many.pages
+                    && page.len() == 1
+                {
+                    let last = Arc::make_mut(page).pop();
+                    *self = Self::Two([last, None]);
+                }
+                Some(gone)
+            }
+        }
+    }
+
+    /// Changes the contribution of an app; returns what `change` returns.
+    pub(super) fn change<T>(&mut self, app: AppId, change: impl FnOnce(&mut Contribution) -> T) -> Option<T> {
+        match self {
+            Self::Two(two) => two.iter_mut().flatten().find(|(id, _)| *id == app).map(|(_, it)| change(it)),
+            Self::Many(many) => Arc::make_mut(many).change(app, change),
+        }
+    }
+
+    /// Changes the number of an app's duplicates, on which no count depends.
+    pub(super) fn duplicates_mut(&mut self, app: AppId) -> Option<&mut u32> {
+        let contribution = match self {
+            Self::Two(two) => two.iter_mut().flatten().find(|(id, _)| *id == app).map(|(_, it)| it),
+            Self::Many(many) => many_mut(&mut Arc::make_mut(many).pages, app),
+        };
+        Some(&mut contribution?.duplicates)
+    }
+}
+
+/// The contribution of an app, to change it.
+fn many_mut(pages: &mut [Page], app: AppId) -> Option<&mut Contribution> {
+    let (page, at) = place(pages, app)?;
+    Some(&mut Arc::make_mut(&mut pages[page])[at].1)
+}
+
+impl Many {
+    fn len(&self) -> usize {
+        match &self.counted {
+            None => self.pages.iter().map(|page| page.len()).sum(),
+            Some(counted) => counted.counts.contributions(),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (AppId, &Contribution)> {
+        self.pages.iter().flat_map(|page| page.iter()).map(|(app, it)| (*app, it))
+    }
+
+    fn insert(&mut self, app: AppId, contribution: Contribution) {
+        if let Some(counted) = &mut self.counted {
+            counted.add(app, &contribution);
+        }
+        insert_into_pages(&mut self.pages, app, contribution);
+        self.update_counted();
+    }
+
+    fn remove(&mut self, app: AppId) -> Option<Contribution> {
+        let (number, at) = place(&self.pages, app)?;
+        let page = Arc::make_mut(&mut self.pages[number]);
+        let (_, gone) = page.remove(at);
+        if page.is_empty() {
+            self.pages.remove(number);
+        }
         if let Some(counted) = &mut self.counted {
             counted.subtract(app, &gone);
         }
@@ -455,9 +482,8 @@ impl Contributions {
         Some(gone)
     }
 
-    /// Changes the contribution of an app; returns what `change` returns.
-    pub(super) fn change<T>(&mut self, app: AppId, change: impl FnOnce(&mut Contribution) -> T) -> Option<T> {
-        let contribution = self.list.get_mut(app)?;
+    fn change<T>(&mut self, app: AppId, change: impl FnOnce(&mut Contribution) -> T) -> Option<T> {
+        let contribution = many_mut(&mut self.pages, app)?;
         let Some(counted) = &mut self.counted else {
             return Some(change(contribution));
         };
@@ -468,35 +494,21 @@ impl Contributions {
         Some(result)
     }
 
-    /// Changes the number of an app's duplicates, on which no count depends.
-    pub(super) fn duplicates_mut(&mut self, app: AppId) -> Option<&mut u32> {
-        Some(&mut self.list.get_mut(app)?.duplicates)
-    }
-
-    /// Begins or ends to keep counts, and the order by age, as the number of contributions and their types demand.
+    /// Begins to keep counts, and begins or ends to keep the order by age, as the number of contributions and their types demand.
     fn update_counted(&mut self) {
-        match &mut self.counted {
-            // Looked at only where it can be needed: counting pages takes a while.
-            None => {
-                if matches!(self.list, List::Pages(_)) && self.len() > MAX_UNCOUNTED {
-                    let counts = FamilyCounts::of(self.iter());
-                    self.counted = Some(Box::new(Counted { counts, by_age: None }));
-                    self.update_by_age();
-                }
-            }
-            Some(_) if matches!(&self.list, List::Two(_)) => self.counted = None,
-            Some(_) => self.update_by_age(),
+        // Looked at only where it can be needed: counting pages takes a while.
+        if self.counted.is_none() && self.len() > MAX_UNCOUNTED {
+            let counts = FamilyCounts::of(self.iter());
+            self.counted = Some(Box::new(Counted { counts, by_age: None }));
         }
-    }
-
-    fn update_by_age(&mut self) {
         let Some(counted) = &mut self.counted else { return };
         let several = counted.counts.states_several_kinds();
         if !several {
             counted.by_age = None;
         } else if counted.by_age.is_none() {
-            let stated = self.list.iter().filter(|(_, it)| it.is_stated());
-            counted.by_age = Some(stated.map(|(app, it)| (it.since.into(), app)).collect());
+            let entries = self.pages.iter().flat_map(|page| page.iter());
+            let stated = entries.filter(|(_, it)| it.is_stated());
+            counted.by_age = Some(stated.map(|(app, it)| (it.since.into(), *app)).collect());
         }
     }
 }
@@ -524,9 +536,9 @@ impl Contributions {
         assert!(self.iter().is_sorted_by_key(|(app, _)| app), "contributions are in order");
         assert_eq!(self.len(), self.iter().count());
         if self.len() > MAX_UNCOUNTED {
-            assert!(self.counted.is_some(), "many contributions are counted");
+            assert!(self.counted().is_some(), "many contributions are counted");
         }
-        if let Some(counted) = &self.counted {
+        if let Some(counted) = self.counted() {
             assert_eq!(counted.counts, FamilyCounts::of(self.iter()), "kept counts");
             assert_eq!(counted.by_age.is_some(), counted.counts.states_several_kinds());
             let stated = self.iter().filter(|(_, it)| it.is_stated());
@@ -534,8 +546,8 @@ impl Contributions {
                 assert_eq!(*by_age, stated.map(|(app, it)| (it.since.into(), app)).collect());
             }
         }
-        if let List::Pages(pages) = &self.list {
-            assert!(pages.iter().all(|page| !page.is_empty()), "no page is empty");
+        if let Self::Many(many) = self {
+            assert!(many.pages.iter().all(|page| !page.is_empty()), "no page is empty");
         }
     }
 }

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::app::{App, AppId};
-use super::contributions::Contribution;
-use super::entry::FamilyEntry;
+use super::entry::{FamilyEntry, FamilyRef};
 use super::paged::Id;
 use super::rules::Duplicates;
 use super::text_family::{Shape, TextFamily};
@@ -166,13 +165,12 @@ impl Catalog {
         Some(ContributionSamples::of(&context.before, text))
     }
 
-    /// Brings the series index of a shared family up to date with a contribution; `before` has the samples that it had.
+    /// Brings the series index of a shared family up to date with a contribution; `before` has the samples that it has in the index.
     pub(super) fn reindex(&mut self, id: Id<FamilyEntry>, app: AppId, before: Option<ContributionSamples>, context: &mut UpdateContext) {
         let Some(source) = self.source(id, app) else { return };
         let Some(contribution) = self.shared(id).and_then(|shared| shared.contributions.get(app)) else {
             return;
         };
-        let before = before.filter(|_| contribution.indexed);
         if self.rules.duplicates == Duplicates::Latest && contribution.duplicates > 0 {
             self.invalidate_all(id);
         }
@@ -181,7 +179,7 @@ impl Catalog {
         }
         let (after, taken) = self.identify_series(&source);
         if let Some(shared) = self.shared_mut(id) {
-            shared.contributions.change(app, |it| (it.indexed, it.taken) = (true, taken));
+            shared.contributions.change(app, |it| it.taken = taken);
         }
         let before = before.map_or_else(Vec::new, |before| before.identities());
         for &series in before.iter().filter(|series| after.binary_search(series).is_err()) {
@@ -222,14 +220,8 @@ impl Catalog {
         let apps: Vec<AppId> = shared.contributions.iter().map(|(app, _)| app).collect();
         self.counts.series_bytes -= index.bytes();
         for &app in &apps {
-            let reset = |it: &mut Contribution| {
-                it.indexed = false;
-                std::mem::take(&mut it.duplicates)
-            };
-            let duplicates = self
-                .shared_mut(id)
-                .and_then(|shared| shared.contributions.change(app, reset))
-                .unwrap_or(0);
+            let kept = self.shared_mut(id).and_then(|shared| shared.contributions.duplicates_mut(app));
+            let duplicates = kept.map_or(0, std::mem::take);
             if duplicates > 0 {
                 self.app_mut(app).duplicates -= u64::from(duplicates);
             }
@@ -241,16 +233,10 @@ impl Catalog {
 
     /// Takes the series of a contribution out of the index.
     pub(super) fn release_series(&mut self, id: Id<FamilyEntry>, app: AppId, before: &ContributionSamples, context: &mut UpdateContext) {
-        if self
-            .shared(id)
-            .and_then(|shared| shared.contributions.get(app))
-            .is_some_and(|it| it.indexed)
-        {
-            for series in before.identities() {
-                self.release(id, app, series);
-            }
-            context.stale_forms.push(id);
+        for series in before.identities() {
+            self.release(id, app, series);
         }
+        context.stale_forms.push(id);
     }
 
     fn release(&mut self, id: Id<FamilyEntry>, app: AppId, series: u64) {
@@ -335,9 +321,9 @@ impl Catalog {
 
     /// Labels the contribution of an app to an entry.
     pub(super) fn label_bound(&mut self, id: Id<FamilyEntry>, app: AppId, context: &mut UpdateContext) {
-        match self.families.entries.get(id) {
-            Some(FamilyEntry::Private { app: owner, .. }) if *owner == app => {}
-            Some(FamilyEntry::Shared(shared)) if shared.contributions.get(app).is_some_and(|it| !it.labelled) => {
+        match self.families.get(id) {
+            Some(FamilyRef::Private { app: owner, .. }) if owner == app => {}
+            Some(FamilyRef::Shared(shared)) if shared.contributions.get(app).is_some_and(|it| !it.labelled) => {
                 let Some(shared) = self.shared_mut(id) else { return };
                 shared.contributions.change(app, |it| it.labelled = true);
                 self.rerank(id, context);
@@ -350,10 +336,10 @@ impl Catalog {
 
     /// Labels the contributions that are derived from a family in conflict.
     fn label_derived(&mut self, id: Id<FamilyEntry>, app: AppId, text: TextFamily, context: &mut UpdateContext) {
-        let Some(shared) = self.shared(id).filter(|shared| shared.in_conflict && text.shape() != Shape::Scalar) else {
+        if text.shape() == Shape::Scalar || self.shared(id).is_none_or(|shared| !shared.in_conflict) {
             return;
-        };
-        let key = Arc::clone(&shared.key);
+        }
+        let key = self.families.key(&self.apps.slots, id).into_owned();
         for suffix in text.named_suffixes() {
             if let Some(entry) = self.find(&[&*key, suffix.as_str().as_bytes()].concat())
                 && self

@@ -19,7 +19,6 @@ fn contribution(kind: MetricType, since: u64, labelled: bool) -> Contribution {
         }),
         derived: false,
         bytes: 10,
-        indexed: true,
         duplicates: 0,
         labelled,
         taken: u8::from(labelled),

@@ -3,7 +3,10 @@ use super::*;
 #[test]
 fn a_stored_family_comes_back_as_it_was() {
     let suffixes = || std::iter::once(Suffix::Bare).chain(Suffix::NAMED);
-    for (kind, role_kind) in MetricType::ALL.into_iter().flat_map(|kind| MetricType::ALL.map(|role| (kind, role))) {
+    for (kind, role_kind) in MetricType::ALL
+        .into_iter()
+        .flat_map(|kind| MetricType::ALL.map(|role| (kind, role)))
+    {
         for (suffix, bits) in suffixes().flat_map(|suffix| (0_u32..16).map(move |bits| (suffix, bits))) {
             let text = TextFamily {
                 family: u32::MAX - bits,
