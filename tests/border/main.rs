@@ -33,6 +33,7 @@ mod process;
 mod receivers;
 mod restarts;
 mod service_manager;
+mod status_page;
 mod stream;
 mod web;
 mod web_config;
