@@ -1,5 +1,6 @@
 //! The composition root: creates all modules and connects them.
 
+mod access;
 #[cfg(feature = "bitswap")]
 mod bitswap;
 mod bridge;
@@ -24,9 +25,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
-use arc_swap::ArcSwap;
-use axum::Router;
-use ipnet::IpNet;
 use tokio::sync::watch;
 
 pub use self::routes::ENDPOINTS;
@@ -43,7 +41,7 @@ use self::program::Program;
 use self::reload::{Reloadable, Reloader};
 use self::sockets::Sockets;
 use crate::config::{Environment, Loaded, Settings};
-use crate::http::Connections;
+use crate::http::{Connections, Routes};
 use crate::model::{AppName, Clock, Timestamp};
 use crate::outlets::{
     self, AppsHandler, CompressionQueue, EventOutlet, IndexHandler, ListingCache, MetricsHandler, Outlets, SelfMetrics, monitoring_api,
@@ -99,7 +97,6 @@ struct Context {
     view: View,
     telemetry: Arc<Telemetry>,
     post_rate: Arc<PostRate>,
-    post_from: Arc<ArcSwap<Vec<IpNet>>>,
     clock: Clock,
 }
 
@@ -111,7 +108,6 @@ impl Context {
             view,
             telemetry: Arc::default(),
             post_rate: Arc::new(PostRate::new(settings.events.post_rate.per_second())),
-            post_from: Arc::new(ArcSwap::from_pointee(settings.events.post_from.clone())),
             clock: system_clock,
         }
     }
@@ -126,7 +122,7 @@ impl Daemon<Addresses> {
         let settings = loaded.settings;
         let (inlet, view, persistence) = events::open_store(&settings)?;
         let context = Context::new(&settings, inlet, view);
-        let mut program = Program::new(&settings.http.access);
+        let mut program = Program::new();
         let sockets = Sockets::bind(&settings, &context).await?;
         let mut addresses = sockets.addresses();
 
@@ -152,6 +148,7 @@ impl Daemon<Addresses> {
         }
         let routes = read_routes.merge(write_routes(&settings, &context, &sockets, lifecycle));
         let web = web::open(&settings, &mut program).await?;
+        access::open(&settings, web.as_deref(), &mut program).await?;
         addresses.https = web.as_ref().is_some_and(|web| web.is_tls());
         let service = program
             .http_service(routes, &routes::requests(settings.events.enabled))
@@ -195,7 +192,6 @@ fn reload_parts(
         budget: Arc::clone(&sockets.receivers.budget),
         access: Arc::clone(&program.access),
         post_rate: Arc::clone(&context.post_rate),
-        post_from: Arc::clone(&context.post_from),
     };
     let (reloader, requests) = Reloader::new(settings.clone(), config_source, reloadable, Arc::clone(&context.telemetry))?;
     let stop = program.stop.graceful.clone();
@@ -219,7 +215,7 @@ fn metrics_handler(
 }
 
 /// The routes that are on the port alone: pushing, events, lifecycle, and the addresses of the stream.
-fn write_routes(settings: &Settings, context: &Context, sockets: &Sockets, lifecycle: Lifecycle) -> Router {
+fn write_routes(settings: &Settings, context: &Context, sockets: &Sockets, lifecycle: Lifecycle) -> Routes {
     let routes = monitoring_api::routes(sockets.streams.api(context))
         .merge(push::routes(sockets.receivers.push_handler(context)))
         .merge(lifecycle::routes(lifecycle));
@@ -236,7 +232,7 @@ fn read_routes(
     metrics: MetricsHandler,
     events: Option<Arc<EventOutlet>>,
     program: &Program,
-) -> Router {
+) -> Routes {
     let listings = Arc::new(ListingCache::new(context.view.clone(), context.clock));
     let outlets = Outlets {
         listings: Arc::clone(&listings),

@@ -67,6 +67,9 @@ impl Settings {
             },
             http: HttpConfig {
                 access: new.http.access,
+                write_from: new.http.write_from,
+                trusted_proxies: new.http.trusted_proxies,
+                allowed_hosts: new.http.allowed_hosts,
                 ..old.http
             },
             events: EventsConfig {
