@@ -22,9 +22,10 @@ mod web;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
+use http::StatusCode;
 use tokio::sync::watch;
 
 pub use self::routes::ENDPOINTS;
@@ -41,18 +42,20 @@ use self::program::Program;
 use self::reload::{Reloadable, Reloader};
 use self::sockets::Sockets;
 use crate::config::{Environment, Loaded, Settings};
-use crate::http::{Connections, Routes};
+use crate::http::{Connections, OnRefused, Routes};
 use crate::model::{AppName, Clock, Timestamp};
 use crate::outlets::{
-    self, AppsHandler, CompressionQueue, EventOutlet, IndexHandler, ListingCache, MetricsHandler, Outlets, SelfMetrics, monitoring_api,
+    self, AppsHandler, CompressionQueue, EventOutlet, IndexHandler, ListingCache, MetricsHandler, Outlets, SelfMetrics, StatusSources,
+    monitoring_api,
 };
+use crate::page::{self, LiveUpdates};
 use crate::peer::PublicKey;
 use crate::peer_samples::PeerSamples;
 use crate::sources::events::PostRate;
 use crate::sources::polls::{PollSettings, Polls};
 use crate::sources::push;
 use crate::store::{Dropped, Housekeeping, Inlet, View};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Rejection, RemovalReason, Telemetry};
 
 /// The addresses of all listeners of a proxy.
 #[derive(Debug, Clone, Default)]
@@ -130,7 +133,7 @@ impl Daemon<Addresses> {
         let (reloader, lifecycle) = reload_parts(&settings, config_source, polls, &sockets, &context, &program)?;
         let events = settings.events.enabled.then(|| events::outlet(&settings, &context));
         let handler = metrics_handler(&settings, &context, sockets.connections(), events.clone(), &mut program);
-        let read_routes = read_routes(&settings, &context, handler, events, &program);
+        let read_routes = read_routes(&settings, &context, handler, events, &sockets, &program);
         if let Some(p2p) = &settings.p2p {
             let service = program.http_service(read_routes.clone(), &routes::reads(settings.events.enabled));
             let (telemetry, notes) = (Arc::clone(&context.telemetry), Arc::clone(&program.notes));
@@ -152,7 +155,8 @@ impl Daemon<Addresses> {
         addresses.https = web.as_ref().is_some_and(|web| web.is_tls());
         let service = program
             .http_service(routes, &routes::requests(settings.events.enabled))
-            .with_web(web);
+            .with_web(web)
+            .with_refusals(refusals(&context));
         sockets.start(&settings, &context, &service, &mut program);
         program.add(reloader);
         program.add(housekeeping(&context));
@@ -231,27 +235,62 @@ fn read_routes(
     context: &Context,
     metrics: MetricsHandler,
     events: Option<Arc<EventOutlet>>,
+    sockets: &Sockets,
     program: &Program,
 ) -> Routes {
     let listings = Arc::new(ListingCache::new(context.view.clone(), context.clock));
+    let metrics = Arc::new(metrics);
+    let status = Arc::new(StatusSources {
+        view: context.view.clone(),
+        telemetry: Arc::clone(&context.telemetry),
+        notes: Arc::clone(&program.notes),
+        readiness: Arc::clone(&program.readiness),
+        connections: sockets.connections(),
+        max_connections: sockets.slots(settings),
+        listings: Arc::clone(&listings),
+        metrics: Arc::clone(&metrics),
+        events: events.clone(),
+        started: Instant::now(),
+    });
+    let watched = Arc::clone(&status);
+    let live = LiveUpdates::new(Arc::new(move || watched.version()), program.stop.graceful.clone());
     let outlets = Outlets {
         listings: Arc::clone(&listings),
-        metrics: Arc::new(metrics),
+        metrics,
         events,
         listing: Arc::new(AppsHandler::new(
             context.view.clone(),
             Arc::clone(&listings),
             Arc::clone(&program.notes),
         )),
-        index: Arc::new(IndexHandler::new(listings, routes::endpoints(settings.events.enabled))),
+        index: Arc::new(IndexHandler::new(Arc::clone(&status), routes::endpoints(settings.events.enabled))),
+        status,
     };
-    outlets::routes(outlets).merge(program.health_routes())
+    outlets::routes(outlets).merge(page::routes(live)).merge(program.health_routes())
+}
+
+/// Counts, logs and shows requests that were refused because their senders lack a role, as everything else that is refused.
+fn refusals(context: &Context) -> OnRefused {
+    let telemetry = Arc::clone(&context.telemetry);
+    Arc::new(move |client, status, detail| {
+        telemetry.reject(Rejection {
+            source: "http",
+            peer: &client.to_string(),
+            reason: if status == StatusCode::UNAUTHORIZED {
+                "unauthorized"
+            } else {
+                "forbidden"
+            },
+            detail,
+        });
+    })
 }
 
 fn housekeeping(context: &Context) -> Housekeeping {
     let telemetry = Arc::clone(&context.telemetry);
     let forgotten = move |app: &AppName| {
         telemetry.expired_total.inc();
+        telemetry.app_removed(app, RemovalReason::Expired);
         if let Some(suppressed) = telemetry.admit_line(&format!("expired {app}")) {
             tracing::info!(app = app.as_str(), suppressed, "expired: no update within store.expire_after");
         }

@@ -20,6 +20,7 @@ pub mod response_head;
 pub mod store_log;
 pub mod udx;
 pub mod udx_stream;
+pub mod update;
 
 /// A check, which panics if it fails.
 pub type Check = fn(&[u8]);
@@ -44,4 +45,5 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("store_log", store_log::check),
     ("udx", udx::check),
     ("udx_stream", udx_stream::check),
+    ("update", update::check),
 ];

@@ -14,7 +14,8 @@ use super::{Connection, reply};
 /// The permission that a route needs: a role, for all apps or for the one that a request names.
 #[derive(Debug, Clone, Copy)]
 pub struct Permission {
-    role: Role,
+    /// None: any role.
+    role: Option<Role>,
     app: AppSource,
 }
 
@@ -28,10 +29,18 @@ enum AppSource {
     Query(fn(&str) -> Option<String>),
 }
 
+impl Permission {
+    /// For requests that show nothing of an app, such as for the style of a page: senders with any role have it.
+    pub const ANY_ROLE: Self = Self {
+        role: None,
+        app: AppSource::None,
+    };
+}
+
 impl From<Role> for Permission {
     fn from(role: Role) -> Self {
         Self {
-            role,
+            role: Some(role),
             app: AppSource::None,
         }
     }
@@ -42,14 +51,14 @@ impl Role {
     #[must_use]
     pub const fn of_path(self, parameter: &'static str) -> Permission {
         let app = AppSource::Path(parameter);
-        Permission { role: self, app }
+        Permission { role: Some(self), app }
     }
 
     /// The permission for the app that the query selects according to this function; for all apps if it selects none.
     #[must_use]
     pub const fn of_query(self, selected: fn(&str) -> Option<String>) -> Permission {
         let app = AppSource::Query(selected);
-        Permission { role: self, app }
+        Permission { role: Some(self), app }
     }
 }
 
@@ -137,7 +146,7 @@ async fn guard(needs: Permission, request: Request, next: Next) -> Response<Body
         AppSource::Query(selected) => parts.uri.query().and_then(selected),
     };
     let need = Need {
-        role: Some(needs.role),
+        role: needs.role,
         app: app.as_deref(),
     };
     match refusal(&parts, need) {

@@ -60,7 +60,12 @@ struct ServiceInner {
     http: http1::Builder,
     /// TLS, users, headers and the rate limit; none: plain HTTP for all.
     web: Option<Arc<WebPolicy>>,
+    /// Takes note of refused requests; none: they are logged.
+    on_refused: Option<OnRefused>,
 }
+
+/// Takes note of a request that was refused because its sender lacks a role: the client, the status, and the reason.
+pub type OnRefused = Arc<dyn Fn(&Client, StatusCode, &str) + Send + Sync>;
 
 /// All that is to be known about the other end of a stream besides its bytes.
 pub struct ConnectionInfo {
@@ -141,6 +146,7 @@ impl HttpService {
             timers,
             http,
             web: None,
+            on_refused: None,
         }))
     }
 
@@ -149,6 +155,14 @@ impl HttpService {
     pub fn with_web(self, web: Option<Arc<WebPolicy>>) -> Self {
         let inner = (*self.0).clone();
         Self(Arc::new(ServiceInner { web, ..inner }))
+    }
+
+    /// The same service, with refused requests reported in place of a log line.
+    #[must_use]
+    pub fn with_refusals(self, on_refused: OnRefused) -> Self {
+        let on_refused = Some(on_refused);
+        let inner = (*self.0).clone();
+        Self(Arc::new(ServiceInner { on_refused, ..inner }))
     }
 
     /// Serves one connection until it ends, or until `stop`: then the response in work is finished and an idle connection is closed.
@@ -560,7 +574,10 @@ impl ServiceInner {
             count(&self.stats.unauthorized);
         }
         self.stats.access_refused.count(identity, role.map_or("any", Role::as_str));
-        self.stats.log_refused(client, format_args!("{method} {path}: {text}"));
+        match &self.on_refused {
+            Some(on_refused) => on_refused(client, status, &format!("{method} {path}: {text}")),
+            None => self.stats.log_refused(client, format_args!("{method} {path}: {text}")),
+        }
     }
 
     async fn route(&self, request: Request<Body>, shared: &SharedConnection) -> Response<Body> {

@@ -105,6 +105,7 @@ GET /apps/team-a-web                         401      401   401 403   200  200 2
 GET /apps/other                              401      401   401 403   200  403 200     401
 GET /events                                  401      401   401 403   200  403 200     401
 GET /sd                                      401      401   401 403   200  403 200     401
+GET /api/status                              401      401   401 403   200  403 200     401
 GET /metric_plugin/v1/ping                   401      401   401 403   200  403 200     401
 PUT /apps/team-a-web/metrics                 401      401   401 403   403  200 200     401
 POST /apps/team%2Da%2Dweb/metrics            401      401   401 403   403  200 200     401
@@ -114,6 +115,7 @@ DELETE /apps/other                           401      401   401 403   403  403 2
 POST /event?kind=x                           401      401   401 403   403  403 200     200
 POST /-/reload                               401      401   401 403   403  403 403     401
 POST /-/quit                                 401      401   401 403   403  403 403     401
+GET /ui/page.css                             401      401   401 403   200  200 200     200
 GET /nowhere                                 401      401   401 403   404  404 404     404
 PATCH /metrics                               401      401   401 403   405  405 405     405
 ";
@@ -195,9 +197,9 @@ async fn each_identity_gets_what_the_matrix_says_from_a_proxy() {
     assert_eq!(refused("user:alice", "push"), "3");
     assert_eq!(refused("user:alice", "admin"), "4");
     assert_eq!(refused(&format!("token_file:{}", rights.path("team.token")), "event"), "1");
-    assert_eq!(refused("user:bob", "any"), "2");
+    assert_eq!(refused("user:bob", "any"), "3");
     assert_eq!(refused("anonymous", "scrape"), "8");
-    assert_eq!(refused("networks:10.0.0.0/8", "read"), "7");
+    assert_eq!(refused("networks:10.0.0.0/8", "read"), "8");
 }
 
 #[tokio::test(flavor = "multi_thread")]

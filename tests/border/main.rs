@@ -34,6 +34,7 @@ mod process;
 mod receivers;
 mod restarts;
 mod service_manager;
+mod status_page;
 mod stream;
 mod web;
 mod web_config;

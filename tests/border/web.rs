@@ -166,6 +166,8 @@ async fn only_those_who_may_write() {
     assert_eq!(refused.status(), 403);
     assert!(String::from_utf8_lossy(refused.body()).contains("http.write_from"), "{refused:?}");
     assert_eq!(proxy.ask(Request::delete("/apps/a")).await.status(), 403);
+    let counted = "exporter_proxy_rejected_total{source=\"http\",reason=\"forbidden\"}";
+    assert_eq!(proxy.own(counted).await, Some(2.0));
     for role in ["push", "admin"] {
         let counted = format!("exporter_proxy_http_access_refused_total{{identity=\"anonymous\",role=\"{role}\"}}");
         assert_eq!(proxy.own(&counted).await, Some(1.0));
@@ -322,7 +324,7 @@ async fn health_readiness_and_a_page_for_people() {
     let page = proxy.ask(Request::get("/").header("accept", "text/html,*/*;q=0.8")).await;
     assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
     let page = String::from_utf8_lossy(page.body()).into_owned();
-    assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
+    assert!(page.contains("&lt;script&gt;") && !page.contains("<script>"), "{page}");
     assert!(proxy.text("/").await.contains("GET /metrics"));
 }
 
