@@ -232,6 +232,7 @@ impl Settings {
             },
             trusted_proxies: http.trusted_proxies.clone(),
             allowed_hosts: http.allowed_hosts.clone(),
+            external_url: http.external_url.clone(),
         }
     }
 

@@ -183,7 +183,7 @@ fn page(pages: &Pages) -> String {
             let _ = match at {
                 0 => write!(
                     page,
-                    "<td><a href=\"/scrape/{}/metrics\">{cell}</a></td>",
+                    "<td><a href=\"scrape/{}/metrics\">{cell}</a></td>",
                     super::segment(listed.entry.alias.as_str())
                 ),
                 3 => write!(page, "<td><code>{cell}</code></td>"),
@@ -196,7 +196,7 @@ fn page(pages: &Pages) -> String {
     if list.len() > MAX_ROWS {
         let _ = writeln!(
             page,
-            "<p>and {} more: see <a href=\"/aliases\">/aliases</a></p>",
+            "<p>and {} more: see <a href=\"aliases\">/aliases</a></p>",
             list.len() - MAX_ROWS
         );
     }

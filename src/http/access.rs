@@ -16,7 +16,7 @@ use http::{Response, StatusCode};
 use ipnet::IpNet;
 
 use self::tokens::{TokenHasher, TokenTable};
-use super::reply;
+use super::{PublicUrl, reply};
 
 pub use pattern::AppPattern;
 pub use reload::TokenReload;
@@ -28,10 +28,12 @@ pub use tokens::Token;
 pub struct Access {
     /// Who may do what (`[[http.access]]`, or `http.write_from` and `events.post_from`).
     pub rules: AccessRules,
-    /// Reverse proxies with evaluated X-Forwarded-For and X-Real-Ip headers (`http.trusted_proxies`).
+    /// Reverse proxies with forwarding headers that are evaluated (`http.trusted_proxies`).
     pub trusted_proxies: Vec<IpNet>,
     /// Names of this server under which browsers may write, besides its addresses, `localhost` and its host name (`http.allowed_hosts`).
     pub allowed_hosts: Vec<String>,
+    /// The URL of this server behind a reverse proxy (`http.external_url`).
+    pub external_url: Option<PublicUrl>,
 }
 
 /// The tokens of files.

@@ -98,7 +98,7 @@ impl TestBridge {
         (self.folder.take().unwrap(), self.quic.port())
     }
 
-    async fn up(&self, alias: &str) {
+    pub async fn up(&self, alias: &str) {
         let path = format!("/scrape/{alias}/metrics");
         until(&format!("{alias} can be scraped"), async || self.status(&path).await == 200).await;
     }
@@ -111,7 +111,7 @@ impl Drop for TestBridge {
 }
 
 /// Configuration of a proxy that registers at these bridges.
-fn p2p(bridges: &[&TestBridge], folder: &TempDir, extra: &str) -> String {
+pub fn p2p(bridges: &[&TestBridge], folder: &TempDir, extra: &str) -> String {
     let bridges: Vec<String> = bridges.iter().map(|bridge| format!("{:?}", bridge.address().to_string())).collect();
     format!(
         "[p2p]\nenabled = true\nkey_file = \"{}/p2p.key\"\nhostname = \"h\"\nbridges = [{}]\n{extra}\n",

@@ -33,6 +33,7 @@ mod polls;
 mod process;
 mod receivers;
 mod restarts;
+mod reverse_proxy;
 mod service_manager;
 mod status_page;
 mod stream;

@@ -264,13 +264,14 @@ impl AccessRules {
         let identity = self.identity_of(sender).to_string();
         let (basic, bearer) = self.schemes_that_help(sender, need);
         let text = if self.source == Source::Networks {
-            let client = &sender.client;
-            match need.role {
-                Some(Role::Event) => format!("{client} is not allowed to post events; add it to events.post_from"),
-                role => {
-                    let verb = role.map_or("send requests", Role::verb);
-                    format!("{client} is not allowed to {verb}; add it to http.write_from")
-                }
+            let verb = need.role.map_or("send requests", Role::verb);
+            match &sender.client {
+                Client::Behind(address) => format!(
+                    "{address} is not allowed to {verb} for the client that it forwards for: it is not in http.trusted_proxies, or does \
+                     not name that client in X-Forwarded-For"
+                ),
+                client if need.role == Some(Role::Event) => format!("{client} is not allowed to {verb}; add it to events.post_from"),
+                client => format!("{client} is not allowed to {verb}; add it to http.write_from"),
             }
         } else if basic || bearer {
             format!("this request needs credentials that have {role} ([[http.access]])")
