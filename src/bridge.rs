@@ -24,6 +24,7 @@ use std::time::Duration;
 use axum::routing::{delete, get};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use alias_table::AliasPolicy;
 
@@ -38,6 +39,7 @@ use self::registration_policy::RegistrationPolicy;
 use self::targets_file_writer::TargetsFileWriter;
 use crate::http::{Role, Routes, ServerMetrics};
 use crate::model::Clock;
+use crate::page::{self, LiveUpdates};
 use crate::peer::{ConnectionPool, LinkEvents, PublicKey, QuicListener, REGISTER_INTERVAL, RegistrationServer, SharedSecret};
 use crate::supervise::{Notes, Readiness, Service};
 use crate::telemetry::BridgeTelemetry;
@@ -51,6 +53,7 @@ pub const ENDPOINTS: &[(&str, &str)] = &[
         "GET /sd",
         "targets for Prometheus's http_sd_configs; ?apps=false: one for each proxy, with all of its apps",
     ),
+    ("GET /api/status", "the state as JSON: aliases, faults of links"),
     ("GET /aliases", "the registered proxies; JSON with ?format=json"),
     ("DELETE /aliases/NAME", "forget an alias"),
     ("GET /metrics", "the bridge's own metrics"),
@@ -107,6 +110,14 @@ pub(crate) struct PagesContext {
     pub(crate) key: PublicKey,
     /// The configured HTTP address.
     pub(crate) address: String,
+    /// Reasons that the bridge is not ready.
+    pub(crate) readiness: Arc<Readiness>,
+    /// The port for registration over QUIC, if proxies can register over it.
+    pub(crate) quic_port: Option<u16>,
+    /// True if proxies can register over HyperDHT.
+    pub(crate) hyperdht: bool,
+    /// Cancelled when the bridge stops.
+    pub(crate) stop: CancellationToken,
 }
 
 /// The registry of proxies, and its settings.
@@ -168,6 +179,10 @@ impl Bridge {
             metrics,
             key,
             address,
+            readiness,
+            quic_port,
+            hyperdht,
+            stop,
         } = context;
         let forwarder = ScrapeForwarder {
             registry: self.registry.clone(),
@@ -178,12 +193,17 @@ impl Bridge {
             registry: self.registry.clone(),
             address,
         };
-        let pages = Pages {
+        let pages = Arc::new(Pages {
             registry: self.registry.clone(),
             notes,
             metrics,
             key,
-        };
+            readiness,
+            quic_port,
+            hyperdht,
+            started: Instant::now(),
+        });
+        let watched = Arc::clone(&pages);
         let scrapes = Routes::new()
             .route("/scrape/{alias}/metrics", Role::Scrape.of_query(only_app), get(forward::whole))
             .route(
@@ -195,12 +215,14 @@ impl Bridge {
         let discovery = Routes::new()
             .route("/sd", Role::Read, get(discovery::targets))
             .with_state(Arc::new(discovery));
-        let pages = Routes::new()
+        let routes = Routes::new()
             .route("/", Role::Read, get(pages::index))
             .route("/aliases", Role::Read, get(pages::aliases))
             .route("/aliases/{alias}", Role::Admin, delete(pages::forget))
             .route("/metrics", Role::Scrape, get(pages::metrics))
-            .with_state(Arc::new(pages));
-        scrapes.merge(discovery).merge(pages)
+            .route("/api/status", Role::Read, get(pages::status))
+            .with_state(Arc::clone(&pages));
+        let live = LiveUpdates::new(Arc::new(move || watched.version()), stop);
+        scrapes.merge(discovery).merge(routes).merge(page::routes(live))
     }
 }
