@@ -10,6 +10,7 @@
 
 #[cfg(feature = "bitswap")]
 mod bitswap;
+mod doors;
 mod event_scripts;
 mod events;
 mod exposition;
