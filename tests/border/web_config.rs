@@ -24,17 +24,17 @@ use crate::peers::Prometheus;
 use crate::process::program;
 
 /// Hash of `secret` at the lowest cost.
-const HASH: &str = "$2b$04$NdtBAEROJw2PmgWIkNLiw.gcPkgCoTsZhYmTrDjN2M7PF100NR./u";
+pub const HASH: &str = "$2b$04$NdtBAEROJw2PmgWIkNLiw.gcPkgCoTsZhYmTrDjN2M7PF100NR./u";
 
 fn fixture(name: &str) -> PathBuf {
     repository("tests/fixtures/web_config").join(name)
 }
 
 /// A directory with a web configuration file and the certificates of the fixtures.
-struct WebFiles(TempDir);
+pub struct WebFiles(TempDir);
 
 impl WebFiles {
-    fn new(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         let files = Self(tempfile::tempdir().unwrap());
         for name in ["server.pem", "server-key.pem", "other.pem", "other-key.pem"] {
             std::fs::copy(fixture(name), files.path(name)).unwrap();
@@ -43,12 +43,12 @@ impl WebFiles {
         files
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// Replaces the file as a whole.
-    fn write(&self, text: &str) {
+    pub fn write(&self, text: &str) {
         std::fs::write(self.path("new.yml"), text).unwrap();
         std::fs::rename(self.path("new.yml"), self.path("web.yml")).unwrap();
     }
@@ -58,14 +58,14 @@ impl WebFiles {
     }
 }
 
-const TLS: &str = "tls_server_config:\n  cert_file: server.pem\n  key_file: server-key.pem\n";
+pub const TLS: &str = "tls_server_config:\n  cert_file: server.pem\n  key_file: server-key.pem\n";
 
 fn users() -> String {
     format!("basic_auth_users:\n  alice: {HASH}\n")
 }
 
 /// The status that curl gets, with its exit code where there is none.
-async fn curl(arguments: &[&str]) -> Option<String> {
+pub async fn curl(arguments: &[&str]) -> Option<String> {
     let output = Command::new(peer("curl")?)
         .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "20"])
         .args(arguments)
@@ -191,7 +191,7 @@ async fn prometheus_scrapes_over_https_with_a_user() {
 }
 
 /// A CA, and a certificate with this name that it has signed.
-fn certificates(files: &WebFiles, name: &str) {
+pub fn certificates(files: &WebFiles, name: &str) {
     let mut ca = CertificateParams::new(Vec::<String>::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca_key = KeyPair::generate().unwrap();
@@ -466,9 +466,11 @@ async fn a_client_that_closes_when_it_has_the_response_gets_no_event_again() {
         let mut client = tls_client(proxy.http).await;
         client.write_all(scrape).await.unwrap();
         assert_eq!(response(&mut client).await.contains("events_to_metrics{"), has_event);
-        // An alert that is unread when the client closes would reset the connection.
-        let early = tokio::time::timeout(Duration::from_millis(100), client.get_ref().0.peek(&mut [0])).await;
-        assert!(early.is_err(), "the end of the session came before the client closed: {early:?}");
+        if has_event {
+            // An alert that is unread when the client closes would reset the connection.
+            let early = tokio::time::timeout(Duration::from_millis(100), client.get_ref().0.peek(&mut [0])).await;
+            assert!(early.is_err(), "the end of the session came before the client closed: {early:?}");
+        }
         drop(client);
     }
 }
