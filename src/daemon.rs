@@ -14,6 +14,7 @@ mod program;
 mod receivers;
 mod reload;
 mod routes;
+mod secrets;
 mod sockets;
 mod streams;
 mod web;
@@ -34,6 +35,7 @@ pub use self::routes::ENDPOINTS;
 pub use bridge::{BridgeAddresses, bind_bridge};
 pub use preflight::preflight;
 pub use program::Daemon;
+pub use secrets::check_secrets;
 
 #[cfg(test)]
 pub(crate) use bridge::{BridgeKeys, assemble as assemble_bridge};
@@ -138,7 +140,7 @@ impl Daemon<Addresses> {
         if let Some(p2p) = &settings.p2p {
             let service = program.http_service(read_routes.clone(), &routes::reads(settings.events.enabled));
             let (telemetry, notes) = (Arc::clone(&context.telemetry), Arc::clone(&program.notes));
-            let (client, lock) = links::client(p2p, &settings.hyperdht, service, telemetry, notes).await?;
+            let (client, lock) = links::client(p2p, &settings, service, telemetry, notes).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
             program.add(client);
             program.hold(lock);

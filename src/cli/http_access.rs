@@ -21,6 +21,7 @@ use tokio_rustls::TlsConnector;
 
 use super::target::{HttpServer, cannot_connect};
 use crate::sources::polls::client_tls;
+use crate::supervise::secret_file::{self, FileRule, exposed};
 
 /// The environment variable for credentials, where no file is given.
 const CREDENTIALS_VARIABLE: &str = "EXPORTER_PROXY_CREDENTIALS";
@@ -61,7 +62,14 @@ impl HttpAccess {
     /// The `Authorization` header, if there are credentials.
     pub(super) fn authorization(&self) -> anyhow::Result<Option<HeaderValue>> {
         let (credentials, source) = match &self.credentials_file {
-            Some(file) => (read(file)?, file.display().to_string()),
+            Some(file) => {
+                if let Some(warning) = exposed(file) {
+                    tracing::warn!("--credentials-file: {warning}");
+                }
+                let text = secret_file::read(file, FileRule::Lenient);
+                let text = text.with_context(|| format!("cannot use {}", file.display()))?;
+                (text.into_bytes(), file.display().to_string())
+            }
             None => match std::env::var(CREDENTIALS_VARIABLE) {
                 Ok(text) if !text.is_empty() => (text.into_bytes(), CREDENTIALS_VARIABLE.to_owned()),
                 _ => return Ok(None),

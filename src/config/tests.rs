@@ -84,7 +84,7 @@ fn the_shipped_file_spells_out_the_defaults() {
             "{:?}",
             (
                 (&s.exporter, &s.receiver, &s.polls, &s.store, &s.exposition, &s.http),
-                (&s.events, &s.stream, &s.bitswap, &s.p2p, &s.bridge, &s.hyperdht)
+                (&s.secrets, &s.events, &s.stream, &s.bitswap, &s.p2p, &s.bridge, &s.hyperdht)
             )
         )
     };
@@ -616,6 +616,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("http.enable_lifecycle", "true"),
     ("http.web_config_file", "\"/etc/web.yml\""),
     ("http.allowed_hosts", "[\"metrics.example\"]"),
+    ("secrets.strict", "true"),
     ("events.enabled", "false"),
     ("events.post_from", "[]"),
     ("events.metric_name", "\"happened\""),

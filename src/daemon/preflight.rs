@@ -4,11 +4,13 @@ use std::path::Path;
 
 use super::{links, web};
 use crate::config::{Faults, Loaded, SecretSource, Settings, UnixSocketPath};
-use crate::peer::{Identity, IdentityError};
+use crate::peer::Identity;
 use crate::sources::polls;
+use crate::supervise::secret_file::FileRule;
 use crate::supervise::unix_socket::foresee;
 
-/// Looks for all that the configuration names and that has to be there. Nothing is made, and no address is bound.
+/// Looks for all that the configuration names and that has to be there. Nothing is made, and no address is bound. The rights of files
+/// with secrets are for [`check_secrets`](super::check_secrets).
 pub async fn preflight(loaded: &Loaded) -> Option<Faults> {
     let settings = &loaded.settings;
     let mut found = socket(settings);
@@ -69,7 +71,7 @@ fn secret(section: &str, source: Option<&SecretSource>) -> Option<Found> {
         (_, SecretSource::File(_)) => "bridge.secret_file",
         (_, SecretSource::Given(_)) => "bridge.secret",
     };
-    links::secret(source?).err().map(|error| (key, format!("{error:#}")))
+    links::secret(source?, FileRule::Lenient).err().map(|error| (key, format!("{error:#}")))
 }
 
 /// A configured key file that is there and of no use. One that is not there is made at the start. The usual place depends on the
@@ -81,7 +83,7 @@ fn key(section: &str, configured: Option<&Path>) -> Option<Found> {
         _ => "bridge.key_file",
     };
     match Identity::load(configured?) {
-        Err(IdentityError::Read { why, .. }) if why.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) if error.is_missing_file() => None,
         loaded => loaded.err().map(|error| (key, error.to_string())),
     }
 }

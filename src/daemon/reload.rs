@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::ConfigSource;
+use super::secrets::check_secrets;
 use crate::config::{self, ExpositionConfig, Settings};
 use crate::http::Access;
 use crate::sources::events::PostRate;
@@ -91,14 +92,18 @@ impl Reloader {
 
     /// Reads the configuration and applies its reloadable keys; a faulty one changes nothing.
     fn reload(&mut self) -> Result<(), String> {
-        let loaded = match config::load(self.config_source.named.as_deref(), &self.config_source.environment) {
-            Ok(loaded) => loaded,
+        let loaded = config::load(self.config_source.named.as_deref(), &self.config_source.environment);
+        let (loaded, exposed) = match loaded.and_then(|loaded| Ok((check_secrets(&loaded)?, loaded))) {
+            Ok((exposed, loaded)) => (loaded, exposed),
             Err(faults) => {
                 self.telemetry.config_last_reload_successful.set(0);
                 tracing::error!("configuration not reloaded, the previous one stays in force:\n{faults}");
                 return Err(faults.to_string());
             }
         };
+        for warning in exposed {
+            tracing::warn!("{warning}");
+        }
         let changes = config::changes(&self.current, &loaded.settings);
         for key in &changes.needs_restart {
             tracing::warn!("{key} has changed and needs a restart");

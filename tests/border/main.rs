@@ -32,6 +32,7 @@ mod polls;
 mod process;
 mod receivers;
 mod restarts;
+mod secrets;
 mod service_manager;
 mod stream;
 mod web;
