@@ -29,7 +29,7 @@ const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// Reading the file failed, or other users can read or change it.
-    #[error("cannot use key file {}: {why}", .path.display())]
+    #[error("cannot read key file {}: {why}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
