@@ -17,6 +17,7 @@ mod routes;
 mod secrets;
 mod sockets;
 mod streams;
+mod usual_sockets;
 mod web;
 
 use std::net::SocketAddr;
@@ -36,6 +37,7 @@ pub use bridge::{BridgeAddresses, bind_bridge};
 pub use preflight::preflight;
 pub use program::Daemon;
 pub use secrets::check_secrets;
+pub use usual_sockets::usual_sockets;
 
 #[cfg(test)]
 pub(crate) use bridge::{BridgeKeys, assemble as assemble_bridge};
@@ -67,6 +69,8 @@ pub struct Addresses {
     pub https: bool,
     /// The TCP receiver.
     pub tcp: Option<SocketAddr>,
+    /// True if it takes TLS.
+    pub tls: bool,
     /// The Unix receiver.
     pub unix: Option<PathBuf>,
     /// The key that we show on links.
@@ -130,7 +134,7 @@ impl Daemon<Addresses> {
         let context = Context::new(&settings, inlet, view);
         let mut program = Program::new(&settings.http.access);
         let sockets = Sockets::bind(&settings, &context).await?;
-        let mut addresses = sockets.addresses();
+        let mut addresses = sockets.addresses(&settings);
 
         let polls = polls(&settings, &context, &mut program);
         let (reloader, lifecycle) = reload_parts(&settings, config_source, polls, &sockets, &context, &program)?;
@@ -155,10 +159,11 @@ impl Daemon<Addresses> {
         let routes = read_routes.merge(write_routes(&settings, &context, &sockets, lifecycle));
         let web = web::open(&settings, &mut program).await?;
         addresses.https = web.as_ref().is_some_and(|web| web.is_tls());
+        let receiver_tls = web::receiver_tls(&settings, web.as_ref())?;
         let service = program
             .http_service(routes, &routes::requests(settings.events.enabled))
             .with_web(web);
-        sockets.start(&settings, &context, &service, &mut program);
+        sockets.start(&settings, &context, (&service, receiver_tls), &mut program);
         program.add(reloader);
         program.add(housekeeping(&context));
         let persistence = persistence.map(|persistence| events::start(persistence, Arc::clone(&program.readiness)));

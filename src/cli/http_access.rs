@@ -67,7 +67,7 @@ impl HttpAccess {
                     tracing::warn!("--credentials-file: {warning}");
                 }
                 let text = secret_file::read(file, FileRule::Lenient);
-                let text = text.with_context(|| format!("cannot use {}", file.display()))?;
+                let text = text.with_context(|| format!("cannot read {}", file.display()))?;
                 (text.into_bytes(), file.display().to_string())
             }
             None => match std::env::var(CREDENTIALS_VARIABLE) {

@@ -118,7 +118,8 @@ pub(super) fn report_exit(report: &Report) -> ExitCode {
 /// Logs the addresses, and an example command to push and one to scrape.
 fn log_addresses(addresses: &Addresses) {
     if let Some(tcp) = addresses.tcp {
-        tracing::info!("receiving on tcp://{tcp}");
+        let scheme = if addresses.tls { "tls" } else { "tcp" };
+        tracing::info!("receiving on {scheme}://{tcp}");
     }
     if let Some(unix) = &addresses.unix {
         tracing::info!("receiving on unix:{}", unix.display());

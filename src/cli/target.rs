@@ -24,13 +24,17 @@ const MAX_RESPONSE_BYTES: usize = 256 << 20;
 pub(super) enum Target {
     /// A TCP receiver, `tcp://HOST:PORT`.
     Tcp(String),
+    /// A TCP receiver with TLS, `tls://HOST:PORT`.
+    Tls(HttpServer),
     /// A Unix socket receiver, `unix:PATH`.
     Unix(PathBuf),
+    /// The Unix socket receiver at the first of the usual places, `unix:`.
+    UsualUnix,
     /// The HTTP port, `http://HOST:PORT` or `https://HOST:PORT`.
     Http(HttpServer),
 }
 
-/// An HTTP port.
+/// An HTTP port, or a receiver with TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HttpServer {
     /// `HOST:PORT`.
@@ -45,15 +49,14 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
-            return if path.is_empty() {
-                Err("unix: needs a path, e.g. unix:/run/exporter-proxy.sock".into())
-            } else {
-                Ok(Self::Unix(path.into()))
-            };
+            return Ok(match path {
+                "" => Self::UsualUnix,
+                path => Self::Unix(path.into()),
+            });
         }
         let (scheme, authority) = text
             .split_once("://")
-            .ok_or("expected tcp://HOST:PORT, unix:PATH, http://HOST:PORT or https://HOST:PORT")?;
+            .ok_or("expected tcp://HOST:PORT, tls://HOST:PORT, unix:PATH, http://HOST:PORT or https://HOST:PORT")?;
         let authority = authority.strip_suffix('/').unwrap_or(authority);
         let (host, port) = authority.rsplit_once(':').ok_or_else(|| format!("{authority:?} has no port"))?;
         if host.is_empty() || port.parse::<u16>().is_err() {
@@ -61,11 +64,15 @@ impl FromStr for Target {
         }
         match scheme {
             "tcp" => Ok(Self::Tcp(authority.into())),
+            "tls" => Ok(Self::Tls(HttpServer {
+                authority: authority.into(),
+                https: true,
+            })),
             "http" | "https" => Ok(Self::Http(HttpServer {
                 authority: authority.into(),
                 https: scheme == "https",
             })),
-            other => Err(format!("{other:?} is not one of tcp, unix, http, https")),
+            other => Err(format!("{other:?} is not one of tcp, tls, unix, http, https")),
         }
     }
 }

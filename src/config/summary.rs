@@ -37,7 +37,8 @@ impl fmt::Display for Loaded {
 
 fn receivers(f: &mut fmt::Formatter<'_>, receiver: &ReceiverConfig) -> fmt::Result {
     if let Some(tcp) = &receiver.tcp {
-        writeln!(f, "receives on    tcp {tcp}")?;
+        let scheme = if receiver.tls { "tls" } else { "tcp" };
+        writeln!(f, "receives on    {scheme} {tcp}")?;
     }
     if let Some(unix) = &receiver.unix {
         writeln!(f, "receives on    unix {}", unix_line(unix))?;

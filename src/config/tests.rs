@@ -591,6 +591,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("receiver.unix_socket_mode", "\"0600\""),
     ("receiver.receive_on_tcp_socket", "false"),
     ("receiver.receiver_tcp_socket", "\"127.0.0.1:2\""),
+    ("receiver.tls", "true"),
     ("receiver.max_message_bytes", "2048"),
     ("receiver.max_inflight_bytes", "\"20MiB\""),
     ("receiver.idle_timeout", "7"),

@@ -129,7 +129,7 @@ pub(super) fn secret(source: &SecretSource, rule: FileRule) -> anyhow::Result<Sh
     let secret: SharedSecret = match source {
         SecretSource::Given(text) => text.expose().parse()?,
         SecretSource::File(path) => {
-            let text = secret_file::read(path, rule).with_context(|| format!("cannot use {}", path.display()))?;
+            let text = secret_file::read(path, rule).with_context(|| format!("cannot read {}", path.display()))?;
             text.parse().with_context(|| path.display().to_string())?
         }
     };

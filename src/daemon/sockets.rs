@@ -2,6 +2,7 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
@@ -10,7 +11,7 @@ use super::receivers::{self, Receivers};
 use super::streams::{self, Streams};
 use super::{Addresses, Context};
 use crate::config::{HostPort, Settings};
-use crate::http::{Connections, HttpService};
+use crate::http::{Connections, HttpService, WebPolicy};
 use crate::supervise::{AddressFamilies, BindError, Listener, limits, service_manager};
 
 /// All sockets, bound but not yet served.
@@ -33,13 +34,14 @@ impl Sockets {
     }
 
     /// The addresses, without those of links.
-    pub(super) fn addresses(&self) -> Addresses {
+    pub(super) fn addresses(&self, settings: &Settings) -> Addresses {
         Addresses {
             http: self.scraped.iter().filter_map(Listener::local_addr).collect(),
             tcp: self.receivers.tcp.as_ref().and_then(Listener::local_addr),
             unix: self.receivers.unix.as_ref().map(|listener| PathBuf::from(&**listener.place())),
             stream: self.streams.addresses(),
             https: false,
+            tls: settings.receiver.tls,
             key: None,
             links: None,
             bitswap: Vec::new(),
@@ -51,14 +53,21 @@ impl Sockets {
         program::connections(self.listeners())
     }
 
-    /// Gives each its share of the slots that the system's limit leaves, and its place under the supervisor.
-    pub(super) fn start(self, settings: &Settings, context: &Context, service: &HttpService, program: &mut Program) {
+    /// Gives each its share of the slots that the system's limit leaves, and its place under the supervisor; the TCP receiver with TLS where
+    /// a web configuration is given for it.
+    pub(super) fn start(
+        self,
+        settings: &Settings,
+        context: &Context,
+        (service, receiver_tls): (&HttpService, Option<Arc<WebPolicy>>),
+        program: &mut Program,
+    ) {
         let slots = limits::connections_per_listener(
             limits::open_files(),
             self.listeners().count(),
             settings.exporter.concurrent_requests,
         );
-        self.receivers.start(slots, program);
+        self.receivers.start(slots, receiver_tls, program);
         self.streams.start(slots, settings, context, program);
         for listener in self.scraped {
             program.serve(listener, slots, service.clone());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use super::preflight::Found;
 use super::program::Program;
@@ -34,12 +34,33 @@ pub(super) async fn open(settings: &Settings, program: &mut Program) -> anyhow::
     }
 }
 
+/// The key of the TCP receiver, and what it needs.
+const RECEIVER_KEY: &str = "receiver.tls";
+const NEEDS_TLS: &str = "it needs a web configuration file with tls_server_config (http.web_config_file)";
+
+/// The web configuration for the TCP receiver, if it takes TLS.
+///
+/// # Errors
+/// When there is no web configuration with TLS.
+pub(super) fn receiver_tls(settings: &Settings, web: Option<&Arc<WebPolicy>>) -> anyhow::Result<Option<Arc<WebPolicy>>> {
+    if !settings.receiver.tls {
+        return Ok(None);
+    }
+    let policy = web.filter(|web| web.is_tls()).context(NEEDS_TLS).context(RECEIVER_KEY)?;
+    Ok(Some(Arc::clone(policy)))
+}
+
 /// The faults of the configured file.
 pub(super) async fn faults(settings: &Settings) -> Vec<Found> {
+    let missing = || match settings.receiver.tls {
+        true => vec![(RECEIVER_KEY, NEEDS_TLS.to_owned())],
+        false => Vec::new(),
+    };
     let Some(file) = settings.http.web_config_file.clone() else {
-        return Vec::new();
+        return missing();
     };
     match blocking(move || read_web_config(&file)).await.outcome {
+        Ok(checked) if !checked.config.is_tls() => missing(),
         Ok(_) => Vec::new(),
         Err(faults) => faults.lines().iter().map(|line| (KEY, line.clone())).collect(),
     }

@@ -26,10 +26,10 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// A directory with a web configuration file and the certificates of the fixtures.
-struct WebFiles(TempDir);
+pub struct WebFiles(TempDir);
 
 impl WebFiles {
-    fn new(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         let files = Self(tempfile::tempdir().unwrap());
         for name in ["server.pem", "server-key.pem", "other.pem", "other-key.pem"] {
             std::fs::copy(fixture(name), files.path(name)).unwrap();
@@ -38,12 +38,12 @@ impl WebFiles {
         files
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// Replaces the file as a whole.
-    fn write(&self, text: &str) {
+    pub fn write(&self, text: &str) {
         std::fs::write(self.path("new.yml"), text).unwrap();
         std::fs::rename(self.path("new.yml"), self.path("web.yml")).unwrap();
     }
@@ -53,7 +53,7 @@ impl WebFiles {
     }
 }
 
-const TLS: &str = "tls_server_config:\n  cert_file: server.pem\n  key_file: server-key.pem\n";
+pub const TLS: &str = "tls_server_config:\n  cert_file: server.pem\n  key_file: server-key.pem\n";
 
 fn users() -> String {
     format!("basic_auth_users:\n  alice: {HASH}\n")
@@ -186,7 +186,7 @@ async fn prometheus_scrapes_over_https_with_a_user() {
 }
 
 /// A CA, and a certificate with this name that it has signed.
-fn certificates(files: &WebFiles, name: &str) {
+pub fn certificates(files: &WebFiles, name: &str) {
     let mut ca = CertificateParams::new(Vec::<String>::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca_key = KeyPair::generate().unwrap();

@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::ListenerShared;
 use super::budget::{FREE_BYTES, Reservation};
+use super::tls::ReceiverStream;
 use crate::model::{Format, Update};
 use crate::sources::{LARGE_BYTES, unusable};
 use crate::store::PutOptions;
 use crate::supervise::slots::GRACE;
-use crate::supervise::{Slot, Stream, blocking};
+use crate::supervise::{Slot, blocking};
 use crate::telemetry::Rejection;
 use crate::wire::{Inbound, StreamDecoder};
 
@@ -31,7 +32,7 @@ const SINK_BYTES: usize = 16 * 1024;
 
 /// A connection of one sender.
 pub(super) struct ReceiverConnection<'a> {
-    stream: Stream,
+    stream: ReceiverStream,
     shared: &'a ListenerShared,
     peer: String,
     decoder: StreamDecoder,
@@ -79,7 +80,7 @@ impl End {
 }
 
 impl<'a> ReceiverConnection<'a> {
-    pub(super) fn new(stream: Stream, peer: String, shared: &'a ListenerShared) -> Self {
+    pub(super) fn new(stream: ReceiverStream, peer: String, shared: &'a ListenerShared) -> Self {
         let limits = shared.limits.borrow().clone();
         let decoder = StreamDecoder::new(limits.format, limits.max_message_bytes);
         let clock = MessageDeadline::new(limits.idle_timeout, Instant::now());
