@@ -27,6 +27,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::Instant;
 
 pub use alias_table::AliasPolicy;
+pub use targets_file::{CheckedTargets, check_targets, check_targets_file};
 
 use self::alias_table::AliasTable;
 use self::discovery::Discovery;

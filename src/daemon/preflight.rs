@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{links, web};
+use crate::bridge::check_targets_file;
 use crate::config::{Faults, Loaded, SecretSource, Settings, UnixSocketPath};
 use crate::peer::Identity;
 use crate::sources::polls;
@@ -27,6 +28,7 @@ pub async fn preflight(loaded: &Loaded) -> Option<Faults> {
         let bridge = &settings.bridge;
         found.extend(secret("bridge", bridge.secret.as_ref()));
         found.extend(key("bridge", bridge.key_file.as_deref()));
+        found.extend(targets(&bridge.registry.targets_file));
     }
     loaded.faults(found)
 }
@@ -62,6 +64,12 @@ async fn endpoints(settings: &Settings) -> Vec<Found> {
         );
     }
     found
+}
+
+/// A targets file that is there and of no use. The bridge leaves invalid targets out, with a warning.
+fn targets(path: &Path) -> Option<Found> {
+    let why = check_targets_file(path).err()?;
+    Some(("bridge.targets_file", format!("{}: {why}", path.display())))
 }
 
 fn secret(section: &str, source: Option<&SecretSource>) -> Option<Found> {

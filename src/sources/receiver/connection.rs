@@ -133,6 +133,7 @@ impl<'a> ReceiverConnection<'a> {
             ),
             End::Closed => {}
         }
+        self.stream.end_session().await;
     }
 
     async fn receive(&mut self, slot: &Slot, stop: &CancellationToken) -> End {
@@ -328,7 +329,7 @@ impl<'a> ReceiverConnection<'a> {
     }
 
     /// Drains the input after a refusal, so that the sender can read the error line.
-    async fn lingering_close(mut self) {
+    async fn lingering_close(&mut self) {
         let drain = async {
             self.stream.shutdown().await?;
             let mut sink = vec![0; SINK_BYTES];

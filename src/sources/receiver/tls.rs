@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -16,8 +16,10 @@ use crate::supervise::Stream;
 
 /// Limit from the acceptance of a connection to the end of its handshake, as on the HTTP port.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Limit on writing the error line to a sender without TLS.
+/// Limit on the last bytes to a sender: the error line for one without TLS, and the end of a session.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Buffer size for draining input.
+const SINK_BYTES: usize = 16 * 1024;
 /// The first byte of a TLS connection: the record type of a handshake (RFC 8446, 5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
 /// The line that a sender without TLS gets.
@@ -41,14 +43,30 @@ impl ReceiverStream {
             Ok(Some(HANDSHAKE_RECORD)) => {}
             Ok(None) | Err(_) => return Ok(None),
             Ok(Some(_)) => {
+                let refuse = async {
+                    stream.write_all(TLS_ONLY).await?;
+                    stream.shutdown().await?;
+                    // Unread bytes would reset the connection and destroy the line.
+                    let mut sink = vec![0; SINK_BYTES];
+                    while stream.read(&mut sink).await? > 0 {}
+                    io::Result::Ok(())
+                };
                 // The result does not matter: the sender may have closed already.
-                let _ = timeout(REPLY_TIMEOUT, stream.write_all(TLS_ONLY)).await;
+                let _ = timeout(REPLY_TIMEOUT, refuse).await;
                 return Err("the sender does not use TLS (receiver.tls)".to_owned());
             }
         }
         let accepted = TlsAcceptor::from(config).accept(stream).await;
         let stream = accepted.map_err(|why| format!("TLS handshake: {why}"))?;
         Ok(Some(Self::Tls(Box::new(stream))))
+    }
+
+    /// Ends a TLS session, so that the sender can tell the end of the connection from a truncation.
+    pub(super) async fn end_session(&mut self) {
+        if let Self::Tls(stream) = self {
+            // A sender that does not read must not hold the connection.
+            let _ = timeout(REPLY_TIMEOUT, stream.shutdown()).await;
+        }
     }
 
     /// Returns true if bytes of the sender wait to be read, decrypted or not, even if the runtime has not noticed them yet.
