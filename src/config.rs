@@ -118,7 +118,15 @@ impl Loaded {
     #[must_use]
     pub fn inline_secret(&self) -> Option<(&'static str, &Path)> {
         let file = self.source.file.as_deref()?;
-        let is_given = |endpoint: &Endpoint| matches!(&endpoint.credentials, Some(Credentials::Basic { password: Password::Given(_), .. }));
+        let is_given = |endpoint: &Endpoint| {
+            matches!(
+                &endpoint.credentials,
+                Some(Credentials::Basic {
+                    password: Password::Given(_),
+                    ..
+                })
+            )
+        };
         let has_password = self.settings.polls.endpoints.iter().any(is_given);
         let in_file = |key: &str| {
             let is_set = |entry: &KeyEntry| entry.path() == key && matches!(entry.place, Some(Location::Line(..)));

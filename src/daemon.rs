@@ -23,7 +23,7 @@ mod web;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
@@ -50,15 +50,17 @@ use crate::config::{Environment, Loaded, Settings};
 use crate::http::Connections;
 use crate::model::{AppName, Clock, Timestamp};
 use crate::outlets::{
-    self, AppsHandler, CompressionQueue, EventOutlet, IndexHandler, ListingCache, MetricsHandler, Outlets, SelfMetrics, monitoring_api,
+    self, AppsHandler, CompressionQueue, EventOutlet, IndexHandler, ListingCache, MetricsHandler, Outlets, SelfMetrics, StatusSources,
+    monitoring_api,
 };
+use crate::page::{self, LiveUpdates};
 use crate::peer::PublicKey;
 use crate::peer_samples::PeerSamples;
 use crate::sources::events::PostRate;
 use crate::sources::polls::{PollSettings, Polls};
 use crate::sources::push;
 use crate::store::{Dropped, Housekeeping, Inlet, View};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{RemovalReason, Telemetry};
 
 /// The addresses of all listeners of a proxy.
 #[derive(Debug, Clone, Default)]
@@ -140,7 +142,7 @@ impl Daemon<Addresses> {
         let (reloader, lifecycle) = reload_parts(&settings, config_source, polls, &sockets, &context, &program)?;
         let events = settings.events.enabled.then(|| events::outlet(&settings, &context));
         let handler = metrics_handler(&settings, &context, sockets.connections(), events.clone(), &mut program);
-        let read_routes = read_routes(&settings, &context, handler, events, &program);
+        let read_routes = read_routes(&settings, &context, handler, events, &sockets, &program);
         if let Some(p2p) = &settings.p2p {
             let service = program.http_service(read_routes.clone(), &routes::reads(settings.events.enabled));
             let (telemetry, notes) = (Arc::clone(&context.telemetry), Arc::clone(&program.notes));
@@ -242,27 +244,45 @@ fn read_routes(
     context: &Context,
     metrics: MetricsHandler,
     events: Option<Arc<EventOutlet>>,
+    sockets: &Sockets,
     program: &Program,
 ) -> Router {
     let listings = Arc::new(ListingCache::new(context.view.clone(), context.clock));
+    let metrics = Arc::new(metrics);
+    let status = Arc::new(StatusSources {
+        view: context.view.clone(),
+        telemetry: Arc::clone(&context.telemetry),
+        notes: Arc::clone(&program.notes),
+        readiness: Arc::clone(&program.readiness),
+        connections: sockets.connections(),
+        max_connections: sockets.slots(settings),
+        listings: Arc::clone(&listings),
+        metrics: Arc::clone(&metrics),
+        events: events.clone(),
+        started: Instant::now(),
+    });
+    let watched = Arc::clone(&status);
+    let live = LiveUpdates::new(Arc::new(move || watched.version()), program.stop.graceful.clone());
     let outlets = Outlets {
         listings: Arc::clone(&listings),
-        metrics: Arc::new(metrics),
+        metrics,
         events,
         listing: Arc::new(AppsHandler::new(
             context.view.clone(),
             Arc::clone(&listings),
             Arc::clone(&program.notes),
         )),
-        index: Arc::new(IndexHandler::new(listings, routes::endpoints(settings.events.enabled))),
+        index: Arc::new(IndexHandler::new(Arc::clone(&status), routes::endpoints(settings.events.enabled))),
+        status,
     };
-    outlets::routes(outlets).merge(program.health_routes())
+    outlets::routes(outlets).merge(page::routes(live)).merge(program.health_routes())
 }
 
 fn housekeeping(context: &Context) -> Housekeeping {
     let telemetry = Arc::clone(&context.telemetry);
     let forgotten = move |app: &AppName| {
         telemetry.expired_total.inc();
+        telemetry.app_removed(app, RemovalReason::Expired);
         if let Some(suppressed) = telemetry.admit_line(&format!("expired {app}")) {
             tracing::info!(app = app.as_str(), suppressed, "expired: no update within store.expire_after");
         }

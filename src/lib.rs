@@ -42,10 +42,11 @@
 //! | [`peer_samples`] | the peers of polled IPFS nodes and of the Bitswap monitor | `model` |
 //! | [`store`] | updates and events, and the files that keep them across restarts | `model`, `exposition`, `telemetry`, `supervise`, `bus` |
 //! | [`http`] | HTTP/1.1 over any byte stream, without routes | `model`, `telemetry`, `supervise` |
+//! | [`page`] | the frame of the pages for browsers: style, script, updates | `model`, `http` |
 //! | [`sources`] | the writers and their HTTP handlers | `model`, `wire`, `telemetry`, `supervise`, `http`, `bus`, `peer_samples`, [`store::Inlet`] |
-//! | [`outlets`] | the readers and their HTTP handlers | `model`, `wire`, `exposition`, `telemetry`, `supervise`, `http`, `bus`, `peer_samples`, [`store::View`] |
+//! | [`outlets`] | the readers and their HTTP handlers | `model`, `wire`, `exposition`, `telemetry`, `supervise`, `http`, `page`, `bus`, `peer_samples`, [`store::View`] |
 //! | [`peer`] | links to remote scrapers: identity, registration, QUIC, HyperDHT (the cargo feature `hyperdht`) | `hyperdht`, `model`, `wire`, `telemetry`, `supervise`, `http` |
-//! | [`bridge`] | the remote end of links: aliases, targets file, scrapes through links | `model`, `wire`, `telemetry`, `supervise`, `http`, `peer` |
+//! | [`bridge`] | the remote end of links: aliases, targets file, scrapes through links | `model`, `wire`, `telemetry`, `supervise`, `http`, `page`, `peer` |
 //! | [`config`] | text to settings | all above |
 //! | [`daemon`] | the composition root | all above |
 //! | [`cli`] | one file per subcommand | all above |
@@ -75,6 +76,8 @@ pub mod peer_samples;
 pub mod store;
 
 pub mod http;
+
+pub mod page;
 
 pub mod outlets;
 pub mod sources;

@@ -1,5 +1,6 @@
 //! The readers: each hands out what the store remembers in its own way, and none can change it.
 
+mod app_filter;
 mod app_metrics;
 mod apps;
 mod compression_queue;
@@ -10,7 +11,9 @@ mod listing_cache;
 mod metrics;
 pub mod monitoring_api;
 mod query;
+mod recent_scrapers;
 mod self_metrics;
+mod status;
 pub mod stream;
 mod table;
 
@@ -28,6 +31,7 @@ pub use index::IndexHandler;
 pub use listing_cache::ListingCache;
 pub use metrics::MetricsHandler;
 pub use self_metrics::SelfMetrics;
+pub use status::StatusSources;
 
 use crate::http::reply;
 
@@ -44,6 +48,8 @@ pub struct Outlets {
     pub listing: Arc<AppsHandler>,
     /// For `/`.
     pub index: Arc<IndexHandler>,
+    /// For `/api/status`.
+    pub status: Arc<StatusSources>,
 }
 
 /// The routes that read.
@@ -54,6 +60,7 @@ pub fn routes(outlets: Outlets) -> Router {
         events,
         listing,
         index,
+        status,
     } = outlets;
     let events = events.map_or_else(Router::new, |outlet| events::routes(Arc::clone(&handler), outlet));
     let scrapes = Router::new()
@@ -66,7 +73,8 @@ pub fn routes(outlets: Outlets) -> Router {
         .with_state(listing);
     let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(listings);
     let index = Router::new().route("/", get(index::index)).with_state(index);
-    scrapes.merge(events).merge(lists).merge(discovery).merge(index)
+    let status = Router::new().route("/api/status", get(status::status)).with_state(status);
+    scrapes.merge(events).merge(lists).merge(discovery).merge(index).merge(status)
 }
 
 /// 404 for an unknown app.

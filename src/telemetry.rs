@@ -4,15 +4,21 @@
 //! family and the field's name, with `exporter_proxy_` before it, the family's name, so neither can drift apart.
 
 mod instruments;
+mod link_states;
 mod log_queue;
 mod logging;
 mod process;
+mod recent;
 mod throttle;
 
 pub use instruments::{Counter, Gauge, Instrument, Latency, PerLabel, Seconds, header, push_label, sample};
+pub use link_states::{LinkState, LinkStates};
 pub use logging::{DroppedLogLines, LogFormat, LogWriter, init as init_logging, print_error, print_warning};
 pub use process::Process;
+pub use recent::{Refusal, Removal, RemovalReason};
 pub use throttle::Throttle;
+
+use recent::{RecentRefusals, RecentRemovals};
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,16 +33,16 @@ pub const PREFIX: &str = "exporter_proxy_";
 
 /// Builds the struct of instruments and its writer from one list.
 macro_rules! instruments {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident { $( #[doc = $help:literal] $field:ident: $type:ty = $init:expr, )* } $(beside { $extra:ident: $extra_kind:ty })?) => {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident { $( #[doc = $help:literal] $field:ident: $type:ty = $init:expr, )* } $(beside { $( $extra:ident: $extra_kind:ty, )+ })?) => {
         $(#[$meta])*
         $vis struct $name {
             $( #[doc = $help] pub $field: $type, )*
-            $( $extra: $extra_kind, )?
+            $( $( $extra: $extra_kind, )+ )?
         }
 
         impl Default for $name {
             fn default() -> Self {
-                Self { $( $field: $init, )* $( $extra: <$extra_kind>::default(), )? }
+                Self { $( $field: $init, )* $( $( $extra: <$extra_kind>::default(), )+ )? }
             }
         }
 
@@ -105,7 +111,12 @@ instruments! {
         p2p_links_total: PerLabel<Counter, 1> = PerLabel::new(["event"]),
         /// Scrapes over links, by result: started, answered, failed.
         p2p_scrapes_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
-    } beside { throttle: Throttle }
+    } beside {
+        throttle: Throttle,
+        refusals: RecentRefusals,
+        removals: RecentRemovals,
+        links: LinkStates,
+    }
 }
 
 instruments! {
@@ -156,9 +167,38 @@ impl Telemetry {
             detail,
         } = rejection;
         self.rejected_total.with([source, reason]).inc();
-        if let Some(suppressed) = self.admit_line(&format!("{source} {}", client(peer))) {
+        let client = client(peer);
+        self.refusals.record(source, &client, reason, detail, Instant::now());
+        if let Some(suppressed) = self.admit_line(&format!("{source} {client}")) {
             tracing::warn!(source, peer, reason, suppressed, "refused: {detail}");
         }
+    }
+
+    /// The latest refusals, the last one first; those of one client for one reason are one entry.
+    #[must_use]
+    pub fn recent_refusals(&self) -> Vec<Refusal> {
+        self.refusals.list()
+    }
+
+    /// Records that an app is no longer known.
+    pub fn app_removed(&self, app: &AppName, reason: RemovalReason) {
+        self.removals.record(Removal {
+            app: app.clone(),
+            reason,
+            at: Instant::now(),
+        });
+    }
+
+    /// The latest removals of apps, the last one first.
+    #[must_use]
+    pub fn recent_removals(&self) -> Vec<Removal> {
+        self.removals.list()
+    }
+
+    /// The links to the bridges at which this proxy registers.
+    #[must_use]
+    pub const fn links(&self) -> &LinkStates {
+        &self.links
     }
 
     /// Logs the skipped lines of an accepted update, at most a few times in ten seconds for each app; the number of its invalid lines is a

@@ -21,6 +21,7 @@ pub mod store_log;
 pub mod targets_file;
 pub mod udx;
 pub mod udx_stream;
+pub mod update;
 pub mod web_config;
 
 /// A check, which panics if it fails.
@@ -47,5 +48,6 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("targets_file", targets_file::check),
     ("udx", udx::check),
     ("udx_stream", udx_stream::check),
+    ("update", update::check),
     ("web_config", web_config::check),
 ];

@@ -27,7 +27,10 @@ pub fn check(input: &[u8]) {
         Ok(checked) => {
             let again = read(input).expect("a file is taken each time");
             assert_eq!(again.warnings, checked.warnings);
-            assert_eq!((again.config.is_tls(), again.config.has_users()), (checked.config.is_tls(), checked.config.has_users()));
+            assert_eq!(
+                (again.config.is_tls(), again.config.has_users()),
+                (checked.config.is_tls(), checked.config.has_users())
+            );
         }
         Err(faults) => {
             let place = file().display().to_string();

@@ -90,7 +90,10 @@ impl RegistrationPolicy {
         let from = (attempt.from.1.ip().to_canonical(), attempt.from.0);
         if let Some(wait) = self.failures().blocked_for(from, now) {
             let seconds = wait.as_secs() + 1;
-            let why = format!("too many wrong secrets from {} with this key within a minute; try again in {seconds} s", from.0);
+            let why = format!(
+                "too many wrong secrets from {} with this key within a minute; try again in {seconds} s",
+                from.0
+            );
             return Err(RegistrationRefusal::Other(why));
         }
         if !knows_secret(&self.secret) {

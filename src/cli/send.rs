@@ -136,10 +136,7 @@ async fn connect_to_usual_socket() -> anyhow::Result<(String, UnixStream)> {
             Err(why) => tried.push(format!("{shown} ({why})")),
         }
     }
-    bail!(
-        "cannot connect to {}. Is the proxy running, by the same user?",
-        tried.join(" or ")
-    )
+    bail!("cannot connect to {}. Is the proxy running, by the same user?", tried.join(" or "))
 }
 
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, message: &[u8]) -> anyhow::Result<String> {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
@@ -15,7 +15,7 @@ use crate::peer::{
 use crate::supervise::Notes;
 use crate::supervise::files::{FileLock, LockError, open_regular};
 use crate::supervise::secret_file::{self, FileRule};
-use crate::telemetry::{BridgeTelemetry, Telemetry};
+use crate::telemetry::{BridgeTelemetry, LinkState, Telemetry};
 
 /// Timeout for a key file that another process uses: a restart may overlap with the end of the previous run.
 const KEY_FILE_WAIT: Duration = Duration::from_secs(15);
@@ -64,12 +64,14 @@ pub(super) async fn client(
     };
     for bridge in &p2p.bridges {
         telemetry.p2p_connected.with([&bridge.key().text()]).set(0);
+        telemetry.links().update(&bridge.to_string(), |_| ());
         notes.set(&about(bridge), "not registered yet");
         tracing::info!(alias = %settings.registration.alias, "registering at {bridge}");
     }
     let bridges = p2p.bridges.clone();
     let events = LinkEvents::new(move |event| {
         count(&telemetry, &bridges, event);
+        track(&telemetry, &bridges, event, Instant::now());
         note(&notes, &bridges, event);
     });
     let client = Client::bind(settings, service, events).await.map_err(|error| {
@@ -221,6 +223,42 @@ fn note(notes: &Notes, bridges: &[LinkAddress], event: &LinkEvent) {
             Some(_) if is_end && notes.is_set(&about(bridge)) => {}
             Some(trouble) => notes.set(&about(bridge), trouble.as_str()),
         }
+    }
+}
+
+/// Updates the states of the links for the status page.
+fn track(telemetry: &Telemetry, bridges: &[LinkAddress], event: &LinkEvent, now: Instant) {
+    let update = |peer: &PublicKey, change: &dyn Fn(&LinkAddress, &mut LinkState)| {
+        for bridge in bridges.iter().filter(|bridge| bridge.key() == *peer) {
+            telemetry.links().update(&bridge.to_string(), |state| change(bridge, state));
+        }
+    };
+    let failed = |peer: &PublicKey, why: &str| {
+        update(peer, &|_, state| {
+            state.registered_since = None;
+            state.last_error = Some((now, why.into()));
+        });
+    };
+    match event {
+        LinkEvent::Registered { peer, .. } => update(peer, &|_, state| {
+            state.registered_since.get_or_insert(now);
+        }),
+        LinkEvent::RegistrationRefused { peer, why, .. } => failed(peer, &format!("registration refused: {why}")),
+        LinkEvent::Unreachable { peer, why } => failed(peer, &format!("cannot connect: {why}")),
+        // Over HyperDHT there is a connection for each registration: its end says nothing.
+        LinkEvent::Closed { peer, why, .. } | LinkEvent::Lost { peer, why, .. } => update(peer, &|bridge, state| {
+            if matches!(bridge, LinkAddress::Quic(_)) {
+                state.registered_since = None;
+                state.last_error = Some((now, format!("link closed: {why}").into()));
+            }
+        }),
+        LinkEvent::ScrapeAnswered { peer, .. } => update(peer, &|_, state| state.last_scrape = Some(now)),
+        LinkEvent::ScrapeFailed { peer, why, .. } => {
+            update(peer, &|_, state| {
+                state.last_error = Some((now, format!("scrape failed: {why}").into()))
+            });
+        }
+        _ => {}
     }
 }
 

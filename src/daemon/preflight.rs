@@ -79,7 +79,9 @@ fn secret(section: &str, source: Option<&SecretSource>) -> Option<Found> {
         (_, SecretSource::File(_)) => "bridge.secret_file",
         (_, SecretSource::Given(_)) => "bridge.secret",
     };
-    links::secret(source?, FileRule::Lenient).err().map(|error| (key, format!("{error:#}")))
+    links::secret(source?, FileRule::Lenient)
+        .err()
+        .map(|error| (key, format!("{error:#}")))
 }
 
 /// A configured key file that is there and of no use. One that is not there is made at the start. The usual place depends on the

@@ -6,6 +6,10 @@ pub const ENDPOINTS: &[(&str, &str)] = &[
         "GET /metrics",
         "everything for Prometheus; ?app=NAME keeps one app, ?own=false leaves the proxy's own metrics out, ?only=own all apps",
     ),
+    (
+        "GET /api/status",
+        "the state as JSON: faults, refusals, events, scrapers, links, limits",
+    ),
     ("GET /apps", "table of applications; JSON with ?format=json"),
     ("GET /apps/NAME", "one app: source, times, bytes, state"),
     ("GET /apps/NAME/metrics", "the metrics of one app alone"),

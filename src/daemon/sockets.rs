@@ -62,16 +62,21 @@ impl Sockets {
         (service, receiver_tls): (&HttpService, Option<Arc<WebPolicy>>),
         program: &mut Program,
     ) {
-        let slots = limits::connections_per_listener(
-            limits::open_files(),
-            self.listeners().count(),
-            settings.exporter.concurrent_requests,
-        );
+        let slots = self.slots(settings);
         self.receivers.start(slots, receiver_tls, program);
         self.streams.start(slots, settings, context, program);
         for listener in self.scraped {
             program.serve(listener, slots, service.clone());
         }
+    }
+
+    /// The most connections of each.
+    pub(super) fn slots(&self, settings: &Settings) -> usize {
+        limits::connections_per_listener(
+            limits::open_files(),
+            self.listeners().count(),
+            settings.exporter.concurrent_requests,
+        )
     }
 
     fn listeners(&self) -> impl Iterator<Item = &Listener> {

@@ -30,7 +30,9 @@ fn file_name() -> &'static Path {
 #[must_use]
 pub fn usual_sockets() -> Vec<PathBuf> {
     let temporary = in_temporary_directory();
-    let is_trusted = temporary.parent().is_some_and(|directory| check_private_directory(directory).is_ok());
+    let is_trusted = temporary
+        .parent()
+        .is_some_and(|directory| check_private_directory(directory).is_ok());
     let usual = [PathBuf::from(USUAL_UNIX_SOCKET)].into_iter().chain(in_runtime_directory());
     usual.chain(is_trusted.then_some(temporary)).collect()
 }

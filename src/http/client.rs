@@ -17,8 +17,11 @@ const MAX_HOPS: usize = 32;
 pub enum PeerAddr {
     /// A TCP socket.
     Tcp(SocketAddr),
-    /// A Unix socket: a program on this machine.
-    Unix,
+    /// A Unix socket: a program on this machine, with the user id that the kernel names for it.
+    Unix {
+        /// None if the kernel does not name one.
+        uid: Option<u32>,
+    },
     /// A stream of an authenticated link, with the peer's public key as text.
     Link(Arc<str>),
 }
@@ -28,7 +31,7 @@ impl PeerAddr {
     pub(super) fn log_subject(&self) -> String {
         match self {
             Self::Tcp(address) => address.ip().to_string(),
-            Self::Unix | Self::Link(_) => self.to_string(),
+            Self::Unix { .. } | Self::Link(_) => self.to_string(),
         }
     }
 }
@@ -37,7 +40,8 @@ impl fmt::Display for PeerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
-            Self::Unix => f.write_str("unix"),
+            Self::Unix { uid: Some(uid) } => write!(f, "unix uid {uid}"),
+            Self::Unix { uid: None } => f.write_str("unix"),
             Self::Link(key) => f.write_str(key),
         }
     }
@@ -61,7 +65,7 @@ impl Client {
 pub fn effective_client(peer: &PeerAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
     let here = match peer {
         PeerAddr::Tcp(address) => address.ip().to_canonical(),
-        PeerAddr::Unix => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        PeerAddr::Unix { .. } => IpAddr::V4(Ipv4Addr::LOCALHOST),
         PeerAddr::Link(key) => return Client::Link(on_behalf(key, headers)),
     };
     if !contains(trusted, here) {

@@ -74,7 +74,10 @@ impl ConnectionInfo {
     #[must_use]
     pub fn from_accepted(accepted: Accepted) -> (Stream, Self) {
         let Accepted { mut stream, slot } = accepted;
-        let peer = stream.peer().map_or(PeerAddr::Unix, PeerAddr::Tcp);
+        let peer = match stream.peer() {
+            Some(address) => PeerAddr::Tcp(address),
+            None => PeerAddr::Unix { uid: stream.peer_uid() },
+        };
         let queue: Arc<dyn SendQueue> = Arc::new(stream.probe());
         (
             stream,

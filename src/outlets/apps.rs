@@ -12,10 +12,11 @@ use serde_json::Value;
 use super::listing_cache::{ListingCache, ListingFormat};
 use super::query::Query;
 use super::table::Present;
-use super::{table, unknown_app};
+use super::{index, table, unknown_app};
 use crate::http::{SharedBody, Slices, reply};
+use crate::page;
 use crate::store::View;
-use crate::supervise::Notes;
+use crate::supervise::{Notes, blocking};
 
 /// Handler of the endpoints about apps.
 #[derive(Debug)]
@@ -94,6 +95,10 @@ pub(super) async fn one(
         return unknown_app(&name);
     };
     let present = Present::of(&listing.view, listing.listings.clock);
+    if params.format.is_none() && page::is_wanted(&headers) {
+        // The text of a large app takes a moment.
+        return blocking(move || index::app_page(&app, present)).await;
+    }
     if params.json(&headers) {
         reply::json(StatusCode::OK, &table::all_facts(&app, present))
     } else {

@@ -22,7 +22,7 @@ pub use text::LabelScrapersBy;
 use blocks::Blocks;
 use text::Counts;
 
-use super::metrics::{MetricsHandler, SelfMetricsBody, finish, log_scrape};
+use super::metrics::{MetricsHandler, SelfMetricsBody, finish};
 use super::query::Query;
 use crate::exposition::catalog::Selection;
 use crate::exposition::negotiate::{ContentEncoding, Format};
@@ -226,7 +226,7 @@ async fn alone(
         .await;
     let answer = handler.answer(encoding, format, &nothing, body).await;
     handler.observe(began);
-    log_scrape(&connection, &uri, &headers, &answer, began);
+    handler.record((&connection, &uri, &headers), (format, encoding), &answer, began);
     answer
 }
 

@@ -1,4 +1,4 @@
-//! `/`: a status page for browsers, the list of endpoints for other clients.
+//! `/`: the status page for browsers, the list of endpoints for other clients; and the page of one app.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -6,29 +6,40 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use http::{HeaderMap, Response, StatusCode};
+use maud::{Markup, html};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::apps::accepts;
-use super::listing_cache::{Listing, ListingCache, ListingFormat};
+use super::app_filter::{AppFilter, Listed, Order, State as AppState};
+use super::listing_cache::Selection;
+use super::query::Query;
+use super::status::{self, Report, StatusSources, Usage};
 use super::table::{self, Present};
-use crate::http::Slices;
-use crate::http::reply::{self, escape};
-use crate::store::{App, Status};
+use crate::exposition::Family;
+use crate::http::reply;
+use crate::model::printable;
+use crate::page::{self, Plain, span};
+use crate::store::App;
+use crate::telemetry::RemovalReason;
 
-/// The most applications shown on the page; beyond that `/apps` is the better tool.
-const MAX_ROWS: usize = 1_000;
+/// The most applications shown on the page; a search finds the others.
+const MAX_ROWS: usize = 500;
+/// The most families shown on the page of an app.
+const MAX_FAMILIES: usize = 500;
+/// Bytes of an app's text on its page; the whole is one click away.
+const MAX_TEXT: usize = 64 << 10;
 
 /// State of the page.
 #[derive(Debug)]
 pub struct IndexHandler {
-    listings: Arc<ListingCache>,
+    sources: Arc<StatusSources>,
     endpoints: Vec<(&'static str, &'static str)>,
 }
 
 impl IndexHandler {
-    /// A page over these listings with this list of endpoints: what to request, and what it gives.
+    /// A page about these parts with this list of endpoints: what to request, and what it gives.
     #[must_use]
-    pub fn new(listings: Arc<ListingCache>, endpoints: Vec<(&'static str, &'static str)>) -> Self {
-        Self { listings, endpoints }
+    pub fn new(sources: Arc<StatusSources>, endpoints: Vec<(&'static str, &'static str)>) -> Self {
+        Self { sources, endpoints }
     }
 }
 
@@ -42,10 +53,10 @@ fn list(endpoints: &[(&str, &str)]) -> String {
 }
 
 /// `GET /`
-pub(super) async fn index(State(index): State<Arc<IndexHandler>>, headers: HeaderMap) -> Response<Body> {
-    if accepts(&headers, "text/html") {
-        let prepared = index.listings.get(ListingFormat::Page).await;
-        return reply::html(page(&index, &prepared));
+pub(super) async fn index(State(index): State<Arc<IndexHandler>>, Query(filter): Query<AppFilter>, headers: HeaderMap) -> Response<Body> {
+    if page::is_wanted(&headers) {
+        let selection = index.sources.listings.select(filter.clone(), MAX_ROWS).await;
+        return page::page("exporter-proxy", "", &overview(&index, &filter, &selection));
     }
     reply::text(
         StatusCode::OK,
@@ -57,74 +68,318 @@ pub(super) async fn index(State(index): State<Arc<IndexHandler>>, headers: Heade
     )
 }
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222;background:#fff}\
-table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #ddd;vertical-align:top}\
-td.n,th.n{text-align:right}code{background:#f3f3f3;padding:.1rem .3rem}.ok{color:#17692f}.stale{color:#8a5a00}.fault{color:#a3111f}\
-@media(prefers-color-scheme:dark){body{color:#ddd;background:#161616}th,td{border-color:#333}code{background:#262626}a{color:#8ab4f8}\
-.ok{color:#7bd394}.stale{color:#e2b65c}.fault{color:#ff8a94}}";
-
-fn page(index: &IndexHandler, prepared: &Listing) -> String {
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>exporter-proxy</title><style>{STYLE}</style></head><body>\n<h1>exporter-proxy {}</h1>\n<p>{}. {} applications.</p>\n",
-        env!("CARGO_PKG_VERSION"),
-        table::clock_time((index.listings.clock)()),
-        prepared.apps,
-    );
-    page.push_str(
-        "<table><tr><th>App Name</th><th>Last Update Time (UTC)</th><th>Source</th><th class=\"n\">Series</th><th class=\"n\">Bytes</th><th>Status</th></tr>\n",
-    );
-    prepared.row.iter().for_each(|rows| page.push_str(&String::from_utf8_lossy(rows)));
-    page.push_str("</table>\n");
-    if prepared.apps > MAX_ROWS {
-        let _ = writeln!(
-            page,
-            "<p>and {} more: see <a href=\"/apps\">/apps</a></p>",
-            prepared.apps - MAX_ROWS
-        );
+fn overview(index: &IndexHandler, filter: &AppFilter, selection: &Selection) -> Markup {
+    let report = index.sources.report();
+    let counts = selection.counts;
+    html! {
+        header {
+            h1 { "exporter-proxy " (env!("CARGO_PKG_VERSION")) }
+            p.soft { "up " (span(report.uptime_seconds)) ", page " span #live role="status" { "as of when it was loaded" } }
+        }
+        main {
+            div #state data-part {
+                (readiness(&report))
+                ul.facts {
+                    li { b { (counts.apps()) } " apps" }
+                    @if counts.fault > 0 { li.fault { b { (counts.fault) } " with faults" } }
+                    @if counts.stale > 0 { li.stale { b { (counts.stale) } " stale" } }
+                    @if let Some(series) = counts.series { li { b { (series) } " series" } }
+                    li { b { (bytes(counts.bytes)) } " of text" }
+                }
+            }
+            section aria-labelledby="apps-heading" {
+                h2 #apps-heading { "Apps" }
+                (search(filter))
+                div #apps data-part { (apps(&index.sources, selection)) }
+            }
+            section #refused data-part { (refused(&report)) }
+            section #removed data-part { (removed(&report)) }
+            section #events data-part { (events(&report)) }
+            section #scrapers data-part { (scrapers(&report)) }
+            section #links data-part { (links(&report)) }
+            section #limits data-part { (limits(&report.usage)) }
+            section { (endpoints(&index.endpoints)) }
+        }
     }
-    page.push_str("<h2>Endpoints</h2>\n<table>\n");
-    for (request, gives) in &index.endpoints {
-        let _ = writeln!(page, "<tr><td>{}</td><td>{}</td></tr>", link(request), escape(gives));
-    }
-    page.push_str("</table>\n</body></html>\n");
-    page
 }
 
-/// The rows of the table of applications, the first of them where they are very many.
-pub(super) fn rows(apps: &[Arc<App>], present: Present) -> Slices {
-    let mut rows = String::new();
-    for app in apps.iter().take(MAX_ROWS) {
-        let _ = writeln!(rows, "{}", row(app, &present.status(app)));
+fn readiness(report: &Report) -> Markup {
+    html! {
+        @match &report.obstacles {
+            None => { p.ok { "ready" } },
+            Some(lines) => { @for line in lines.lines() { p.fault { "not ready: " (Plain(line)) } } },
+        }
+        @for note in &report.notes { p.stale { "note: " (Plain(note)) } }
     }
-    Arc::new(vec![rows.into()])
 }
 
-fn row(app: &App, status: &Status) -> String {
-    let class = match status {
-        Status::Ok | Status::Noted(_) => "ok",
-        Status::Stale(..) => "stale",
-        Status::Fault(_) => "fault",
+fn search(filter: &AppFilter) -> Markup {
+    html! {
+        form method="get" data-filter role="search" {
+            label { "Search" input type="search" name="q" value=[filter.q.as_deref()] placeholder="name, source or state"; }
+            label { "State"
+                select name="state" {
+                    option value="" { "all" }
+                    @for state in AppState::ALL { option value=(state.word()) selected[filter.state == Some(state)] { (state.word()) } }
+                }
+            }
+            label { "Order"
+                select name="sort" {
+                    @for (order, word) in Order::ALL {
+                        option value=(word) selected[filter.sort.unwrap_or(Order::State) == order] { (if order == Order::State { "faults first" } else { word }) }
+                    }
+                }
+            }
+            button { "Apply" }
+        }
+    }
+}
+
+fn apps(sources: &StatusSources, selection: &Selection) -> Markup {
+    let present = Present::of(&sources.view, sources.listings.clock);
+    if selection.named == 0 {
+        let text = match selection.counts.apps() {
+            0 => "No app has sent metrics yet.",
+            _ => "No app matches.",
+        };
+        return html! { p.soft { (text) } };
+    }
+    html! {
+        div.scroll { table {
+            thead { tr { th scope="col" { "App" } th scope="col" { "State" } th.n scope="col" { "Age" } th.n scope="col" { "Series" }
+                th.n scope="col" { "Bytes" } th scope="col" { "Source" } } }
+            tbody { @for row in selection.listed.iter().take(MAX_ROWS) { (app_row(row, present)) } }
+        } }
+        @if selection.named > MAX_ROWS {
+            p.soft { "The first " (MAX_ROWS) " of " (selection.named) " apps; search for others, or see " a href="apps" { "/apps" } "." }
+        }
+    }
+}
+
+fn app_row((app, status): &Listed, present: Present) -> Markup {
+    let state = AppState::of(status);
+    html! {
+        tr {
+            td.name { a href=(format!("apps/{}", segment(app.name.as_str()))) { (Plain(app.name.as_str())) } }
+            td.text.(state.word()) { (Plain(&status.to_string())) }
+            td.n { (present.age(app).map_or_else(|| "never".to_owned(), |age| span(age.as_secs()))) }
+            td.n { (table::series(app)) }
+            td.n { (app.text.body().len()) }
+            td { (Plain(&app.origin.source)) }
+        }
+    }
+}
+
+/// A section with a table, or with one line where there is nothing to show.
+fn section(heading: &str, head: &[&str], rows: &[Markup], nothing: &str) -> Markup {
+    html! {
+        h2 { (heading) }
+        @if rows.is_empty() {
+            p.soft { (nothing) }
+        } @else {
+            div.scroll { table {
+                thead { tr { @for name in head { th scope="col" { (name) } } } }
+                tbody { @for row in rows { tr { (row) } } }
+            } }
+        }
+    }
+}
+
+fn refused(report: &Report) -> Markup {
+    let row = |refusal: &crate::telemetry::Refusal| {
+        html! {
+            td.n { (span(report.age(refusal.last))) " ago" } td { (Plain(&refusal.client)) } td { (Plain(&refusal.source)) }
+            td.text.fault { (Plain(&refusal.detail)) } td { (refusal.reason) } td.n { (refusal.count) }
+        }
     };
-    format!(
-        "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"{class}\">{}</td></tr>",
-        escape(app.name.as_str()),
-        app.updated.map_or_else(|| "never".into(), table::clock_time),
-        escape(&app.origin.source),
-        table::series(app),
-        app.text.body().len(),
-        escape(&status.to_string()),
+    let rows: Vec<_> = report.refusals.iter().map(row).collect();
+    let head = ["Last", "Client", "Received on", "Why", "Reason in metrics", "Times"];
+    section("Recently refused", &head, &rows, "Nothing has been refused.")
+}
+
+fn removed(report: &Report) -> Markup {
+    let row = |removal: &crate::telemetry::Removal| {
+        let why = match &removal.reason {
+            RemovalReason::Expired => "expired: no update within store.expire_after".to_owned(),
+            RemovalReason::Deleted(by) => format!("deleted by {by}"),
+        };
+        html! { td.n { (span(report.age(removal.at))) " ago" } td { (Plain(removal.app.as_str())) } td { (Plain(&why)) } }
+    };
+    let rows: Vec<_> = report.removals.iter().map(row).collect();
+    section(
+        "Recently removed",
+        &["When", "App", "Why"],
+        &rows,
+        "No app has expired or been deleted.",
     )
 }
 
-/// A request as code, with a link where a browser can follow it.
-fn link(request: &str) -> String {
-    let shown = format!("<code>{}</code>", escape(request));
-    match request.strip_prefix("GET ") {
-        Some(path) if !path.contains(|c: char| c.is_ascii_uppercase()) => format!("<a href=\"{}\">{shown}</a>", escape(path)),
-        _ => shown,
+fn events(report: &Report) -> Markup {
+    let Some(overview) = &report.events else {
+        return html! { h2 { "One-shot events" } p.soft { "Events are not accepted (events.enabled)." } };
+    };
+    let row = |scraper: &crate::store::ScraperOverview| {
+        let labels: Vec<_> = status::pending_labels(overview, &scraper.pending_ids).collect();
+        html! {
+            td.name { (Plain(scraper.scraper.as_str())) } td.n { (scraper.pending) } td.n { (scraper.in_flight) } td.n { (scraper.lost) }
+            td { (scraper.last_scrape.map_or_else(|| "never".to_owned(), table::clock_time)) }
+            td.text { @for labels in labels { code { (Plain(labels)) } " " } }
+        }
+    };
+    let rows: Vec<_> = overview.scrapers.iter().map(row).collect();
+    let head = [
+        "Scraper",
+        "Pending",
+        "In flight",
+        "Lost",
+        "Last scrape",
+        "Labels of the first pending events",
+    ];
+    html! {
+        (section("One-shot events", &head, &rows, "No scraper has asked yet; the first one gets the events of events.newcomer_window."))
+        p.soft { (overview.accepted) " accepted so far; " a href="events" { "recent events" } }
     }
 }
+
+fn scrapers(report: &Report) -> Markup {
+    let row = |scraper: &super::recent_scrapers::Scraper| {
+        html! {
+            td { (Plain(&scraper.client.to_string())) } td.text { (Plain(&scraper.agent)) } td { code { (Plain(&scraper.request)) } }
+            td { (scraper.format.content_type()) ", " (table::encoding(scraper.encoding)) } td.n { (bytes(scraper.bytes)) }
+            td.n { (format!("{:.1} ms", scraper.took.as_secs_f64() * 1_000.0)) }
+            td.n { (scraper.interval.map_or_else(|| "-".to_owned(), |interval| format!("{:.1} s", interval.as_secs_f64()))) }
+            td.n { (span(report.age(scraper.last))) " ago" } td.n { (scraper.count) }
+        }
+    };
+    let rows: Vec<_> = report.scrapers.iter().map(row).collect();
+    let head = [
+        "Client", "Program", "Request", "Format", "Bytes", "Took", "Interval", "Last", "Times",
+    ];
+    section("Scrapers", &head, &rows, "No scrape yet.")
+}
+
+fn links(report: &Report) -> Markup {
+    let row = |(bridge, state): &(String, crate::telemetry::LinkState)| {
+        html! {
+            td.text { (Plain(bridge)) }
+            @match state.registered_since {
+                Some(since) => { td.ok { "registered for " (span(report.age(since))) } },
+                None => { td.fault { "not registered" } },
+            }
+            td.n { (state.last_scrape.map_or_else(|| "never".to_owned(), |at| format!("{} ago", span(report.age(at))))) }
+            td.text { @if let Some((at, text)) = &state.last_error { (span(report.age(*at))) " ago: " (Plain(text)) } }
+        }
+    };
+    let rows: Vec<_> = report.links.iter().map(row).collect();
+    section(
+        "Links",
+        &["Bridge", "State", "Last scrape", "Last error"],
+        &rows,
+        "No bridge is configured (p2p.bridges).",
+    )
+}
+
+fn limits(usage: &[Usage]) -> Markup {
+    let shown = |usage: &Usage, number: u64| match usage.unit {
+        "bytes" => bytes(number),
+        unit => format!("{number} {unit}"),
+    };
+    let row = |usage: &Usage| {
+        html! {
+            td.name { code { (usage.key) } @if let Some(of) = &usage.of { " " (Plain(of)) } }
+            td.n { (shown(usage, usage.used)) } td.n { (shown(usage, usage.limit)) }
+            td { meter min="0" max=(usage.limit) value=(usage.used) high=(usage.limit / 10 * 9) aria-label=(usage.key) {} }
+        }
+    };
+    let rows: Vec<_> = usage.iter().map(row).collect();
+    section("Limits", &["Key", "Used", "Limit", "How full"], &rows, "")
+}
+
+fn endpoints(endpoints: &[(&str, &str)]) -> Markup {
+    let row = |(request, gives): &(&str, &str)| {
+        let path = request
+            .strip_prefix("GET /")
+            .filter(|path| !path.contains(|c: char| c.is_ascii_uppercase()));
+        html! {
+            td { @match path { Some(path) => { a href=(format!("./{path}")) { code { (request) } } }, None => { code { (request) } } } }
+            td.text { (gives) }
+        }
+    };
+    let rows: Vec<_> = endpoints.iter().map(row).collect();
+    section("Endpoints", &["Request", "Result"], &rows, "")
+}
+
+/// The page of one app.
+pub(super) fn app_page(app: &App, present: Present) -> Response<Body> {
+    let status = present.status(app);
+    let exposition = app.text.exposition();
+    let families = exposition.map_or(&[] as &[Family], |text| text.families());
+    let body = html! {
+        nav { a href="../" { "all apps" } }
+        main #app data-part {
+            h1 { (Plain(app.name.as_str())) }
+            p.(AppState::of(&status).word()) { (Plain(&status.to_string())) }
+            pre { (table::describe(app, present)) }
+            h2 { "Families" }
+            (family_table(app, families))
+            h2 { "Text" }
+            p { a href=(format!("{}/metrics", segment(app.name.as_str()))) { "all of it, as it is scraped" } }
+            pre { (text_start(app)) }
+        }
+        p.soft { "page " span #live role="status" { "as of when it was loaded" } }
+    };
+    page::page(&format!("{} - exporter-proxy", app.name), "../", &body)
+}
+
+fn family_table(app: &App, families: &[Family]) -> Markup {
+    let Some(exposition) = app.text.exposition() else {
+        return html! { p.soft { "Texts are not read in this mode (exposition.mode)." } };
+    };
+    let text = |span| String::from_utf8_lossy(exposition.text(span)).into_owned();
+    let syntax = exposition.syntax();
+    html! {
+        div.scroll { table {
+            thead { tr { th scope="col" { "Family" } th scope="col" { "Type" } th.n scope="col" { "Samples" } th scope="col" { "Help" } } }
+            tbody { @for family in families.iter().take(MAX_FAMILIES) { tr {
+                td.name { code { (Plain(&text(family.name))) } }
+                td { (family.kind.word(syntax).unwrap_or("unknown")) }
+                td.n { (family.samples) }
+                td.text { (Plain(&family.help().map(text).unwrap_or_default())) }
+            } } }
+        } }
+        @if families.len() > MAX_FAMILIES { p.soft { "and " (families.len() - MAX_FAMILIES) " more" } }
+    }
+}
+
+/// The first part of an app's text.
+fn text_start(app: &App) -> Markup {
+    let body = app.text.body();
+    let shown = String::from_utf8_lossy(&body[..body.len().min(MAX_TEXT)]);
+    html! {
+        (printable(&shown))
+        @if body.len() > MAX_TEXT { "... and " (body.len() - MAX_TEXT) " bytes more" }
+    }
+}
+
+/// A number of bytes for people.
+fn bytes(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+    let (exact, units) = (bytes as f64, ["B", "KiB", "MiB", "GiB", "TiB"]);
+    let (mut shown, mut unit) = (exact, 0);
+    while shown >= 1024.0 && unit + 1 < units.len() {
+        (shown, unit) = (shown / 1024.0, unit + 1);
+    }
+    let decimals = usize::from(unit > 0);
+    format!("{shown:.decimals$} {}", units[unit])
+}
+
+/// A name as a segment of a path.
+fn segment(name: &str) -> String {
+    utf8_percent_encode(name, UNRESERVED).to_string()
+}
+
+/// RFC 3986, 2.3.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[cfg(test)]
 mod tests;

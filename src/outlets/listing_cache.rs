@@ -1,4 +1,4 @@
-//! ListingCache of all applications, each prepared once for all who ask at about the same time, and away from the threads that serve
+//! Listings of all applications, each prepared once for all who ask at about the same time, and away from the threads that serve
 //! connections.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::app_filter::{AppCounts, AppFilter, Listed, Order, with_states};
 use super::table::Present;
-use super::{discovery, index, table};
+use super::{discovery, table};
 use crate::http::Slices;
 use crate::model::Clock;
 use crate::store::{App, View};
@@ -36,25 +37,18 @@ pub(super) enum ListingFormat {
     Json,
     /// The targets of `/sd`.
     Targets,
-    /// The rows of the status page.
-    Page,
 }
 
 impl ListingFormat {
-    const COUNT: usize = 4;
+    const COUNT: usize = 3;
 
     fn prepare(self, apps: &[Arc<App>], present: Present) -> Listing {
         let (row, width) = match self {
             Self::Table => table::draw_rows(apps, present),
             Self::Json => (table::list(apps, present), 0),
             Self::Targets => (discovery::fragments(apps), 0),
-            Self::Page => (index::rows(apps, present), 0),
         };
-        Listing {
-            row,
-            width,
-            apps: apps.len(),
-        }
+        Listing { row, width }
     }
 }
 
@@ -65,8 +59,6 @@ pub(super) struct Listing {
     pub(super) row: Slices,
     /// The width of a table in characters.
     pub(super) width: usize,
-    /// The number of listed apps.
-    pub(super) apps: usize,
 }
 
 /// The listings of a view.
@@ -75,6 +67,28 @@ pub struct ListingCache {
     view: View,
     pub(super) clock: Clock,
     places: [CacheSlot; ListingFormat::COUNT],
+    /// The selection that was made last. One is made at a time, as for the listings.
+    selection: tokio::sync::Mutex<Option<CachedSelection>>,
+}
+
+/// A selection that was made for a filter.
+#[derive(Debug)]
+struct CachedSelection {
+    filter: AppFilter,
+    version: Version,
+    since: Instant,
+    selection: Arc<Selection>,
+}
+
+/// The first apps that a filter names, and the counts of all apps.
+#[derive(Debug)]
+pub(super) struct Selection {
+    /// The first of them.
+    pub(super) listed: Vec<Listed>,
+    /// The number of apps that the filter names.
+    pub(super) named: usize,
+    /// All apps.
+    pub(super) counts: AppCounts,
 }
 
 /// The place of one form.
@@ -131,7 +145,41 @@ impl ListingCache {
             view,
             clock,
             places: Default::default(),
+            selection: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// The first `most` apps that a filter names. The order of the apps is that of the filter, or faults first.
+    pub(super) async fn select(self: &Arc<Self>, filter: AppFilter, most: usize) -> Arc<Selection> {
+        let mut made = self.selection.lock().await;
+        let version = self.version();
+        if let Some(made) = made
+            .as_ref()
+            .filter(|made| made.filter == filter && made.selection.listed.len() >= most.min(made.selection.named))
+            && stands(made.since.elapsed(), made.version == version, version.1)
+        {
+            return Arc::clone(&made.selection);
+        }
+        let (listings, wanted) = (Arc::clone(self), filter.clone());
+        let selection = blocking(move || Arc::new(listings.make_selection(&wanted, most))).await;
+        *made = Some(CachedSelection {
+            filter,
+            version,
+            since: Instant::now(),
+            selection: Arc::clone(&selection),
+        });
+        selection
+    }
+
+    fn make_selection(&self, filter: &AppFilter, most: usize) -> Selection {
+        let present = Present::of(&self.view, self.clock);
+        let all = with_states(self.view.apps(), present);
+        let counts = AppCounts::of(&all);
+        let mut listed = filter.narrow(all, Order::State);
+        let named = listed.len();
+        listed.truncate(most);
+        listed.shrink_to_fit();
+        Selection { listed, named, counts }
     }
 
     /// A listing in this form.

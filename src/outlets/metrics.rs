@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT, VARY};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use http_body::Body as _;
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::compression_queue::CompressionQueue;
 use super::events::{EventOutlet, ScrapeRequest};
 use super::query::Query;
+use super::recent_scrapers::{RecentScrapers, Scraped, Scraper};
 use super::{SelfMetrics, unknown_app};
 use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{self, CompressorPool, Piece};
@@ -43,6 +44,7 @@ pub struct MetricsHandler {
     compression: bool,
     /// The events of the response, where events are enabled.
     events: Option<Arc<EventOutlet>>,
+    scrapers: RecentScrapers,
 }
 
 /// Query parameters of a scrape.
@@ -87,6 +89,7 @@ impl MetricsHandler {
             compressors: Arc::default(),
             compression,
             events,
+            scrapers: RecentScrapers::default(),
         }
     }
 
@@ -102,6 +105,35 @@ impl MetricsHandler {
     /// An exposition of these applications, as far as it is prepared.
     pub(super) fn prepare(&self, format: Format, which: Selection<'_>) -> PendingExposition {
         self.view.exposition(OutputFormat::from(format), which)
+    }
+
+    /// The clients that have scraped lately.
+    pub(super) fn scrapers(&self) -> Vec<Scraper> {
+        self.scrapers.list()
+    }
+
+    /// Records a scrape for the status page, and logs it at debug level.
+    pub(super) fn record(
+        &self,
+        (connection, uri, headers): (&Connection, &Uri, &HeaderMap),
+        (format, encoding): (Format, ContentEncoding),
+        answer: &Response<Body>,
+        began: Instant,
+    ) {
+        let (client, bytes) = (connection.client(headers), answer.body().size_hint().lower());
+        let seconds = began.elapsed().as_secs_f64();
+        tracing::debug!(%client, %uri, bytes, gzip = encoding == ContentEncoding::Gzip, seconds, "scrape");
+        let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let scraped = Scraped {
+            agent: agent.unwrap_or_default(),
+            request: uri.path_and_query().map_or("/", |request| request.as_str()),
+            format,
+            encoding,
+            bytes,
+            began,
+            now: Instant::now(),
+        };
+        self.scrapers.record(client, scraped);
     }
 
     /// Counts the time that a scrape took.
@@ -206,18 +238,6 @@ impl MetricsHandler {
         }
         answer
     }
-}
-
-/// Logs a scrape at debug level. Nothing is formatted or allocated while the level is disabled.
-pub(super) fn log_scrape(connection: &Connection, uri: &Uri, headers: &HeaderMap, answer: &Response<Body>, began: Instant) {
-    tracing::debug!(
-        client = %connection.client(headers),
-        uri = %uri,
-        bytes = answer.body().size_hint().exact(),
-        gzip = answer.headers().contains_key(CONTENT_ENCODING),
-        seconds = began.elapsed().as_secs_f64(),
-        "scrape"
-    );
 }
 
 fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
@@ -343,7 +363,7 @@ pub(super) async fn all(
     }
     let answer = handler.answer(encoding, format, &exposed, self_metrics).await;
     handler.observe(began);
-    log_scrape(&connection, &uri, &headers, &answer, began);
+    handler.record((&connection, &uri, &headers), (format, encoding), &answer, began);
     answer
 }
 
@@ -366,6 +386,6 @@ pub(super) async fn one(
     let encoding = handler.content_encoding(&headers);
     let exposed = finish(prepared, encoding).await;
     let answer = handler.answer(encoding, format, &exposed, SelfMetricsBody::default()).await;
-    log_scrape(&connection, &uri, &headers, &answer, began);
+    handler.record((&connection, &uri, &headers), (format, encoding), &answer, began);
     answer
 }

@@ -9,7 +9,9 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tabled::grid::util::string::get_line_width;
 
+use super::app_filter::State;
 use crate::exposition::Fault;
+use crate::exposition::negotiate::ContentEncoding;
 use crate::http::Slices;
 use crate::model::{Clock, Timestamp, printable, printable_json};
 use crate::store::{App, MonotonicTime, Status, View};
@@ -38,6 +40,11 @@ impl Present {
             moment: view.moment(clock()),
             expire_after: view.expire_after(),
         }
+    }
+
+    /// The age of an app's last update; `None` if it has had none.
+    pub(super) fn age(&self, app: &App) -> Option<Duration> {
+        app.updated.map(|_| self.moment.since(app.refreshed))
     }
 
     pub(super) fn status(&self, app: &App) -> Status {
@@ -171,6 +178,14 @@ pub(super) fn list(apps: &[Arc<App>], present: Present) -> Slices {
     slices.finish()
 }
 
+/// The name of a content encoding, as in its header.
+pub(super) const fn encoding(encoding: ContentEncoding) -> &'static str {
+    match encoding {
+        ContentEncoding::Identity => "identity",
+        ContentEncoding::Gzip => "gzip",
+    }
+}
+
 /// The number of series; a dash where texts are not read.
 pub(super) fn series(app: &App) -> String {
     app.series().map_or_else(|| "-".to_owned(), |series| series.to_string())
@@ -179,11 +194,7 @@ pub(super) fn series(app: &App) -> String {
 /// One application as JSON. `status` is a word for machines (`ok`, `stale`, `fault`) and `detail` a text for people.
 pub(super) fn facts(app: &App, present: Present) -> Value {
     let status = present.status(app);
-    let word = match status {
-        Status::Ok | Status::Noted(_) => "ok",
-        Status::Stale(..) => "stale",
-        Status::Fault(_) => "fault",
-    };
+    let word = State::of(&status).word();
     json!({
         "name": app.name.as_str(),
         "source": &*app.origin.source,
@@ -248,4 +259,4 @@ pub(super) fn describe(app: &App, present: Present) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

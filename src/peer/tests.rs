@@ -365,7 +365,11 @@ async fn an_unverified_address_gets_one_small_packet_and_blocks_no_address() {
             let mut reply = vec![0; 2_048];
             let received = timeout(TEST_TIMEOUT, socket.recv_from(&mut reply)).await;
             let (length, _) = received.expect("the listener responds").unwrap();
-            assert_eq!(reply[0] & RETRY_PACKET, RETRY_PACKET, "nothing else is sent to an unverified address");
+            assert_eq!(
+                reply[0] & RETRY_PACKET,
+                RETRY_PACKET,
+                "nothing else is sent to an unverified address"
+            );
             assert!(length < packet.len() / 4, "{length} bytes for {}", packet.len());
         }
     }

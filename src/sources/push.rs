@@ -19,7 +19,7 @@ use crate::http::{BodyLimit, Connection, may_write, read_kept_body, reply};
 use crate::model::{AppName, Clock, Format, Origin, Syntax, Update};
 use crate::store::{Inlet, PutOptions, Receipt, Refused};
 use crate::supervise::blocking;
-use crate::telemetry::{Counter, Rejection, Telemetry};
+use crate::telemetry::{Counter, Rejection, RemovalReason, Telemetry};
 use crate::wire::ForeignFormat;
 
 /// The source of HTTP pushes in `/apps` and in the `source` label.
@@ -285,8 +285,10 @@ async fn remove(
     }
     match AppName::new(&name) {
         Ok(app) if handler.inlet.remove(&app, (handler.clock)()) => {
+            let client = connection.client(&headers).to_string();
+            handler.telemetry.app_removed(&app, RemovalReason::Deleted(client.clone().into()));
             if let Some(suppressed) = handler.telemetry.admit_line(&format!("delete {app}")) {
-                tracing::info!(app = app.as_str(), client = %connection.client(&headers), suppressed, "deleted by request");
+                tracing::info!(app = app.as_str(), client, suppressed, "deleted by request");
             }
             reply::text(StatusCode::ACCEPTED, format_args!("deleted {app}"))
         }

@@ -58,8 +58,9 @@ impl UpdateParser {
         }
     }
 
-    /// Parses the text of an update, and prepares its merge. `expires` is true for pushed apps, false for polled ones.
-    pub(super) fn parse(&self, update: Update, expires: bool) -> ParsedUpdate {
+    /// Parses the text of an update, and prepares its merge. `expires` is true for pushed apps, false for polled ones. `before` is the text
+    /// that the app has now, by which one with the same series is parsed sooner.
+    pub(super) fn parse(&self, update: Update, expires: bool, before: Option<&Exposition>) -> ParsedUpdate {
         let Update {
             app,
             body,
@@ -72,7 +73,10 @@ impl UpdateParser {
         let (text, update) = match self {
             Self::Raw => (Text::Raw(body, syntax), None),
             Self::Merge(rules) => {
-                let exposition = Arc::new(Exposition::parse(body, syntax));
+                let exposition = Arc::new(match before {
+                    Some(before) => Exposition::parse_update(body, syntax, before),
+                    None => Exposition::parse(body, syntax),
+                });
                 let rules = Arc::clone(&rules.lock().unwrap_or_else(PoisonError::into_inner));
                 let update = catalog::Update::new(&rules, &app, &labels, Arc::clone(&exposition));
                 (Text::Read(exposition), Some(update))

@@ -309,7 +309,7 @@ impl Inlet {
         Ok((apps, receipt))
     }
 
-    /// Parses the text, before any lock is taken.
+    /// Parses the text, without a lock.
     fn parse(&self, update: Update, options: PutOptions) -> Result<ParsedUpdate, Refused> {
         #[cfg(test)]
         assert!(!update.body.starts_with(PANICS), "an update at which tests make the store panic");
@@ -317,7 +317,9 @@ impl Inlet {
             body: self.shared.meter.hold(update.body),
             ..update
         };
-        let parsed = self.shared.parser.parse(update, options.expires);
+        let before = self.shared.apps().table.get(update.app.as_str()).cloned();
+        let before = before.as_ref().and_then(|app| app.text.exposition());
+        let parsed = self.shared.parser.parse(update, options.expires, before.map(|text| &**text));
         if let Some(text) = parsed.text.exposition().filter(|text| !text.faults().is_empty())
             && (options.whole || text.series() == 0)
         {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::events::{Lease, LeaseId, Scrape, Settle, StoredEvent};
 use super::response_cache::Scope;
-use super::{App, EventsOverview, MonotonicTime, PendingEvents, PendingExposition, Shared};
+use super::{App, EventsOverview, Limits, MonotonicTime, PendingEvents, PendingExposition, Shared};
 use crate::bus::Subscription;
 use crate::exposition::catalog::{MAX_CONFLICTS_LISTED, Selection};
 use crate::exposition::render::OutputFormat;
@@ -77,7 +77,20 @@ impl View {
     /// The bound of [`Self::memory`] in bytes, as in force now.
     #[must_use]
     pub fn memory_limit(&self) -> u64 {
-        self.shared.apps().limits.max_memory
+        self.limits().max_memory
+    }
+
+    /// The bounds of the store, as in force now.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.shared.apps().limits.clone()
+    }
+
+    /// The number of events kept, and the most that are kept.
+    #[must_use]
+    pub fn kept_events(&self) -> (usize, usize) {
+        let events = self.shared.events();
+        (events.kept(), events.most_kept())
     }
 
     /// A number that changes whenever the data or the time of update of an app does.

@@ -1,7 +1,8 @@
 //! Work that takes too long for a thread that serves connections.
 
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 /// Does the work on a thread of its own and gives back what came of it.
@@ -10,13 +11,19 @@ use tokio::task::spawn_blocking;
 /// catches and counts this one: a result that is not there can never pass for an empty one. Where the runtime shuts down before the work
 /// has begun, this never resolves, and the caller is dropped with the runtime.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(ended) => match ended.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            Err(_shut_down) => std::future::pending().await,
-        },
+    let (sender, receiver) = oneshot::channel();
+    // A receiver that is gone is a caller that was dropped: no one wants the result.
+    start(Box::new(move || drop(sender.send(catch_unwind(AssertUnwindSafe(work))))));
+    match receiver.await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(_shut_down) => std::future::pending().await,
     }
+}
+
+/// One function for all kinds of work, so that the runtime's task is compiled once and not for each of them.
+fn start(work: Box<dyn FnOnce() + Send>) {
+    drop(spawn_blocking(work));
 }
 
 #[cfg(test)]

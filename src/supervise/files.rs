@@ -187,7 +187,10 @@ pub fn check_private_directory(path: &Path) -> io::Result<()> {
     }
     let open = fs::metadata(&above)?.mode() & (WORLD_WRITABLE | STICKY) == WORLD_WRITABLE;
     if open {
-        return refuse(format!("can be renamed by all users, because {} has no sticky bit", above.display()));
+        return refuse(format!(
+            "can be renamed by all users, because {} has no sticky bit",
+            above.display()
+        ));
     }
     Ok(())
 }

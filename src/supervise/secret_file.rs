@@ -92,7 +92,8 @@ pub fn read(path: &Path, rule: FileRule) -> Result<String, SecretFileError> {
 pub fn exposed(path: &Path) -> Option<String> {
     let mode = mode(&fs::metadata(path).ok()?);
     let shown = path.display();
-    (mode & EXPOSING != 0).then(|| format!("every user of this machine can read or change {shown} (mode {mode:04o}); run chmod o-rwx on it"))
+    (mode & EXPOSING != 0)
+        .then(|| format!("every user of this machine can read or change {shown} (mode {mode:04o}); run chmod o-rwx on it"))
 }
 
 fn mode(metadata: &Metadata) -> u32 {

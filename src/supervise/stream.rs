@@ -53,6 +53,15 @@ impl Stream {
         self.peer
     }
 
+    /// The user id of the other end as the kernel recorded it when the connection was made; none on a TCP socket.
+    #[must_use]
+    pub fn peer_uid(&self) -> Option<u32> {
+        match &self.kind {
+            Kind::Tcp(_) => None,
+            Kind::Unix(stream) => stream.peer_cred().ok().map(|peer| peer.uid()),
+        }
+    }
+
     /// Returns true if the kernel has unread bytes, even if the runtime has not noticed them yet.
     pub fn has_unread(&mut self) -> bool {
         self.probe().unread().is_ok_and(|unread| unread > 0)

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use tracing::Dispatch;
 use tracing::field::Field;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt as _;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, fmt as lines};
 
 use super::log_queue::LogQueue;
 use super::{Instrument, sample};
@@ -84,13 +86,16 @@ pub fn init(format: LogFormat, default: &str) -> anyhow::Result<()> {
         ));
     }
     let matching: Vec<&str> = directives.into_iter().filter(|directive| can_match(directive)).collect();
-    let filter = if matching.is_empty() {
-        EnvFilter::new(format!("{default},{UNFOUNDED},{UNLIMITED}"))
+    let wanted = if matching.is_empty() {
+        format!("{default},{UNFOUNDED},{UNLIMITED}")
     } else {
-        EnvFilter::try_new(matching.join(",")).map_err(|e| anyhow::anyhow!("RUST_LOG={text:?} is not a valid log filter: {e}"))?
+        matching.join(",")
     };
+    let filter: Targets = wanted
+        .parse()
+        .map_err(|e| anyhow::anyhow!("RUST_LOG={text:?} is not a valid log filter: {e}"))?;
     let ansi = io::stderr().is_terminal();
-    let result = subscriber(format, ansi, filter, || QueueWriter).try_init();
+    let result = subscriber(format, ansi, filter, BoxMakeWriter::new(|| QueueWriter)).try_init();
     result.map_err(|e| anyhow::anyhow!("cannot set up the log: {e}"))?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
@@ -110,18 +115,9 @@ pub fn print_warning(text: &str) {
     QUEUE.push(&rendered(format, || tracing::warn!("{text}")));
 }
 
-/// The directives of a filter: commas in `[span{field=value}]` do not separate them.
+/// The directives of a filter.
 fn directives(filter: &str) -> Vec<&str> {
-    let mut depth = 0_u32;
-    let separates = |c: char| {
-        match c {
-            '[' | '{' => depth += 1,
-            ']' | '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        c == ',' && depth == 0
-    };
-    filter.split(separates).map(str::trim).filter(|part| !part.is_empty()).collect()
+    filter.split(',').map(str::trim).filter(|part| !part.is_empty()).collect()
 }
 
 /// Crates that write log lines. A directive matches all targets that begin with its own.
@@ -152,30 +148,22 @@ fn can_match(directive: &str) -> bool {
     let is_level = is_level && !directive.contains('=');
     let root = target.split("::").next().unwrap_or_default();
     is_level
-        || directive.starts_with('[')
         || LOGGING_CRATES
             .iter()
             .any(|name| name.starts_with(target) || root == *name || root.starts_with("peeroxide") || root.starts_with("libp2p"))
 }
 
-fn subscriber<W>(format: LogFormat, ansi: bool, filter: EnvFilter, writer: W) -> Dispatch
-where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer)
-        // It would write to standard error itself.
-        .log_internal_errors(false);
-    match format {
-        LogFormat::Text => builder
-            .with_ansi(ansi)
-            .with_target(false)
-            .fmt_fields(debug_fn(write_field).delimited(" "))
-            .finish()
-            .into(),
-        LogFormat::Json => builder.json().flatten_event(true).finish().into(),
-    }
+fn subscriber(format: LogFormat, ansi: bool, filter: Targets, writer: BoxMakeWriter) -> Dispatch {
+    // The layer would write to standard error itself.
+    let layer = lines::layer().with_writer(writer).log_internal_errors(false);
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        LogFormat::Text => {
+            let fields = debug_fn(write_field).delimited(" ");
+            Box::new(layer.with_ansi(ansi).with_target(false).fmt_fields(fields))
+        }
+        LogFormat::Json => Box::new(layer.json().flatten_event(true)),
+    };
+    Registry::default().with(layer).with(filter).into()
 }
 
 /// Writes one field of a text line: the message with control characters escaped, so that each line is one physical line, other fields as
@@ -227,7 +215,9 @@ fn rendered(format: LogFormat, log: impl FnOnce()) -> Vec<u8> {
     let line = Captured::default();
     let writer = line.clone();
     let ansi = io::stderr().is_terminal();
-    let subscriber = subscriber(format, ansi, EnvFilter::new("warn"), move || writer.clone());
+    let writer = BoxMakeWriter::new(move || writer.clone());
+    let filter = Targets::new().with_default(tracing::Level::WARN);
+    let subscriber = subscriber(format, ansi, filter, writer);
     tracing::dispatcher::with_default(&subscriber, log);
     line.take()
 }

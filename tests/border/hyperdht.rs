@@ -349,7 +349,10 @@ async fn a_wrong_secret_is_told_unauthorised_and_guessing_is_limited() {
         assert!(why.starts_with("wrong shared secret: p2p.secret_file"), "{why}");
     }
     let why = refusal(10, &guessing).await;
-    assert!(why.contains("too many wrong secrets from") && why.contains("with this key"), "{why}");
+    assert!(
+        why.contains("too many wrong secrets from") && why.contains("with this key"),
+        "{why}"
+    );
     // Another key of the same address is not limited.
     let why = refusal(11, &Identity::ephemeral().unwrap()).await;
     assert!(why.starts_with("wrong shared secret: p2p.secret_file"), "{why}");

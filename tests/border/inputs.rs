@@ -354,7 +354,7 @@ async fn series_that_two_apps_share_leave_both_well() {
         assert_eq!(app["detail"], "ok; 1 duplicate series, which other apps have too");
     }
     let page = proxy.ask(Request::get("/").header("accept", "text/html")).await;
-    assert!(String::from_utf8_lossy(page.body()).contains("<td class=\"ok\">ok; 1 duplicate series"));
+    assert!(String::from_utf8_lossy(page.body()).contains("<td class=\"text ok\">ok; 1 duplicate series"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

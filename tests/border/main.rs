@@ -36,6 +36,7 @@ mod receivers;
 mod restarts;
 mod secrets;
 mod service_manager;
+mod status_page;
 mod stream;
 mod web;
 mod web_config;

@@ -8,11 +8,7 @@ use crate::web_config::{TLS, WebFiles, certificates};
 
 /// A proxy whose TCP receiver takes TLS only, on the terms of this web configuration.
 async fn proxy(files: &WebFiles) -> Proxy {
-    Proxy::with(&format!(
-        "http.web_config_file = {:?}\nreceiver.tls = true",
-        files.path("web.yml")
-    ))
-    .await
+    Proxy::with(&format!("http.web_config_file = {:?}\nreceiver.tls = true", files.path("web.yml"))).await
 }
 
 /// Sends `m 1` with the program, with these options; whether it was accepted, and what it printed.
@@ -20,7 +16,15 @@ fn send(files: &WebFiles, url: &str, options: &[&str]) -> (bool, String) {
     let metrics = files.path("metrics");
     std::fs::write(&metrics, "m 1\n").unwrap();
     let ca = files.path("server.pem");
-    let mut arguments = vec!["send", "a", metrics.to_str().unwrap(), "--to", url, "--ca-file", ca.to_str().unwrap()];
+    let mut arguments = vec![
+        "send",
+        "a",
+        metrics.to_str().unwrap(),
+        "--to",
+        url,
+        "--ca-file",
+        ca.to_str().unwrap(),
+    ];
     arguments.extend(options);
     let output = program(&arguments).stdin(Stdio::null()).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
@@ -37,7 +41,9 @@ async fn a_sender_needs_tls_and_the_certificate_that_is_required() {
         assert!(accepted && text.contains("1 series"), "{text}");
     }
     let (from, ca) = (format!("https://localhost:{}", server.http.port()), files.path("server.pem"));
-    let listed = program(&["apps", "--from", &from, "--ca-file", ca.to_str().unwrap()]).output().unwrap();
+    let listed = program(&["apps", "--from", &from, "--ca-file", ca.to_str().unwrap()])
+        .output()
+        .unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert!(listed.contains("\u{2502} a "), "{listed}");
     let (accepted, text) = send(&files, &format!("tcp://{}", server.tcp()), &[]);
@@ -70,9 +76,6 @@ fn without_certificates_the_program_does_not_start() {
         let output = program(&[command, "--config", path.to_str().unwrap()]).output().unwrap();
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert_eq!(output.status.code(), Some(1), "{text}");
-        assert!(
-            text.contains("receiver.tls") && text.contains("http.web_config_file"),
-            "{text}"
-        );
+        assert!(text.contains("receiver.tls") && text.contains("http.web_config_file"), "{text}");
     }
 }

@@ -106,7 +106,10 @@ fn a_reload_refuses_what_the_start_would_refuse() {
     set_mode(&token, 0o604);
     process.signal(nix::sys::signal::Signal::SIGHUP);
     let refused = process.line("configuration not reloaded");
-    assert!(refused.contains("poll_external.other_scrape_endpoints: every user of this machine"), "{refused}");
+    assert!(
+        refused.contains("poll_external.other_scrape_endpoints: every user of this machine"),
+        "{refused}"
+    );
     config(directory.path(), &text(false));
     process.signal(nix::sys::signal::Signal::SIGHUP);
     process.line("poll_external.other_scrape_endpoints: every user of this machine");

@@ -16,7 +16,9 @@ const PASSED_ON: &[(&str, &str)] = &[
 
 /// Pages that users and contributors read.
 fn pages() -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"].map(PathBuf::from).to_vec();
+    let mut found: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
+        .map(PathBuf::from)
+        .to_vec();
     for directory in ["docs", "scripts", "crates"] {
         found.extend(
             files(directory)

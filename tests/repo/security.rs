@@ -15,7 +15,9 @@ fn exists(evidence: &str) -> bool {
         Some(place) => (place, true),
         None => (evidence, false),
     };
-    let Some((module, test)) = place.split_once("::") else { return false };
+    let Some((module, test)) = place.split_once("::") else {
+        return false;
+    };
     let file = match is_unit {
         true => format!("src/{module}/tests.rs"),
         false => format!("tests/border/{module}.rs"),
@@ -23,7 +25,9 @@ fn exists(evidence: &str) -> bool {
     let is_test = |line: &str| line.trim_start().trim_start_matches("async ").starts_with(&format!("fn {test}("));
     let text = if root().join(&file).is_file() { read(&file) } else { return false };
     let lines: Vec<&str> = text.lines().collect();
-    lines.windows(2).any(|pair| is_test(pair[1]) && pair[0].trim_start().starts_with("#["))
+    lines
+        .windows(2)
+        .any(|pair| is_test(pair[1]) && pair[0].trim_start().starts_with("#["))
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod duplicates;
 mod entry;
 mod families;
 mod forms;
+mod halves;
 mod invalidation;
 #[cfg(test)]
 mod invariants;
@@ -45,7 +46,7 @@ use crate::memory::MemoryMeter;
 use crate::render::{Chunk, OutputFormat};
 
 use app::{App, AppId, MAX_REMEMBERED};
-use entry::{FamilyEntry, Placement};
+use entry::FamilyEntry;
 use families::Families;
 use paged::{Id, Slab};
 use segments::{Group, Segment, SegmentList};
@@ -61,8 +62,8 @@ pub use update::{Outcome, Update};
 const APP_BYTES: usize = 640;
 /// A family of an app: its place in the app, its entry, and its slot in the table of keys, which is three quarters full on average.
 const FAMILY_BYTES: usize = size_of::<app::AppFamily>() + size_of::<Option<FamilyEntry>>() + 16;
-/// A shared entry with two contributions: itself, its key, and the allocator's share.
-const SHARED_BYTES: usize = size_of::<entry::SharedFamily>() + 72;
+/// A shared family with two contributions: itself, and its place in a group.
+const SHARED_BYTES: usize = size_of::<Option<entry::SharedFamily>>() + 8;
 /// A contribution beyond two; pages of them are four fifths full on average.
 const CONTRIBUTION_BYTES: usize = (size_of::<(AppId, contributions::Contribution)>()) * 5 / 4;
 
@@ -89,7 +90,7 @@ pub struct Catalog {
 struct TableSizes {
     /// Families of all apps.
     families: usize,
-    /// SharedFamily entries.
+    /// Shared families.
     shared: usize,
     /// Contributions to shared entries.
     contributions: usize,
@@ -111,8 +112,10 @@ struct Layout {
     private: SegmentList,
     /// Small shared families.
     groups: Slab<Arc<Group>>,
-    /// SharedFamily families with segments of their own.
+    /// Shared families with segments of their own.
     large: Arc<BTreeSet<Id<FamilyEntry>>>,
+    /// The segments of these.
+    lists: Slab<Arc<SegmentList>>,
 }
 
 impl Catalog {
@@ -128,6 +131,7 @@ impl Catalog {
                 private: SegmentList::new(),
                 groups: Slab::default(),
                 large: Arc::default(),
+                lists: Slab::default(),
             },
             version: 0,
             updates: 0,
@@ -188,7 +192,7 @@ impl Catalog {
     pub fn labelled(&self, app: &str) -> Vec<Arc<[u8]>> {
         let Some((_, app)) = self.app(app) else { return Vec::new() };
         let present = app.families.iter().filter(|family| family.labelled);
-        let present = present.map(|family| family.text.key(&app.exposition).into_owned().into());
+        let present = present.map(|family| family.text().key(&app.exposition).into_owned().into());
         present.chain(app.remembered.iter().map(|key| (&**key).into())).collect()
     }
 
@@ -241,10 +245,7 @@ impl Catalog {
     }
 
     fn segments(&self) -> impl Iterator<Item = &Segment> {
-        let large = self.layout.large.iter().filter_map(|&id| match &self.shared(id)?.placement {
-            Placement::Large(list) => Some(&**list),
-            Placement::Group(_) => None,
-        });
+        let large = self.layout.lists.iter().map(|(_, list)| &**list);
         let lists = std::iter::once(&self.layout.private).chain(large);
         let groups = self.layout.groups.iter().map(|(_, group)| &group.segment);
         lists.flat_map(SegmentList::segments).map(|(.., segment)| segment).chain(groups)
@@ -262,13 +263,11 @@ impl Catalog {
     }
 
     fn shared(&self, id: Id<FamilyEntry>) -> Option<&entry::SharedFamily> {
-        self.families.entries.get(id)?.shared()
+        self.families.get(id)?.shared()
     }
 
     fn shared_mut(&mut self, id: Id<FamilyEntry>) -> Option<&mut entry::SharedFamily> {
-        // A look first: a page is not copied for a family that is private.
-        self.shared(id)?;
-        self.families.entries.get_mut(id)?.shared_mut()
+        self.families.shared_mut(id)
     }
 
     fn app_mut(&mut self, id: AppId) -> &mut App {

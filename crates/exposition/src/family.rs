@@ -29,6 +29,18 @@ pub enum MetricType {
 }
 
 impl MetricType {
+    /// All types, each at its own number.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Unknown,
+        Self::Counter,
+        Self::Gauge,
+        Self::Histogram,
+        Self::Summary,
+        Self::GaugeHistogram,
+        Self::Info,
+        Self::StateSet,
+    ];
+
     /// Parses the type in a TYPE line of `syntax`; `None` if that syntax has no such type.
     /// Only lower case is accepted, as in Prometheus.
     #[must_use]
@@ -115,6 +127,21 @@ impl Suffix {
         Self::GSum,
         Self::Info,
     ];
+
+    /// The suffix with this number.
+    pub(crate) const fn from_number(number: u32) -> Self {
+        match number {
+            1 => Self::Total,
+            2 => Self::Created,
+            3 => Self::Bucket,
+            4 => Self::Sum,
+            5 => Self::Count,
+            6 => Self::GCount,
+            7 => Self::GSum,
+            8 => Self::Info,
+            _ => Self::Bare,
+        }
+    }
 
     /// The text of the suffix.
     #[must_use]
@@ -227,6 +254,16 @@ impl FamilyFlags {
     #[must_use]
     pub const fn names(self) -> Self {
         Self(self.0 & !0xff)
+    }
+
+    /// The sample names among the flags with these bits.
+    pub(crate) const fn from_names(bits: u32) -> Self {
+        Self(bits & 0x1_ff00)
+    }
+
+    /// All flags as bits.
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
     }
 
     /// Returns true if all flags of `other` are set.

@@ -22,6 +22,7 @@ mod report;
 mod scratch;
 mod table;
 mod tail;
+mod template;
 
 use std::ops::Range;
 
@@ -32,7 +33,7 @@ use crate::sample;
 use crate::span::Span;
 use crate::syntax::Syntax;
 
-use conformance::{Bound, Groups, SampleContext};
+use conformance::{Bound, Groups, SampleContext, is_counter_name};
 use escapes::MARK;
 use families::{Families, NameOwner};
 use labels::Role;
@@ -42,6 +43,8 @@ use number::Number;
 pub(super) use report::{Diagnostic, Report};
 use scratch::Scratch;
 use table::HashTable;
+pub(super) use template::Template;
+use template::{TemplateBuilder, ValueCheck};
 
 /// The longest text that is parsed. Offsets have 32 bits.
 pub(super) const MAX_BODY_BYTES: usize = u32::MAX as usize - 1;
@@ -60,6 +63,8 @@ pub(super) struct ParseOutput {
     pub(super) families: Box<[Family]>,
     pub(super) runs: Box<[Span]>,
     pub(super) series: u32,
+    /// By which texts that differ in values only are parsed.
+    pub(super) template: Option<Template>,
 }
 
 /// Treatment of a series that occurs several times in a text.
@@ -79,11 +84,14 @@ pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut
             families: Box::default(),
             runs: Box::default(),
             series: 0,
+            template: None,
         };
     }
     Scratch::with(|scratch| {
         scratch.reset(body.len());
         let utf8 = body.is_ascii() || std::str::from_utf8(body).is_ok();
+        let is_update_likely = syntax == Syntax::Text && repeated == Repeated::Fault && !faults.is_strict();
+        scratch.template.reset(is_update_likely);
         let mut reader = TextParser {
             body,
             syntax,
@@ -92,6 +100,7 @@ pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut
             families: &mut scratch.families,
             groups: &mut scratch.groups,
             series: &mut scratch.series,
+            template: &mut scratch.template,
             table_scope: TableScope::Empty,
             utf8,
             runs: &mut scratch.runs,
@@ -106,6 +115,15 @@ pub(super) fn read(body: &[u8], syntax: Syntax, repeated: Repeated, faults: &mut
         scratch.labels = reader.scanner.into_labels();
         found
     })
+}
+
+/// Parses a text that replaces another one, if it differs from it in values only and has no fault. `old` and `families` are the earlier
+/// text and its families.
+pub(super) fn read_update(old: &[u8], families: &[Family], template: &Template, body: &[u8]) -> Option<Box<[Family]>> {
+    if body.len() > MAX_BODY_BYTES {
+        return None;
+    }
+    template::families_of_update(old, families, template, body)
 }
 
 /// Content of the table of series that finds duplicates. Duplicates are always in the same family, so the table holds one family, which
@@ -127,6 +145,7 @@ struct TextParser<'a, 'b> {
     groups: &'b mut Groups,
     /// From hashes of series to the offsets of their lines; see [`TableScope`].
     series: &'b mut HashTable,
+    template: &'b mut TemplateBuilder,
     table_scope: TableScope,
     /// The runs in the order of the text, with their families.
     runs: &'b mut Vec<(usize, Range<usize>)>,
@@ -413,24 +432,39 @@ impl TextParser<'_, '_> {
         builder.samples += 1;
         builder.flags |= flags;
         let kind = builder.kind;
-        if builder.flags.contains(FamilyFlags::INVALID_OPENMETRICS) || matches!(kind, MetricType::Unknown | MetricType::Gauge) {
-            return;
+        let is_plain = line.timestamp.is_empty() && line.exemplar.is_none();
+        let prefix = line.value_at - start;
+        if matches!(kind, MetricType::Unknown | MetricType::Gauge) {
+            return self.template.push(prefix, is_plain.then_some(ValueCheck::Any));
         }
-        let mut context = SampleContext {
-            body: self.body,
-            syntax: self.syntax,
-            scanner: &self.scanner,
-            groups: self.groups,
-            family: owner.family,
-            name: &builder.name,
-            kind,
-            bound,
-        };
-        if let Err(violation) = builder.conformance.check(&mut context, owner.suffix, line) {
-            builder.flags |= FamilyFlags::INVALID_OPENMETRICS;
-            let family = span(builder.name.clone());
-            self.report_violation(start, kind, violation, family);
+        if !builder.flags.contains(FamilyFlags::INVALID_OPENMETRICS) {
+            let mut context = SampleContext {
+                body: self.body,
+                syntax: self.syntax,
+                scanner: &self.scanner,
+                groups: self.groups,
+                family: owner.family,
+                name: &builder.name,
+                kind,
+                bound,
+            };
+            match builder.conformance.check(&mut context, owner.suffix, line) {
+                Ok(check) => return self.template.push(prefix, check.filter(|_| is_plain)),
+                Err(violation) => self.invalidate_family(start, owner.family, violation),
+            }
         }
+        let name = &self.body[self.families.builders()[owner.family].name.clone()];
+        // Such a name breaks the rule whatever the values are.
+        let is_misnamed = kind == MetricType::Counter && self.syntax == Syntax::Text && !is_counter_name(name);
+        self.template.push(prefix, (is_plain && is_misnamed).then_some(ValueCheck::Any));
+    }
+
+    #[cold]
+    fn invalidate_family(&mut self, at: usize, family: usize, violation: &'static str) {
+        let builder = self.families.builder(family);
+        builder.flags |= FamilyFlags::INVALID_OPENMETRICS;
+        let (kind, name) = (builder.kind, span(builder.name.clone()));
+        self.report_violation(at, kind, violation, name);
     }
 
     /// Reports that a family breaks the rules of OpenMetrics. The text format does not require them, but a broken histogram deserves a
@@ -503,10 +537,14 @@ impl TextParser<'_, '_> {
             series += family.samples;
             families.push(family);
         }
+        if !violations.is_empty() || self.faults.faults() > 0 || self.faults.exemplars() > 0 {
+            self.template.give_up();
+        }
         for (violation, kind, name) in violations {
             self.report_violation(name.start as usize, kind, violation, name);
         }
         ParseOutput {
+            template: self.template.finish(&families),
             families: families.into_boxed_slice(),
             runs: runs.into_boxed_slice(),
             series,

@@ -4,6 +4,7 @@ import http.client
 import multiprocessing
 import os
 import random
+import resource
 import socket
 import statistics
 import time
@@ -43,11 +44,16 @@ def usable():
 
 # Rows after which a process is replaced: a row that fails halfway leaves its sockets and buffers behind, gigabytes in half an hour.
 ROWS_OF_A_PROCESS = 20
+# Address space of a process. A row that wants more fails; without it one process that is starved took 5 GB of what the proxy needs as well.
+MEMORY_OF_A_PROCESS = 3 << 30
+# The longest time for which an event may be refused while the log is full of other clients' events: docs/limits.md protects each for a minute.
+CROWDED = 75
 
 
 def attack(proxy, binary, seed, counts):
     """Runs some rows in an order of its own. What they find is not judged: they disturb one another."""
     os.nice(10)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_OF_A_PROCESS, MEMORY_OF_A_PROCESS))
     socket.socket = Elsewhere
     proxy.log_is_read.set()
     dice, rows = random.Random(seed), usable()
@@ -64,43 +70,59 @@ def attack(proxy, binary, seed, counts):
             counts[number] += 1
 
 
-def report(address, stop, out):
-    """Posts an event every half second and scrapes as often. Says how many were posted, which arrived, and what failed."""
-    posted, arrived, faults, waits = 0, {}, [], []
+class Reporter:
+    """A client that posts an event every half second and scrapes as often, and repeats an event that it is told to repeat."""
 
-    def ask(method, path):
+    def __init__(self, address):
+        self.address = address
+        self.posted, self.arrived, self.faults, self.waits = 0, {}, [], []
+        self.refused, self.refused_since, self.longest_refusal = 0, None, 0.0
+
+    def ask(self, method, path):
         began = time.monotonic()
-        connection = http.client.HTTPConnection(*address, timeout=others.PATIENCE)
+        connection = http.client.HTTPConnection(*self.address, timeout=others.PATIENCE)
         try:
-            connection.request(method, path, headers={"user-agent": "regular"})
+            # With a key, so that an event whose answer was lost can be repeated as well.
+            connection.request(method, path, headers={"user-agent": "regular", "idempotency-key": f"innocent {self.posted}"})
             response = connection.getresponse()
-            return response.status, response.read().decode()
+            return response.status, response.read().decode(), response.getheader("retry-after")
         finally:
             connection.close()
-            waits.append(time.monotonic() - began)
+            self.waits.append(time.monotonic() - began)
 
-    def scrape():
-        status, text = ask("GET", "/metrics?own=false")
+    def scrape(self):
+        status, text, _ = self.ask("GET", "/metrics?own=false")
         assert status == 200, f"a scrape got {status}"
         for line in text.splitlines():
             if line.startswith("events_to_metrics{") and 'kind="innocent"' in line:
                 number = line.partition('number="')[2].partition('"')[0]
-                arrived[number] = arrived.get(number, 0) + 1
+                self.arrived[number] = self.arrived.get(number, 0) + 1
 
-    for _ in range(2):
-        scrape()
-    while not stop.is_set():
-        try:
-            status, told = ask("POST", f"/event?kind=innocent&number={posted}")
-            assert status == 200, f"an event got {status}: {told}"
-            posted += 1
-            scrape()
-        except Exception as why:
-            faults.append(f"events: {type(why).__name__}: {why}")
-        time.sleep(0.5)
-    for _ in range(5):
-        scrape()
-    out.send((posted, arrived, faults, waits))
+    def post(self):
+        status, told, retry = self.ask("POST", f"/event?kind=innocent&number={self.posted}")
+        if status == 429 and retry:
+            self.refused += 1
+            self.refused_since = self.refused_since or time.monotonic()
+            self.longest_refusal = max(self.longest_refusal, time.monotonic() - self.refused_since)
+            return
+        assert status == 200, f"an event got {status}: {told}"
+        self.posted, self.refused_since = self.posted + 1, None
+
+    def run(self, stop, out):
+        for _ in range(2):
+            self.scrape()
+        while not stop.is_set():
+            for step in (self.post, self.scrape):
+                try:
+                    step()
+                except Exception as why:
+                    self.faults.append(f"events: {type(why).__name__}: {why}")
+            time.sleep(0.5)
+        for _ in range(5):
+            self.scrape()
+        if self.longest_refusal > CROWDED:
+            self.faults.append(f"an event was refused for {self.longest_refusal:.0f} s")
+        out.send((self.posted, self.arrived, self.faults, self.waits, self.refused, self.longest_refusal))
 
 
 def perform(binary, seconds, at_once):
@@ -116,7 +138,7 @@ def perform(binary, seconds, at_once):
         before, files = proxy.memory(), proxy.open_files()
         proxy.forget_peak()
         beside = others.Others(proxy, WAYS)
-        reporter = context.Process(target=report, args=(proxy.http, stop, inner), daemon=True)
+        reporter = context.Process(target=Reporter(proxy.http).run, args=(stop, inner), daemon=True)
         reporter.start()
         time.sleep(1)
         end, next_line, seed = time.monotonic() + seconds, time.monotonic() + 60, 0
@@ -134,7 +156,7 @@ def perform(binary, seconds, at_once):
             child.kill()
             child.join()
         stop.set()
-        posted, arrived, unreported, waits = out.recv() if out.poll(120) else (0, {}, ["the client with events hangs"], [0])
+        posted, arrived, unreported, waits, refused, longest = out.recv() if out.poll(120) else (0, {}, ["the client with events hangs"], [0], 0, 0)
         served, unserved = beside.finish()
         faults += unreported + unserved
         missing = [number for number in range(posted) if str(number) not in arrived]
@@ -157,6 +179,7 @@ def perform(binary, seconds, at_once):
         for way, (times, worst, each) in served.items():
             print(f"   {way + ':':10}{times:,} served, median {statistics.median(each) * 1000:.1f} ms, worst {worst * 1000:.0f} ms")
         print(f"   {'events:':10}{posted:,} posted, {len(arrived):,} arrived, median {statistics.median(waits) * 1000:.1f} ms, worst {max(waits) * 1000:.0f} ms")
+        print(f"   {'':10}{refused:,} posts were told to come again (429), the longest for {longest:.0f} s")
         print(f"   {'memory:':10}{before:.0f} MiB before, {peak:.0f} at its peak, {proxy.memory():.0f} afterwards")
         print(f"   {'rows:':10}" + ", ".join(f"{row.name} {count}" for row, count in zip(rows, counts)))
     finally:

@@ -16,14 +16,7 @@ fn targets_are_parsed_by_scheme() {
         let authority = "localhost:6555".into();
         assert_eq!(url.parse(), Ok(Target::Http(HttpServer { authority, https })));
     }
-    for bad in [
-        "",
-        "localhost:1",
-        "http://localhost",
-        "http://:1",
-        "tcp://a:99999",
-        "ftp://a:1",
-    ] {
+    for bad in ["", "localhost:1", "http://localhost", "http://:1", "tcp://a:99999", "ftp://a:1"] {
         assert!(bad.parse::<Target>().is_err(), "{bad}");
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 
 fn client(peer: &str, headers: &[(&'static str, &str)], trusted: &[&str]) -> String {
     let peer = if peer == "unix" {
-        PeerAddr::Unix
+        PeerAddr::Unix { uid: None }
     } else {
         PeerAddr::Tcp(peer.parse().unwrap())
     };

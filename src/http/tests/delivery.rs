@@ -308,7 +308,7 @@ async fn a_transport_that_cannot_tell_gives_back() {
         let (mut client, server) = tokio::io::duplex(1_000);
         let service = site.service.clone();
         let info = ConnectionInfo {
-            peer: PeerAddr::Unix,
+            peer: PeerAddr::Unix { uid: None },
             queue: None,
             observer: None,
             slot: None,
@@ -368,7 +368,7 @@ async fn a_connection_that_is_dropped_gives_back() {
     let (mut client, server) = tokio::io::duplex(100);
     let service = site.service.clone();
     let info = ConnectionInfo {
-        peer: PeerAddr::Unix,
+        peer: PeerAddr::Unix { uid: None },
         queue: None,
         observer: None,
         slot: None,
@@ -402,7 +402,7 @@ async fn a_handler_that_is_dropped_gives_back() {
     let service = HttpService::new(slow, &[], Arc::default(), Arc::default());
     let (mut client, server) = tokio::io::duplex(100);
     let info = ConnectionInfo {
-        peer: PeerAddr::Unix,
+        peer: PeerAddr::Unix { uid: None },
         queue: None,
         observer: None,
         slot: None,
@@ -438,6 +438,8 @@ async fn unix_sockets_are_judged_by_the_same_rules() {
     ask(&mut client, "/lent?size=1000").await;
     ask(&mut client, "/lent?size=100000").await;
     assert_eq!(site.outcome().await, (1_000, DeliveryOutcome::Acked));
+    let uid = nix::unistd::geteuid().as_raw();
+    assert_eq!(site.connection(0).peer(), &PeerAddr::Unix { uid: Some(uid) });
     drop(client);
     assert_eq!(site.outcome().await, (100_000, DeliveryOutcome::Acked));
     for size in [1_000, 3_000_000] {

@@ -29,7 +29,7 @@ fn pipe_into(service: &HttpService, buffer: usize) -> (DuplexStream, JoinHandle<
     let (client, server) = tokio::io::duplex(buffer);
     let service = service.clone();
     let info = ConnectionInfo {
-        peer: PeerAddr::Unix,
+        peer: PeerAddr::Unix { uid: None },
         queue: None,
         observer: None,
         slot: None,
@@ -206,7 +206,7 @@ async fn a_slow_reader_keeps_little_between_the_store_and_the_kernel() {
     let (mut client, server) = tokio::io::duplex(4_096);
     let service = HttpService::new(slow, &[], Arc::default(), Arc::default());
     let info = ConnectionInfo {
-        peer: PeerAddr::Unix,
+        peer: PeerAddr::Unix { uid: None },
         queue: None,
         observer: None,
         slot: None,
@@ -239,7 +239,7 @@ async fn large_responses_take_turns() {
     for _ in 0..CLIENTS {
         let (mut client, server) = tokio::io::duplex(30_000_000);
         let info = ConnectionInfo {
-            peer: PeerAddr::Unix,
+            peer: PeerAddr::Unix { uid: None },
             queue: None,
             observer: None,
             slot: None,

@@ -1,8 +1,49 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use super::super::table::tests::{app, present};
 use super::*;
+use crate::store::MonotonicTime;
 
 #[test]
-fn names_cannot_break_out_of_the_page() {
-    assert_eq!(escape("<a href=\"x\">'&"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;");
-    assert_eq!(link("GET /apps"), "<a href=\"/apps\"><code>GET /apps</code></a>");
-    assert_eq!(link("GET /apps/NAME"), "<code>GET /apps/NAME</code>");
+fn names_of_apps_cannot_break_out_of_the_page() {
+    let app = app("<a href=\"x\">'&/", Some(1));
+    let present = present(MonotonicTime::default());
+    let row = app_row(&(app.clone(), present.status(&app)), present).into_string();
+    assert!(row.contains("href=\"apps/%3Ca%20href%3D%22x%22%3E%27%26%2F\""), "{row}");
+    assert!(row.contains("&lt;a href=&quot;x&quot;&gt;'&amp;/</a>"), "{row}");
+}
+
+#[test]
+fn a_request_is_a_link_where_a_browser_can_follow_it() {
+    let shown = endpoints(&[("GET /apps", "table"), ("GET /apps/NAME", "one"), ("POST /event", "report")]).into_string();
+    assert!(shown.contains("<a href=\"./apps\"><code>GET /apps</code></a>"), "{shown}");
+    assert!(
+        shown.contains("<td><code>GET /apps/NAME</code></td>") && shown.contains("<td><code>POST /event</code></td>"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn bytes_are_shown_in_the_largest_unit() {
+    for (number, shown) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (4 << 30, "4.0 GiB")] {
+        assert_eq!(bytes(number), shown);
+    }
+}
+
+#[tokio::test]
+async fn the_page_of_an_app_shows_its_families_and_the_first_part_of_its_text() {
+    let app = app("north", Some(1));
+    let answer = app_page(&app, present(MonotonicTime::default()));
+    let page = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+    let page = String::from_utf8(page.to_vec()).unwrap();
+    for part in [
+        "<h1>north</h1>",
+        "1 line skipped (line 2",
+        "<td class=\"name\"><code>a</code></td>",
+        "a 1\nb\n",
+        "href=\"../ui/page.css\"",
+        "href=\"north/metrics\"",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
 }

@@ -8,7 +8,7 @@ use crate::exposition::Exposition;
 use crate::model::{AppName, Format, Origin, Syntax};
 use crate::store::{Limits, Mode, Text};
 
-fn app(name: &str, updated: Option<i64>) -> Arc<App> {
+pub(in crate::outlets) fn app(name: &str, updated: Option<i64>) -> Arc<App> {
     Arc::new(App {
         name: AppName::new(name).unwrap(),
         order: 0,
@@ -31,7 +31,7 @@ fn app(name: &str, updated: Option<i64>) -> Arc<App> {
     })
 }
 
-fn present(moment: MonotonicTime) -> Present {
+pub(in crate::outlets) fn present(moment: MonotonicTime) -> Present {
     Present {
         moment,
         expire_after: None,

@@ -226,7 +226,7 @@ impl AppLog {
             let taken = match record {
                 Record::App(name, position, said) => {
                     let age = said.age.at(now);
-                    let parsed = parser.parse(said.update(name), true);
+                    let parsed = parser.parse(said.update(name), true, None);
                     lock(apps).restore(position, parsed, age)
                 }
                 Record::Place(name, position) => {

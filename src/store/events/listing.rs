@@ -74,6 +74,11 @@ impl Events {
         self.log.len()
     }
 
+    /// The most events that are kept.
+    pub(in crate::store) const fn most_kept(&self) -> usize {
+        self.options.max_pending
+    }
+
     /// The number of pending events of each scraper, by name, without scrapers that came once.
     pub(in crate::store) fn pending(&self) -> Vec<PendingEvents> {
         let most = self.log.len() as u64;

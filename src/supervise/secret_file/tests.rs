@@ -47,7 +47,10 @@ fn a_refusal_names_the_mode_and_the_remedy() {
     assert!(message(FileRule::Key).contains("mode 0644") && message(FileRule::Key).contains("chmod 600"));
     assert!(message(FileRule::Strict).contains("mode 0644") && message(FileRule::Strict).contains("secrets.strict"));
     let warning = exposed(&path).unwrap();
-    assert!(warning.contains(&path.display().to_string()) && warning.contains("(mode 0644)"), "{warning}");
+    assert!(
+        warning.contains(&path.display().to_string()) && warning.contains("(mode 0644)"),
+        "{warning}"
+    );
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::entry::{FamilyEntry, OpenMetricsForm};
+use super::halves::Halves;
 use super::paged::{Id, PagedVec};
-use super::text_family::TextFamily;
+use super::text_family::{StoredTextFamily, TextFamily};
 use crate::app_name::{AppName, LabelPair};
 use crate::identity::ExtraLabel;
 use crate::index::Exposition;
@@ -53,8 +54,8 @@ pub(super) struct App {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AppFamily {
     /// The update with which the app came to have it in this shape.
-    pub(super) since: u64,
-    pub(super) text: TextFamily,
+    pub(super) since: Halves,
+    pub(super) text: StoredTextFamily,
     /// Its entry; [`Id::NONE`] until it is bound.
     pub(super) entry: Id<FamilyEntry>,
     /// Its form under OpenMetrics while it is private.
@@ -66,16 +67,20 @@ pub(super) struct AppFamily {
 }
 
 impl AppFamily {
+    pub(super) fn text(&self) -> TextFamily {
+        self.text.get()
+    }
+
     /// Takes over the state of the same family before an update; true if its type or role has changed.
     pub(super) fn inherit(&mut self, old: &Self) -> bool {
         self.shared = old.shared;
         self.labelled |= old.labelled;
         self.form = old.form;
-        if old.text.shape() == self.text.shape() {
+        if old.text().shape() == self.text().shape() {
             self.since = old.since;
         }
-        let typed = |text: &TextFamily| (text.kind, text.role, text.valid, text.quoted);
-        typed(&old.text) != typed(&self.text)
+        let typed = |text: TextFamily| (text.kind, text.role, text.valid, text.quoted);
+        typed(old.text()) != typed(self.text())
     }
 }
 
@@ -118,8 +123,8 @@ impl App {
 
     /// The places of the families that were one family as written with the one at `at`.
     pub(super) fn siblings(&self, at: u32) -> std::ops::Range<u32> {
-        let family = self.families[at as usize].text.family;
-        let is_sibling = |at: u32| self.families.get(at as usize).is_some_and(|it| it.text.family == family);
+        let family = self.families[at as usize].text().family;
+        let is_sibling = |at: u32| self.families.get(at as usize).is_some_and(|it| it.text().family == family);
         let (mut from, mut to) = (at, at + 1);
         while from > 0 && is_sibling(from - 1) {
             from -= 1;

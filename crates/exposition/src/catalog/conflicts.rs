@@ -8,15 +8,14 @@
 use std::fmt;
 
 use super::app::{App, AppId};
-use super::entry::{FamilyEntry, SharedFamily};
+use super::entry::{FamilyEntry, FamilyRef, Placement, SharedFamily};
 use super::families::SAMPLE_SUFFIXES;
-use super::paged::Id;
+use super::paged::{Id, LateId};
 use super::text_family::{Shape, TextFamily};
 use super::update::UpdateContext;
 use super::{Catalog, Update};
 use crate::app_name::AppName;
 use crate::family::{FamilyFlags, MetricType, Suffix};
-use crate::hash::name_hash;
 use crate::index::Exposition;
 use crate::syntax::Syntax;
 
@@ -157,7 +156,7 @@ impl Catalog {
         }
         let shared = app.families.iter().filter(|family| family.shared);
         let in_conflict = shared.filter(|family| self.shared(family.entry).is_some_and(|shared| shared.in_conflict));
-        let written = in_conflict.map(|family| &app.exposition.families()[family.text.family as usize]);
+        let written = in_conflict.map(|family| &app.exposition.families()[family.text().family as usize]);
         let with_exemplars = written.filter(|family| family.flags.contains(FamilyFlags::EXEMPLARS));
         let samples = with_exemplars.flat_map(|family| app.exposition.samples(family));
         samples.filter(|sample| sample.exemplar.is_some()).count() as u64
@@ -186,13 +185,14 @@ impl Catalog {
     fn conflict_in(&self, app: AppId, id: Id<FamilyEntry>) -> Option<Conflict> {
         let shared = self.shared(id)?;
         let mine = shared.contributions.get(app).filter(|it| it.counted_in_conflict)?;
-        let (family, kind) = (text(&shared.key), mine.text.kind);
+        let key = self.families.key(&self.apps.slots, id);
+        let (family, kind) = (text(&key), mine.text().kind);
         if !shared.in_conflict {
             let (owner, exposed) = shared.type_owner()?;
             let by = self.apps.slots[owner].name.clone();
             return Some(Conflict::Overruled { family, kind, exposed, by });
         }
-        let differs = |shape: Shape| shape != mine.text.shape();
+        let differs = |shape: Shape| shape != mine.text().shape();
         if let Some((by, other_kind)) = shared.declared(differs) {
             let by = self.apps.slots[by].name.clone();
             return Some(Conflict::Type {
@@ -202,7 +202,7 @@ impl Catalog {
                 by,
             });
         }
-        let related = self.overlapping(id, &shared.key);
+        let related = self.overlapping(id, &key);
         // A family overlaps because of some app, which may be this one only where it is the only one.
         let (other, by) = related.iter().find(|(_, by)| *by != app).or(related.first())?;
         Some(Conflict::Name {
@@ -214,21 +214,21 @@ impl Catalog {
 
     /// The shape counts of an entry's declared families.
     pub(super) fn shapes(&self, id: Id<FamilyEntry>) -> [u32; 3] {
-        match &self.families.entries[id] {
-            FamilyEntry::Private { app, at } => {
+        match self.families.entry(id) {
+            FamilyRef::Private { app, at } => {
                 let mut shapes = [0; 3];
-                shapes[self.apps.slots[*app].families[*at as usize].text.shape() as usize] = 1;
+                shapes[self.apps.slots[app].families[at as usize].text().shape() as usize] = 1;
                 shapes
             }
-            FamilyEntry::Shared(shared) => shared.counts().shapes(),
+            FamilyRef::Shared(shared) => shared.counts().shapes(),
         }
     }
 
     /// The first app that declares the family in a shape that `wanted` accepts.
     fn declarer(&self, id: Id<FamilyEntry>, wanted: impl Fn(Shape) -> bool) -> Option<AppId> {
-        match &self.families.entries[id] {
-            FamilyEntry::Private { app, at } => wanted(self.apps.slots[*app].families[*at as usize].text.shape()).then_some(*app),
-            FamilyEntry::Shared(shared) => shared.declared(wanted).map(|(app, _)| app),
+        match self.families.entry(id) {
+            FamilyRef::Private { app, at } => wanted(self.apps.slots[app].families[at as usize].text().shape()).then_some(app),
+            FamilyRef::Shared(shared) => shared.declared(wanted).map(|(app, _)| app),
         }
     }
 
@@ -261,7 +261,7 @@ impl Catalog {
 
     /// Puts a family into conflict, or out of it, if that has changed. The entry may be gone.
     pub(super) fn resolve(&mut self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
-        let Some(entry) = self.families.entries.get(id) else { return };
+        let Some(entry) = self.families.get(id) else { return };
         let contradicted = self.is_contradicted(id);
         if entry.in_conflict() == contradicted {
             return;
@@ -296,7 +296,7 @@ impl Catalog {
 
     fn after_conflict(&mut self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
         if let Some(shared) = self.shared_mut(id) {
-            shared.help_owner = std::sync::OnceLock::new();
+            shared.help_owner = LateId::unknown();
         }
         context.stale_forms.push(id);
         let key = self.families.key(&self.apps.slots, id);
@@ -339,7 +339,7 @@ impl Catalog {
         action: fn(&mut Self, Id<FamilyEntry>, AppId, &mut UpdateContext),
     ) {
         let Some(shared) = self.shared(id) else { return };
-        let grouped = shared.contributions.iter().filter(|(_, it)| it.text.shape() != Shape::Scalar);
+        let grouped = shared.contributions.iter().filter(|(_, it)| it.text().shape() != Shape::Scalar);
         let apps: Vec<AppId> = grouped.map(|(app, _)| app).collect();
         for app in apps {
             action(self, id, app, context);
@@ -352,7 +352,8 @@ impl Catalog {
             return;
         };
         let Some(declared) = shared.contributions.get(app) else { return };
-        let (at, declared, key) = (declared.at, declared.text, shared.key.clone());
+        let (at, declared) = (declared.at, declared.text());
+        let key = self.families.key(&self.apps.slots, id).into_owned();
         for suffix in declared.named_suffixes() {
             let name = [&*key, suffix.as_str().as_bytes()].concat();
             let text = declared.untyped(suffix);
@@ -372,15 +373,11 @@ impl Catalog {
 
     /// An entry that no app declares.
     fn create_derived(&mut self, name: &[u8]) -> Id<FamilyEntry> {
-        let placement = super::entry::Placement::Large(Box::new(super::segments::SegmentList::new()));
-        let shared = SharedFamily::new(name.into(), placement);
-        let id = self
-            .families
-            .insert(name_hash(name), name, FamilyEntry::Shared(std::sync::Arc::new(shared)));
+        let id = self.families.insert_shared(name, Placement::Group(Id::NONE));
         self.counts.shared += 1;
         let group = self.group_for(id, 0);
         if let Some(shared) = self.shared_mut(id) {
-            shared.placement = super::entry::Placement::Group(group);
+            shared.placement = Placement::Group(group);
         }
         id
     }
@@ -388,10 +385,10 @@ impl Catalog {
     /// Removes the contributions under the names of an app's samples.
     fn detach_derived_of(&mut self, id: Id<FamilyEntry>, app: AppId, context: &mut UpdateContext) {
         let Some(shared) = self.shared(id) else { return };
-        let Some(declared) = shared.contributions.get(app).map(|it| it.text) else {
+        let Some(declared) = shared.contributions.get(app).map(|it| it.text()) else {
             return;
         };
-        let key = shared.key.clone();
+        let key = self.families.key(&self.apps.slots, id).into_owned();
         for suffix in declared.named_suffixes() {
             let name = [&*key, suffix.as_str().as_bytes()].concat();
             let Some(entry) = self.find(&name) else { continue };
@@ -414,13 +411,13 @@ impl Catalog {
         let shared = app
             .families
             .iter()
-            .filter(|family| family.shared && family.text.shape() != Shape::Scalar);
+            .filter(|family| family.shared && family.text().shape() != Shape::Scalar);
         let in_conflict = shared.filter(|family| self.shared(family.entry).is_some_and(|shared| shared.in_conflict));
         in_conflict
             .flat_map(|family| {
                 let key = self.families.key(&self.apps.slots, family.entry);
                 let find = move |suffix: Suffix| self.find(&[&*key, suffix.as_str().as_bytes()].concat());
-                family.text.named_suffixes().filter_map(find)
+                family.text().named_suffixes().filter_map(find)
             })
             .collect()
     }
@@ -431,7 +428,7 @@ impl Catalog {
         let Some(contribution) = shared.contributions.get(app) else {
             return;
         };
-        let kind = contribution.text.kind;
+        let kind = contribution.text().kind;
         let counted_in_conflict = !contribution.derived && (shared.in_conflict || kind != MetricType::Unknown && kind != shared.kind());
         if contribution.counted_in_conflict == counted_in_conflict {
             return;
@@ -463,7 +460,7 @@ impl SharedFamily {
     fn declared(&self, wanted: impl Fn(Shape) -> bool) -> Option<(AppId, MetricType)> {
         let declared = self.contributions.iter().filter(|(_, it)| !it.derived);
         declared
-            .map(|(app, it)| (app, it.text))
+            .map(|(app, it)| (app, it.text()))
             .find(|(_, text)| wanted(text.shape()))
             .map(|(app, text)| (app, text.kind))
     }

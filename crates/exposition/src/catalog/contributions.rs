@@ -7,8 +7,9 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use super::app::AppId;
+use super::halves::Halves;
 use super::paged::Id;
-use super::text_family::{OpenMetricsRole, Shape, TextFamily};
+use super::text_family::{OpenMetricsRole, Shape, StoredTextFamily, TextFamily};
 use crate::family::MetricType;
 
 /// Names of the disambiguating label: `exporter_` is put before it at most seven times, once for each proxy in a chain.
@@ -24,7 +25,7 @@ const PAGE_CONTRIBUTIONS: usize = 128;
 const MAX_UNCOUNTED: usize = 8;
 
 /// The number of kinds.
-pub(super) const KINDS: usize = 8;
+pub(super) const KINDS: usize = MetricType::ALL.len();
 
 /// The place of a kind in [`FamilyCounts::kinds`].
 pub(super) const fn kind_index(kind: MetricType) -> usize {
@@ -35,17 +36,14 @@ pub(super) const fn kind_index(kind: MetricType) -> usize {
 #[derive(Debug, Clone)]
 pub(super) struct Contribution {
     /// The update with which the app came to have the family in this shape; no other app has the same number.
-    pub(super) since: u64,
+    pub(super) since: Halves,
     /// The place of the declared family among the app's families.
     pub(super) at: u32,
-    /// The family in the app's text: as declared, or one sample name of a family in conflict.
-    pub(super) text: TextFamily,
+    pub(super) text: StoredTextFamily,
     /// True if it stems from a family of another name that is in conflict.
     pub(super) derived: bool,
     /// About how many bytes of text it makes.
     pub(super) bytes: u32,
-    /// A sum over its series, equal for equal sets of series; never 0 once it is indexed.
-    pub(super) digest: u64,
     /// The number of its series, or groups of series, that other apps have as well.
     pub(super) duplicates: u32,
     /// True if its series carry the disambiguating label.
@@ -57,9 +55,14 @@ pub(super) struct Contribution {
 }
 
 impl Contribution {
+    /// The family in the app's text: as declared, or one sample name of a family in conflict.
+    pub(super) fn text(&self) -> TextFamily {
+        self.text.get()
+    }
+
     /// True if a TYPE line states its type.
     fn is_stated(&self) -> bool {
-        !self.derived && self.text.kind != MetricType::Unknown
+        !self.derived && self.text().kind != MetricType::Unknown
     }
 }
 
@@ -108,7 +111,7 @@ impl FamilyCounts {
     }
 
     fn change(&mut self, contribution: &Contribution, change: fn(&mut u32, u32)) {
-        let text = &contribution.text;
+        let text = contribution.text();
         if contribution.derived {
             change(&mut self.derived, 1);
         } else {
@@ -173,33 +176,34 @@ impl FamilyCounts {
 
 fn role_at(index: usize) -> OpenMetricsRole {
     OpenMetricsRole {
-        kind: ALL_KINDS[index / 2],
+        kind: MetricType::ALL[index / 2],
         primary: index % 2 == 1,
     }
 }
 
-/// The kinds in the order of [`kind_index`].
-const ALL_KINDS: [MetricType; KINDS] = [
-    MetricType::Unknown,
-    MetricType::Counter,
-    MetricType::Gauge,
-    MetricType::Histogram,
-    MetricType::Summary,
-    MetricType::GaugeHistogram,
-    MetricType::Info,
-    MetricType::StateSet,
-];
-
 /// The kinds that a TYPE line can state.
 const STATED: [MetricType; KINDS - 1] = {
-    let [_, stated @ ..] = ALL_KINDS;
+    let [_, stated @ ..] = MetricType::ALL;
     stated
 };
 
 /// Contributions in the order of their apps, with their counts.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Contributions {
-    list: List,
+#[derive(Debug, Clone)]
+pub(super) enum Contributions {
+    /// At most two, without an allocation: the first slots are used.
+    Two([Option<Entry>; 2]),
+    /// More, shared with snapshots.
+    Many(Arc<Many>),
+}
+
+/// The contribution of an app.
+type Entry = (AppId, Contribution);
+
+/// Contributions in pages, with their counts.
+#[derive(Debug, Clone)]
+pub(super) struct Many {
+    /// Copied on write a page at a time. Never an empty page.
+    pages: Vec<Page>,
     /// Kept while there are more than [`MAX_UNCOUNTED`].
     counted: Option<Box<Counted>>,
 }
@@ -215,18 +219,7 @@ struct Counted {
 /// Contributions in the order of their apps, shared with snapshots.
 type Page = Arc<Vec<Entry>>;
 
-/// The contribution of an app.
-type Entry = (AppId, Contribution);
-
-#[derive(Debug, Clone)]
-enum List {
-    /// At most two, without an allocation: the first slots are used.
-    Two([Option<(AppId, Contribution)>; 2]),
-    /// Copied on write a page at a time. Never an empty page.
-    Pages(Vec<Page>),
-}
-
-impl Default for List {
+impl Default for Contributions {
     fn default() -> Self {
         Self::Two([None, None])
     }
@@ -245,106 +238,26 @@ impl AppRange {
     pub(super) const ALL: Self = Self::Range(Id::FIRST, None);
 }
 
-impl List {
-    /// The number of the page that has, or would have, an app.
-    fn page(pages: &[Page], app: AppId) -> usize {
-        pages.partition_point(|page| page[0].0 <= app).saturating_sub(1)
-    }
+/// The number of the page that has, or would have, an app.
+fn page_of(pages: &[Page], app: AppId) -> usize {
+    pages.partition_point(|page| page[0].0 <= app).saturating_sub(1)
+}
 
-    fn place(pages: &[Page], app: AppId) -> Option<(usize, usize)> {
-        let number = Self::page(pages, app);
-        let page = pages.get(number)?;
-        // Where all apps of a range contribute, as in a fleet of one program, no search is needed.
-        let guess = app.distance(page[0].0);
-        if page.get(guess).is_some_and(|(other, _)| *other == app) {
-            return Some((number, guess));
-        }
-        let at = page.binary_search_by_key(&app, |(app, _)| *app).ok()?;
-        Some((number, at))
+/// The page of an app and its place there.
+fn place(pages: &[Page], app: AppId) -> Option<(usize, usize)> {
+    let number = page_of(pages, app);
+    let page = pages.get(number)?;
+    // Where all apps of a range contribute, as in a fleet of one program, no search is needed.
+    let guess = app.distance(page[0].0);
+    if page.get(guess).is_some_and(|(other, _)| *other == app) {
+        return Some((number, guess));
     }
-
-    fn get(&self, app: AppId) -> Option<&Contribution> {
-        match self {
-            Self::Two(two) => two.iter().flatten().find(|(id, _)| *id == app).map(|(_, it)| it),
-            Self::Pages(pages) => {
-                let (page, at) = Self::place(pages, app)?;
-                Some(&pages[page][at].1)
-            }
-        }
-    }
-
-    fn get_mut(&mut self, app: AppId) -> Option<&mut Contribution> {
-        match self {
-            Self::Two(two) => two.iter_mut().flatten().find(|(id, _)| *id == app).map(|(_, it)| it),
-            Self::Pages(pages) => {
-                let (page, at) = Self::place(pages, app)?;
-                Some(&mut Arc::make_mut(&mut pages[page])[at].1)
-            }
-        }
-    }
-
-    fn insert(&mut self, app: AppId, contribution: Contribution) {
-        match self {
-            Self::Two([Some((first, _)), second @ None]) if *first < app => *second = Some((app, contribution)),
-            Self::Two([first, second @ None]) => {
-                *second = first.take();
-                *first = Some((app, contribution));
-            }
-            Self::Two(two) => {
-                let both = std::mem::take(two).into_iter().flatten();
-                let mut pages = vec![Arc::new(both.collect())];
-                insert_into_pages(&mut pages, app, contribution);
-                *self = Self::Pages(pages);
-            }
-            Self::Pages(pages) => insert_into_pages(pages, app, contribution),
-        }
-    }
-
-    fn remove(&mut self, app: AppId) -> Option<Contribution> {
-        match self {
-            Self::Two(two) => {
-                let at = two.iter().position(|it| it.as_ref().is_some_and(|(id, _)| *id == app))?;
-                let (_, gone) = two[at].take()?;
-                if at == 0 {
-                    two.swap(0, 1);
-                }
-                Some(gone)
-            }
-            Self::Pages(pages) => {
-                let (number, at) = Self::place(pages, app)?;
-                let page = Arc::make_mut(&mut pages[number]);
-                let (_, gone) = page.remove(at);
-                if page.is_empty() {
-                    pages.remove(number);
-                }
-                // At one and not at two, so that an app that comes and goes does not change the form each time.
-                if let [page] = &mut **pages
-                    && page.len() == 1
-                {
-                    let last = Arc::make_mut(page).pop();
-                    *self = Self::Two([last, None]);
-                }
-                Some(gone)
-            }
-        }
-    }
-
-    fn slices(&self) -> (&[Option<Entry>], &[Page]) {
-        match self {
-            Self::Two(two) => (two, &[]),
-            Self::Pages(pages) => (&[], pages),
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (AppId, &Contribution)> {
-        let (two, pages) = self.slices();
-        let paged = pages.iter().flat_map(|page| page.iter());
-        two.iter().flatten().chain(paged).map(|(app, it)| (*app, it))
-    }
+    let at = page.binary_search_by_key(&app, |(app, _)| *app).ok()?;
+    Some((number, at))
 }
 
 fn insert_into_pages(pages: &mut Vec<Page>, app: AppId, contribution: Contribution) {
-    let number = List::page(pages, app);
+    let number = page_of(pages, app);
     let Some(page) = pages.get_mut(number) else {
         pages.push(Arc::new(vec![(app, contribution)]));
         return;
@@ -371,10 +284,9 @@ fn insert_into_pages(pages: &mut Vec<Page>, app: AppId, contribution: Contributi
 
 impl Contributions {
     pub(super) fn len(&self) -> usize {
-        match (&self.list, &self.counted) {
-            (List::Two(two), _) => two.iter().flatten().count(),
-            (List::Pages(pages), None) => pages.iter().map(|page| page.len()).sum(),
-            (List::Pages(_), Some(counted)) => counted.counts.contributions(),
+        match self {
+            Self::Two(two) => two.iter().flatten().count(),
+            Self::Many(many) => many.len(),
         }
     }
 
@@ -383,11 +295,26 @@ impl Contributions {
     }
 
     pub(super) fn get(&self, app: AppId) -> Option<&Contribution> {
-        self.list.get(app)
+        match self {
+            Self::Two(two) => two.iter().flatten().find(|(id, _)| *id == app).map(|(_, it)| it),
+            Self::Many(many) => {
+                let (page, at) = place(&many.pages, app)?;
+                Some(&many.pages[page][at].1)
+            }
+        }
+    }
+
+    fn slices(&self) -> (&[Option<Entry>], &[Page]) {
+        match self {
+            Self::Two(two) => (two, &[]),
+            Self::Many(many) => (&[], &many.pages),
+        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (AppId, &Contribution)> {
-        self.list.iter()
+        let (two, pages) = self.slices();
+        let paged = pages.iter().flat_map(|page| page.iter());
+        two.iter().flatten().chain(paged).map(|(app, it)| (*app, it))
     }
 
     /// The contributions of some apps; the others cost nothing.
@@ -396,8 +323,8 @@ impl Contributions {
             AppRange::Range(from, to) => (from, (Included(from), to.map_or(Unbounded, Excluded))),
             AppRange::App(app) => (app, (Included(app), Included(app))),
         };
-        let (two, pages) = self.list.slices();
-        let first = List::page(pages, from);
+        let (two, pages) = self.slices();
+        let first = page_of(pages, from);
         let numbered = pages.iter().enumerate().skip(first);
         let paged = numbered.flat_map(move |(number, page)| {
             let skip = if number == first {
@@ -422,9 +349,16 @@ impl Contributions {
         self.iter().find(|(_, it)| wanted(it)).map(|(app, _)| app)
     }
 
+    fn counted(&self) -> Option<&Counted> {
+        match self {
+            Self::Two(_) => None,
+            Self::Many(many) => many.counted.as_deref(),
+        }
+    }
+
     /// The sums over all contributions.
     pub(super) fn counts(&self) -> Cow<'_, FamilyCounts> {
-        match &self.counted {
+        match self.counted() {
             Some(counted) => Cow::Borrowed(&counted.counts),
             None => Cow::Owned(FamilyCounts::of(self.iter())),
         }
@@ -432,29 +366,115 @@ impl Contributions {
 
     /// The app that has had the family longest of those that state a type, while they state several.
     pub(super) fn type_owner(&self) -> Option<(AppId, MetricType)> {
-        let app = match &self.counted {
+        let app = match self.counted() {
             Some(counted) => counted.by_age.as_ref()?.first()?.1,
             None if self.counts().states_several_kinds() => {
                 let stated = self.iter().filter(|(_, it)| it.is_stated());
-                stated.min_by_key(|(app, it)| (it.since, *app))?.0
+                stated.min_by_key(|(app, it)| (u64::from(it.since), *app))?.0
             }
             None => return None,
         };
-        Some((app, self.get(app)?.text.kind))
+        Some((app, self.get(app)?.text().kind))
     }
 
     /// Adds the contribution of an app that has none.
     pub(super) fn insert(&mut self, app: AppId, contribution: Contribution) {
-        if let Some(counted) = &mut self.counted {
-            counted.add(app, &contribution);
+        match self {
+            Self::Two([Some((first, _)), second @ None]) if *first < app => *second = Some((app, contribution)),
+            Self::Two([first, second @ None]) => {
+                *second = first.take();
+                *first = Some((app, contribution));
+            }
+            Self::Two(two) => {
+                let both = std::mem::take(two).into_iter().flatten();
+                let mut many = Many {
+                    pages: vec![Arc::new(both.collect())],
+                    counted: None,
+                };
+                many.insert(app, contribution);
+                *self = Self::Many(Arc::new(many));
+            }
+            Self::Many(many) => Arc::make_mut(many).insert(app, contribution),
         }
-        self.list.insert(app, contribution);
-        self.update_counted();
     }
 
     /// Removes the contribution of an app.
     pub(super) fn remove(&mut self, app: AppId) -> Option<Contribution> {
-        let gone = self.list.remove(app)?;
+        match self {
+            Self::Two(two) => {
+                let at = two.iter().position(|it| it.as_ref().is_some_and(|(id, _)| *id == app))?;
+                let (_, gone) = two[at].take()?;
+                if at == 0 {
+                    two.swap(0, 1);
+                }
+                Some(gone)
+            }
+            Self::Many(shared) => {
+                let many = Arc::make_mut(shared);
+                let gone = many.remove(app)?;
+                // At one and not at two, so that an app that comes and goes does not change the form each time.
+                if let [page] = &mut *many.pages
+                    && page.len() == 1
+                {
+                    let last = Arc::make_mut(page).pop();
+                    *self = Self::Two([last, None]);
+                }
+                Some(gone)
+            }
+        }
+    }
+
+    /// Changes the contribution of an app; returns what `change` returns.
+    pub(super) fn change<T>(&mut self, app: AppId, change: impl FnOnce(&mut Contribution) -> T) -> Option<T> {
+        match self {
+            Self::Two(two) => two.iter_mut().flatten().find(|(id, _)| *id == app).map(|(_, it)| change(it)),
+            Self::Many(many) => Arc::make_mut(many).change(app, change),
+        }
+    }
+
+    /// Changes the number of an app's duplicates, on which no count depends.
+    pub(super) fn duplicates_mut(&mut self, app: AppId) -> Option<&mut u32> {
+        let contribution = match self {
+            Self::Two(two) => two.iter_mut().flatten().find(|(id, _)| *id == app).map(|(_, it)| it),
+            Self::Many(many) => many_mut(&mut Arc::make_mut(many).pages, app),
+        };
+        Some(&mut contribution?.duplicates)
+    }
+}
+
+/// The contribution of an app, to change it.
+fn many_mut(pages: &mut [Page], app: AppId) -> Option<&mut Contribution> {
+    let (page, at) = place(pages, app)?;
+    Some(&mut Arc::make_mut(&mut pages[page])[at].1)
+}
+
+impl Many {
+    fn len(&self) -> usize {
+        match &self.counted {
+            None => self.pages.iter().map(|page| page.len()).sum(),
+            Some(counted) => counted.counts.contributions(),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (AppId, &Contribution)> {
+        self.pages.iter().flat_map(|page| page.iter()).map(|(app, it)| (*app, it))
+    }
+
+    fn insert(&mut self, app: AppId, contribution: Contribution) {
+        if let Some(counted) = &mut self.counted {
+            counted.add(app, &contribution);
+        }
+        insert_into_pages(&mut self.pages, app, contribution);
+        self.update_counted();
+    }
+
+    fn remove(&mut self, app: AppId) -> Option<Contribution> {
+        let (number, at) = place(&self.pages, app)?;
+        let page = Arc::make_mut(&mut self.pages[number]);
+        let (_, gone) = page.remove(at);
+        if page.is_empty() {
+            self.pages.remove(number);
+        }
         if let Some(counted) = &mut self.counted {
             counted.subtract(app, &gone);
         }
@@ -462,9 +482,8 @@ impl Contributions {
         Some(gone)
     }
 
-    /// Changes the contribution of an app; returns what `change` returns.
-    pub(super) fn change<T>(&mut self, app: AppId, change: impl FnOnce(&mut Contribution) -> T) -> Option<T> {
-        let contribution = self.list.get_mut(app)?;
+    fn change<T>(&mut self, app: AppId, change: impl FnOnce(&mut Contribution) -> T) -> Option<T> {
+        let contribution = many_mut(&mut self.pages, app)?;
         let Some(counted) = &mut self.counted else {
             return Some(change(contribution));
         };
@@ -475,35 +494,21 @@ impl Contributions {
         Some(result)
     }
 
-    /// Changes the number of an app's duplicates, on which no count depends.
-    pub(super) fn duplicates_mut(&mut self, app: AppId) -> Option<&mut u32> {
-        Some(&mut self.list.get_mut(app)?.duplicates)
-    }
-
-    /// Begins or ends to keep counts, and the order by age, as the number of contributions and their types demand.
+    /// Begins to keep counts, and begins or ends to keep the order by age, as the number of contributions and their types demand.
     fn update_counted(&mut self) {
-        match &mut self.counted {
-            // Looked at only where it can be needed: counting pages takes a while.
-            None => {
-                if matches!(self.list, List::Pages(_)) && self.len() > MAX_UNCOUNTED {
-                    let counts = FamilyCounts::of(self.iter());
-                    self.counted = Some(Box::new(Counted { counts, by_age: None }));
-                    self.update_by_age();
-                }
-            }
-            Some(_) if matches!(&self.list, List::Two(_)) => self.counted = None,
-            Some(_) => self.update_by_age(),
+        // Looked at only where it can be needed: counting pages takes a while.
+        if self.counted.is_none() && self.len() > MAX_UNCOUNTED {
+            let counts = FamilyCounts::of(self.iter());
+            self.counted = Some(Box::new(Counted { counts, by_age: None }));
         }
-    }
-
-    fn update_by_age(&mut self) {
         let Some(counted) = &mut self.counted else { return };
         let several = counted.counts.states_several_kinds();
         if !several {
             counted.by_age = None;
         } else if counted.by_age.is_none() {
-            let stated = self.list.iter().filter(|(_, it)| it.is_stated());
-            counted.by_age = Some(stated.map(|(app, it)| (it.since, app)).collect());
+            let entries = self.pages.iter().flat_map(|page| page.iter());
+            let stated = entries.filter(|(_, it)| it.is_stated());
+            counted.by_age = Some(stated.map(|(app, it)| (it.since.into(), *app)).collect());
         }
     }
 }
@@ -512,14 +517,14 @@ impl Counted {
     fn add(&mut self, app: AppId, contribution: &Contribution) {
         self.counts.add(contribution);
         if let Some(by_age) = self.by_age.as_mut().filter(|_| contribution.is_stated()) {
-            by_age.insert((contribution.since, app));
+            by_age.insert((contribution.since.into(), app));
         }
     }
 
     fn subtract(&mut self, app: AppId, contribution: &Contribution) {
         self.counts.subtract(contribution);
         if let Some(by_age) = &mut self.by_age {
-            by_age.remove(&(contribution.since, app));
+            by_age.remove(&(contribution.since.into(), app));
         }
     }
 }
@@ -531,18 +536,18 @@ impl Contributions {
         assert!(self.iter().is_sorted_by_key(|(app, _)| app), "contributions are in order");
         assert_eq!(self.len(), self.iter().count());
         if self.len() > MAX_UNCOUNTED {
-            assert!(self.counted.is_some(), "many contributions are counted");
+            assert!(self.counted().is_some(), "many contributions are counted");
         }
-        if let Some(counted) = &self.counted {
+        if let Some(counted) = self.counted() {
             assert_eq!(counted.counts, FamilyCounts::of(self.iter()), "kept counts");
             assert_eq!(counted.by_age.is_some(), counted.counts.states_several_kinds());
             let stated = self.iter().filter(|(_, it)| it.is_stated());
             if let Some(by_age) = &counted.by_age {
-                assert_eq!(*by_age, stated.map(|(app, it)| (it.since, app)).collect());
+                assert_eq!(*by_age, stated.map(|(app, it)| (it.since.into(), app)).collect());
             }
         }
-        if let List::Pages(pages) = &self.list {
-            assert!(pages.iter().all(|page| !page.is_empty()), "no page is empty");
+        if let Self::Many(many) = self {
+            assert!(many.pages.iter().all(|page| !page.is_empty()), "no page is empty");
         }
     }
 }

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::app::{App, AppId};
-use super::contributions::Contribution;
-use super::entry::FamilyEntry;
+use super::entry::{FamilyEntry, FamilyRef};
 use super::paged::Id;
 use super::rules::Duplicates;
 use super::text_family::{Shape, TextFamily};
@@ -64,11 +63,14 @@ impl ContributionSamples {
 
     /// The identities, each once, in order.
     pub(super) fn identities(&self) -> Vec<u64> {
-        let mut hashes: Vec<u64> = self.samples().map(|(hash, _)| hash).collect();
-        hashes.sort_unstable();
-        hashes.dedup();
-        hashes
+        in_order(self.samples().map(|(hash, _)| hash).collect())
     }
+}
+
+fn in_order(mut hashes: Vec<u64>) -> Vec<u64> {
+    hashes.sort_unstable();
+    hashes.dedup();
+    hashes
 }
 
 /// True if two texts have the same series line by line, which is how most updates differ from the one before: by values alone. It may say no
@@ -148,16 +150,6 @@ fn series_end(line: &[u8]) -> usize {
     end.map_or(line.len(), |at| at + 1)
 }
 
-/// Equal for equal sets of samples, whatever their order; almost never 0.
-fn digest(hashes: impl Iterator<Item = u64>) -> u64 {
-    let mixed = |hash: u64| {
-        // The identity of a sample without labels is 0, which must count like any other.
-        let hash = hash.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
-    };
-    hashes.fold(1, |sum: u64, hash| sum.wrapping_add(mixed(hash)))
-}
-
 impl Catalog {
     /// The samples of a contribution as they are exposed.
     pub(super) fn source(&self, id: Id<FamilyEntry>, app: AppId) -> Option<ContributionSamples> {
@@ -173,36 +165,34 @@ impl Catalog {
         Some(ContributionSamples::of(&context.before, text))
     }
 
-    /// Brings the series index of a shared family up to date with a contribution; `before` has the samples that it had.
+    /// Brings the series index of a shared family up to date with a contribution; `before` has the samples that it has in the index.
     pub(super) fn reindex(&mut self, id: Id<FamilyEntry>, app: AppId, before: Option<ContributionSamples>, context: &mut UpdateContext) {
         let Some(source) = self.source(id, app) else { return };
         let Some(contribution) = self.shared(id).and_then(|shared| shared.contributions.get(app)) else {
             return;
         };
-        let known = contribution.digest != 0;
         if self.rules.duplicates == Duplicates::Latest && contribution.duplicates > 0 {
             self.invalidate_all(id);
         }
-        if known && before.as_ref().is_some_and(|before| same_series(before, &source)) {
+        if before.as_ref().is_some_and(|before| same_series(before, &source)) {
             return;
         }
-        let (digest, taken) = self.digest_series(&source);
-        let had = self.set_digest(id, app, digest, taken);
-        if had != digest {
-            let before = before.filter(|_| had != 0).map_or_else(Vec::new, |before| before.identities());
-            let after = source.identities();
-            for &series in before.iter().filter(|series| after.binary_search(series).is_err()) {
-                self.release(id, app, series);
-            }
-            for &series in after.iter().filter(|series| before.binary_search(series).is_err()) {
-                self.claim(id, app, series, context);
-            }
+        let (after, taken) = self.identify_series(&source);
+        if let Some(shared) = self.shared_mut(id) {
+            shared.contributions.change(app, |it| it.taken = taken);
+        }
+        let before = before.map_or_else(Vec::new, |before| before.identities());
+        for &series in before.iter().filter(|series| after.binary_search(series).is_err()) {
+            self.release(id, app, series);
+        }
+        for &series in after.iter().filter(|series| before.binary_search(series).is_err()) {
+            self.claim(id, app, series, context);
         }
         self.rerank(id, context);
     }
 
-    /// The digest of a contribution's series, and the ranks of the label names that they use.
-    fn digest_series(&self, source: &ContributionSamples) -> (u64, u8) {
+    /// The identities of a contribution's series, each once, in order, and the ranks of the label names that they use.
+    fn identify_series(&self, source: &ContributionSamples) -> (Vec<u64>, u8) {
         let rules = &self.rules;
         let mut taken = source
             .extra_labels
@@ -215,21 +205,12 @@ impl Catalog {
                 rules.taken_by(label.name)
             }
         };
-        let digest = digest(source.samples().map(|(hash, sample)| {
+        let hashes = source.samples().map(|(hash, sample)| {
             sample.labels.clone().filter(|label| !label.value.is_empty()).for_each(&mut take);
             hash
-        }));
-        (digest, taken)
-    }
-
-    /// Stores a digest; returns the one before.
-    fn set_digest(&mut self, id: Id<FamilyEntry>, app: AppId, digest: u64, taken: u8) -> u64 {
-        let Some(shared) = self.shared_mut(id) else { return digest };
-        let set = shared.contributions.change(app, |it| {
-            it.taken = taken;
-            std::mem::replace(&mut it.digest, digest)
         });
-        set.unwrap_or(digest)
+        let hashes = in_order(hashes.collect());
+        (hashes, taken)
     }
 
     /// Builds the series index of a family again, after a conflict has begun or ended.
@@ -239,14 +220,8 @@ impl Catalog {
         let apps: Vec<AppId> = shared.contributions.iter().map(|(app, _)| app).collect();
         self.counts.series_bytes -= index.bytes();
         for &app in &apps {
-            let reset = |it: &mut Contribution| {
-                it.digest = 0;
-                std::mem::take(&mut it.duplicates)
-            };
-            let duplicates = self
-                .shared_mut(id)
-                .and_then(|shared| shared.contributions.change(app, reset))
-                .unwrap_or(0);
+            let kept = self.shared_mut(id).and_then(|shared| shared.contributions.duplicates_mut(app));
+            let duplicates = kept.map_or(0, std::mem::take);
             if duplicates > 0 {
                 self.app_mut(app).duplicates -= u64::from(duplicates);
             }
@@ -258,16 +233,10 @@ impl Catalog {
 
     /// Takes the series of a contribution out of the index.
     pub(super) fn release_series(&mut self, id: Id<FamilyEntry>, app: AppId, before: &ContributionSamples, context: &mut UpdateContext) {
-        if self
-            .shared(id)
-            .and_then(|shared| shared.contributions.get(app))
-            .is_some_and(|it| it.digest != 0)
-        {
-            for series in before.identities() {
-                self.release(id, app, series);
-            }
-            context.stale_forms.push(id);
+        for series in before.identities() {
+            self.release(id, app, series);
         }
+        context.stale_forms.push(id);
     }
 
     fn release(&mut self, id: Id<FamilyEntry>, app: AppId, series: u64) {
@@ -339,7 +308,7 @@ impl Catalog {
                 continue;
             };
             family.labelled = true;
-            let (entry, text) = (family.entry, family.text);
+            let (entry, text) = (family.entry, family.text());
             // A sibling that is not bound yet takes the label when it is.
             if entry != Id::NONE {
                 self.label_bound(entry, app, context);
@@ -352,9 +321,9 @@ impl Catalog {
 
     /// Labels the contribution of an app to an entry.
     pub(super) fn label_bound(&mut self, id: Id<FamilyEntry>, app: AppId, context: &mut UpdateContext) {
-        match self.families.entries.get(id) {
-            Some(FamilyEntry::Private { app: owner, .. }) if *owner == app => {}
-            Some(FamilyEntry::Shared(shared)) if shared.contributions.get(app).is_some_and(|it| !it.labelled) => {
+        match self.families.get(id) {
+            Some(FamilyRef::Private { app: owner, .. }) if owner == app => {}
+            Some(FamilyRef::Shared(shared)) if shared.contributions.get(app).is_some_and(|it| !it.labelled) => {
                 let Some(shared) = self.shared_mut(id) else { return };
                 shared.contributions.change(app, |it| it.labelled = true);
                 self.rerank(id, context);
@@ -367,10 +336,10 @@ impl Catalog {
 
     /// Labels the contributions that are derived from a family in conflict.
     fn label_derived(&mut self, id: Id<FamilyEntry>, app: AppId, text: TextFamily, context: &mut UpdateContext) {
-        let Some(shared) = self.shared(id).filter(|shared| shared.in_conflict && text.shape() != Shape::Scalar) else {
+        if text.shape() == Shape::Scalar || self.shared(id).is_none_or(|shared| !shared.in_conflict) {
             return;
-        };
-        let key = Arc::clone(&shared.key);
+        }
+        let key = self.families.key(&self.apps.slots, id).into_owned();
         for suffix in text.named_suffixes() {
             if let Some(entry) = self.find(&[&*key, suffix.as_str().as_bytes()].concat())
                 && self

@@ -1,31 +1,47 @@
 //! A family of the text format, and the apps that contribute to it.
 
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use super::app::AppId;
+use super::app::{App, AppId};
 use super::contributions::{Contribution, Contributions, FamilyCounts};
-use super::paged::Id;
+use super::paged::{Id, LateId};
 use super::segments::{Group, SegmentList};
 use super::series::SeriesIndex;
 use super::text_family::{OpenMetricsRole, Shape, TextFamily};
 use crate::family::{MetricType, Suffix};
 
-/// A family by its key.
-#[derive(Debug, Clone)]
+/// A family by its key. Twelve bytes, because there may be millions.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum FamilyEntry {
     /// A family that one app declares and no other app ever had: it is exposed together with the rest of that app. `at` is its place among
-    /// the app's families. Twelve bytes, because there may be millions.
+    /// the app's families.
     Private { app: AppId, at: u32 },
     /// A family that several apps contribute to, or did, or that is in conflict.
-    Shared(Arc<SharedFamily>),
+    Shared(Id<SharedFamily>),
 }
 
-/// A family of several apps.
+/// A [`FamilyEntry`] with what it stands for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum FamilyRef<'a> {
+    Private { app: AppId, at: u32 },
+    Shared(&'a SharedFamily),
+}
+
+/// The name of a shared family by the underscores rule.
+#[derive(Debug, Clone)]
+pub(super) enum Key {
+    /// That of the family at this place of an app that declares it: nothing is kept twice.
+    Declared { app: AppId, at: u32 },
+    /// A copy, where no app declares the family.
+    Owned(Arc<[u8]>),
+}
+
+/// A family of several apps. What may be large is shared with snapshots, since a page of these is copied at once.
 #[derive(Debug, Clone)]
 pub(super) struct SharedFamily {
-    /// Its name by the underscores rule.
-    pub(super) key: Arc<[u8]>,
+    /// Its name.
+    pub(super) key: Key,
     /// Grows when something changes that all contributing apps show.
     pub(super) version: u64,
     /// The contributions.
@@ -37,7 +53,7 @@ pub(super) struct SharedFamily {
     /// The apps of each series.
     pub(super) series: SeriesIndex,
     /// The owner of the exposed HELP: the first app by name that has one, or [`Id::NONE`]. Looked for when it is needed.
-    pub(super) help_owner: OnceLock<AppId>,
+    pub(super) help_owner: LateId<Arc<App>>,
     /// Its form under OpenMetrics.
     pub(super) form: OpenMetricsForm,
     /// The segment that shows it.
@@ -45,12 +61,12 @@ pub(super) struct SharedFamily {
 }
 
 /// The segment that shows a shared family.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Placement {
     /// A segment of small shared families.
     Group(Id<Arc<Group>>),
     /// Segments of its own.
-    Large(Box<SegmentList>),
+    Large(Id<Arc<SegmentList>>),
 }
 
 /// The form of a family under OpenMetrics, given all others.
@@ -66,29 +82,22 @@ pub(super) enum OpenMetricsForm {
     Split,
 }
 
-impl FamilyEntry {
-    pub(super) fn shared(&self) -> Option<&SharedFamily> {
+impl<'a> FamilyRef<'a> {
+    pub(super) const fn shared(self) -> Option<&'a SharedFamily> {
         match self {
             Self::Private { .. } => None,
             Self::Shared(shared) => Some(shared),
         }
     }
 
-    pub(super) fn shared_mut(&mut self) -> Option<&mut SharedFamily> {
-        match self {
-            Self::Private { .. } => None,
-            Self::Shared(shared) => Some(Arc::make_mut(shared)),
-        }
-    }
-
-    pub(super) fn in_conflict(&self) -> bool {
+    pub(super) fn in_conflict(self) -> bool {
         self.shared().is_some_and(|shared| shared.in_conflict)
     }
 }
 
 impl SharedFamily {
     /// A family without contributions.
-    pub(super) fn new(key: Arc<[u8]>, placement: Placement) -> Self {
+    pub(super) fn new(key: Key, placement: Placement) -> Self {
         Self {
             key,
             version: 0,
@@ -96,7 +105,7 @@ impl SharedFamily {
             in_conflict: false,
             rank: 0,
             series: SeriesIndex::default(),
-            help_owner: OnceLock::new(),
+            help_owner: LateId::unknown(),
             form: OpenMetricsForm::Plain(MetricType::Unknown),
             placement,
         }
@@ -106,9 +115,9 @@ impl SharedFamily {
     /// bear the family's own name.
     pub(super) fn exposed(&self, contribution: &Contribution) -> TextFamily {
         if self.in_conflict {
-            contribution.text.untyped(Suffix::Bare)
+            contribution.text().untyped(Suffix::Bare)
         } else {
-            contribution.text
+            contribution.text()
         }
     }
 
@@ -156,6 +165,6 @@ impl SharedFamily {
         if self.in_conflict || self.counts().units == 0 {
             return None;
         }
-        self.contributions.find(|it| it.text.has_unit)
+        self.contributions.find(|it| it.text().has_unit)
     }
 }

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::app::App;
-use super::entry::FamilyEntry;
+use super::app::{App, AppId};
+use super::entry::{FamilyEntry, FamilyRef, Key, Placement, SharedFamily};
 use super::paged::{Id, Slab};
 use super::sharded::ShardedTable;
 use crate::family::Suffix;
@@ -16,10 +16,14 @@ const SUFFIXES: usize = Suffix::NAMED.len() + 1;
 /// Suffixes by which a histogram or summary owns sample names.
 pub(super) const SAMPLE_SUFFIXES: [Suffix; 3] = [Suffix::Bucket, Suffix::Sum, Suffix::Count];
 
+/// Shared families a page: copying a page takes some microseconds.
+const SHARED_SLOTS: usize = 128;
+
 /// The families of all apps, found by their keys.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Families {
-    pub(super) entries: Slab<FamilyEntry>,
+    entries: Slab<FamilyEntry>,
+    shared: Slab<SharedFamily, SHARED_SLOTS>,
     /// Ids with a part of the hashes of their keys; the keys themselves are in the entries or in the apps' texts.
     keys: ShardedTable<(u32, Id<FamilyEntry>)>,
     suffixes: SuffixCounts,
@@ -77,22 +81,103 @@ fn table_hash(fragment: u32) -> u64 {
 impl Families {
     /// The key of an entry.
     pub(super) fn key<'a>(&'a self, apps: &'a Slab<Arc<App>>, id: Id<FamilyEntry>) -> Cow<'a, [u8]> {
-        match &self.entries[id] {
-            FamilyEntry::Private { app, at } => {
-                let app = &apps[*app];
-                app.families[*at as usize].text.key(&app.exposition)
+        match self.key_place(id) {
+            Ok((app, at)) => {
+                let app = &apps[app];
+                app.families[at as usize].text().key(&app.exposition)
             }
-            FamilyEntry::Shared(shared) => Cow::Borrowed(&*shared.key),
+            Err(key) => Cow::Borrowed(key),
+        }
+    }
+
+    /// The place of the family that has the key of an entry, or else the key.
+    fn key_place(&self, id: Id<FamilyEntry>) -> Result<(AppId, u32), &[u8]> {
+        match self.entry(id) {
+            FamilyRef::Private { app, at } => Ok((app, at)),
+            FamilyRef::Shared(shared) => match &shared.key {
+                Key::Declared { app, at } => Ok((*app, *at)),
+                Key::Owned(key) => Err(key),
+            },
         }
     }
 
     fn has_key(&self, apps: &Slab<Arc<App>>, id: Id<FamilyEntry>, key: &[u8]) -> bool {
-        match &self.entries[id] {
-            FamilyEntry::Private { app, at } => {
-                let app = &apps[*app];
-                app.families[*at as usize].text.has_key(&app.exposition, key)
+        match self.key_place(id) {
+            Ok((app, at)) => {
+                let app = &apps[app];
+                app.families[at as usize].text().has_key(&app.exposition, key)
             }
-            FamilyEntry::Shared(shared) => *shared.key == *key,
+            Err(own) => *own == *key,
+        }
+    }
+
+    /// The number of entries.
+    #[cfg(test)]
+    pub(super) const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// All entries.
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Id<FamilyEntry>, FamilyRef<'_>)> {
+        self.entries.iter().map(|(id, _)| (id, self.entry(id)))
+    }
+
+    /// An entry that may be gone.
+    pub(super) fn get(&self, id: Id<FamilyEntry>) -> Option<FamilyRef<'_>> {
+        Some(match *self.entries.get(id)? {
+            FamilyEntry::Private { app, at } => FamilyRef::Private { app, at },
+            FamilyEntry::Shared(shared) => FamilyRef::Shared(&self.shared[shared]),
+        })
+    }
+
+    /// An entry that is there.
+    pub(super) fn entry(&self, id: Id<FamilyEntry>) -> FamilyRef<'_> {
+        self.get(id).expect("an id is dropped together with its entry")
+    }
+
+    /// The shared family of an entry that may be gone, to change it.
+    pub(super) fn shared_mut(&mut self, id: Id<FamilyEntry>) -> Option<&mut SharedFamily> {
+        match *self.entries.get(id)? {
+            FamilyEntry::Private { .. } => None,
+            FamilyEntry::Shared(shared) => self.shared.get_mut(shared),
+        }
+    }
+
+    /// Makes a private family a shared one without contributions.
+    pub(super) fn share(&mut self, id: Id<FamilyEntry>, placement: Placement) {
+        if let FamilyEntry::Private { app, at } = self.entries[id] {
+            let shared = self.shared.insert(SharedFamily::new(Key::Declared { app, at }, placement));
+            self.entries[id] = FamilyEntry::Shared(shared);
+        }
+    }
+
+    /// Notes the new place of an app's family before the app is replaced, where the key of an entry is there.
+    pub(super) fn renumber(&mut self, id: Id<FamilyEntry>, app: AppId, at: u32) {
+        // A page is not copied where the place is the same as before.
+        if self.key_place(id).is_ok_and(|(owner, old)| owner == app && old != at) {
+            match self.shared_mut(id) {
+                Some(shared) => shared.key = Key::Declared { app, at },
+                None => self.entries[id] = FamilyEntry::Private { app, at },
+            }
+        }
+    }
+
+    /// Finds another place for the key of a shared family before the app is replaced that no longer has the family.
+    pub(super) fn leave_key(&mut self, id: Id<FamilyEntry>, app: AppId, key: &[u8]) {
+        if self.key_place(id).is_ok_and(|(owner, _)| owner == app)
+            && let Some(shared) = self.shared_mut(id)
+        {
+            // Two are enough to find one for most families, and looking at all takes a while.
+            let mut others = shared
+                .contributions
+                .iter()
+                .take(2)
+                .filter(|(other, it)| *other != app && !it.derived);
+            shared.key = match others.next() {
+                Some((app, it)) => Key::Declared { app, at: it.at },
+                None => Key::Owned(key.into()),
+            };
         }
     }
 
@@ -125,8 +210,18 @@ impl Families {
         self.find(apps, &[base, claim, part].concat())
     }
 
-    /// Adds an entry under a key that has none.
-    pub(super) fn insert(&mut self, hash: u64, key: &[u8], entry: FamilyEntry) -> Id<FamilyEntry> {
+    /// Adds a private family under a key that has none.
+    pub(super) fn insert_private(&mut self, hash: u64, key: &[u8], app: AppId, at: u32) -> Id<FamilyEntry> {
+        self.insert(hash, key, FamilyEntry::Private { app, at })
+    }
+
+    /// Adds a shared family without contributions under a key that has none.
+    pub(super) fn insert_shared(&mut self, key: &[u8], placement: Placement) -> Id<FamilyEntry> {
+        let shared = self.shared.insert(SharedFamily::new(Key::Owned(key.into()), placement));
+        self.insert(name_hash(key), key, FamilyEntry::Shared(shared))
+    }
+
+    fn insert(&mut self, hash: u64, key: &[u8], entry: FamilyEntry) -> Id<FamilyEntry> {
         let id = self.entries.insert(entry);
         let kept = fragment(hash);
         self.keys.insert(table_hash(kept), (kept, id), |(kept, _)| table_hash(*kept));
@@ -135,12 +230,14 @@ impl Families {
     }
 
     /// Removes an entry.
-    pub(super) fn remove(&mut self, id: Id<FamilyEntry>, key: &[u8]) -> Option<FamilyEntry> {
+    pub(super) fn remove(&mut self, id: Id<FamilyEntry>, key: &[u8]) {
         let kept = fragment(name_hash(key));
         self.keys
             .remove(table_hash(kept), |(_, other)| *other == id, |(kept, _)| table_hash(*kept));
         self.suffixes.remove(key);
-        self.entries.remove(id)
+        if let Some(FamilyEntry::Shared(shared)) = self.entries.remove(id) {
+            self.shared.remove(shared);
+        }
     }
 
     /// Calls `found` with each entry that can be in conflict because of a family of this key: those of which it could be a sample name,

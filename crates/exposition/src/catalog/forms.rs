@@ -5,7 +5,7 @@
 //! The rules look at names and types and not at other forms, so their order does not matter.
 
 use super::Catalog;
-use super::entry::{FamilyEntry, OpenMetricsForm};
+use super::entry::{FamilyEntry, FamilyRef, OpenMetricsForm};
 use super::paged::Id;
 use super::text_family::{OpenMetricsRole, Shape};
 use crate::family::{MetricType, Suffix};
@@ -27,12 +27,12 @@ struct Named<'a> {
 impl Catalog {
     /// Decides on the form of a family again. The entry may be gone.
     pub(super) fn update_form(&mut self, id: Id<FamilyEntry>) {
-        let Some(entry) = self.families.entries.get(id) else { return };
+        let Some(entry) = self.families.get(id) else { return };
         let key = self.families.key(&self.apps.slots, id);
         let form = self.form(&self.named(id, &key));
         match entry {
-            FamilyEntry::Private { app, at } => {
-                let (app, at) = (*app, *at as usize);
+            FamilyRef::Private { app, at } => {
+                let at = at as usize;
                 if self.apps.slots[app].families[at].form != form {
                     if let Some(family) = self.app_mut(app).families.get_mut(at) {
                         family.form = form;
@@ -40,32 +40,32 @@ impl Catalog {
                     self.invalidate_all(id);
                 }
             }
-            FamilyEntry::Shared(shared) if shared.form != form => {
+            FamilyRef::Shared(shared) if shared.form != form => {
                 if let Some(shared) = self.shared_mut(id) {
                     shared.form = form;
                 }
                 self.invalidate_all(id);
             }
-            FamilyEntry::Shared(_) => {}
+            FamilyRef::Shared(_) => {}
         }
     }
 
     fn named<'a>(&'a self, id: Id<FamilyEntry>, key: &'a [u8]) -> Named<'a> {
-        match &self.families.entries[id] {
-            FamilyEntry::Private { app, at } => {
-                let family = &self.apps.slots[*app].families[*at as usize];
+        match self.families.entry(id) {
+            FamilyRef::Private { app, at } => {
+                let family = &self.apps.slots[app].families[at as usize];
                 Named {
                     key,
-                    kind: family.text.kind,
-                    shape: family.text.shape(),
-                    role: family.text.valid.then_some(family.text.role),
+                    kind: family.text().kind,
+                    shape: family.text().shape(),
+                    role: family.text().valid.then_some(family.text().role),
                     in_conflict: false,
                     single: true,
                     labelled: family.labelled,
                     rank: 0,
                 }
             }
-            FamilyEntry::Shared(shared) => Named {
+            FamilyRef::Shared(shared) => Named {
                 key,
                 kind: shared.kind(),
                 shape: shared.shape(),
@@ -81,9 +81,9 @@ impl Catalog {
     /// True if a family has contributions with this role.
     fn has_role(&self, id: Id<FamilyEntry>, kind: MetricType) -> bool {
         let role = OpenMetricsRole { kind, primary: true };
-        match &self.families.entries[id] {
-            FamilyEntry::Private { app, at } => self.apps.slots[*app].families[*at as usize].text.role == role,
-            FamilyEntry::Shared(shared) => !shared.in_conflict && shared.counts().has_role(role),
+        match self.families.entry(id) {
+            FamilyRef::Private { app, at } => self.apps.slots[app].families[at as usize].text().role == role,
+            FamilyRef::Shared(shared) => !shared.in_conflict && shared.counts().has_role(role),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::app::AppId;
-use super::entry::{FamilyEntry, OpenMetricsForm, Placement};
+use super::entry::{FamilyEntry, FamilyRef, OpenMetricsForm, Placement};
 use super::paged::Id;
 
 impl Catalog {
@@ -31,16 +31,12 @@ impl Catalog {
 
     /// The segment that shows the contribution of an app has changed; the app's version grows elsewhere.
     pub(super) fn invalidate_segment(&mut self, id: Id<FamilyEntry>, app: AppId) {
-        match self.families.entries.get(id) {
+        match self.families.get(id) {
             None => {}
-            Some(FamilyEntry::Private { .. }) => self.layout.private.invalidate(app),
-            Some(FamilyEntry::Shared(shared)) => match shared.placement {
+            Some(FamilyRef::Private { .. }) => self.layout.private.invalidate(app),
+            Some(FamilyRef::Shared(shared)) => match shared.placement {
                 Placement::Group(group) => Arc::make_mut(&mut self.layout.groups[group]).segment.invalidate(),
-                Placement::Large(_) => {
-                    if let Some(Placement::Large(list)) = self.shared_mut(id).map(|shared| &mut shared.placement) {
-                        list.invalidate(app);
-                    }
-                }
+                Placement::Large(list) => Arc::make_mut(&mut self.layout.lists[list]).invalidate(app),
             },
         }
     }
@@ -48,24 +44,16 @@ impl Catalog {
     /// The header of a family has changed.
     pub(super) fn invalidate_header(&mut self, id: Id<FamilyEntry>) {
         let version = self.next_version();
-        match self.families.entries.get_mut(id) {
-            None => {}
-            Some(FamilyEntry::Private { app, .. }) => {
-                let app = *app;
-                self.app_mut(app).version = version;
-                self.layout.private.invalidate(app);
-            }
-            Some(FamilyEntry::Shared(shared)) => {
-                let shared = Arc::make_mut(shared);
-                shared.version = version;
-                let first = shared.contributions.first();
-                match &mut shared.placement {
-                    Placement::Group(group) => Arc::make_mut(&mut self.layout.groups[*group]).segment.invalidate(),
-                    Placement::Large(list) => match first {
-                        Some(first) => list.invalidate(first),
-                        None => list.invalidate_all(),
-                    },
-                }
+        if let Some(FamilyRef::Private { app, .. }) = self.families.get(id) {
+            self.app_mut(app).version = version;
+            self.layout.private.invalidate(app);
+        } else if let Some(shared) = self.families.shared_mut(id) {
+            shared.version = version;
+            let first = shared.contributions.first();
+            match (shared.placement, first) {
+                (Placement::Group(group), _) => Arc::make_mut(&mut self.layout.groups[group]).segment.invalidate(),
+                (Placement::Large(list), Some(first)) => Arc::make_mut(&mut self.layout.lists[list]).invalidate(first),
+                (Placement::Large(list), None) => Arc::make_mut(&mut self.layout.lists[list]).invalidate_all(),
             }
         }
     }
@@ -73,11 +61,11 @@ impl Catalog {
     /// All of a family has changed.
     pub(super) fn invalidate_all(&mut self, id: Id<FamilyEntry>) {
         let version = self.next_version();
-        if let Some(shared) = self.shared_mut(id)
-            && let Placement::Large(list) = &mut shared.placement
+        if let Some(shared) = self.families.shared_mut(id)
+            && let Placement::Large(list) = shared.placement
         {
-            list.invalidate_all();
             shared.version = version;
+            Arc::make_mut(&mut self.layout.lists[list]).invalidate_all();
         } else {
             self.invalidate_header(id);
         }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::Catalog;
-use super::entry::{FamilyEntry, Placement, SharedFamily};
+use super::entry::{FamilyEntry, FamilyRef, Key, Placement, SharedFamily};
 
 impl Catalog {
     /// Panics where a table contradicts another one.
     pub(crate) fn check_invariants(&self) {
         self.check_apps();
-        for (id, entry) in self.families.entries.iter() {
+        for (id, entry) in self.families.iter() {
             let key = self.families.key(&self.apps.slots, id);
             assert_eq!(self.find(&key), Some(id), "{} is found by its key", String::from_utf8_lossy(&key));
             assert_eq!(
@@ -18,20 +18,21 @@ impl Catalog {
                 "conflict of {}",
                 String::from_utf8_lossy(&key)
             );
-            if let FamilyEntry::Private { app, at } = entry {
-                let family = &self.apps.slots[*app].families[*at as usize];
+            if let FamilyRef::Private { app, at } = entry {
+                let family = &self.apps.slots[app].families[at as usize];
                 assert!(
                     family.entry == id && !family.shared,
                     "a private entry and its family name each other"
                 );
             }
-            if let FamilyEntry::Shared(shared) = entry {
+            if let FamilyRef::Shared(shared) = entry {
+                self.check_key(id, shared);
                 shared.contributions.check_invariants();
                 self.check_members(id, shared);
                 self.check_placement(id, shared);
             }
         }
-        let shared = || self.families.entries.iter().filter_map(|(_, entry)| entry.shared());
+        let shared = || self.families.iter().filter_map(|(_, entry)| entry.shared());
         let counts = super::TableSizes {
             families: self.apps.slots.iter().map(|(_, app)| app.families.len()).sum(),
             shared: shared().count(),
@@ -48,8 +49,9 @@ impl Catalog {
             );
         }
         let grouped: usize = self.layout.groups.iter().map(|(_, group)| group.families.len()).sum();
-        let shared = self.families.entries.iter().filter(|(_, entry)| entry.shared().is_some()).count();
+        let shared = self.families.iter().filter(|(_, entry)| entry.shared().is_some()).count();
         assert_eq!(grouped + self.layout.large.len(), shared, "each shared family has one place");
+        assert_eq!(self.layout.lists.len(), self.layout.large.len(), "each large family has one list");
     }
 
     fn check_apps(&self) {
@@ -62,14 +64,14 @@ impl Catalog {
             }
             let (mut duplicates, mut conflicts, mut private) = (0, 0, 0);
             for (at, family) in (0_u32..).zip(app.families.iter()) {
-                match &self.families.entries[family.entry] {
-                    FamilyEntry::Private { app: owner, at: place } => {
-                        assert!(*owner == id && *place == at && !family.shared, "a private family is its app's");
-                        private += family.text.size(&app.exposition) as usize;
+                match self.families.entry(family.entry) {
+                    FamilyRef::Private { app: owner, at: place } => {
+                        assert!(owner == id && place == at && !family.shared, "a private family is its app's");
+                        private += family.text().size(&app.exposition) as usize;
                     }
-                    FamilyEntry::Shared(shared) => {
+                    FamilyRef::Shared(shared) => {
                         let mine = shared.contributions.get(id).expect("an app contributes to its families");
-                        assert!(family.shared && mine.at == at && !mine.derived && mine.text == family.text);
+                        assert!(family.shared && mine.at == at && !mine.derived && mine.text() == family.text());
                         assert_eq!(mine.labelled, family.labelled && !app.own, "label of {}", app.name);
                         conflicts += u32::from(mine.counted_in_conflict);
                         duplicates += u64::from(mine.duplicates);
@@ -89,6 +91,15 @@ impl Catalog {
         }
     }
 
+    fn check_key(&self, id: super::paged::Id<FamilyEntry>, shared: &SharedFamily) {
+        if let Key::Declared { app, at } = shared.key {
+            assert_eq!(
+                self.apps.slots[app].families[at as usize].entry, id,
+                "the key is that of a family of the entry"
+            );
+        }
+    }
+
     fn check_members(&self, id: super::paged::Id<FamilyEntry>, shared: &SharedFamily) {
         assert!(!shared.contributions.is_empty(), "an entry goes with its last contribution");
         let mut holders: BTreeMap<u64, u32> = BTreeMap::new();
@@ -98,7 +109,6 @@ impl Catalog {
                 .identities()
                 .into_iter()
                 .for_each(|series| *holders.entry(series).or_default() += 1);
-            assert_ne!(it.digest, 0, "a contribution is indexed");
             if it.derived {
                 let declared = &self.apps.slots[app].families[it.at as usize];
                 assert!(self.shared(declared.entry).is_some_and(|shared| shared.in_conflict));
@@ -115,7 +125,10 @@ impl Catalog {
     fn check_placement(&self, id: super::paged::Id<FamilyEntry>, shared: &SharedFamily) {
         match &shared.placement {
             Placement::Group(group) => assert!(self.layout.groups[*group].families.binary_search(&id).is_ok()),
-            Placement::Large(_) => assert!(self.layout.large.contains(&id) && shared.counts().quoted == 0),
+            Placement::Large(list) => {
+                assert!(self.layout.large.contains(&id) && shared.counts().quoted == 0);
+                assert!(self.layout.lists.get(*list).is_some(), "a large family has its segments");
+            }
         }
     }
 }

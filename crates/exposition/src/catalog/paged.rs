@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Slots a page. Copying a page of families takes some microseconds.
 const PAGE_SLOTS: usize = 512;
@@ -71,14 +72,53 @@ impl<T> Id<T> {
         self.0.wrapping_sub(lower.0) as usize
     }
 
-    const fn place(self) -> (usize, usize) {
-        (self.0 as usize / PAGE_SLOTS, self.0 as usize % PAGE_SLOTS)
+    const fn place(self, page_slots: usize) -> (usize, usize) {
+        (self.0 as usize / page_slots, self.0 as usize % page_slots)
     }
 }
 
-/// Values by id; a free id of the lowest page with room is given out first.
+/// An id that is set through a shared reference, once it is known.
+#[derive(Debug)]
+pub(super) struct LateId<T>(AtomicU32, PhantomData<fn() -> T>);
+
+impl<T> LateId<T> {
+    const UNKNOWN: u32 = Id::<T>::NONE.0 - 1;
+
+    pub(super) const fn unknown() -> Self {
+        Self(AtomicU32::new(Self::UNKNOWN), PhantomData)
+    }
+
+    /// The id, which may be [`Id::NONE`]; `None` while it is unknown.
+    pub(super) fn get(&self) -> Option<Id<T>> {
+        let id = self.0.load(Ordering::Relaxed);
+        (id != Self::UNKNOWN).then_some(Id(id, PhantomData))
+    }
+
+    /// The id, found by `find` while it is unknown. Threads that look for it at the same time find the same.
+    pub(super) fn get_or_find(&self, find: impl FnOnce() -> Id<T>) -> Id<T> {
+        self.get().unwrap_or_else(|| {
+            let id = find();
+            self.0.store(id.0, Ordering::Relaxed);
+            id
+        })
+    }
+}
+
+impl<T> From<Id<T>> for LateId<T> {
+    fn from(id: Id<T>) -> Self {
+        Self(AtomicU32::new(id.0), PhantomData)
+    }
+}
+
+impl<T> Clone for LateId<T> {
+    fn clone(&self) -> Self {
+        Self(AtomicU32::new(self.0.load(Ordering::Relaxed)), PhantomData)
+    }
+}
+
+/// Values by id, in pages of `SLOTS`; a free id of the lowest page with room is given out first.
 #[derive(Debug, Clone)]
-pub(super) struct Slab<T> {
+pub(super) struct Slab<T, const SLOTS: usize = PAGE_SLOTS> {
     /// Pages; `None` where all slots of a page are free.
     pages: Vec<Option<Arc<Page<T>>>>,
     /// The pages that have a free slot.
@@ -94,7 +134,7 @@ struct Page<T> {
     first_free: usize,
 }
 
-impl<T> Default for Slab<T> {
+impl<T, const SLOTS: usize> Default for Slab<T, SLOTS> {
     fn default() -> Self {
         Self {
             pages: Vec::new(),
@@ -104,7 +144,7 @@ impl<T> Default for Slab<T> {
     }
 }
 
-impl<T> Slab<T> {
+impl<T, const SLOTS: usize> Slab<T, SLOTS> {
     /// The number of values.
     pub(super) const fn len(&self) -> usize {
         self.len
@@ -112,18 +152,18 @@ impl<T> Slab<T> {
 
     /// The value of an id that may be free.
     pub(super) fn get(&self, id: Id<T>) -> Option<&T> {
-        let (page, slot) = id.place();
+        let (page, slot) = id.place(SLOTS);
         self.pages.get(page)?.as_ref()?.slots.get(slot)?.as_ref()
     }
 
     /// All values with ids from `from` up to but without `to`, in order.
     pub(super) fn range(&self, from: Id<T>, to: Option<Id<T>>) -> impl Iterator<Item = (Id<T>, &T)> {
-        let (first, skip) = from.place();
+        let (first, skip) = from.place(SLOTS);
         let pages = self.pages.iter().enumerate().skip(first);
         let slots = pages.flat_map(move |(number, page)| {
             let skip = if number == first { skip } else { 0 };
             let slots = page.iter().flat_map(|page| page.slots.iter().enumerate()).skip(skip);
-            slots.filter_map(move |(slot, value)| Some((Id::new(number * PAGE_SLOTS + slot), value.as_ref()?)))
+            slots.filter_map(move |(slot, value)| Some((Id::new(number * SLOTS + slot), value.as_ref()?)))
         });
         slots.take_while(move |(id, _)| to.is_none_or(|to| *id < to))
     }
@@ -138,22 +178,22 @@ impl<T> Slab<T> {
         let number = self.pages.iter().rposition(Option::is_some)?;
         let slots = &self.pages[number].as_ref()?.slots;
         let slot = slots.iter().rposition(Option::is_some)?;
-        Some((Id::new(number * PAGE_SLOTS + slot), slots[slot].as_ref()?))
+        Some((Id::new(number * SLOTS + slot), slots[slot].as_ref()?))
     }
 
     /// The value with the greatest id below `id`.
     pub(super) fn before(&self, id: Id<T>) -> Option<(Id<T>, &T)> {
-        let (last, end) = id.place();
+        let (last, end) = id.place(SLOTS);
         (0..=last.min(self.pages.len().checked_sub(1)?)).rev().find_map(|number| {
             let slots = &self.pages[number].as_ref()?.slots;
             let slots = &slots[..if number == last { end.min(slots.len()) } else { slots.len() }];
             let slot = slots.iter().rposition(Option::is_some)?;
-            Some((Id::new(number * PAGE_SLOTS + slot), slots[slot].as_ref()?))
+            Some((Id::new(number * SLOTS + slot), slots[slot].as_ref()?))
         })
     }
 }
 
-impl<T: Clone> Slab<T> {
+impl<T: Clone, const SLOTS: usize> Slab<T, SLOTS> {
     /// Keeps a value under a free id.
     pub(super) fn insert(&mut self, value: T) -> Id<T> {
         let number = self.with_room.first().map_or(self.pages.len(), |&page| page as usize);
@@ -162,23 +202,23 @@ impl<T: Clone> Slab<T> {
             Arc::make_mut(&mut self.with_room).insert(Id::<T>::new(number).0);
         }
         let page = Arc::make_mut(self.pages[number].get_or_insert_with(|| Arc::new(Page::new())));
-        let slot = page.insert(value);
-        if page.used == PAGE_SLOTS {
+        let slot = page.insert(value, SLOTS);
+        if page.used == SLOTS {
             Arc::make_mut(&mut self.with_room).pop_first();
         }
         self.len += 1;
-        Id::new(number * PAGE_SLOTS + slot)
+        Id::new(number * SLOTS + slot)
     }
 
     /// Takes a value out and frees its id.
     pub(super) fn remove(&mut self, id: Id<T>) -> Option<T> {
-        let (number, slot) = id.place();
+        let (number, slot) = id.place(SLOTS);
         let kept = self.pages.get_mut(number)?;
         let page = Arc::make_mut(kept.as_mut()?);
         let value = page.slots.get_mut(slot)?.take()?;
         page.first_free = page.first_free.min(slot);
         page.used -= 1;
-        let (is_empty, was_full) = (page.used == 0, page.used == PAGE_SLOTS - 1);
+        let (is_empty, was_full) = (page.used == 0, page.used == SLOTS - 1);
         if is_empty {
             *kept = None;
         }
@@ -195,7 +235,7 @@ impl<T: Clone> Slab<T> {
 
     /// The value of an id that may be free, to change it.
     pub(super) fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
-        let (page, slot) = id.place();
+        let (page, slot) = id.place(SLOTS);
         Arc::make_mut(self.pages.get_mut(page)?.as_mut()?).slots.get_mut(slot)?.as_mut()
     }
 }
@@ -209,13 +249,13 @@ impl<T> Page<T> {
         }
     }
 
-    fn insert(&mut self, value: T) -> usize {
+    fn insert(&mut self, value: T, page_slots: usize) -> usize {
         let free = self.slots[self.first_free.min(self.slots.len())..].iter().position(Option::is_none);
         let slot = free.map_or(self.slots.len(), |free| self.first_free + free);
         if slot == self.slots.len() {
             if slot == self.slots.capacity() {
                 // By a quarter and not to the double, and never beyond the page.
-                let more = (slot / 4).max(8).min(PAGE_SLOTS - slot);
+                let more = (slot / 4).max(8).min(page_slots - slot);
                 self.slots.reserve_exact(more);
             }
             self.slots.push(Some(value));
@@ -228,7 +268,7 @@ impl<T> Page<T> {
     }
 }
 
-impl<T> std::ops::Index<Id<T>> for Slab<T> {
+impl<T, const SLOTS: usize> std::ops::Index<Id<T>> for Slab<T, SLOTS> {
     type Output = T;
 
     fn index(&self, id: Id<T>) -> &T {
@@ -236,7 +276,7 @@ impl<T> std::ops::Index<Id<T>> for Slab<T> {
     }
 }
 
-impl<T: Clone> std::ops::IndexMut<Id<T>> for Slab<T> {
+impl<T: Clone, const SLOTS: usize> std::ops::IndexMut<Id<T>> for Slab<T, SLOTS> {
     fn index_mut(&mut self, id: Id<T>) -> &mut T {
         self.get_mut(id).expect("an id is dropped together with its value")
     }

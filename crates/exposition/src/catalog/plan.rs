@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::app::App;
 use super::contributions::AppRange;
-use super::entry::{FamilyEntry, Placement, SharedFamily};
+use super::entry::{FamilyEntry, FamilyRef, Placement, SharedFamily};
 use super::paged::Id;
 use super::rules::Rules;
 use super::segment_items::sections;
@@ -131,7 +131,8 @@ impl Catalog {
                 (counts.bytes, counts.quoted)
             };
             if bytes > TARGET_SEGMENT_BYTES / 2 && quoted == 0 {
-                self.place(family, Placement::Large(Box::new(SegmentList::new())));
+                let list = self.layout.lists.insert(Arc::new(SegmentList::new()));
+                self.place(family, Placement::Large(list));
                 Arc::make_mut(&mut self.layout.large).insert(family);
             } else {
                 let group = self.group_for(family, bytes);
@@ -165,13 +166,19 @@ impl Catalog {
 
     fn rebalance_large(&mut self, id: Id<FamilyEntry>) {
         let Some(shared) = self.shared(id) else { return };
-        let Placement::Large(list) = &shared.placement else { return };
-        if list.segments().all(|(.., segment)| segment.sized) {
+        let Placement::Large(list_id) = shared.placement else { return };
+        if self.layout.lists[list_id].segments().all(|(.., segment)| segment.sized) {
             return;
         }
-        let Some(shared) = self.shared_mut(id) else { return };
-        let Placement::Large(list) = &mut shared.placement else { return };
-        let of = &shared.contributions;
+        let Some(of) = self
+            .families
+            .get(id)
+            .and_then(FamilyRef::shared)
+            .map(|shared| &shared.contributions)
+        else {
+            return;
+        };
+        let list = Arc::make_mut(&mut self.layout.lists[list_id]);
         list.rebalance(|from, to| {
             of.among(AppRange::Range(from, to))
                 .map(|(app, it)| (app, it.bytes as usize))
@@ -181,7 +188,7 @@ impl Catalog {
         if bytes < MIN_SEGMENT_BYTES {
             let group = self.group_for(id, bytes);
             self.place(id, Placement::Group(group));
-            Arc::make_mut(&mut self.layout.large).remove(&id);
+            self.leave_large(id, list_id);
         }
     }
 }
@@ -278,8 +285,8 @@ impl Plan {
         }));
         for &id in layout.large.iter() {
             let Some(shared) = self.catalog.shared(id) else { continue };
-            let Placement::Large(list) = &shared.placement else { continue };
-            segments.extend(list.segments().map(|(from, to, segment)| PlannedSegment {
+            let Placement::Large(list) = shared.placement else { continue };
+            segments.extend(layout.lists[list].segments().map(|(from, to, segment)| PlannedSegment {
                 segment,
                 contents: Contents::Large(id, shared, AppRange::Range(from, to)),
             }));

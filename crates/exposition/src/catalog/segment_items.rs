@@ -58,7 +58,7 @@ impl Catalog {
 
     fn private_family(&self, app: &Arc<App>, family: &AppFamily, variant: OutputFormat, items: &mut Vec<Item>) {
         let exposure = Exposure {
-            kind: family.text.kind,
+            kind: family.text().kind,
             form: family.form,
         };
         for &suffix in sections(family.form, variant) {
@@ -67,16 +67,16 @@ impl Catalog {
             } else {
                 Arc::clone(&app.extra_labels)
             };
-            let Some(mut item) = item(app, &family.text, exposure, variant, suffix, extra_labels) else {
+            let Some(mut item) = item(app, &family.text(), exposure, variant, suffix, extra_labels) else {
                 continue;
             };
-            let help = app.exposition.families()[family.text.family as usize].help().map(|help| Help {
+            let help = app.exposition.families()[family.text().family as usize].help().map(|help| Help {
                 text: app.exposition.body().slice(help.range()),
                 syntax: app.exposition.syntax(),
             });
-            let unit = unit_of(app, &family.text).filter(|_| states_unit(variant, suffix));
+            let unit = unit_of(app, &family.text()).filter(|_| states_unit(variant, suffix));
             item.header = Some(Box::new(Header {
-                name: header_name(app, &family.text, exposure, variant, suffix),
+                name: header_name(app, &family.text(), exposure, variant, suffix),
                 kind: header_kind(exposure, variant),
                 help,
                 unit,
@@ -157,7 +157,7 @@ impl Catalog {
 
     fn header(&self, shared: &SharedFamily, exposure: Exposure, name: Box<[u8]>, variant: OutputFormat, suffix: Option<Suffix>) -> Header {
         let of = |app: AppId| {
-            let family = shared.contributions.get(app)?.text.family;
+            let family = shared.contributions.get(app)?.text().family;
             let exposition = &self.apps.slots[app].exposition;
             Some((exposition, &exposition.families()[family as usize]))
         };

@@ -104,6 +104,10 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn add(&mut self, family: Id<FamilyEntry>) {
         if let Err(at) = self.families.binary_search(&family) {
+            if self.families.len() == self.families.capacity() {
+                // By a quarter and not to the double: a group has many hundred families.
+                self.families.reserve_exact((self.families.len() / 4).max(4));
+            }
             self.families.insert(at, family);
         }
     }

@@ -1,26 +1,13 @@
 //! The apps of each series of a shared family.
 
+use std::sync::Arc;
+
 use super::app::AppId;
+use super::halves::Halves;
 use super::sharded::ShardedTable;
 
-/// The identity of a series in two halves: with an id of four bytes it takes twelve bytes and not sixteen, and every series of every
-/// shared family has one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Series([u32; 2]);
-
-impl From<u64> for Series {
-    fn from(series: u64) -> Self {
-        let [a, b, c, d, e, f, g, h] = series.to_ne_bytes();
-        Self([u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])])
-    }
-}
-
-impl From<Series> for u64 {
-    fn from(Series([low, high]): Series) -> Self {
-        let ([a, b, c, d], [e, f, g, h]) = (low.to_ne_bytes(), high.to_ne_bytes());
-        Self::from_ne_bytes([a, b, c, d, e, f, g, h])
-    }
-}
+/// The identity of a series.
+pub(super) type Series = Halves;
 
 /// A hash of what is a hash already: sums of good hashes are good hashes, but for the sum of nothing.
 const fn mixed(series: u64) -> u64 {
@@ -33,13 +20,15 @@ const MOST_LISTED: usize = 16;
 /// A series and an app that has it.
 type Holder = (Series, AppId);
 
+const NO_HOLDER: Holder = (Series::ZERO, AppId::NONE);
+
 /// The apps of each series of a family, by the identity of the series.
 #[derive(Debug, Clone)]
 pub(super) enum SeriesIndex {
     /// Each series with each of its apps, in order.
     Listed(HolderList),
     /// Tables.
-    Hashed(Box<Hashed>),
+    Hashed(Arc<Hashed>),
 }
 
 /// A short list in order. The most frequent ones have two entries, of a series that two apps have or of two series, and need no allocation.
@@ -47,12 +36,12 @@ pub(super) enum SeriesIndex {
 pub(super) enum HolderList {
     /// At most two: their number, and slots of which the first are used.
     Two(u8, [Holder; 2]),
-    /// At most [`MOST_LISTED`].
-    More(Vec<Holder>),
+    /// At most [`MOST_LISTED`], shared with snapshots.
+    More(Arc<[Holder]>),
 }
 
 impl HolderList {
-    const EMPTY: Self = Self::Two(0, [(Series([0; 2]), AppId::NONE); 2]);
+    const EMPTY: Self = Self::Two(0, [NO_HOLDER; 2]);
 
     fn as_slice(&self) -> &[Holder] {
         match self {
@@ -68,16 +57,10 @@ impl HolderList {
                 slots[at] = holder;
                 *len += 1;
             }
-            Self::Two(..) => {
-                let mut list = self.as_slice().to_vec();
-                list.insert(at, holder);
-                *self = Self::More(list);
-            }
-            Self::More(list) => {
-                if list.len() == list.capacity() {
-                    list.reserve_exact((list.len() / 4).max(1));
-                }
-                list.insert(at, holder);
+            Self::Two(..) | Self::More(_) => {
+                let (before, after) = self.as_slice().split_at(at);
+                let list = [before, &[holder], after].concat();
+                *self = Self::More(list.into());
             }
         }
     }
@@ -89,12 +72,12 @@ impl HolderList {
                 *len -= 1;
             }
             Self::More(list) => {
-                list.remove(at);
-                // At one and not at two, so that a series that comes and goes does not change the form each time.
-                if let [last] = **list {
-                    *self = Self::EMPTY;
-                    self.insert(0, last);
-                }
+                let list = [&list[..at], &list[at + 1..]].concat();
+                *self = match *list {
+                    // At one and not at two, so that a series that comes and goes does not change the form each time.
+                    [last] => Self::Two(1, [last, NO_HOLDER]),
+                    _ => Self::More(list.into()),
+                };
             }
         }
     }
@@ -129,7 +112,7 @@ impl SeriesIndex {
                 self.hash_if_long();
                 None
             }
-            Self::Hashed(hashed) => hashed.claim(series, app),
+            Self::Hashed(hashed) => Arc::make_mut(hashed).claim(series, app),
         }
     }
 
@@ -145,7 +128,7 @@ impl SeriesIndex {
                 self.hash_if_long();
                 alone
             }
-            Self::Hashed(hashed) => hashed.add_holder(series, app),
+            Self::Hashed(hashed) => Arc::make_mut(hashed).add_holder(series, app),
         }
     }
 
@@ -164,7 +147,7 @@ impl SeriesIndex {
                     _ => (true, None),
                 }
             }
-            Self::Hashed(hashed) => hashed.release(series, app),
+            Self::Hashed(hashed) => Arc::make_mut(hashed).release(series, app),
         }
     }
 
@@ -188,7 +171,7 @@ impl SeriesIndex {
         const SHARED_SERIES: usize = 92;
         match self {
             Self::Listed(HolderList::Two(..)) => 0,
-            Self::Listed(HolderList::More(list)) => list.len() * size_of::<Holder>() + 16,
+            Self::Listed(HolderList::More(list)) => list.len() * size_of::<Holder>() + 32,
             Self::Hashed(hashed) => hashed.one.len() * SERIES + hashed.more.len() * SHARED_SERIES,
         }
     }
@@ -214,7 +197,7 @@ impl SeriesIndex {
                 hashed.add_holder(series.into(), app);
             }
         }
-        *self = Self::Hashed(Box::new(hashed));
+        *self = Self::Hashed(Arc::new(hashed));
     }
 }
 

@@ -531,18 +531,18 @@ fn types_and_help_are_right_whichever_app_leaves() {
         for app in 0..APPS {
             remove(&mut catalog, &format!("app{app:03}"));
         }
-        assert_eq!((catalog.families.entries.len(), catalog.apps.slots.len()), (0, 0));
+        assert_eq!((catalog.families.len(), catalog.apps.slots.len()), (0, 0));
     }
 }
 
 /// The HELP of each shared family, against a look at all contributions.
 fn help_is_right(catalog: &Catalog) {
-    for shared in catalog.families.entries.iter().filter_map(|(_, entry)| entry.shared()) {
+    for shared in catalog.families.iter().filter_map(|(_, entry)| entry.shared()) {
         let apps = &catalog.apps.slots;
         let helping = shared
             .contributions
             .iter()
-            .filter(|(app, it)| shared.shows(it) && apps[*app].help(it.text.family).is_some());
+            .filter(|(app, it)| shared.shows(it) && apps[*app].help(it.text().family).is_some());
         let first = helping.min_by_key(|(app, _)| apps[*app].name.clone()).map(|(app, _)| app);
         assert_eq!(catalog.help_owner(shared), first);
     }

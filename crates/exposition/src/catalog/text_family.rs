@@ -85,6 +85,54 @@ pub(super) struct TextFamily {
     pub(super) has_unit: bool,
 }
 
+/// A [`TextFamily`] in eight bytes, as apps and contributions keep it: there may be millions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StoredTextFamily {
+    family: u32,
+    /// The type and the role in the low byte, then the sample names where [`FamilyFlags`] have them, further properties, and the suffix.
+    bits: u32,
+}
+
+impl StoredTextFamily {
+    const ROLE_KIND: u32 = 3;
+    const PRIMARY: u32 = 1 << 6;
+    const VALID: u32 = 1 << 7;
+    const QUOTED: u32 = 1 << 17;
+    const HAS_UNIT: u32 = 1 << 18;
+    const SUFFIX: u32 = 19;
+
+    pub(super) fn get(self) -> TextFamily {
+        let kind = |bits: u32| MetricType::ALL[bits as usize % MetricType::ALL.len()];
+        let has = |bit| self.bits & bit != 0;
+        TextFamily {
+            family: self.family,
+            suffix: Suffix::from_number(self.bits >> Self::SUFFIX),
+            names: FamilyFlags::from_names(self.bits),
+            kind: kind(self.bits),
+            role: OpenMetricsRole {
+                kind: kind(self.bits >> Self::ROLE_KIND),
+                primary: has(Self::PRIMARY),
+            },
+            valid: has(Self::VALID),
+            quoted: has(Self::QUOTED),
+            has_unit: has(Self::HAS_UNIT),
+        }
+    }
+}
+
+impl From<TextFamily> for StoredTextFamily {
+    fn from(text: TextFamily) -> Self {
+        let bit = |set, bit| if set { bit } else { 0 };
+        let kinds = text.kind as u32 | (text.role.kind as u32) << Self::ROLE_KIND;
+        let role = bit(text.role.primary, Self::PRIMARY) | bit(text.valid, Self::VALID);
+        let more = bit(text.quoted, Self::QUOTED) | bit(text.has_unit, Self::HAS_UNIT) | (text.suffix as u32) << Self::SUFFIX;
+        Self {
+            family: text.family,
+            bits: kinds | role | text.names.names().bits() | more,
+        }
+    }
+}
+
 impl TextFamily {
     /// Its name as escaped inside quotes.
     pub(super) fn name<'a>(&self, exposition: &'a Exposition) -> Cow<'a, [u8]> {
@@ -246,3 +294,6 @@ fn text_family(number: u32, family: &Family, suffix: Suffix, names: FamilyFlags,
         has_unit: family.unit().is_some(),
     }
 }
+
+#[cfg(test)]
+mod tests;

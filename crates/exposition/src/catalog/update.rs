@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::app::{App, AppFamily, AppId, MAX_REMEMBERED};
 use super::contributions::Contribution;
 use super::duplicates::{ContributionSamples, has_same_lines, has_same_series};
-use super::entry::{FamilyEntry, OpenMetricsForm, Placement, SharedFamily};
+use super::entry::{FamilyEntry, FamilyRef, Key, OpenMetricsForm, Placement, SharedFamily};
+use super::halves::Halves;
 use super::paged::{Id, PagedVec};
 use super::rules::{Duplicates, Rules};
-use super::segments::{Group, Segment, TARGET_SEGMENT_BYTES};
+use super::segments::{Group, Segment, SegmentList, TARGET_SEGMENT_BYTES};
 use super::text_family::{Shape, TextFamily, text_families};
 use super::{Catalog, Conflicts, MAX_CONFLICTS_LISTED};
 use crate::app_name::{AppName, LabelPair};
@@ -101,8 +102,8 @@ impl Update {
         let hashes = families.iter().map(|family| name_hash(&family.key(&exposition))).collect();
         let bytes = families.iter().map(|family| family.size(&exposition) as usize).sum();
         let families = families.into_iter().map(|text| AppFamily {
-            since: 0,
-            text,
+            since: Halves::ZERO,
+            text: text.into(),
             entry: Id::NONE,
             form: OpenMetricsForm::Plain(MetricType::Unknown),
             shared: false,
@@ -198,8 +199,8 @@ fn cost_of_series(old: &App, update: &Update) -> usize {
     }
     let shared = old.families.iter().zip(update.families.iter()).filter(|(was, _)| was.shared);
     let families = shared.map(|(was, is)| {
-        let was = &old.exposition.families()[was.text.family as usize];
-        (was, &update.exposition.families()[is.text.family as usize])
+        let was = &old.exposition.families()[was.text().family as usize];
+        (was, &update.exposition.families()[is.text().family as usize])
     });
     let changed = families.filter(|(was, is)| !has_same_lines(&old.exposition, was, &update.exposition, is));
     let series: usize = changed.map(|(was, is)| was.samples as usize + is.samples as usize).sum();
@@ -311,8 +312,8 @@ impl Catalog {
             return 1;
         }
         let same = |(new, old_family): (&AppFamily, &AppFamily)| {
-            let key = new.text.key(&update.exposition);
-            new.text.kind == old_family.text.kind && old_family.text.has_key(&old.exposition, &key)
+            let key = new.text().key(&update.exposition);
+            new.text().kind == old_family.text().kind && old_family.text().has_key(&old.exposition, &key)
         };
         let is_alike = update.families.len() == old.families.len() && update.families.iter().zip(old.families.iter()).all(same);
         if is_alike {
@@ -338,20 +339,21 @@ impl Catalog {
     fn cost_of_names(&self, own: Option<AppId>, families: &PagedVec<AppFamily>, exposition: &Exposition) -> usize {
         let mut cost = 0;
         for family in families.iter() {
-            let key = family.text.key(exposition);
+            let key = family.text().key(exposition);
             if let Some(id) = self.find(&key) {
-                match self.families.entries[id] {
-                    FamilyEntry::Private { app, .. } if Some(app) == own => {}
-                    FamilyEntry::Private { .. } => cost += self.indexing_cost(id) + cost_of_indexing(exposition, &family.text),
-                    FamilyEntry::Shared(_) => cost += cost_of_indexing(exposition, &family.text),
+                let entry = self.families.entry(id);
+                match entry {
+                    FamilyRef::Private { app, .. } if Some(app) == own => {}
+                    FamilyRef::Private { .. } => cost += self.indexing_cost(id) + cost_of_indexing(exposition, &family.text()),
+                    FamilyRef::Shared(_) => cost += cost_of_indexing(exposition, &family.text()),
                 }
                 let shapes = self.shapes(id);
-                let other = (0..3).any(|shape| shapes[shape] > 0 && shape != family.text.shape() as usize);
-                if other || self.families.entries[id].in_conflict() {
+                let other = (0..3).any(|shape| shapes[shape] > 0 && shape != family.text().shape() as usize);
+                if other || entry.in_conflict() {
                     cost += self.indexing_cost(id);
                 }
             }
-            let may_overlap = family.text.shape() != Shape::Scalar || Suffix::split(&key).is_some();
+            let may_overlap = family.text().shape() != Shape::Scalar || Suffix::split(&key).is_some();
             if may_overlap {
                 let apps = &self.apps.slots;
                 self.families.related_names(apps, &key, |id| cost += self.indexing_cost(id));
@@ -365,12 +367,12 @@ impl Catalog {
 
     /// The contributions to a family, and the series that are indexed when it comes to be shared, or comes into conflict or out of it.
     fn indexing_cost(&self, id: Id<FamilyEntry>) -> usize {
-        match &self.families.entries[id] {
-            FamilyEntry::Private { app, at } => {
-                let app = &self.apps.slots[*app];
-                1 + cost_of_indexing(&app.exposition, &app.families[*at as usize].text)
+        match self.families.entry(id) {
+            FamilyRef::Private { app, at } => {
+                let app = &self.apps.slots[app];
+                1 + cost_of_indexing(&app.exposition, &app.families[at as usize].text())
             }
-            FamilyEntry::Shared(shared) => shared.contributions.len() + shared.counts().bytes / INDEXED_BYTES_A_FAMILY,
+            FamilyRef::Shared(shared) => shared.contributions.len() + shared.counts().bytes / INDEXED_BYTES_A_FAMILY,
         }
     }
 
@@ -420,8 +422,8 @@ impl Catalog {
         self.outcome(id, context.labelled)
     }
 
-    /// Finds the entries of the new families and puts the app's new state in place of the old one. Entries of its private families follow;
-    /// those that it no longer has go. Returns the hashes of the new keys, their entries, and which of the old families there still are.
+    /// Finds the entries of the new families and puts the app's new state in place of the old one. Entries that refer to its families
+    /// follow; those of private families that it no longer has go. Returns the hashes of the new keys, their entries, and which of the old families there still are.
     fn install(&mut self, context: &mut UpdateContext, update: Update) -> (Vec<u64>, Vec<Id<FamilyEntry>>, Vec<bool>) {
         let before = Arc::clone(&context.before);
         let mut kept = vec![false; before.families.len()];
@@ -430,9 +432,9 @@ impl Catalog {
         let mut remembered = Arc::clone(&before.remembered);
         let mut private_bytes = update.bytes;
         for (at, hash) in update.hashes.iter().enumerate() {
-            let text = families[at].text;
+            let text = families[at].text();
             let key = text.key(&update.exposition);
-            let same_place = before.families.get(at).filter(|old| old.text.has_key(&before.exposition, &key));
+            let same_place = before.families.get(at).filter(|old| old.text().has_key(&before.exposition, &key));
             let entry = match same_place {
                 Some(old) => Some(old.entry),
                 None => self.families.find_hashed(&self.apps.slots, *hash, &key),
@@ -443,7 +445,7 @@ impl Catalog {
             };
             let labelled = !remembered.is_empty() && Arc::make_mut(&mut remembered).remove(&*key);
             let Some(family) = families.get_mut(at) else { continue };
-            family.since = context.update;
+            family.since = context.update.into();
             family.labelled = labelled;
             family.entry = entry.unwrap_or(Id::NONE);
             if let Some(old) = old {
@@ -458,8 +460,10 @@ impl Catalog {
             }
             found.push(entry.unwrap_or(Id::NONE));
         }
-        self.remove_private(context, &kept, &mut remembered);
-        self.renumber_private(context.app, &found);
+        self.leave_entries(context, &kept, &mut remembered);
+        for (at, entry) in (0..).zip(&found).filter(|(_, entry)| **entry != Id::NONE) {
+            self.families.renumber(*entry, context.app, at);
+        }
         let app = App {
             name: update.name,
             own: before.own,
@@ -483,39 +487,29 @@ impl Catalog {
         (update.hashes, found, kept)
     }
 
-    /// Removes the entries of private families that the update no longer has, and remembers those of all such families that are labelled.
-    fn remove_private(&mut self, context: &mut UpdateContext, kept: &[bool], remembered: &mut Arc<BTreeSet<Box<[u8]>>>) {
+    /// Removes the entries of private families that the update no longer has, finds other places for the keys of shared ones, and remembers
+    /// those of all such families that are labelled.
+    fn leave_entries(&mut self, context: &mut UpdateContext, kept: &[bool], remembered: &mut Arc<BTreeSet<Box<[u8]>>>) {
         let before = Arc::clone(&context.before);
         for (old, _) in before.families.iter().zip(kept).filter(|(_, kept)| !**kept) {
-            let key = old.text.key(&before.exposition);
+            let key = old.text().key(&before.exposition);
             if old.labelled && remembered.len() < MAX_REMEMBERED {
                 Arc::make_mut(remembered).insert((*key).into());
             }
-            if matches!(self.families.entries[old.entry], FamilyEntry::Private { .. }) {
-                self.queue_name_dependents(&key, old.text.shape(), context);
+            if self.shared(old.entry).is_some() {
+                self.families.leave_key(old.entry, context.app, &key);
+            } else {
+                self.queue_name_dependents(&key, old.text().shape(), context);
                 self.families.remove(old.entry, &key);
-            }
-        }
-    }
-
-    /// Notes the new places of an app's private families.
-    fn renumber_private(&mut self, id: AppId, entries: &[Id<FamilyEntry>]) {
-        for (at, entry) in (0_u32..).zip(entries) {
-            // The page is not copied where the place is the same as before.
-            if let Some(FamilyEntry::Private { app, at: old }) = self.families.entries.get(*entry)
-                && *app == id
-                && *old != at
-            {
-                self.families.entries[*entry] = FamilyEntry::Private { app: id, at };
             }
         }
     }
 
     /// The place of an app's declared family among its families.
     fn declared_place(&self, id: Id<FamilyEntry>, app: AppId) -> Option<u32> {
-        match &self.families.entries[id] {
-            FamilyEntry::Private { app: owner, at } => (*owner == app).then_some(*at),
-            FamilyEntry::Shared(shared) => shared.contributions.get(app).filter(|it| !it.derived).map(|it| it.at),
+        match self.families.entry(id) {
+            FamilyRef::Private { app: owner, at } => (owner == app).then_some(at),
+            FamilyRef::Shared(shared) => shared.contributions.get(app).filter(|it| !it.derived).map(|it| it.at),
         }
     }
 
@@ -524,7 +518,7 @@ impl Catalog {
         let app = context.app;
         let entry = if entry == Id::NONE && context.has_new_names {
             let app = &self.apps.slots[app];
-            let key = app.families[at as usize].text.key(&app.exposition);
+            let key = app.families[at as usize].text().key(&app.exposition);
             self.families.find_hashed(&self.apps.slots, hash, &key).unwrap_or(Id::NONE)
         } else {
             entry
@@ -537,21 +531,21 @@ impl Catalog {
         {
             family.entry = entry;
         }
-        let shape = self.apps.slots[app].families[at as usize].text.shape();
-        match &self.families.entries[entry] {
-            FamilyEntry::Private { app: owner, .. } if *owner == app => {
+        let shape = self.apps.slots[app].families[at as usize].text().shape();
+        match self.families.entry(entry) {
+            FamilyRef::Private { app: owner, .. } if owner == app => {
                 if context.retyped.contains(&entry) {
                     self.queue_dependents(entry, context);
                 }
             }
-            FamilyEntry::Private { .. } => {
+            FamilyRef::Private { .. } => {
                 self.make_shared(entry, context);
                 self.declare(context, at, entry);
             }
-            FamilyEntry::Shared(shared) => match shared.contributions.get(app) {
+            FamilyRef::Shared(shared) => match shared.contributions.get(app) {
                 None => self.declare(context, at, entry),
                 // A contribution can be renewed if it has the shape that it had, or no other app contributes.
-                Some(old) if !old.derived && (old.text.shape() == shape || shared.contributions.len() == 1) => {
+                Some(old) if !old.derived && (old.text().shape() == shape || shared.contributions.len() == 1) => {
                     if self.keeps_series(context, at, old, shared) {
                         self.invalidate_segment(entry, app);
                     } else {
@@ -568,7 +562,7 @@ impl Catalog {
         let source = self.source_before(context, entry);
         self.detach(entry, context.app, source.as_ref(), context);
         context.stale_derived.remove(&entry);
-        if self.families.entries.get(entry).is_some() {
+        if self.families.get(entry).is_some() {
             self.declare(context, at, entry);
         } else {
             self.create(context, at, hash);
@@ -578,9 +572,9 @@ impl Catalog {
     /// Adds a family that no app has.
     fn create(&mut self, context: &mut UpdateContext, at: u32, hash: u64) {
         let app = Arc::clone(&self.apps.slots[context.app]);
-        let text = app.families[at as usize].text;
+        let text = app.families[at as usize].text();
         let key = text.key(&app.exposition);
-        let id = self.families.insert(hash, &key, FamilyEntry::Private { app: context.app, at });
+        let id = self.families.insert_private(hash, &key, context.app, at);
         self.queue_name_dependents(&key, text.shape(), context);
         if text.shape() != Shape::Scalar || Suffix::split(&key).is_some() {
             context.contested.insert(id);
@@ -615,7 +609,7 @@ impl Catalog {
 
     /// Adds a declared family of the updated app to a shared entry.
     fn declare(&mut self, context: &mut UpdateContext, at: u32, id: Id<FamilyEntry>) {
-        let text = self.apps.slots[context.app].families[at as usize].text;
+        let text = self.apps.slots[context.app].families[at as usize].text();
         self.attach(id, context.app, at, text, false, context);
         self.sync_derived(id, context.app, context);
     }
@@ -637,10 +631,9 @@ impl Catalog {
         let contribution = Contribution {
             since: family.since,
             at,
-            text,
+            text: text.into(),
             derived,
             bytes,
-            digest: 0,
             duplicates: 0,
             labelled: family.labelled,
             taken: 0,
@@ -649,6 +642,9 @@ impl Catalog {
         let exposed_type = self.exposed_type(id);
         if let Some(shared) = self.shared_mut(id) {
             shared.contributions.insert(app, contribution);
+            if !derived && matches!(shared.key, Key::Owned(_)) {
+                shared.key = Key::Declared { app, at };
+            }
             self.counts.contributions += 1;
         }
         self.resize(id, bytes as usize, 0);
@@ -678,15 +674,14 @@ impl Catalog {
     fn keeps_series(&self, context: &UpdateContext, at: u32, old: &Contribution, shared: &SharedFamily) -> bool {
         let app = &self.apps.slots[context.app];
         let family = app.families[at as usize];
-        let bytes = family.text.size(&app.exposition);
-        old.text == family.text
+        let bytes = family.text().size(&app.exposition);
+        old.text() == family.text()
             && (old.at, old.bytes, old.labelled) == (at, bytes, family.labelled)
-            && old.digest != 0
             && !shared.in_conflict
             && (old.duplicates == 0 || self.rules.duplicates == Duplicates::Label)
-            && app.help(family.text.family) == context.before.help(old.text.family)
-            && app.unit(family.text.family) == context.before.unit(old.text.family)
-            && has_same_series(&context.before, app, &family.text)
+            && app.help(family.text().family) == context.before.help(old.text().family)
+            && app.unit(family.text().family) == context.before.unit(old.text().family)
+            && has_same_series(&context.before, app, &family.text())
     }
 
     /// Renews a declared contribution of the updated app.
@@ -695,11 +690,11 @@ impl Catalog {
         let before = self.source_before(context, id);
         let owner = &self.apps.slots[app];
         let family = owner.families[at as usize];
-        let bytes = family.text.size(&owner.exposition);
+        let bytes = family.text().size(&owner.exposition);
         let Some(old) = self.renew_contribution(id, app, at, family, bytes) else {
             return;
         };
-        let (was, is) = (old.text, family.text);
+        let (was, is) = (old.text(), family.text());
         if context.retyped.contains(&id) {
             self.queue_dependents(id, context);
         }
@@ -751,7 +746,7 @@ impl Catalog {
         let before = self.source_before(context, id);
         let owner = &self.apps.slots[app];
         let family = AppFamily {
-            text,
+            text: text.into(),
             ..owner.families[at as usize]
         };
         let bytes = text.size(&owner.exposition);
@@ -769,18 +764,15 @@ impl Catalog {
 
     /// Makes a private entry a shared one.
     pub(super) fn make_shared(&mut self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
-        let FamilyEntry::Private { app, at } = self.families.entries[id] else {
+        let FamilyRef::Private { app, at } = self.families.entry(id) else {
             return;
         };
-        let owner = Arc::clone(&self.apps.slots[app]);
-        let family = owner.families[at as usize];
-        let key: Arc<[u8]> = (*family.text.key(&owner.exposition)).into();
-        drop(owner);
+        let text = self.apps.slots[app].families[at as usize].text();
         self.layout.private.invalidate(app);
         let placement = Placement::Group(self.group_for(id, 0));
-        self.families.entries[id] = FamilyEntry::Shared(Arc::new(SharedFamily::new(key, placement)));
+        self.families.share(id, placement);
         self.counts.shared += 1;
-        self.attach(id, app, at, family.text, false, context);
+        self.attach(id, app, at, text, false, context);
     }
 
     /// Removes the contributions of shared families that the update no longer has.
@@ -822,7 +814,7 @@ impl Catalog {
         }
         self.withdraw_help(id, app);
         self.after_change(id, app, exposed_type, context);
-        if gone.text.has_unit {
+        if gone.text().has_unit {
             self.invalidate_header(id);
         }
     }
@@ -830,14 +822,19 @@ impl Catalog {
     /// Removes an entry without contributions.
     fn remove_entry(&mut self, id: Id<FamilyEntry>) {
         let Some(shared) = self.shared(id) else { return };
-        let key = Arc::clone(&shared.key);
-        if let Placement::Group(group) = shared.placement {
-            self.leave_group(id, group);
-        } else {
-            Arc::make_mut(&mut self.layout.large).remove(&id);
+        match shared.placement {
+            Placement::Group(group) => self.leave_group(id, group),
+            Placement::Large(list) => self.leave_large(id, list),
         }
+        let key = self.families.key(&self.apps.slots, id).into_owned();
         self.families.remove(id, &key);
         self.counts.shared -= 1;
+    }
+
+    /// Drops the segments of a family that had its own.
+    pub(super) fn leave_large(&mut self, id: Id<FamilyEntry>, list: Id<Arc<SegmentList>>) {
+        Arc::make_mut(&mut self.layout.large).remove(&id);
+        self.layout.lists.remove(list);
     }
 
     fn leave_group(&mut self, id: Id<FamilyEntry>, group: Id<Arc<Group>>) {
@@ -873,9 +870,9 @@ impl Catalog {
             let counts = shared.counts();
             (counts.quoted > 0, counts.bytes)
         };
-        if quoted && matches!(shared.placement, Placement::Large(_)) {
+        if quoted && let Placement::Large(list) = shared.placement {
             let group = self.group_for(id, bytes);
-            Arc::make_mut(&mut self.layout.large).remove(&id);
+            self.leave_large(id, list);
             if let Some(shared) = self.shared_mut(id) {
                 shared.placement = Placement::Group(group);
             }

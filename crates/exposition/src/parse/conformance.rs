@@ -14,6 +14,7 @@ use crate::timestamps::millis;
 
 use super::line::{Line, Scanner};
 use super::table::HashTable;
+use super::template::ValueCheck;
 
 /// State of the group that is being read.
 #[derive(Clone, Default)]
@@ -98,17 +99,21 @@ const NEGATIVE: Violation = "counts and sums must not be negative or NaN";
 const WHOLE: Violation = "counts must be whole numbers";
 
 impl ConformanceChecker {
-    /// Checks one more sample and returns the rule of the family's type that it breaks.
+    /// Checks one more sample. Returns the check that another value in its place would have to pass, if there is one that does not depend
+    /// on later lines.
+    ///
+    /// # Errors
+    /// The rule of the family's type that it breaks.
     #[inline]
-    pub(super) fn check(&mut self, of: &mut SampleContext<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
+    pub(super) fn check(&mut self, of: &mut SampleContext<'_, '_>, suffix: Suffix, line: &Line) -> Result<Option<ValueCheck>, Violation> {
         match of.kind {
-            MetricType::Unknown | MetricType::Gauge => Ok(()),
-            MetricType::Counter => self.counter(of, suffix, line),
+            MetricType::Unknown | MetricType::Gauge => Ok(Some(ValueCheck::Any)),
+            MetricType::Counter => self.counter(of, suffix, line).map(|()| Some(ValueCheck::NotNegative)),
             MetricType::Histogram | MetricType::GaugeHistogram => self.histogram(of, suffix, line),
             MetricType::Summary => self.summary(of, suffix, line),
             MetricType::Info if suffix != Suffix::Info => Err(NAME),
-            MetricType::Info => ensure(line.value == 1.0, "the value of an info must be 1"),
-            MetricType::StateSet => self.state(of, suffix, line),
+            MetricType::Info => ensure(line.value == 1.0, "the value of an info must be 1").map(|()| None),
+            MetricType::StateSet => self.state(of, suffix, line).map(|()| None),
         }
     }
 
@@ -120,8 +125,7 @@ impl ConformanceChecker {
 
     fn counter(&mut self, of: &mut SampleContext<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
         if of.syntax == Syntax::Text {
-            let base = of.body[of.name.clone()].strip_suffix(b"_total").unwrap_or_default();
-            ensure(!base.is_empty(), "names of counters must end in _total")?;
+            ensure(is_counter_name(&of.body[of.name.clone()]), "names of counters must end in _total")?;
             return not_negative(line.value);
         }
         match suffix {
@@ -144,16 +148,18 @@ impl ConformanceChecker {
         self.joins(of, group, line).map(drop)
     }
 
-    fn summary(&mut self, of: &mut SampleContext<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
+    fn summary(&mut self, of: &mut SampleContext<'_, '_>, suffix: Suffix, line: &Line) -> Result<Option<ValueCheck>, Violation> {
         let bound = if suffix == Suffix::Bare { of.bound } else { None };
         let group = group(of, line, bound.map_or(0, |bound| bound.hash));
         let value = line.value;
         self.joins(of, group, line)?;
         match suffix {
-            Suffix::Bare => self.quantile(bound.map(|bound| bound.value), value),
-            Suffix::Sum => not_negative(value),
-            Suffix::Count => whole(value),
-            Suffix::Created => Ok(()),
+            Suffix::Bare => self
+                .quantile(bound.map(|bound| bound.value), value)
+                .map(|()| Some(ValueCheck::Quantile)),
+            Suffix::Sum => not_negative(value).map(|()| Some(ValueCheck::NotNegative)),
+            Suffix::Count => whole(value).map(|()| Some(ValueCheck::Whole)),
+            Suffix::Created => Ok(None),
             _ => Err(NAME),
         }
     }
@@ -168,7 +174,7 @@ impl ConformanceChecker {
         ensure(value >= 0.0 || value.is_nan(), "the value of a quantile must not be negative")
     }
 
-    fn histogram(&mut self, of: &mut SampleContext<'_, '_>, suffix: Suffix, line: &Line) -> Result<(), Violation> {
+    fn histogram(&mut self, of: &mut SampleContext<'_, '_>, suffix: Suffix, line: &Line) -> Result<Option<ValueCheck>, Violation> {
         let bound = if suffix == Suffix::Bucket { of.bound } else { None };
         let group = group(of, line, bound.map_or(0, |bound| bound.hash));
         let value = line.value;
@@ -176,21 +182,27 @@ impl ConformanceChecker {
             before.is_whole()?;
         }
         match suffix {
-            Suffix::Bucket => self.bucket(bound.map(|bound| bound.value), value),
+            Suffix::Bucket => {
+                let check = self.bound.map_or(ValueCheck::FirstBucket, |_| ValueCheck::NextBucket);
+                self.bucket(bound.map(|bound| bound.value), value).map(|()| Some(check))
+            }
             Suffix::Count | Suffix::GCount => {
                 self.count = Some(value);
-                whole(value)
+                whole(value)?;
+                // Before the last bucket it is compared only at the end of the group.
+                let is_after_last = self.bound == Some(f64::INFINITY);
+                Ok((is_after_last && value == self.cumulated).then_some(ValueCheck::SameAsLastBucket))
             }
             Suffix::Sum => {
                 self.has_sum = true;
-                not_negative(value)
+                not_negative(value).map(|()| Some(ValueCheck::NotNegative))
             }
             Suffix::GSum => {
                 self.has_gsum = true;
                 self.negative_gsum = value < 0.0;
-                ensure(!value.is_nan(), NEGATIVE)
+                ensure(!value.is_nan(), NEGATIVE).map(|()| None)
             }
-            Suffix::Created => Ok(()),
+            Suffix::Created => Ok(None),
             _ => Err(NAME),
         }
     }
@@ -266,6 +278,11 @@ impl ConformanceChecker {
             "the sum cannot be negative without negative buckets",
         )
     }
+}
+
+/// Returns true if a name of the text format is one of a counter in OpenMetrics, too.
+pub(super) fn is_counter_name(name: &[u8]) -> bool {
+    name.strip_suffix(b"_total").is_some_and(|base| !base.is_empty())
 }
 
 fn ensure(fits: bool, violation: Violation) -> Result<(), Violation> {

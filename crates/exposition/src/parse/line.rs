@@ -17,6 +17,8 @@ pub(super) struct Line {
     pub(super) same_name: bool,
     /// The hash of the series.
     pub(super) hash: u64,
+    /// Start of the value.
+    pub(super) value_at: usize,
     pub(super) value: f64,
     /// Empty if there is none.
     pub(super) timestamp: Range<usize>,

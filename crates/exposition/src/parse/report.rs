@@ -58,6 +58,11 @@ impl Report {
         }
     }
 
+    /// True if notes are collected as well.
+    pub(super) const fn is_strict(&self) -> bool {
+        self.strict
+    }
+
     /// Number of skipped exemplars.
     pub(crate) const fn exemplars(&self) -> u64 {
         self.exemplars

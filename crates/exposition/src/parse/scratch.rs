@@ -7,6 +7,7 @@ use super::conformance::Groups;
 use super::families::Families;
 use super::labels::CachedLabel;
 use super::table::HashTable;
+use super::template::TemplateBuilder;
 
 /// Capacity for runs that is kept from one text to the next; only interleaved texts have more than one run per family.
 const KEPT_RUNS: usize = 16_384;
@@ -19,6 +20,7 @@ pub(super) struct Scratch {
     pub(super) series: HashTable,
     pub(super) runs: Vec<(usize, Range<usize>)>,
     pub(super) labels: Vec<CachedLabel>,
+    pub(super) template: TemplateBuilder,
 }
 
 thread_local! {
@@ -49,6 +51,7 @@ impl Scratch {
         self.families.trim();
         self.groups.trim();
         self.series.trim();
+        self.template.trim();
         self.runs.clear();
         self.runs.shrink_to(KEPT_RUNS);
     }

@@ -28,6 +28,7 @@ impl Scanner<'_> {
         let mut line = Line {
             same_name,
             hash: self.name_hash.wrapping_add(cursor.labels),
+            value_at,
             value: value.value,
             timestamp: 0..0,
             exemplar: None,

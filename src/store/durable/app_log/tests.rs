@@ -42,7 +42,7 @@ fn push(apps: &Mutex<StoredApps>, name: &str, text: &str, at: i64, expires: bool
         at: Timestamp::from_millis(at),
     };
     let parser = lock(apps).combiner.parser();
-    let mut parsed = parser.parse(update, expires);
+    let mut parsed = parser.parse(update, expires, None);
     let applied = lock(apps).put(&mut parsed).unwrap();
     assert!(matches!(applied, Applied::Now(_)));
 }

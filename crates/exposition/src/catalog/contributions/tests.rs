@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 fn contribution(kind: MetricType, since: u64, labelled: bool) -> Contribution {
     Contribution {
-        since,
+        since: since.into(),
         at: 0,
-        text: TextFamily {
+        text: StoredTextFamily::from(TextFamily {
             family: 0,
             suffix: Suffix::Bare,
             names: FamilyFlags::BARE,
@@ -16,10 +16,9 @@ fn contribution(kind: MetricType, since: u64, labelled: bool) -> Contribution {
             valid: labelled,
             quoted: false,
             has_unit: false,
-        },
+        }),
         derived: false,
         bytes: 10,
-        digest: 1,
         duplicates: 0,
         labelled,
         taken: u8::from(labelled),
@@ -36,7 +35,7 @@ proptest! {
         let (mut contributions, mut model) = (Contributions::default(), BTreeMap::new());
         for (since, (app, kind, labelled, action)) in (0..).zip(steps) {
             let app = Id::nth(app % apps);
-            let new = contribution(ALL_KINDS[kind], since, labelled);
+            let new = contribution(MetricType::ALL[kind], since, labelled);
             match (model.contains_key(&app), action) {
                 (true, 0) => {
                     prop_assert!(contributions.remove(app).is_some());

@@ -2,13 +2,10 @@ use super::*;
 
 #[test]
 fn entries_are_small() {
-    assert!(size_of::<Option<FamilyEntry>>() <= 16, "{}", size_of::<Option<FamilyEntry>>());
-    assert!(size_of::<super::super::app::AppFamily>() <= 32);
-    assert!(
-        size_of::<super::super::entry::SharedFamily>() <= 216,
-        "{}",
-        size_of::<super::super::entry::SharedFamily>()
-    );
+    assert_eq!(size_of::<Option<FamilyEntry>>(), 12);
+    assert_eq!(size_of::<super::super::app::AppFamily>(), 24);
+    assert_eq!(size_of::<super::super::contributions::Contributions>(), 72);
+    assert_eq!(size_of::<Option<SharedFamily>>(), 144);
 }
 
 #[test]

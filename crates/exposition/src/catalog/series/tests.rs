@@ -5,7 +5,7 @@ use proptest::prelude::*;
 #[test]
 fn holders_come_and_go() {
     let [a, b, c] = [0, 1, 2].map(Id::nth);
-    for index in [SeriesIndex::default(), SeriesIndex::Hashed(Box::default())] {
+    for index in [SeriesIndex::default(), SeriesIndex::Hashed(Arc::default())] {
         let mut index = index;
         assert_eq!(index.claim(7, a), None);
         assert_eq!(index.claim(7, a), None);
@@ -27,7 +27,7 @@ fn holders_come_and_go() {
 proptest! {
     #[test]
     fn a_list_that_grows_stays_what_it_was(steps in proptest::collection::vec((0_u64..12, 0_u32..5, any::<bool>()), 0..120)) {
-        let (mut index, mut hashed) = (SeriesIndex::default(), SeriesIndex::Hashed(Box::default()));
+        let (mut index, mut hashed) = (SeriesIndex::default(), SeriesIndex::Hashed(Arc::default()));
         for (series, app, comes) in steps {
             let app = Id::nth(app);
             let both = [&mut index, &mut hashed].map(|index| {
