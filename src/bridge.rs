@@ -25,6 +25,7 @@ use axum::Router;
 use axum::routing::{delete, get};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use alias_table::AliasPolicy;
 pub use targets_file::{CheckedTargets, check_targets, check_targets_file};
@@ -40,6 +41,7 @@ use self::registration_policy::RegistrationPolicy;
 use self::targets_file_writer::TargetsFileWriter;
 use crate::http::{HttpStats, ServerMetrics};
 use crate::model::Clock;
+use crate::page::{self, LiveUpdates};
 use crate::peer::{ConnectionPool, LinkEvents, PublicKey, QuicListener, REGISTER_INTERVAL, RegistrationServer, SharedSecret};
 use crate::supervise::{Notes, Readiness, Service};
 use crate::telemetry::BridgeTelemetry;
@@ -52,6 +54,7 @@ pub const ENDPOINTS: &[(&str, &str)] = &[
         "GET /sd",
         "targets for Prometheus's http_sd_configs; ?apps=false: one for each proxy, with all of its apps",
     ),
+    ("GET /api/status", "the state as JSON: aliases, faults of links"),
     ("GET /aliases", "the registered proxies; JSON with ?format=json"),
     ("DELETE /aliases/NAME", "forget an alias"),
     ("GET /metrics", "the bridge's own metrics"),
@@ -110,6 +113,14 @@ pub(crate) struct PagesContext {
     pub(crate) key: PublicKey,
     /// The configured HTTP address.
     pub(crate) address: String,
+    /// Reasons that the bridge is not ready.
+    pub(crate) readiness: Arc<Readiness>,
+    /// The port for registration over QUIC, if proxies can register over it.
+    pub(crate) quic_port: Option<u16>,
+    /// True if proxies can register over HyperDHT.
+    pub(crate) hyperdht: bool,
+    /// Cancelled when the bridge stops.
+    pub(crate) stop: CancellationToken,
 }
 
 /// The registry of proxies, and its settings.
@@ -172,6 +183,10 @@ impl Bridge {
             metrics,
             key,
             address,
+            readiness,
+            quic_port,
+            hyperdht,
+            stop,
         } = context;
         let forwarder = ScrapeForwarder {
             registry: self.registry.clone(),
@@ -182,24 +197,31 @@ impl Bridge {
             registry: self.registry.clone(),
             address,
         };
-        let pages = Pages {
+        let pages = Arc::new(Pages {
             registry: self.registry.clone(),
             notes,
             http,
             metrics,
             key,
-        };
+            readiness,
+            quic_port,
+            hyperdht,
+            started: Instant::now(),
+        });
+        let watched = Arc::clone(&pages);
         let scrapes = Router::new()
             .route("/scrape/{alias}/metrics", get(forward::whole))
             .route("/scrape/{alias}/apps/{app}/metrics", get(forward::one_app))
             .with_state(Arc::new(forwarder));
         let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(Arc::new(discovery));
-        let pages = Router::new()
+        let routes = Router::new()
             .route("/", get(pages::index))
             .route("/aliases", get(pages::aliases))
             .route("/aliases/{alias}", delete(pages::forget))
             .route("/metrics", get(pages::metrics))
-            .with_state(Arc::new(pages));
-        scrapes.merge(discovery).merge(pages)
+            .route("/api/status", get(pages::status))
+            .with_state(Arc::clone(&pages));
+        let live = LiveUpdates::new(Arc::new(move || watched.version()), stop);
+        scrapes.merge(discovery).merge(routes).merge(page::routes(live))
     }
 }

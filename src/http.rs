@@ -18,6 +18,7 @@ mod delivery;
 mod http_io;
 mod layer;
 mod lingering_close;
+mod public_url;
 pub mod reply;
 mod response_ack;
 mod self_wakes;
@@ -42,6 +43,7 @@ pub use browsers::is_from_browser;
 pub use client::{Client, PeerAddr, effective_client};
 pub use connection::{Connection, RequestObserver, SendQueue};
 pub use delivery::{Delivery, DeliveryOutcome};
+pub use public_url::{PublicUrl, Scheme};
 pub use response_ack::ResponseAck;
 pub use server::Server;
 pub use server_metrics::{Connections, ServerMetrics};
@@ -64,10 +66,12 @@ const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15 * 60);
 pub struct Access {
     /// Clients that may write (`http.write_from`).
     pub write_from: Vec<IpNet>,
-    /// Reverse proxies with evaluated X-Forwarded-For and X-Real-Ip headers (`http.trusted_proxies`).
+    /// Reverse proxies with forwarding headers that are evaluated (`http.trusted_proxies`).
     pub trusted_proxies: Vec<IpNet>,
     /// Names of this server under which browsers may write, besides its addresses, `localhost` and its host name (`http.allowed_hosts`).
     pub allowed_hosts: Vec<String>,
+    /// The URL of this server behind a reverse proxy (`http.external_url`).
+    pub external_url: Option<PublicUrl>,
 }
 
 /// Timeouts of a connection.

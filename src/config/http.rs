@@ -8,12 +8,12 @@ use super::address;
 use super::raw::quoted;
 use super::reader::Section;
 use super::value_types::{Bool, FilePath, ListOf, NETWORK, OrEmpty, Parsed};
-use crate::http::Access;
+use crate::http::{Access, PublicUrl};
 
 /// `[http]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpConfig {
-    /// `write_from`, `trusted_proxies` and `allowed_hosts`.
+    /// `write_from`, `trusted_proxies`, `allowed_hosts` and `external_url`.
     pub access: Access,
     /// `enable_lifecycle`: whether POST /-/reload and /-/quit are there.
     pub enable_lifecycle: bool,
@@ -29,6 +29,7 @@ impl HttpConfig {
                 write_from: t.reloadable("write_from").or(here.collect(), NETWORKS),
                 trusted_proxies: t.reloadable("trusted_proxies").or(Vec::new(), NETWORKS),
                 allowed_hosts: t.reloadable("allowed_hosts").or(Vec::new(), HOSTS),
+                external_url: t.reloadable("external_url").or(None, OrEmpty(EXTERNAL_URL)),
             },
             enable_lifecycle: t.restart_only("enable_lifecycle").or(false, Bool),
             web_config_file: t.restart_only("web_config_file").or(None, OrEmpty(FilePath)),
@@ -46,6 +47,11 @@ const HOSTS: ListOf<Parsed<String>> = ListOf {
     },
     expected: "a list of host names such as [\"metrics.example\"]",
     or_single: false,
+};
+
+const EXTERNAL_URL: Parsed<PublicUrl> = Parsed {
+    expected: "a URL such as \"https://metrics.example/exporter-proxy\"",
+    parse: |text| PublicUrl::parse(text).map_err(|why| format!("{} is not a valid external URL: {why}", quoted(text))),
 };
 
 pub(super) const NETWORKS: ListOf<Parsed<IpNet>> = ListOf {

@@ -618,6 +618,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("http.web_config_file", "\"/etc/web.yml\""),
     ("http.allowed_hosts", "[\"metrics.example\"]"),
     ("secrets.strict", "true"),
+    ("http.external_url", "\"https://metrics.example/p\""),
     ("events.enabled", "false"),
     ("events.post_from", "[]"),
     ("events.metric_name", "\"happened\""),

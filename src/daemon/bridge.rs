@@ -120,6 +120,10 @@ pub(crate) async fn assemble(all: &Settings, keys: BridgeKeys, clock: Clock) -> 
         metrics: program.metrics(program::connections([&listener])),
         key,
         address: table.http_listen.to_string(),
+        readiness: Arc::clone(&program.readiness),
+        quic_port: addresses.quic.map(|address| address.port()),
+        hyperdht: table.hyperdht,
+        stop: program.stop.graceful.clone(),
     };
     let routes = bridge.routes(pool, pages).merge(program.health_routes());
     let endpoints: Vec<&str> = ENDPOINTS.iter().map(|(request, _)| *request).collect();

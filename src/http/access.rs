@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::{HeaderMap, Response, StatusCode};
 use ipnet::IpNet;
 
-use super::{Connection, reply};
+use super::{Client, Connection, reply};
 
 /// Lets a request pass that changes something, if its effective client is in `http.write_from`.
 ///
@@ -28,8 +28,12 @@ pub fn allow_from(connection: &Connection, headers: &HeaderMap, networks: &[IpNe
     if client.is_in(networks) {
         return Ok(());
     }
-    Err(reply::text(
-        StatusCode::FORBIDDEN,
-        format_args!("{client} is not allowed to {action}; add it to {key}"),
-    ))
+    let text = match &client {
+        Client::Behind(address) => format!(
+            "{address} is not allowed to {action} for the client that it forwards for: it is not in http.trusted_proxies, or does not name \
+             that client in X-Forwarded-For"
+        ),
+        client => format!("{client} is not allowed to {action}; add it to {key}"),
+    };
+    Err(reply::text(StatusCode::FORBIDDEN, text))
 }

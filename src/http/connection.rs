@@ -13,6 +13,7 @@ use super::Access;
 use super::client::{self, Client, PeerAddr};
 use super::connection_state::{ConnectionState, Outcomes};
 use super::delivery::{Delivery, DeliveryOutcome, TrackedResponse};
+use super::public_url::PublicUrl;
 use super::shared_body::ResponseMemory;
 use crate::supervise::probe::Probe;
 
@@ -109,6 +110,12 @@ impl Connection {
     #[must_use]
     pub fn client(&self, headers: &HeaderMap) -> Client {
         client::effective_client(&self.0.peer, headers, &self.0.access.load().trusted_proxies)
+    }
+
+    /// The URL under which the client of a request sees this server; none if neither the request nor the configuration names a host.
+    #[must_use]
+    pub fn public_url(&self, uri: &Uri, headers: &HeaderMap) -> Option<PublicUrl> {
+        PublicUrl::of_request(&self.0.peer, uri, headers, &self.0.access.load())
     }
 
     /// The access lists as currently configured.

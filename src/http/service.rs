@@ -35,7 +35,7 @@ use super::stats::{HttpStats, count};
 use super::tracked_body::TrackedBody;
 use super::transport_io::TransportIo;
 use super::web::{RequestHead, Tls, WebPolicy};
-use super::{Access, Connection, MAX_HEAD, PeerAddr, Timers, reply};
+use super::{Access, Client, Connection, MAX_HEAD, PeerAddr, Timers, reply};
 use crate::supervise::slots::{GRACE, INCOMPLETE_GRACE};
 use crate::supervise::{Accepted, Slot, Stream, panic_message};
 
@@ -478,7 +478,7 @@ impl ServiceInner {
     fn check_browser(&self, request: &Request<Body>, shared: &SharedConnection) -> Result<(), BrowserRefusal> {
         let access = self.access.load();
         let forwarded = forwarded_host(shared.peer(), request.headers(), &access.trusted_proxies);
-        browsers::check(request, forwarded, &access.allowed_hosts)
+        browsers::check(request, forwarded, &access)
     }
 
     fn log_refused(&self, request: &Request<Body>, shared: &SharedConnection, why: &BrowserRefusal) {
@@ -489,6 +489,17 @@ impl ServiceInner {
             BrowserRefusal::UnknownHost(host) => format!("request of a browser to {host:?}, which is not in http.allowed_hosts"),
         };
         self.stats.log_refused(&client, format_args!("{method} {path}: {why}"));
+    }
+
+    /// A write through a reverse proxy that is not trusted is a fault of the configuration, also where the write is allowed.
+    fn note_untrusted_proxy(&self, request: &Request<Body>, shared: &SharedConnection) {
+        if browsers::is_safe(request.method()) {
+            return;
+        }
+        let client = effective_client(shared.peer(), request.headers(), &self.access.load().trusted_proxies);
+        if let Client::Behind(address) = client {
+            self.stats.warn_untrusted_proxy(address);
+        }
     }
 
     /// Rate-limited for each client: a request that triggers a bug can be repeated.
@@ -537,6 +548,7 @@ impl ServiceInner {
             self.log_refused(&request, shared, &refusal);
             return reply::text(StatusCode::FORBIDDEN, refusal);
         }
+        self.note_untrusted_proxy(&request, shared);
         match AssertUnwindSafe(self.routes.call(request)).catch_unwind().await {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},

@@ -1,8 +1,10 @@
 //! Counters of HTTP and state common to all HTTP services.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::{Client, PeerAddr, StalledResponses};
@@ -41,7 +43,12 @@ pub struct HttpStats {
     pub stalled_responses: Arc<StalledResponses>,
     /// Limits the log lines that clients can cause.
     pub(super) throttle: Throttle,
+    /// Untrusted reverse proxies that a warning has named. Bounded by [`MAX_NAMED_PROXIES`].
+    pub(super) named_proxies: Mutex<BTreeSet<IpAddr>>,
 }
+
+/// Limit on the warnings about untrusted reverse proxies: a site has a few of them, and any client can look like one.
+const MAX_NAMED_PROXIES: usize = 16;
 
 impl HttpStats {
     /// Logs a failed TLS handshake, rate-limited for each client.
@@ -91,6 +98,18 @@ impl HttpStats {
             "0 if the last read of the web configuration file failed, so that the previous one is in force.",
             u64::from(!self.web_config_failed.load(Ordering::Relaxed)),
         );
+    }
+
+    /// Warns once for each address that forwards a write for an unknown client.
+    pub(super) fn warn_untrusted_proxy(&self, address: IpAddr) {
+        let mut named = self.named_proxies.lock().unwrap_or_else(PoisonError::into_inner);
+        if named.len() < MAX_NAMED_PROXIES && named.insert(address) {
+            tracing::warn!(
+                proxy = %address,
+                "a forwarded request that writes does not name its client, which then counts as foreign for http.write_from and \
+                 events.post_from: if this address is a reverse proxy, add it to http.trusted_proxies and let it set X-Forwarded-For"
+            );
+        }
     }
 
     /// Logs a refused request (403), rate-limited for each client.

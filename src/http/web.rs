@@ -202,7 +202,7 @@ impl RequestHead {
 /// The address for which password checks count.
 fn address_of(client: &Client) -> IpAddr {
     match client {
-        Client::Ip(address) => *address,
+        Client::Ip(address) | Client::Behind(address) => *address,
         // Links have no web configuration.
         Client::Link(_) => Ipv4Addr::UNSPECIFIED.into(),
     }

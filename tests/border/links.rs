@@ -99,7 +99,7 @@ impl TestBridge {
         (self.folder.take().unwrap(), self.quic.port())
     }
 
-    async fn up(&self, alias: &str) {
+    pub async fn up(&self, alias: &str) {
         let path = format!("/scrape/{alias}/metrics");
         until(&format!("{alias} can be scraped"), async || self.status(&path).await == 200).await;
     }
@@ -112,7 +112,7 @@ impl Drop for TestBridge {
 }
 
 /// Configuration of a proxy that registers at these bridges.
-fn p2p(bridges: &[&TestBridge], folder: &TempDir, extra: &str) -> String {
+pub fn p2p(bridges: &[&TestBridge], folder: &TempDir, extra: &str) -> String {
     let bridges: Vec<String> = bridges.iter().map(|bridge| format!("{:?}", bridge.address().to_string())).collect();
     format!(
         "[p2p]\nenabled = true\nkey_file = \"{}/p2p.key\"\nhostname = \"h\"\nbridges = [{}]\n{extra}\n",
@@ -237,8 +237,24 @@ async fn a_bridge_that_is_not_reached_is_noted_until_it_is() {
         is_noted(&ready) && is_noted(&apps) && list["notes"][0].as_str().unwrap().contains("cannot connect")
     })
     .await;
+    let link = async || {
+        let status: serde_json::Value = serde_json::from_str(&proxy.text("/api/status").await).unwrap();
+        status["links"][0].clone()
+    };
+    let unreachable = link().await;
+    assert_eq!(
+        (&unreachable["bridge"], &unreachable["registered"]),
+        (&address.to_string().into(), &false.into())
+    );
+    assert!(
+        unreachable["last_error"].as_str().unwrap().starts_with("cannot connect: "),
+        "{unreachable}"
+    );
     let bridge = TestBridge::with(place, port, "").await;
     bridge.up("a").await;
+    until("the link is up", async || link().await["registered"] == true).await;
+    bridge.get("/scrape/a/metrics").await;
+    until("the scrape is shown", async || link().await["last_scrape_age_seconds"].is_u64()).await;
     until("there is nothing to note", async || proxy.text("/readyz").await == "ready\n").await;
     assert!(!proxy.text("/apps").await.contains("note: "));
     bridge.kill().await;
@@ -522,6 +538,53 @@ async fn a_taken_alias_is_told_to_its_owner_and_given_back_at_once() {
     })
     .await;
     owner.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_a_bridge_shows_aliases_faults_and_the_configuration_of_a_proxy() {
+    let bridge = TestBridge::start().await;
+    let _proxy = client(&bridge, "<north>", named("north")).await;
+    bridge.up("%3Cnorth%3E").await;
+    let status = async || serde_json::from_str::<serde_json::Value>(&bridge.text("/api/status").await).unwrap();
+    let now = status().await;
+    assert_eq!(
+        (&now["role"], &now["aliases"]["connected"], &now["ready"]),
+        (&"bridge".into(), &1.into(), &true.into()),
+        "{now}"
+    );
+    let mut wrong = registration("south");
+    wrong.secret = SharedSecret::new([7; 32]);
+    let settings = ClientSettings {
+        identity: Identity::ephemeral().unwrap(),
+        bridges: vec![bridge.address()],
+        registration: wrong,
+        listen: None,
+        allow: Vec::new(),
+        bootstrap: Vec::new(),
+    };
+    let _refused = Client::bind(settings, named("south"), LinkEvents::default()).await.unwrap().start();
+    until("the refusal is listed", async || {
+        let now = status().await;
+        now["faults"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|fault| fault["reason"] == "registration_refused" && fault["client"] == "127.0.0.1")
+    })
+    .await;
+    let page = ask(bridge.http, Request::get("/").header("accept", "text/html"), "").await;
+    let page = String::from_utf8_lossy(page.body()).into_owned();
+    let configuration = format!("bridges = [&quot;{}&quot;]", bridge.address());
+    for part in [
+        "&lt;north&gt;</a>",
+        "href=\"scrape/%3Cnorth%3E/metrics\"",
+        "Recent faults of links",
+        &configuration,
+        "data-delete=\"aliases/%3Cnorth%3E\"",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert_eq!(bridge.status("/ui/page.js").await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,6 +34,7 @@ mod process;
 mod receiver_tls;
 mod receivers;
 mod restarts;
+mod reverse_proxy;
 mod secrets;
 mod service_manager;
 mod status_page;
