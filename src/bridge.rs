@@ -21,7 +21,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::routing::{delete, get};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::Instant;
@@ -39,12 +38,13 @@ use self::proxy_registry::ProxyRegistry;
 use self::quic_registration::QuicRegistration;
 use self::registration_policy::RegistrationPolicy;
 use self::targets_file_writer::TargetsFileWriter;
-use crate::http::{HttpStats, ServerMetrics};
+use crate::http::{Role, Routes, ServerMetrics};
 use crate::model::Clock;
 use crate::page::{self, LiveUpdates};
 use crate::peer::{ConnectionPool, LinkEvents, PublicKey, QuicListener, REGISTER_INTERVAL, RegistrationServer, SharedSecret};
 use crate::supervise::{Notes, Readiness, Service};
 use crate::telemetry::BridgeTelemetry;
+use crate::wire::scrape_query::only_app;
 
 /// The endpoints of the bridge, with descriptions.
 pub const ENDPOINTS: &[(&str, &str)] = &[
@@ -105,8 +105,6 @@ pub(crate) struct BridgeContext {
 pub(crate) struct PagesContext {
     /// Notes below the list of aliases.
     pub(crate) notes: Arc<Notes>,
-    /// The counters of HTTP.
-    pub(crate) http: Arc<HttpStats>,
     /// The common self metrics.
     pub(crate) metrics: ServerMetrics,
     /// The public key of the bridge.
@@ -176,10 +174,9 @@ impl Bridge {
     }
 
     /// The HTTP routes, without those for health. `pool` holds the connections for scrapes over HyperDHT.
-    pub(crate) fn routes(&self, pool: Option<ConnectionPool>, context: PagesContext) -> Router {
+    pub(crate) fn routes(&self, pool: Option<ConnectionPool>, context: PagesContext) -> Routes {
         let PagesContext {
             notes,
-            http,
             metrics,
             key,
             address,
@@ -200,7 +197,6 @@ impl Bridge {
         let pages = Arc::new(Pages {
             registry: self.registry.clone(),
             notes,
-            http,
             metrics,
             key,
             readiness,
@@ -209,17 +205,23 @@ impl Bridge {
             started: Instant::now(),
         });
         let watched = Arc::clone(&pages);
-        let scrapes = Router::new()
-            .route("/scrape/{alias}/metrics", get(forward::whole))
-            .route("/scrape/{alias}/apps/{app}/metrics", get(forward::one_app))
+        let scrapes = Routes::new()
+            .route("/scrape/{alias}/metrics", Role::Scrape.of_query(only_app), get(forward::whole))
+            .route(
+                "/scrape/{alias}/apps/{app}/metrics",
+                Role::Scrape.of_path("app"),
+                get(forward::one_app),
+            )
             .with_state(Arc::new(forwarder));
-        let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(Arc::new(discovery));
-        let routes = Router::new()
-            .route("/", get(pages::index))
-            .route("/aliases", get(pages::aliases))
-            .route("/aliases/{alias}", delete(pages::forget))
-            .route("/metrics", get(pages::metrics))
-            .route("/api/status", get(pages::status))
+        let discovery = Routes::new()
+            .route("/sd", Role::Read, get(discovery::targets))
+            .with_state(Arc::new(discovery));
+        let routes = Routes::new()
+            .route("/", Role::Read, get(pages::index))
+            .route("/aliases", Role::Read, get(pages::aliases))
+            .route("/aliases/{alias}", Role::Admin, delete(pages::forget))
+            .route("/metrics", Role::Scrape, get(pages::metrics))
+            .route("/api/status", Role::Read, get(pages::status))
             .with_state(Arc::clone(&pages));
         let live = LiveUpdates::new(Arc::new(move || watched.version()), stop);
         scrapes.merge(discovery).merge(routes).merge(page::routes(live))

@@ -7,6 +7,7 @@
 //!
 //! A new key is one line in its section's `read`; a new section is one file and one line in [`Settings`].
 
+mod access;
 mod address;
 mod bitswap;
 mod bridge;
@@ -40,6 +41,7 @@ mod value_types;
 
 use std::path::Path;
 
+pub use self::http::HttpConfig;
 pub use address::HostPort;
 pub use bitswap::BitswapConfig;
 pub use bridge::BridgeConfig;
@@ -50,7 +52,6 @@ pub use exporter::{ExporterConfig, Threads};
 pub use exposition::{ExpositionConfig, ExpositionMode};
 pub use fault::Faults;
 pub use find::ConfigOrigin;
-pub use http::HttpConfig;
 pub use hyperdht::HyperdhtConfig;
 pub use p2p::{P2pConfig, SecretSource};
 pub use receiver::{ReceiverConfig, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
@@ -63,6 +64,7 @@ pub(crate) use units::parse_size;
 #[cfg(test)]
 mod tests;
 
+use crate::http::{Access, AccessRules};
 use crate::model::AppName;
 use crate::sources::polls::{Credentials, Endpoint, Password, PollSettings};
 use fault::{Fault, Location};
@@ -241,20 +243,51 @@ impl Settings {
                 both.map_or("", AppName::as_str)
             )
         });
+        for simple in [("http", "write_from"), ("events", "post_from")] {
+            let is_set = notes.entries.iter().any(|e| (e.section, e.key) == simple && e.place.is_some());
+            let both = is_set && !self.http.access.is_empty();
+            notes.require(&[("http", "access"), simple], !both, || {
+                format!(
+                    "\"{}\" has no effect beside [[http.access]], which says who may do what; remove one of them",
+                    simple.1
+                )
+            });
+        }
         self.check_addresses(notes);
+    }
+
+    /// The access settings of the HTTP port.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        let http = &self.http;
+        Access {
+            rules: match http.access.is_empty() {
+                true => AccessRules::of_networks(http.write_from.clone(), self.events.post_from.clone()),
+                false => AccessRules::of_tables(http.access.clone()),
+            },
+            trusted_proxies: http.trusted_proxies.clone(),
+            allowed_hosts: http.allowed_hosts.clone(),
+            external_url: http.external_url.clone(),
+        }
     }
 
     /// Warnings about keys without effect.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let unpolled = match self.unpolled {
-            0 => return Vec::new(),
-            1 => "1 endpoint".to_owned(),
-            n => format!("{n} endpoints"),
-        };
-        vec![format!(
-            "poll_external.other_scrape_endpoints has {unpolled}, but polling is disabled; set poll_external.poll_other_scrape_endpoints = true"
-        )]
+        let mut warnings = Vec::new();
+        if self.unpolled > 0 {
+            let unpolled = match self.unpolled {
+                1 => "1 endpoint".to_owned(),
+                n => format!("{n} endpoints"),
+            };
+            warnings.push(format!(
+                "poll_external.other_scrape_endpoints has {unpolled}, but polling is disabled; set poll_external.poll_other_scrape_endpoints = true"
+            ));
+        }
+        if self.events.scrapers_only && self.events.options.scrapers.is_empty() {
+            warnings.push("events.scrapers_only is set, but events.scrapers is empty, so no client gets events".to_owned());
+        }
+        warnings
     }
 
     /// Returns true if a key of this section was set.

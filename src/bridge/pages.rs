@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -20,7 +19,7 @@ use tabled::settings::Style;
 use super::ENDPOINTS;
 use super::alias_table::Transport;
 use super::proxy_registry::{AliasListing, ProxyRegistry};
-use crate::http::{Connection, HttpStats, ServerMetrics, may_write, reply};
+use crate::http::{ServerMetrics, reply};
 use crate::model::{Timestamp, printable};
 use crate::page::{self, Plain, span};
 use crate::peer::PublicKey;
@@ -34,7 +33,6 @@ const MAX_ROWS: usize = 1_000;
 pub(super) struct Pages {
     pub(super) registry: Arc<ProxyRegistry>,
     pub(super) notes: Arc<Notes>,
-    pub(super) http: Arc<HttpStats>,
     pub(super) metrics: ServerMetrics,
     pub(super) key: PublicKey,
     pub(super) readiness: Arc<Readiness>,
@@ -131,20 +129,7 @@ fn facts(listed: &AliasListing) -> Value {
 }
 
 /// `DELETE /aliases/{alias}`
-pub(super) async fn forget(
-    State(pages): State<Arc<Pages>>,
-    Extension(connection): Extension<Connection>,
-    Path(alias): Path<String>,
-    headers: HeaderMap,
-) -> Response<Body> {
-    if let Err(answer) = may_write(&connection, &headers) {
-        let client = connection.client(&headers);
-        pages.http.log_refused(
-            &client,
-            format_args!("DELETE /aliases/{alias}: not in the list of clients that may write"),
-        );
-        return answer;
-    }
+pub(super) async fn forget(State(pages): State<Arc<Pages>>, Path(alias): Path<String>) -> Response<Body> {
     match pages.registry.forget(&alias) {
         true => reply::text(StatusCode::ACCEPTED, format_args!("forgotten: {alias}")),
         false => reply::text(StatusCode::NOT_FOUND, "Unknown alias"),

@@ -4,17 +4,26 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::access::{MAX_TABLES, TABLES};
 use super::address;
 use super::raw::quoted;
 use super::reader::Section;
 use super::value_types::{Bool, FilePath, ListOf, NETWORK, OrEmpty, Parsed};
-use crate::http::{Access, PublicUrl};
+use crate::http::{AccessRule, PublicUrl};
 
 /// `[http]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpConfig {
-    /// `write_from`, `trusted_proxies`, `allowed_hosts` and `external_url`.
-    pub access: Access,
+    /// `access`: the tables of who may do what; empty: `write_from` and `events.post_from` apply.
+    pub access: Vec<AccessRule>,
+    /// `write_from`: the networks from which clients may write.
+    pub write_from: Vec<IpNet>,
+    /// `trusted_proxies`: reverse proxies with evaluated X-Forwarded-For and X-Real-Ip headers.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `allowed_hosts`: names of this server under which browsers may write.
+    pub allowed_hosts: Vec<String>,
+    /// `external_url`: the URL of this server behind a reverse proxy.
+    pub external_url: Option<PublicUrl>,
     /// `enable_lifecycle`: whether POST /-/reload and /-/quit are there.
     pub enable_lifecycle: bool,
     /// `web_config_file`: TLS, users, headers and the rate limit of the HTTP port.
@@ -24,13 +33,16 @@ pub struct HttpConfig {
 impl HttpConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
         let here = ["127.0.0.0/8", "::1/128"].iter().filter_map(|net| address::parse_network(net).ok());
+        let access = t.reloadable("access").or(Vec::new(), TABLES);
+        t.require(&["access"], access.len() <= MAX_TABLES, || {
+            format!("{} tables [[http.access]] exceed the maximum of {MAX_TABLES}", access.len())
+        });
         Self {
-            access: Access {
-                write_from: t.reloadable("write_from").or(here.collect(), NETWORKS),
-                trusted_proxies: t.reloadable("trusted_proxies").or(Vec::new(), NETWORKS),
-                allowed_hosts: t.reloadable("allowed_hosts").or(Vec::new(), HOSTS),
-                external_url: t.reloadable("external_url").or(None, OrEmpty(EXTERNAL_URL)),
-            },
+            access,
+            write_from: t.reloadable("write_from").or(here.collect(), NETWORKS),
+            trusted_proxies: t.reloadable("trusted_proxies").or(Vec::new(), NETWORKS),
+            allowed_hosts: t.reloadable("allowed_hosts").or(Vec::new(), HOSTS),
+            external_url: t.reloadable("external_url").or(None, OrEmpty(EXTERNAL_URL)),
             enable_lifecycle: t.restart_only("enable_lifecycle").or(false, Bool),
             web_config_file: t.restart_only("web_config_file").or(None, OrEmpty(FilePath)),
         }

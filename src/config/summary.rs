@@ -7,6 +7,7 @@ use super::ipfs;
 use super::secret::masked_url;
 use super::units::{show_duration, show_size};
 use super::{EventsConfig, Loaded, ReceiverConfig, Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+use crate::http::{AccessRule, AppPattern};
 use crate::sources::polls::EndpointKind;
 
 impl fmt::Display for Loaded {
@@ -23,6 +24,7 @@ impl fmt::Display for Loaded {
                 file.display()
             )?;
         }
+        access(f, &settings.http.access)?;
         receivers(f, &settings.receiver)?;
         polls(f, settings)?;
         stream(f, settings)?;
@@ -33,6 +35,23 @@ impl fmt::Display for Loaded {
         limits(f, settings)?;
         set_keys(f, settings)
     }
+}
+
+/// The tables of `http.access`.
+fn access(f: &mut fmt::Formatter<'_>, rules: &[AccessRule]) -> fmt::Result {
+    for rule in rules {
+        let roles: Vec<&str> = rule.roles.iter().map(|role| role.as_str()).collect();
+        let apps: Vec<&str> = rule.apps.iter().map(AppPattern::as_str).collect();
+        let limit = if apps.is_empty() { "" } else { " of the apps " };
+        writeln!(
+            f,
+            "grants         {}: {}{limit}{}",
+            rule.identity,
+            roles.join(", "),
+            apps.join(", ")
+        )?;
+    }
+    Ok(())
 }
 
 fn receivers(f: &mut fmt::Formatter<'_>, receiver: &ReceiverConfig) -> fmt::Result {

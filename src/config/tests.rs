@@ -74,6 +74,28 @@ fn uncommented() -> String {
         .collect()
 }
 
+/// The settings of [`uncommented`]. Its only faults are about the simple form of access, which the tables replace.
+fn uncommented_settings() -> Settings {
+    let (root, faults) = syntax::parse(&uncommented());
+    let (settings, faults) = Settings::read(ConfigReader::new(root, faults));
+    let texts: Vec<&str> = faults.iter().map(|fault| fault.text.as_str()).collect();
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(
+        texts.iter().all(|text| text.contains("has no effect beside [[http.access]]")),
+        "{texts:?}"
+    );
+    settings
+}
+
+#[test]
+fn the_tables_of_the_shipped_file_are_the_simple_form() {
+    let simple = sound("").access().rules;
+    let tables = uncommented_settings().access().rules;
+    assert!(!simple.are_tables() && tables.are_tables());
+    let shown = format!("{simple:?}").replacen("Networks", "Tables", 1);
+    assert_eq!(shown, format!("{tables:?}"));
+}
+
 #[test]
 fn the_shipped_file_spells_out_the_defaults() {
     let (shipped, defaults) = (sound(&shipped()), sound(""));
@@ -93,7 +115,7 @@ fn the_shipped_file_spells_out_the_defaults() {
 
 #[test]
 fn the_shipped_file_has_every_key() {
-    let settings = sound(&uncommented());
+    let settings = uncommented_settings();
     let left_out = settings.entries.iter().filter(|entry| entry.place.is_none());
     let left_out: Vec<&str> = left_out.map(|entry| entry.key).collect();
     assert!(left_out.is_empty(), "config.toml lacks {left_out:?}");
@@ -120,7 +142,7 @@ fn the_shipped_file_opens_with_the_keys_of_the_original() {
         .lines()
         .position(|line| line.starts_with("# ====") && line.ends_with("Reference"))
         .unwrap();
-    let shipped = sound(&text).entries;
+    let shipped = uncommented_settings().entries;
     for entry in &shipped {
         let is_original = originals.contains(&entry.path());
         let before = shipped.iter().filter(|e| e.section == entry.section && line(e) < line(entry));
@@ -140,7 +162,7 @@ fn the_shipped_file_opens_with_the_keys_of_the_original() {
 fn the_shipped_file_marks_what_a_reload_takes_up() {
     let text = uncommented();
     let lines: Vec<&str> = text.lines().collect();
-    for entry in sound(&text).entries {
+    for entry in uncommented_settings().entries {
         let Some(Location::Line(line, _)) = entry.place else {
             panic!("{} is not there", entry.key)
         };
@@ -205,7 +227,7 @@ fn defaults_are_those_of_the_contract() {
     );
     assert_eq!((d.exposition.mode, d.exposition.app_label), (ExpositionMode::Merge, None));
     assert_eq!((d.exposition.duplicates, d.exposition.compression), (Duplicates::Label, true));
-    assert_eq!(d.http.access.write_from.len(), 2);
+    assert_eq!(d.http.write_from.len(), 2);
     assert_eq!(
         (d.events.post_rate.to_string(), d.events.options.max_per_scrape),
         ("1000/s".to_owned(), 5_000)
@@ -406,7 +428,7 @@ fn the_environment_beats_the_file_and_its_faults_name_the_variable() {
     let unix = settings.receiver.unix.unwrap();
     assert_eq!((unix.access.mode, unix.access.user.as_deref()), (0o600, Some("1000")));
     assert_eq!(settings.exporter.scrape_addresses, [HostPort::new("::1", 7000)]);
-    assert_eq!(settings.http.access.write_from.len(), 1);
+    assert_eq!(settings.http.write_from.len(), 1);
     assert_eq!(settings.store.limits.max_memory, 1 << 30);
 
     let wrong = [
@@ -612,6 +634,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("exposition.app_label", "\"app\""),
     ("exposition.duplicates", "\"latest\""),
     ("exposition.compression", "false"),
+    ("http.access", "[{ anonymous = true, roles = [\"read\"] }]"),
     ("http.write_from", "[]"),
     ("http.trusted_proxies", "[\"10.0.0.0/8\"]"),
     ("http.enable_lifecycle", "true"),
@@ -626,6 +649,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("events.scraper_timeout", "700"),
     ("events.max_pending", "7"),
     ("events.scraper_identity", "\"header:X\""),
+    ("events.scrapers_only", "true"),
     ("events.scrapers", "[\"p\"]"),
     ("events.newcomer_window", "7"),
     ("events.expose_in_metrics", "false"),

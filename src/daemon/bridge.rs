@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 
 use super::program::{self, Daemon, Program};
-use super::{links, system_clock, web};
+use super::{access, links, system_clock, web};
 use crate::bridge::{Bridge, BridgeContext, ENDPOINTS, PagesContext};
 use crate::config::{BridgeConfig, Settings};
 use crate::model::Clock;
@@ -81,7 +81,7 @@ async fn keys(table: &BridgeConfig, rule: FileRule) -> anyhow::Result<BridgeKeys
 pub(crate) async fn assemble(all: &Settings, keys: BridgeKeys, clock: Clock) -> anyhow::Result<Daemon<BridgeAddresses>> {
     let table = &all.bridge;
     let BridgeKeys { identity, lock, secret } = keys;
-    let mut program = Program::new(&all.http.access);
+    let mut program = Program::new();
     program.hold(lock);
     let telemetry = Arc::new(BridgeTelemetry::default());
     let events = Arc::new(links::bridge_events(Arc::clone(&telemetry), Arc::clone(&program.notes)));
@@ -95,6 +95,7 @@ pub(crate) async fn assemble(all: &Settings, keys: BridgeKeys, clock: Clock) -> 
     let listener = Listener::tcp(&table.http_listen.to_string()).await.context("bridge.http_listen")?;
     let key = identity.public_key();
     let web = web::open(all, &mut program).await?;
+    access::open(all, web.as_deref(), &mut program).await?;
     let mut addresses = BridgeAddresses {
         http: listener.local_addr(),
         https: web.as_ref().is_some_and(|web| web.is_tls()),
@@ -116,7 +117,6 @@ pub(crate) async fn assemble(all: &Settings, keys: BridgeKeys, clock: Clock) -> 
     }
     let pages = PagesContext {
         notes: Arc::clone(&program.notes),
-        http: Arc::clone(&program.http_stats),
         metrics: program.metrics(program::connections([&listener])),
         key,
         address: table.http_listen.to_string(),

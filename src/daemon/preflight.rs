@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{links, web};
+use super::{access, links, web};
 use crate::bridge::check_targets_file;
 use crate::config::{Faults, Loaded, SecretSource, Settings, UnixSocketPath};
 use crate::peer::Identity;
@@ -16,7 +16,12 @@ pub async fn preflight(loaded: &Loaded) -> Option<Faults> {
     let settings = &loaded.settings;
     let mut found = socket(settings);
     found.extend(endpoints(settings).await);
-    found.extend(web::faults(settings).await);
+    let web = web::read(settings).await;
+    found.extend(access::faults(settings, web.as_ref().ok().and_then(Option::as_ref)).await);
+    match web {
+        Ok(web) => found.extend(web::receiver_fault(settings, web.as_ref())),
+        Err(faults) => found.extend(faults),
+    }
     if let Some(p2p) = &settings.p2p {
         found.extend(secret("p2p", p2p.secret.as_ref()));
         found.extend(key("p2p", p2p.key_file.as_deref()));

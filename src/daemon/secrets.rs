@@ -25,8 +25,9 @@ pub fn check_secrets(loaded: &Loaded) -> Result<Vec<String>, Faults> {
 fn exposed_secrets(loaded: &Loaded) -> Vec<Found> {
     let settings = &loaded.settings;
     let named = shared_secrets(settings).chain(settings.polls.endpoints.iter().filter_map(poll_secret));
-    let inline = loaded.inline_secret();
-    let files = named.chain(inline);
+    let rules = settings.access().rules;
+    let tokens = rules.token_files().map(|path| ("http.access", &**path));
+    let files = named.chain(tokens).chain(loaded.inline_secret());
     files.filter_map(|(key, path)| Some((key, exposed(path)?))).collect()
 }
 

@@ -7,11 +7,8 @@ use anyhow::{Context as _, bail};
 use super::preflight::Found;
 use super::program::Program;
 use crate::config::Settings;
-use crate::http::{WebPolicy, read_web_config};
+use crate::http::{WebConfig, WebPolicy, read_web_config};
 use crate::supervise::blocking;
-
-/// Paths that are open to all: what asks for them is a program that has no user, such as a kubelet or a load balancer.
-const OPEN_PATHS: &[&str] = &["/healthz", "/-/healthy", "/readyz", "/-/ready"];
 
 /// The key of the file.
 const KEY: &str = "http.web_config_file";
@@ -25,7 +22,7 @@ pub(super) async fn open(settings: &Settings, program: &mut Program) -> anyhow::
         return Ok(None);
     };
     let (stats, notes) = (Arc::clone(&program.http_stats), Arc::clone(&program.notes));
-    match WebPolicy::open(file.clone(), OPEN_PATHS, stats, notes).await {
+    match WebPolicy::open(file.clone(), stats, notes).await {
         Ok((policy, reload)) => {
             program.add(reload);
             Ok(Some(policy))
@@ -50,18 +47,19 @@ pub(super) fn receiver_tls(settings: &Settings, web: Option<&Arc<WebPolicy>>) ->
     Ok(Some(Arc::clone(policy)))
 }
 
-/// The faults of the configured file.
-pub(super) async fn faults(settings: &Settings) -> Vec<Found> {
-    let missing = || match settings.receiver.tls {
-        true => vec![(RECEIVER_KEY, NEEDS_TLS.to_owned())],
-        false => Vec::new(),
-    };
+/// The fault of a TCP receiver that is to take TLS and has no certificates. `web` is the content of the web configuration file.
+pub(super) fn receiver_fault(settings: &Settings, web: Option<&WebConfig>) -> Option<Found> {
+    let has_tls = web.is_some_and(WebConfig::is_tls);
+    (settings.receiver.tls && !has_tls).then(|| (RECEIVER_KEY, NEEDS_TLS.to_owned()))
+}
+
+/// The content of the configured file, or its faults.
+pub(super) async fn read(settings: &Settings) -> Result<Option<WebConfig>, Vec<Found>> {
     let Some(file) = settings.http.web_config_file.clone() else {
-        return missing();
+        return Ok(None);
     };
     match blocking(move || read_web_config(&file)).await.outcome {
-        Ok(checked) if !checked.config.is_tls() => missing(),
-        Ok(_) => Vec::new(),
-        Err(faults) => faults.lines().iter().map(|line| (KEY, line.clone())).collect(),
+        Ok(checked) => Ok(Some(checked.config)),
+        Err(faults) => Err(faults.lines().iter().map(|line| (KEY, line.clone())).collect()),
     }
 }

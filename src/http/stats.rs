@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::{Client, PeerAddr, StalledResponses};
-use crate::telemetry::{PREFIX, Throttle, header, sample};
+use crate::telemetry::{Counter, Instrument as _, PREFIX, PerLabel, Throttle, header, sample};
 
 /// Counters of all services that share it.
 #[derive(Debug, Default)]
@@ -29,8 +29,10 @@ pub struct HttpStats {
     pub stalled_closed: AtomicU64,
     /// Connections closed to make room for another: idle ones, and those of an address with too many incomplete requests.
     pub evicted: AtomicU64,
-    /// Requests refused with 401: without credentials, or with wrong ones.
+    /// Requests refused with 401: without credentials that would help, or with wrong ones.
     pub unauthorized: AtomicU64,
+    /// Requests refused because their senders lack a role.
+    pub(super) access_refused: AccessRefusals,
     /// Requests refused with 429 because of `rate_limit`.
     pub rate_limited: AtomicU64,
     /// Requests refused with 429 or 503 because too many passwords wait for their check.
@@ -50,6 +52,34 @@ pub struct HttpStats {
 /// Limit on the warnings about untrusted reverse proxies: a site has a few of them, and any client can look like one.
 const MAX_NAMED_PROXIES: usize = 16;
 
+/// Counters of refused requests by identity and role. Identities come from the configuration, and from the users of the web configuration
+/// file.
+#[derive(Debug)]
+pub(super) struct AccessRefusals(PerLabel<Counter, 2>);
+
+impl Default for AccessRefusals {
+    fn default() -> Self {
+        Self(PerLabel::new(["identity", "role"]))
+    }
+}
+
+impl AccessRefusals {
+    pub(super) fn count(&self, identity: &str, role: &str) {
+        self.0.with([identity, role]).inc();
+    }
+
+    fn write(&self, out: &mut String) {
+        let name = format!("{PREFIX}http_access_refused_total");
+        let help = "Requests refused with 401 or 403 because their sender lacks the role, by identity and role.";
+        let mut samples = String::new();
+        self.0.write(&mut samples, &name, "");
+        if !samples.is_empty() {
+            header(out, &name, "counter", help);
+            out.push_str(&samples);
+        }
+    }
+}
+
 impl HttpStats {
     /// Logs a failed TLS handshake, rate-limited for each client.
     pub(super) fn log_tls_failure(&self, peer: &PeerAddr, why: impl Display) {
@@ -62,6 +92,7 @@ impl HttpStats {
 
     /// Appends the families about TLS and authentication.
     pub fn write_web(&self, out: &mut String) {
+        self.access_refused.write(out);
         let mut family = |name: &str, metric_type: &str, help: &str, value: u64| {
             let name = format!("{PREFIX}{name}");
             header(out, &name, metric_type, help);
@@ -70,7 +101,7 @@ impl HttpStats {
         let counters = [
             (
                 "http_unauthorized_total",
-                "Requests refused with 401: without user and password, or with wrong ones.",
+                "Requests refused with 401: without credentials, or with wrong ones.",
                 &self.unauthorized,
             ),
             (

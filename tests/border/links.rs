@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use bytes::Bytes;
 use exporter_proxy::config::{self, Environment};
 use exporter_proxy::daemon::bind_bridge;
-use exporter_proxy::http::{Connection, Delivery, HttpService};
+use exporter_proxy::http::{Connection, Delivery, HttpService, Role, Routes};
 use exporter_proxy::peer::{
     Alias, Client, ClientSettings, Identity, LinkAddress, LinkEvent, LinkEvents, PublicKey, Registration, RunningClient, ScrapeOutcome,
     Scraper, SharedSecret, metrics_service,
@@ -151,7 +150,7 @@ async fn client_as(identity: &Identity, bridge: &TestBridge, alias: &str, servic
     running
 }
 
-fn door_of(routes: Router) -> HttpService {
+fn door_of(routes: Routes) -> HttpService {
     HttpService::new(routes, &[], Arc::default(), Arc::default())
 }
 
@@ -790,8 +789,13 @@ async fn a_page_that_a_proxy_sends_is_none_in_the_origin_of_the_bridge() {
     let bridge = TestBridge::start().await;
     let page = || async { axum::response::Html("<script>fetch('/aliases/good', { method: 'DELETE' })</script>") };
     let failing = || async { (http::StatusCode::INTERNAL_SERVER_ERROR, "\u{1b}]0;title\u{7}\u{202e}") };
-    let _page = client(&bridge, "page", door_of(Router::new().route("/metrics", get(page)))).await;
-    let _failing = client(&bridge, "failing", door_of(Router::new().route("/metrics", get(failing)))).await;
+    let _page = client(&bridge, "page", door_of(Routes::new().route("/metrics", Role::Scrape, get(page)))).await;
+    let _failing = client(
+        &bridge,
+        "failing",
+        door_of(Routes::new().route("/metrics", Role::Scrape, get(failing))),
+    )
+    .await;
     for (alias, status) in [("page", 200), ("failing", 502), ("unknown", 404)] {
         let answer = bridge.get(&format!("/scrape/{alias}/metrics")).await;
         let headers = answer.headers();
@@ -824,7 +828,12 @@ async fn a_hanging_and_an_endless_proxy_harm_nobody_else() {
         let chunks = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 64 * 1024])));
         Body::from_stream(chunks)
     };
-    let endless = client(&bridge, "endless", door_of(Router::new().route("/metrics", get(endless)))).await;
+    let endless = client(
+        &bridge,
+        "endless",
+        door_of(Routes::new().route("/metrics", Role::Scrape, get(endless))),
+    )
+    .await;
     let dripping = || async {
         let drips = futures_util::stream::unfold((), |()| async {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -832,7 +841,12 @@ async fn a_hanging_and_an_endless_proxy_harm_nobody_else() {
         });
         Body::from_stream(drips)
     };
-    let dripping = client(&bridge, "dripping", door_of(Router::new().route("/metrics", get(dripping)))).await;
+    let dripping = client(
+        &bridge,
+        "dripping",
+        door_of(Routes::new().route("/metrics", Role::Scrape, get(dripping))),
+    )
+    .await;
 
     let mut reader = KeepAlive::connect(bridge.http).await;
     let mut endlessly = reader.stream("/scrape/endless/metrics").await;
@@ -965,9 +979,9 @@ fn witness() -> (HttpService, mpsc::UnboundedReceiver<String>) {
     };
     // An app's metrics, which have no delivery to report: a round trip through the link.
     let round_trip = move || async move { reported.send("round trip".to_owned()).unwrap() };
-    let routes = Router::new()
-        .route("/metrics", get(answer))
-        .route("/apps/a/metrics", get(round_trip));
+    let routes = Routes::new()
+        .route("/metrics", Role::Scrape, get(answer))
+        .route("/apps/a/metrics", Role::Scrape, get(round_trip));
     (door_of(routes), heard)
 }
 

@@ -8,6 +8,7 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nobody reads the documentation of a test binary")]
 
+mod access;
 #[cfg(feature = "bitswap")]
 mod bitswap;
 mod event_scripts;

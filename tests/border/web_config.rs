@@ -19,7 +19,7 @@ use crate::peers::Prometheus;
 use crate::process::program;
 
 /// Hash of `secret` at the lowest cost.
-const HASH: &str = "$2b$04$NdtBAEROJw2PmgWIkNLiw.gcPkgCoTsZhYmTrDjN2M7PF100NR./u";
+pub const HASH: &str = "$2b$04$NdtBAEROJw2PmgWIkNLiw.gcPkgCoTsZhYmTrDjN2M7PF100NR./u";
 
 fn fixture(name: &str) -> PathBuf {
     repository("tests/fixtures/web_config").join(name)
@@ -60,7 +60,7 @@ fn users() -> String {
 }
 
 /// The status that curl gets, with its exit code where there is none.
-async fn curl(arguments: &[&str]) -> Option<String> {
+pub async fn curl(arguments: &[&str]) -> Option<String> {
     let output = Command::new(peer("curl")?)
         .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "20"])
         .args(arguments)

@@ -90,6 +90,11 @@ config.toml: the chart's settings with .Values.config over them. Helm reads ever
 {{- end -}}
 {{- end -}}
 {{- $config = mustMergeOverwrite $config (deepCopy .Values.config) -}}
+{{- $http := get $config "http" | default dict -}}
+{{- if and (hasKey $http "access") (not (hasKey (get .Values.config "http" | default dict) "write_from")) -}}
+{{- /* The tables replace the chart's own value; beside them it would be an error. */ -}}
+{{- $_ := unset $http "write_from" -}}
+{{- end -}}
 {{- range $section := values $config -}}
 {{- range $table := ternary (list $section) $section (kindIs "map" $section) -}}
 {{- range $key, $value := $table -}}
