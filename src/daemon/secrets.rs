@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::preflight::Found;
 use crate::config::{Faults, Loaded, SecretSource, Settings};
+use crate::http::Identity;
 use crate::sources::polls::{Credentials, Endpoint, EndpointKind, Password};
 use crate::supervise::secret_file::exposed;
 
@@ -25,8 +26,10 @@ pub fn check_secrets(loaded: &Loaded) -> Result<Vec<String>, Faults> {
 fn exposed_secrets(loaded: &Loaded) -> Vec<Found> {
     let settings = &loaded.settings;
     let named = shared_secrets(settings).chain(settings.polls.endpoints.iter().filter_map(poll_secret));
-    let rules = settings.access().rules;
-    let tokens = rules.token_files().map(|path| ("http.access", &**path));
+    let tokens = settings.http.access.iter().filter_map(|rule| match &rule.identity {
+        Identity::TokenFile(path) => Some(("http.access", &**path)),
+        _ => None,
+    });
     let files = named.chain(tokens).chain(loaded.inline_secret());
     files.filter_map(|(key, path)| Some((key, exposed(path)?))).collect()
 }

@@ -21,7 +21,7 @@ type Digest = [u8; 32];
 pub(super) enum TokenError {
     /// It cannot be read.
     #[error("cannot read the token file: {0}")]
-    Read(#[from] SecretFileError),
+    Read(#[source] SecretFileError),
     /// It has no token.
     #[error("the token file is empty")]
     Empty,
@@ -40,7 +40,10 @@ pub(super) enum TokenError {
 /// If the file cannot be read, or does not hold exactly one token.
 pub(super) fn read_token(path: &Path) -> Result<Token, TokenError> {
     // Open permissions are refused when the configuration is read (secrets.strict).
-    let text = secret_file::read(path, FileRule::Lenient)?;
+    let text = secret_file::read(path, FileRule::Lenient).map_err(|why| match why {
+        SecretFileError::TooLong => TokenError::TooLong,
+        why => TokenError::Read(why),
+    })?;
     let token = text.as_bytes();
     match token {
         [] => Err(TokenError::Empty),
