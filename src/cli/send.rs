@@ -39,7 +39,7 @@ pub(super) struct Send {
     /// Also send an empty input, which leaves the application listed without metrics.
     #[arg(long)]
     allow_empty: bool,
-    /// Address of the proxy: http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT or unix:PATH; unix: alone looks in the usual places. Over HTTP the proxy reports the accepted families and series.
+    /// Address of the proxy: http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT, unix:PATH (receiver; unix: alone looks in the usual places) or http+unix:PATH (http.unix_socket). Over HTTP the proxy reports the accepted families and series.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6555")]
     to: Target,
     /// The message format on TCP and Unix sockets.
@@ -75,7 +75,7 @@ impl Send {
                 }
                 Target::Tls(server) => {
                     let stream = self.access.connect(server).await?;
-                    self.send_message(stream, &server.authority, &app, &metrics).await
+                    self.send_message(stream, &server.place, &app, &metrics).await
                 }
                 Target::Unix(path) => self.send_to_socket(path, &app, &metrics).await,
                 Target::UsualUnix => {

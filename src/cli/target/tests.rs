@@ -8,15 +8,31 @@ fn targets_are_parsed_by_scheme() {
     assert_eq!("unix:".parse(), Ok(Target::UsualUnix));
     assert_eq!("tcp://[::1]:6554".parse(), Ok(Target::Tcp("[::1]:6554".into())));
     let server = HttpServer {
-        authority: "h:6554".into(),
-        https: true,
+        place: "h:6554".into(),
+        transport: Transport::Https,
     };
     assert_eq!("tls://h:6554".parse(), Ok(Target::Tls(server)));
-    for (url, https) in [("http://localhost:6555/", false), ("https://localhost:6555", true)] {
-        let authority = "localhost:6555".into();
-        assert_eq!(url.parse(), Ok(Target::Http(HttpServer { authority, https })));
+    for (url, place, transport) in [
+        ("http://localhost:6555/", "localhost:6555", Transport::Http),
+        ("https://localhost:6555", "localhost:6555", Transport::Https),
+        ("http+unix:/run/a.sock", "/run/a.sock", Transport::Unix),
+        ("http+unix:///run/a.sock", "/run/a.sock", Transport::Unix),
+    ] {
+        let place = place.into();
+        assert_eq!(url.parse(), Ok(Target::Http(HttpServer { place, transport })), "{url}");
     }
-    for bad in ["", "localhost:1", "http://localhost", "http://:1", "tcp://a:99999", "ftp://a:1"] {
+    let socket: Target = "unix:/run/a.sock".parse().unwrap();
+    assert_eq!(socket.http_server(), Some(HttpServer::unix("/run/a.sock")));
+    assert_eq!("tcp://a:1".parse::<Target>().unwrap().http_server(), None);
+    for bad in [
+        "",
+        "localhost:1",
+        "http://localhost",
+        "http://:1",
+        "tcp://a:99999",
+        "ftp://a:1",
+        "http+unix:",
+    ] {
         assert!(bad.parse::<Target>().is_err(), "{bad}");
     }
 }

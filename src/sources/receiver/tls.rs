@@ -61,6 +61,14 @@ impl ReceiverStream {
         Ok(Some(Self::Tls(Box::new(stream))))
     }
 
+    /// The connection below.
+    pub(super) fn transport(&self) -> &Stream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
     /// Ends a TLS session, so that the sender can tell the end of the connection from a truncation.
     pub(super) async fn end_session(&mut self) {
         if let Self::Tls(stream) = self {
