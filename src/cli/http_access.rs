@@ -1,6 +1,6 @@
 //! Access of commands to an HTTP port that has TLS and users.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, ensure};
@@ -118,10 +118,6 @@ impl HttpAccess {
         let presented = with_client_certificate(config, &certificate).await;
         presented.map_err(|why| anyhow!(why))
     }
-}
-
-fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 fn pinned_config(certificate: CertificateDer<'static>) -> anyhow::Result<Arc<ClientConfig>> {
