@@ -51,6 +51,7 @@ pub use exporter::{ExporterConfig, Threads};
 pub use exposition::{ExpositionConfig, ExpositionMode};
 pub use fault::Faults;
 pub use find::ConfigOrigin;
+pub use http::HttpSocket;
 pub use hyperdht::HyperdhtConfig;
 pub use p2p::{P2pConfig, SecretSource};
 pub use receiver::{ReceiverConfig, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
@@ -219,6 +220,16 @@ impl Settings {
             });
         }
         self.check_addresses(notes);
+        let received = self.receiver.unix.as_ref().map(|unix| &unix.path);
+        let both = match (&self.http.unix_socket, received) {
+            (Some(http), Some(UnixSocketPath::Exactly(path))) => http.path == *path,
+            (Some(http), Some(UnixSocketPath::Usual)) => http.path == Path::new(USUAL_UNIX_SOCKET),
+            _ => false,
+        };
+        let keys = [("http", "unix_socket"), ("receiver", "receiver_unix_socket")];
+        notes.require(&keys, !both, || {
+            "the receiver and HTTP need a Unix socket each, and both have the same path".to_owned()
+        });
     }
 
     /// The access settings of the HTTP port.

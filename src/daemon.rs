@@ -62,7 +62,9 @@ use crate::telemetry::{Rejection, RemovalReason, Telemetry};
 pub struct Addresses {
     /// The HTTP addresses.
     pub http: Vec<SocketAddr>,
-    /// True if they are encrypted.
+    /// The Unix socket for HTTP.
+    pub http_unix: Option<PathBuf>,
+    /// True if the HTTP addresses are encrypted.
     pub https: bool,
     /// The TCP receiver.
     pub tcp: Option<SocketAddr>,

@@ -8,8 +8,10 @@ use super::access::{MAX_TABLES, TABLES};
 use super::address;
 use super::raw::quoted;
 use super::reader::Section;
+use super::receiver::{check_socket_path, unix_access};
 use super::value_types::{Bool, FilePath, ListOf, NETWORK, OrEmpty, Parsed};
 use crate::http::{AccessRule, PublicUrl};
+use crate::supervise::UnixAccess;
 
 /// `[http]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +28,19 @@ pub struct HttpConfig {
     pub external_url: Option<PublicUrl>,
     /// `enable_lifecycle`: whether POST /-/reload and /-/quit are there.
     pub enable_lifecycle: bool,
+    /// `unix_socket`: a further HTTP address.
+    pub unix_socket: Option<HttpSocket>,
     /// `web_config_file`: TLS, users, headers and the rate limit of the HTTP port.
     pub web_config_file: Option<PathBuf>,
+}
+
+/// HTTP on a Unix socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSocket {
+    /// `unix_socket`.
+    pub path: PathBuf,
+    /// `unix_socket_user`, `unix_socket_group` and `unix_socket_mode`.
+    pub access: UnixAccess,
 }
 
 impl HttpConfig {
@@ -43,10 +56,18 @@ impl HttpConfig {
             trusted_proxies: t.reloadable("trusted_proxies").or(Vec::new(), NETWORKS),
             allowed_hosts: t.reloadable("allowed_hosts").or(Vec::new(), HOSTS),
             external_url: t.reloadable("external_url").or(None, OrEmpty(EXTERNAL_URL)),
+            unix_socket: read_socket(t),
             enable_lifecycle: t.restart_only("enable_lifecycle").or(false, Bool),
             web_config_file: t.restart_only("web_config_file").or(None, OrEmpty(FilePath)),
         }
     }
+}
+
+fn read_socket(t: &mut Section<'_>) -> Option<HttpSocket> {
+    let path = t.restart_only("unix_socket").or(None, OrEmpty(FilePath));
+    check_socket_path(t, "unix_socket", path.as_deref());
+    let access = unix_access(t);
+    path.map(|path| HttpSocket { path, access })
 }
 
 const HOSTS: ListOf<Parsed<String>> = ListOf {

@@ -12,7 +12,7 @@ use super::fault::Location;
 use super::*;
 use crate::exposition::catalog::Duplicates;
 use crate::outlets::LabelScrapersBy;
-use crate::sources::polls::{Credentials, Password};
+use crate::sources::polls::{ClientCertificate, Credentials, Password};
 use crate::supervise::default_memory_limit;
 use crate::wire::FormatChoice;
 
@@ -191,6 +191,8 @@ fn the_shipped_file_names_every_key_of_an_endpoint() {
         "bearer_token_file",
         "basic_auth",
         "ca_file",
+        "cert_file",
+        "key_file",
         "labels",
     ];
     for key in known {
@@ -325,6 +327,8 @@ fn endpoints_are_settled_and_none_overwrites_another() {
         other_scrape_endpoints = [
             "http://h:1/a", "http://h:1/b?x=1", "http://h:1/b?x=2", "https://h/#top", "http://[::1]:9/metrics",
             { url = "http://me:p%40ss@h:2/", name = "two", interval = 1, timeout = "100ms", labels = { b = "2", a = "1" } },
+            "unix:/run/a.sock:/metrics", "unix:/run/b.sock:/m?x=1", "unix:/run/b.sock:/n",
+            { url = "https://h:4", cert_file = "/c", key_file = "/k" },
             { url = "http://h:3", basic_auth = { username = "u", password_file = "/p" }, ca_file = "/ca", events = ["e"] },
         ]"#,
     );
@@ -337,12 +341,16 @@ fn endpoints_are_settled_and_none_overwrites_another() {
         "external_poll: h:443",
         "external_poll: [::1]:9",
         "two",
+        "external_poll: unix:/run/a.sock",
+        "external_poll: unix:/run/b.sock:/m",
+        "external_poll: unix:/run/b.sock:/n",
+        "external_poll: h:4",
         "external_poll: h:3",
     ];
     assert_eq!(names, expected);
     let (plain, two) = (&endpoints[3], &endpoints[5]);
     assert_eq!(
-        (plain.events.as_ref(), endpoints[6].events.as_deref()),
+        (plain.events.as_ref(), endpoints[10].events.as_deref()),
         (None, Some(&["e".into()][..]))
     );
     assert_eq!((plain.url.as_str(), plain.stale_after.as_secs()), ("https://h/", 30));
@@ -350,6 +358,16 @@ fn endpoints_are_settled_and_none_overwrites_another() {
         (two.url.as_str(), two.interval.as_secs(), two.stale_after.as_secs()),
         ("http://h:2/", 1, 3)
     );
+    let socket = &endpoints[7];
+    assert_eq!(
+        (socket.url.as_str(), socket.socket.as_deref()),
+        ("http://localhost/m?x=1", Some(Path::new("/run/b.sock")))
+    );
+    let certificate = ClientCertificate {
+        cert_file: "/c".into(),
+        key_file: "/k".into(),
+    };
+    assert_eq!(endpoints[9].certificate, Some(certificate));
     let login = Credentials::Basic {
         username: "me".into(),
         password: Password::Given("p@ss".into()),
@@ -613,6 +631,8 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("receiver.unix_socket_mode", "\"0600\""),
     ("receiver.receive_on_tcp_socket", "false"),
     ("receiver.receiver_tcp_socket", "\"127.0.0.1:2\""),
+    ("receiver.unix_socket_allow_users", "[\"0\"]"),
+    ("receiver.allow", "[\"10.0.0.0/8\"]"),
     ("receiver.max_message_bytes", "2048"),
     ("receiver.max_inflight_bytes", "\"20MiB\""),
     ("receiver.idle_timeout", "7"),
@@ -639,6 +659,10 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("http.enable_lifecycle", "true"),
     ("http.web_config_file", "\"/etc/web.yml\""),
     ("http.allowed_hosts", "[\"metrics.example\"]"),
+    ("http.unix_socket", "\"/run/http.sock\""),
+    ("http.unix_socket_user", "1"),
+    ("http.unix_socket_group", "1"),
+    ("http.unix_socket_mode", "\"0600\""),
     ("http.external_url", "\"https://metrics.example/p\""),
     ("events.enabled", "false"),
     ("events.post_from", "[]"),

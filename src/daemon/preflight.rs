@@ -12,6 +12,7 @@ use crate::supervise::unix_socket::foresee;
 pub async fn preflight(loaded: &Loaded) -> Option<Faults> {
     let settings = &loaded.settings;
     let mut found = socket(settings);
+    found.extend(http_socket(settings));
     found.extend(endpoints(settings).await);
     let web = web::read(settings).await;
     found.extend(access::faults(settings, web.as_ref().ok().and_then(Option::as_ref)).await);
@@ -44,6 +45,17 @@ fn socket(settings: &Settings) -> Vec<Found> {
     refusals
         .iter()
         .map(|why| (super::receivers::config_key(why), why.to_string()))
+        .collect()
+}
+
+fn http_socket(settings: &Settings) -> Vec<Found> {
+    let Some(socket) = &settings.http.unix_socket else {
+        return Vec::new();
+    };
+    let refusals = foresee(Some(&socket.path), &socket.access);
+    refusals
+        .iter()
+        .map(|why| (super::sockets::http_socket_key(why), why.to_string()))
         .collect()
 }
 

@@ -46,6 +46,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Layer<S> {
             .map_err(|(why, transport)| NoTls::Failed(transport, why))
     }
 
+    /// Returns true if the end of our half is more than the transport's end of file: an alert, which is data.
+    pub(super) fn ends_with_data(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// The transport below.
     pub(super) fn transport(&mut self) -> &mut TransportIo<S> {
         match self {

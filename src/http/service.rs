@@ -188,7 +188,9 @@ impl HttpService {
         }
         let transport = TransportIo::new(io, shared.clone(), self.0.stats.clone(), (&self.0.timers).into());
         let began = Instant::now();
-        let layer = match self.0.web.as_ref().map_or(Tls::Off, |web| web.tls()) {
+        // The bytes of a Unix socket do not leave the machine, and its mode says who may connect.
+        let web = self.0.web.as_ref().filter(|_| !matches!(shared.peer(), PeerAddr::Unix { .. }));
+        let layer = match web.map_or(Tls::Off, |web| web.tls()) {
             Tls::Off => Layer::Plain(transport),
             tls => match Box::pin(self.secure(transport, tls, slot.as_deref(), &stop, began)).await {
                 Some(layer) => layer,

@@ -303,7 +303,7 @@ fn endpoints(endpoints: &[(&str, &str)]) -> Markup {
     let row = |(request, gives): &(&str, &str)| {
         let path = request
             .strip_prefix("GET /")
-            .filter(|path| !path.contains(|c: char| c.is_ascii_uppercase()));
+            .filter(|path| !path.contains(|c: char| c.is_ascii_uppercase()) && !path.ends_with("..."));
         html! {
             td { @match path { Some(path) => { a href=(format!("./{path}")) { code { (request) } } }, None => { code { (request) } } } }
             td.text { (gives) }

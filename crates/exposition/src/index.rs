@@ -24,7 +24,7 @@ pub struct Exposition {
     pub(super) series: u32,
     pub(super) faults: Faults,
     mixed_times: u32,
-    /// By which an update of the same shape is parsed; see [`Exposition::parse_update`].
+    /// Template for updates that differ in values only; see [`Exposition::parse_update`].
     pub(super) template: Option<Template>,
 }
 

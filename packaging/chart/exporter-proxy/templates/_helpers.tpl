@@ -89,6 +89,11 @@ config.toml: the chart's settings with .Values.config over them. Helm reads ever
 {{- $_ := set $config "p2p" $p2p -}}
 {{- end -}}
 {{- end -}}
+{{- if .Values.http.webConfigSecret -}}
+{{- $http := default (dict) (get $config "http") -}}
+{{- $_ := set $http "web_config_file" "/run/secrets/exporter-proxy-web/web.yml" -}}
+{{- $_ := set $config "http" $http -}}
+{{- end -}}
 {{- $config = mustMergeOverwrite $config (deepCopy .Values.config) -}}
 {{- $http := get $config "http" | default dict -}}
 {{- if and (hasKey $http "access") (not (hasKey (get .Values.config "http" | default dict) "write_from")) -}}
