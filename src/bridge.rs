@@ -21,10 +21,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::routing::{delete, get};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use alias_table::AliasPolicy;
 
@@ -37,11 +37,13 @@ use self::proxy_registry::ProxyRegistry;
 use self::quic_registration::QuicRegistration;
 use self::registration_policy::RegistrationPolicy;
 use self::targets_file_writer::TargetsFileWriter;
-use crate::http::{HttpStats, ServerMetrics};
+use crate::http::{Role, Routes, ServerMetrics};
 use crate::model::Clock;
+use crate::page::{self, LiveUpdates};
 use crate::peer::{ConnectionPool, LinkEvents, PublicKey, QuicListener, REGISTER_INTERVAL, RegistrationServer, SharedSecret};
 use crate::supervise::{Notes, Readiness, Service};
 use crate::telemetry::BridgeTelemetry;
+use crate::wire::scrape_query::only_app;
 
 /// The endpoints of the bridge, with descriptions.
 pub const ENDPOINTS: &[(&str, &str)] = &[
@@ -51,6 +53,7 @@ pub const ENDPOINTS: &[(&str, &str)] = &[
         "GET /sd",
         "targets for Prometheus's http_sd_configs; ?apps=false: one for each proxy, with all of its apps",
     ),
+    ("GET /api/status", "the state as JSON: aliases, faults of links"),
     ("GET /aliases", "the registered proxies; JSON with ?format=json"),
     ("DELETE /aliases/NAME", "forget an alias"),
     ("GET /metrics", "the bridge's own metrics"),
@@ -101,14 +104,20 @@ pub(crate) struct BridgeContext {
 pub(crate) struct PagesContext {
     /// Notes below the list of aliases.
     pub(crate) notes: Arc<Notes>,
-    /// The counters of HTTP.
-    pub(crate) http: Arc<HttpStats>,
     /// The common self metrics.
     pub(crate) metrics: ServerMetrics,
     /// The public key of the bridge.
     pub(crate) key: PublicKey,
     /// The configured HTTP address.
     pub(crate) address: String,
+    /// Reasons that the bridge is not ready.
+    pub(crate) readiness: Arc<Readiness>,
+    /// The port for registration over QUIC, if proxies can register over it.
+    pub(crate) quic_port: Option<u16>,
+    /// True if proxies can register over HyperDHT.
+    pub(crate) hyperdht: bool,
+    /// Cancelled when the bridge stops.
+    pub(crate) stop: CancellationToken,
 }
 
 /// The registry of proxies, and its settings.
@@ -164,13 +173,16 @@ impl Bridge {
     }
 
     /// The HTTP routes, without those for health. `pool` holds the connections for scrapes over HyperDHT.
-    pub(crate) fn routes(&self, pool: Option<ConnectionPool>, context: PagesContext) -> Router {
+    pub(crate) fn routes(&self, pool: Option<ConnectionPool>, context: PagesContext) -> Routes {
         let PagesContext {
             notes,
-            http,
             metrics,
             key,
             address,
+            readiness,
+            quic_port,
+            hyperdht,
+            stop,
         } = context;
         let forwarder = ScrapeForwarder {
             registry: self.registry.clone(),
@@ -181,24 +193,36 @@ impl Bridge {
             registry: self.registry.clone(),
             address,
         };
-        let pages = Pages {
+        let pages = Arc::new(Pages {
             registry: self.registry.clone(),
             notes,
-            http,
             metrics,
             key,
-        };
-        let scrapes = Router::new()
-            .route("/scrape/{alias}/metrics", get(forward::whole))
-            .route("/scrape/{alias}/apps/{app}/metrics", get(forward::one_app))
+            readiness,
+            quic_port,
+            hyperdht,
+            started: Instant::now(),
+        });
+        let watched = Arc::clone(&pages);
+        let scrapes = Routes::new()
+            .route("/scrape/{alias}/metrics", Role::Scrape.of_query(only_app), get(forward::whole))
+            .route(
+                "/scrape/{alias}/apps/{app}/metrics",
+                Role::Scrape.of_path("app"),
+                get(forward::one_app),
+            )
             .with_state(Arc::new(forwarder));
-        let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(Arc::new(discovery));
-        let pages = Router::new()
-            .route("/", get(pages::index))
-            .route("/aliases", get(pages::aliases))
-            .route("/aliases/{alias}", delete(pages::forget))
-            .route("/metrics", get(pages::metrics))
-            .with_state(Arc::new(pages));
-        scrapes.merge(discovery).merge(pages)
+        let discovery = Routes::new()
+            .route("/sd", Role::Read, get(discovery::targets))
+            .with_state(Arc::new(discovery));
+        let routes = Routes::new()
+            .route("/", Role::Read, get(pages::index))
+            .route("/aliases", Role::Read, get(pages::aliases))
+            .route("/aliases/{alias}", Role::Admin, delete(pages::forget))
+            .route("/metrics", Role::Scrape, get(pages::metrics))
+            .route("/api/status", Role::Read, get(pages::status))
+            .with_state(Arc::clone(&pages));
+        let live = LiveUpdates::new(Arc::new(move || watched.version()), stop);
+        scrapes.merge(discovery).merge(routes).merge(page::routes(live))
     }
 }

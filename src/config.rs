@@ -7,6 +7,7 @@
 //!
 //! A new key is one line in its section's `read`; a new section is one file and one line in [`Settings`].
 
+mod access;
 mod address;
 mod bitswap;
 mod bridge;
@@ -39,6 +40,7 @@ mod value_types;
 
 use std::path::Path;
 
+pub use self::http::HttpConfig;
 pub use address::HostPort;
 pub use bitswap::BitswapConfig;
 pub use bridge::BridgeConfig;
@@ -49,7 +51,7 @@ pub use exporter::{ExporterConfig, Threads};
 pub use exposition::{ExpositionConfig, ExpositionMode};
 pub use fault::Faults;
 pub use find::ConfigOrigin;
-pub use http::HttpConfig;
+pub use http::HttpSocket;
 pub use hyperdht::HyperdhtConfig;
 pub use p2p::{P2pConfig, SecretSource};
 pub use receiver::{ReceiverConfig, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
@@ -61,6 +63,7 @@ pub(crate) use units::parse_size;
 #[cfg(test)]
 mod tests;
 
+use crate::http::{Access, AccessRules};
 use crate::model::AppName;
 use crate::sources::polls::{Endpoint, PollSettings};
 use fault::{Fault, Location};
@@ -206,20 +209,61 @@ impl Settings {
                 both.map_or("", AppName::as_str)
             )
         });
+        for simple in [("http", "write_from"), ("events", "post_from")] {
+            let is_set = notes.entries.iter().any(|e| (e.section, e.key) == simple && e.place.is_some());
+            let both = is_set && !self.http.access.is_empty();
+            notes.require(&[("http", "access"), simple], !both, || {
+                format!(
+                    "\"{}\" has no effect beside [[http.access]], which says who may do what; remove one of them",
+                    simple.1
+                )
+            });
+        }
         self.check_addresses(notes);
+        let received = self.receiver.unix.as_ref().map(|unix| &unix.path);
+        let both = match (&self.http.unix_socket, received) {
+            (Some(http), Some(UnixSocketPath::Exactly(path))) => http.path == *path,
+            (Some(http), Some(UnixSocketPath::Usual)) => http.path == Path::new(USUAL_UNIX_SOCKET),
+            _ => false,
+        };
+        let keys = [("http", "unix_socket"), ("receiver", "receiver_unix_socket")];
+        notes.require(&keys, !both, || {
+            "the receiver and HTTP need a Unix socket each, and both have the same path".to_owned()
+        });
+    }
+
+    /// The access settings of the HTTP port.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        let http = &self.http;
+        Access {
+            rules: match http.access.is_empty() {
+                true => AccessRules::of_networks(http.write_from.clone(), self.events.post_from.clone()),
+                false => AccessRules::of_tables(http.access.clone()),
+            },
+            trusted_proxies: http.trusted_proxies.clone(),
+            allowed_hosts: http.allowed_hosts.clone(),
+            external_url: http.external_url.clone(),
+        }
     }
 
     /// Warnings about keys without effect.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let unpolled = match self.unpolled {
-            0 => return Vec::new(),
-            1 => "1 endpoint".to_owned(),
-            n => format!("{n} endpoints"),
-        };
-        vec![format!(
-            "poll_external.other_scrape_endpoints has {unpolled}, but polling is disabled; set poll_external.poll_other_scrape_endpoints = true"
-        )]
+        let mut warnings = Vec::new();
+        if self.unpolled > 0 {
+            let unpolled = match self.unpolled {
+                1 => "1 endpoint".to_owned(),
+                n => format!("{n} endpoints"),
+            };
+            warnings.push(format!(
+                "poll_external.other_scrape_endpoints has {unpolled}, but polling is disabled; set poll_external.poll_other_scrape_endpoints = true"
+            ));
+        }
+        if self.events.scrapers_only && self.events.options.scrapers.is_empty() {
+            warnings.push("events.scrapers_only is set, but events.scrapers is empty, so no client gets events".to_owned());
+        }
+        warnings
     }
 
     /// Returns true if a key of this section was set.

@@ -1,5 +1,6 @@
 //! The composition root: creates all modules and connects them.
 
+mod access;
 #[cfg(feature = "bitswap")]
 mod bitswap;
 mod bridge;
@@ -24,9 +25,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
-use arc_swap::ArcSwap;
-use axum::Router;
-use ipnet::IpNet;
+use http::StatusCode;
 use tokio::sync::watch;
 
 pub use self::routes::ENDPOINTS;
@@ -43,7 +42,7 @@ use self::program::Program;
 use self::reload::{Reloadable, Reloader};
 use self::sockets::Sockets;
 use crate::config::{Environment, Loaded, Settings};
-use crate::http::Connections;
+use crate::http::{Connections, OnRefused, Routes};
 use crate::model::{AppName, Clock, Timestamp};
 use crate::outlets::{
     self, AppsHandler, CompressionQueue, EventOutlet, IndexHandler, ListingCache, MetricsHandler, Outlets, SelfMetrics, StatusSources,
@@ -56,14 +55,16 @@ use crate::sources::events::PostRate;
 use crate::sources::polls::{PollSettings, Polls};
 use crate::sources::push;
 use crate::store::{Dropped, Housekeeping, Inlet, View};
-use crate::telemetry::{RemovalReason, Telemetry};
+use crate::telemetry::{Rejection, RemovalReason, Telemetry};
 
 /// The addresses of all listeners of a proxy.
 #[derive(Debug, Clone, Default)]
 pub struct Addresses {
     /// The HTTP addresses.
     pub http: Vec<SocketAddr>,
-    /// True if they are encrypted.
+    /// The Unix socket for HTTP.
+    pub http_unix: Option<PathBuf>,
+    /// True if the HTTP addresses are encrypted.
     pub https: bool,
     /// The TCP receiver.
     pub tcp: Option<SocketAddr>,
@@ -101,7 +102,6 @@ struct Context {
     view: View,
     telemetry: Arc<Telemetry>,
     post_rate: Arc<PostRate>,
-    post_from: Arc<ArcSwap<Vec<IpNet>>>,
     clock: Clock,
 }
 
@@ -113,7 +113,6 @@ impl Context {
             view,
             telemetry: Arc::default(),
             post_rate: Arc::new(PostRate::new(settings.events.post_rate.per_second())),
-            post_from: Arc::new(ArcSwap::from_pointee(settings.events.post_from.clone())),
             clock: system_clock,
         }
     }
@@ -128,7 +127,7 @@ impl Daemon<Addresses> {
         let settings = loaded.settings;
         let (inlet, view, persistence) = events::open_store(&settings)?;
         let context = Context::new(&settings, inlet, view);
-        let mut program = Program::new(&settings.http.access);
+        let mut program = Program::new();
         let sockets = Sockets::bind(&settings, &context).await?;
         let mut addresses = sockets.addresses();
 
@@ -154,10 +153,12 @@ impl Daemon<Addresses> {
         }
         let routes = read_routes.merge(write_routes(&settings, &context, &sockets, lifecycle));
         let web = web::open(&settings, &mut program).await?;
+        access::open(&settings, web.as_deref(), &mut program).await?;
         addresses.https = web.as_ref().is_some_and(|web| web.is_tls());
         let service = program
             .http_service(routes, &routes::requests(settings.events.enabled))
-            .with_web(web);
+            .with_web(web)
+            .with_refusals(refusals(&context));
         sockets.start(&settings, &context, &service, &mut program);
         program.add(reloader);
         program.add(housekeeping(&context));
@@ -197,7 +198,6 @@ fn reload_parts(
         budget: Arc::clone(&sockets.receivers.budget),
         access: Arc::clone(&program.access),
         post_rate: Arc::clone(&context.post_rate),
-        post_from: Arc::clone(&context.post_from),
     };
     let (reloader, requests) = Reloader::new(settings.clone(), config_source, reloadable, Arc::clone(&context.telemetry))?;
     let stop = program.stop.graceful.clone();
@@ -221,7 +221,7 @@ fn metrics_handler(
 }
 
 /// The routes that are on the port alone: pushing, events, lifecycle, and the addresses of the stream.
-fn write_routes(settings: &Settings, context: &Context, sockets: &Sockets, lifecycle: Lifecycle) -> Router {
+fn write_routes(settings: &Settings, context: &Context, sockets: &Sockets, lifecycle: Lifecycle) -> Routes {
     let routes = monitoring_api::routes(sockets.streams.api(context))
         .merge(push::routes(sockets.receivers.push_handler(context)))
         .merge(lifecycle::routes(lifecycle));
@@ -239,7 +239,7 @@ fn read_routes(
     events: Option<Arc<EventOutlet>>,
     sockets: &Sockets,
     program: &Program,
-) -> Router {
+) -> Routes {
     let listings = Arc::new(ListingCache::new(context.view.clone(), context.clock));
     let metrics = Arc::new(metrics);
     let status = Arc::new(StatusSources {
@@ -269,6 +269,23 @@ fn read_routes(
         status,
     };
     outlets::routes(outlets).merge(page::routes(live)).merge(program.health_routes())
+}
+
+/// Counts, logs and shows requests that were refused because their senders lack a role, as everything else that is refused.
+fn refusals(context: &Context) -> OnRefused {
+    let telemetry = Arc::clone(&context.telemetry);
+    Arc::new(move |client, status, detail| {
+        telemetry.reject(Rejection {
+            source: "http",
+            peer: &client.to_string(),
+            reason: if status == StatusCode::UNAUTHORIZED {
+                "unauthorized"
+            } else {
+                "forbidden"
+            },
+            detail,
+        });
+    })
 }
 
 fn housekeeping(context: &Context) -> Housekeeping {

@@ -6,20 +6,22 @@
 
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 mod access;
+mod authentication;
 mod body;
 mod browsers;
 mod client;
 mod connection;
 mod connection_state;
 mod delivery;
+mod file_watch;
 mod http_io;
 mod layer;
 mod lingering_close;
+mod public_url;
 pub mod reply;
 mod response_ack;
+mod routes;
 mod self_wakes;
 mod server;
 mod server_metrics;
@@ -36,16 +38,20 @@ mod web_config;
 #[cfg(test)]
 mod tests;
 
-pub use access::{allow_from, may_write};
+pub use access::{
+    Access, AccessControl, AccessRule, AccessRules, AppPattern, Identity, Login, Need, Refusal, Role, Sender, Token, TokenReload, Tokens,
+};
 pub use body::{BodyError, BodyLimit, MemoryBudget, drain_body, read_body, read_kept_body};
 pub use browsers::is_from_browser;
 pub use client::{Client, PeerAddr, effective_client};
 pub use connection::{Connection, RequestObserver, SendQueue};
 pub use delivery::{Delivery, DeliveryOutcome};
+pub use public_url::{PublicUrl, Scheme};
 pub use response_ack::ResponseAck;
+pub use routes::{Permission, Routes};
 pub use server::Server;
 pub use server_metrics::{Connections, ServerMetrics};
-pub use service::{ConnectionInfo, HttpService};
+pub use service::{ConnectionInfo, HttpService, OnRefused};
 pub use shared_body::{ResponseMemory, SharedBody, Slices};
 pub use stalled_responses::{MAX_STALLED_BYTES, StalledResponses};
 pub use stats::HttpStats;
@@ -58,17 +64,6 @@ pub const MAX_HEAD: usize = 64 * 1024;
 /// Idle timeout between requests. At least ten minutes: the next request acks the last response, and closing earlier would prevent that.
 /// Prometheus itself closes after five.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15 * 60);
-
-/// Rights of clients by their networks and by the host that they name, replaced as a whole by a configuration reload.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Access {
-    /// Clients that may write (`http.write_from`).
-    pub write_from: Vec<IpNet>,
-    /// Reverse proxies with evaluated X-Forwarded-For and X-Real-Ip headers (`http.trusted_proxies`).
-    pub trusted_proxies: Vec<IpNet>,
-    /// Names of this server under which browsers may write, besides its addresses, `localhost` and its host name (`http.allowed_hosts`).
-    pub allowed_hosts: Vec<String>,
-}
 
 /// Timeouts of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,21 +19,21 @@ mod table;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use http::{Response, StatusCode};
 
 pub use apps::AppsHandler;
 pub use compression_queue::CompressionQueue;
-pub use events::{EventOutlet, IdentifyBy, LabelScrapersBy};
+pub use events::{EventOutlet, EventOutletSettings, IdentifyBy, LabelScrapersBy};
 pub use index::IndexHandler;
 pub use listing_cache::ListingCache;
 pub use metrics::MetricsHandler;
 pub use self_metrics::SelfMetrics;
 pub use status::StatusSources;
 
-use crate::http::reply;
+use crate::http::{Role, Routes, reply};
+use crate::wire::scrape_query::only_app;
 
 /// State of the reading routes.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ pub struct Outlets {
 }
 
 /// The routes that read.
-pub fn routes(outlets: Outlets) -> Router {
+pub fn routes(outlets: Outlets) -> Routes {
     let Outlets {
         listings,
         metrics: handler,
@@ -62,18 +62,20 @@ pub fn routes(outlets: Outlets) -> Router {
         index,
         status,
     } = outlets;
-    let events = events.map_or_else(Router::new, |outlet| events::routes(Arc::clone(&handler), outlet));
-    let scrapes = Router::new()
-        .route("/metrics", get(metrics::all))
-        .route("/apps/{name}/metrics", get(metrics::one))
+    let events = events.map_or_else(Routes::new, |outlet| events::routes(Arc::clone(&handler), outlet));
+    let scrapes = Routes::new()
+        .route("/metrics", Role::Scrape.of_query(only_app), get(metrics::all))
+        .route("/apps/{name}/metrics", Role::Scrape.of_path("name"), get(metrics::one))
         .with_state(handler);
-    let lists = Router::new()
-        .route("/apps", get(apps::all))
-        .route("/apps/{name}", get(apps::one))
+    let lists = Routes::new()
+        .route("/apps", Role::Read, get(apps::all))
+        .route("/apps/{name}", Role::Read.of_path("name"), get(apps::one))
         .with_state(listing);
-    let discovery = Router::new().route("/sd", get(discovery::targets)).with_state(listings);
-    let index = Router::new().route("/", get(index::index)).with_state(index);
-    let status = Router::new().route("/api/status", get(status::status)).with_state(status);
+    let discovery = Routes::new().route("/sd", Role::Read, get(discovery::targets)).with_state(listings);
+    let index = Routes::new().route("/", Role::Read, get(index::index)).with_state(index);
+    let status = Routes::new()
+        .route("/api/status", Role::Read, get(status::status))
+        .with_state(status);
     scrapes.merge(events).merge(lists).merge(discovery).merge(index).merge(status)
 }
 

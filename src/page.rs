@@ -5,14 +5,13 @@
 
 mod live;
 
-use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use maud::{DOCTYPE, Markup, Render, html};
 
-use crate::http::reply;
+use crate::http::{Permission, Routes, reply};
 use crate::model::printable;
 
 pub use live::{LiveUpdates, Version};
@@ -50,11 +49,15 @@ pub fn page(title: &str, root: &str, body: &Markup) -> Response<Body> {
 }
 
 /// The routes of the style, the script and the stream of updates.
-pub fn routes(live: LiveUpdates) -> Router {
-    Router::new()
-        .route("/ui/page.css", get(|| async { asset("text/css; charset=utf-8", STYLE) }))
-        .route("/ui/page.js", get(|| async { asset("text/javascript; charset=utf-8", SCRIPT) }))
-        .route("/ui/live", get(live::stream))
+pub fn routes(live: LiveUpdates) -> Routes {
+    let (style, script) = (
+        || async { asset("text/css; charset=utf-8", STYLE) },
+        || async { asset("text/javascript; charset=utf-8", SCRIPT) },
+    );
+    Routes::new()
+        .route("/ui/page.css", Permission::ANY_ROLE, get(style))
+        .route("/ui/page.js", Permission::ANY_ROLE, get(script))
+        .route("/ui/live", Permission::ANY_ROLE, get(live::stream))
         .with_state(live)
 }
 

@@ -141,6 +141,21 @@ instruments! {
         bridge_expired_total: Counter = Counter::default(),
         /// Log lines that standard error did not take: it was full, closed or too slow.
         log_lines_dropped_total: DroppedLogLines = DroppedLogLines::default(),
+    } beside {
+        link_faults: RecentRefusals,
+    }
+}
+
+impl BridgeTelemetry {
+    /// Records a fault of a link for the status page: the kind, the client or the key, the word for programs, and the text.
+    pub fn link_fault(&self, source: &str, client: &str, reason: &'static str, detail: &str) {
+        self.link_faults.record(source, client, reason, detail, Instant::now());
+    }
+
+    /// The latest faults of links, the last one first; those of one client for one reason are one entry.
+    #[must_use]
+    pub fn recent_link_faults(&self) -> Vec<Refusal> {
+        self.link_faults.list()
     }
 }
 

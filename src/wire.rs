@@ -19,6 +19,7 @@ pub mod node_address;
 mod refusal;
 pub mod response_head;
 pub mod schema;
+pub mod scrape_query;
 mod sniff;
 mod stream;
 pub mod z_base_32;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::header::{ACCEPT, HOST, HeaderValue};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use super::alias_table::Transport;
 use super::proxy_registry::{AliasListing, ProxyRegistry};
-use crate::http::reply;
+use crate::http::{Connection, Scheme, reply};
 use crate::model::AppName;
 use crate::peer::Link;
 
@@ -54,25 +55,38 @@ fn yes() -> bool {
 /// `GET /sd`
 pub(super) async fn targets(
     State(discovery): State<Arc<Discovery>>,
+    Extension(connection): Extension<Connection>,
     Query(params): Query<DiscoveryParams>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response<Body> {
     if params.apps {
         // A proxy that does not respond in time keeps its previous list of apps.
         let _ = timeout(APPS_TIMEOUT, refresh(&discovery.registry)).await;
     }
-    let host = headers.get(HOST).and_then(|value| value.to_str().ok());
-    let address = host.unwrap_or(&discovery.address);
+    let url = connection.public_url(&uri, &headers);
+    let base = Base {
+        address: url.as_ref().map_or(discovery.address.as_str(), |url| url.authority.as_str()),
+        prefix: url.as_ref().map_or("", |url| url.prefix.as_str()),
+        scheme: url.as_ref().and_then(|url| url.scheme).map(Scheme::as_str),
+    };
     let list = discovery.registry.list();
-    let targets: Vec<Value> = list.iter().flat_map(|listed| groups(listed, address, params.apps)).collect();
+    let targets: Vec<Value> = list.iter().flat_map(|listed| groups(listed, &base, params.apps)).collect();
     reply::json(StatusCode::OK, &Value::Array(targets))
 }
 
-fn groups(listed: &AliasListing, address: &str, with_apps: bool) -> Vec<Value> {
+/// The address of this bridge as its clients see it.
+struct Base<'a> {
+    address: &'a str,
+    prefix: &'a str,
+    scheme: Option<&'static str>,
+}
+
+fn groups(listed: &AliasListing, base: &Base<'_>, with_apps: bool) -> Vec<Value> {
     let entry = &listed.entry;
     let alias = entry.alias.as_str();
     // Prometheus encodes the path, so it is not encoded here.
-    let path = format!("/scrape/{alias}/metrics");
+    let path = format!("{}/scrape/{alias}/metrics", base.prefix);
     let group = |app: Option<&str>| {
         let mut labels = json!({
             "__metrics_path__": path,
@@ -81,12 +95,15 @@ fn groups(listed: &AliasListing, address: &str, with_apps: bool) -> Vec<Value> {
             "service": entry.service,
             "instance": alias,
         });
+        if let Some(scheme) = base.scheme {
+            labels["__scheme__"] = scheme.into();
+        }
         if let Some(app) = app {
             labels["app"] = app.into();
             labels["__param_app"] = app.into();
             labels["__param_own"] = "false".into();
         }
-        json!({ "targets": [address], "labels": labels })
+        json!({ "targets": [base.address], "labels": labels })
     };
     let mut proxy = group(None);
     // Over HyperDHT a proxy returns all of its metrics; single apps cannot be requested.

@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use chrono::{DateTime, SecondsFormat, Utc};
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue};
+use http::uri::Authority;
 use http::{HeaderMap, Response, StatusCode};
+use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tabled::builder::Builder;
@@ -18,10 +19,12 @@ use tabled::settings::Style;
 use super::ENDPOINTS;
 use super::alias_table::Transport;
 use super::proxy_registry::{AliasListing, ProxyRegistry};
-use crate::http::{Connection, HttpStats, ServerMetrics, may_write, reply};
+use crate::http::{ServerMetrics, reply};
 use crate::model::{Timestamp, printable};
+use crate::page::{self, Plain, span};
 use crate::peer::PublicKey;
-use crate::supervise::Notes;
+use crate::supervise::{Notes, Readiness};
+use crate::telemetry::Refusal;
 
 /// Limit on the aliases of the HTML overview; `/aliases` lists all of them.
 const MAX_ROWS: usize = 1_000;
@@ -30,9 +33,12 @@ const MAX_ROWS: usize = 1_000;
 pub(super) struct Pages {
     pub(super) registry: Arc<ProxyRegistry>,
     pub(super) notes: Arc<Notes>,
-    pub(super) http: Arc<HttpStats>,
     pub(super) metrics: ServerMetrics,
     pub(super) key: PublicKey,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) quic_port: Option<u16>,
+    pub(super) hyperdht: bool,
+    pub(super) started: tokio::time::Instant,
 }
 
 #[derive(Debug, Deserialize)]
@@ -123,20 +129,7 @@ fn facts(listed: &AliasListing) -> Value {
 }
 
 /// `DELETE /aliases/{alias}`
-pub(super) async fn forget(
-    State(pages): State<Arc<Pages>>,
-    Extension(connection): Extension<Connection>,
-    Path(alias): Path<String>,
-    headers: HeaderMap,
-) -> Response<Body> {
-    if let Err(answer) = may_write(&connection, &headers) {
-        let client = connection.client(&headers);
-        pages.http.log_refused(
-            &client,
-            format_args!("DELETE /aliases/{alias}: not in the list of clients that may write"),
-        );
-        return answer;
-    }
+pub(super) async fn forget(State(pages): State<Arc<Pages>>, Path(alias): Path<String>) -> Response<Body> {
     match pages.registry.forget(&alias) {
         true => reply::text(StatusCode::ACCEPTED, format_args!("forgotten: {alias}")),
         false => reply::text(StatusCode::NOT_FOUND, "Unknown alias"),
@@ -156,10 +149,36 @@ pub(super) async fn metrics(State(pages): State<Arc<Pages>>) -> Response<Body> {
     response
 }
 
+/// `GET /api/status`
+pub(super) async fn status(State(pages): State<Arc<Pages>>) -> Response<Body> {
+    let (now, list) = (Instant::now(), pages.registry.list());
+    let obstacles = pages.readiness.obstacles();
+    let age = |at: Instant| now.saturating_duration_since(at).as_secs();
+    let fault = |fault: &Refusal| {
+        json!({
+            "source": fault.source, "client": fault.client, "reason": fault.reason, "detail": fault.detail,
+            "count": fault.count, "age_seconds": age(fault.last),
+        })
+    };
+    let value = json!({
+        "role": "bridge",
+        "version": env!("CARGO_PKG_VERSION"),
+        "time": time((pages.registry.clock)()),
+        "uptime_seconds": pages.started.elapsed().as_secs(),
+        "ready": obstacles.is_none(),
+        "not_ready_because": obstacles.as_deref().map(|lines| lines.lines().collect::<Vec<_>>()),
+        "notes": pages.notes.lines(),
+        "key": pages.key.to_string(),
+        "aliases": { "total": list.len(), "connected": list.iter().filter(|listed| listed.link.is_some()).count() },
+        "faults": pages.registry.telemetry.recent_link_faults().iter().map(fault).collect::<Vec<_>>(),
+    });
+    reply::json(StatusCode::OK, &value)
+}
+
 /// `GET /`
 pub(super) async fn index(State(pages): State<Arc<Pages>>, headers: HeaderMap) -> Response<Body> {
-    if accepts(&headers, "text/html") {
-        return reply::html(page(&pages));
+    if page::is_wanted(&headers) {
+        return page::page("exporter-proxy bridge", "", &overview(&pages, &headers));
     }
     let width = ENDPOINTS.iter().map(|(request, _)| request.len()).max().unwrap_or(0);
     let mut text = format!("exporter-proxy {}, a bridge: {}\n\n", env!("CARGO_PKG_VERSION"), pages.key);
@@ -169,56 +188,111 @@ pub(super) async fn index(State(pages): State<Arc<Pages>>, headers: HeaderMap) -
     reply::text(StatusCode::OK, text)
 }
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem;color:#222;background:#fff}\
-table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #ddd;vertical-align:top}\
-code{background:#f3f3f3;padding:.1rem .3rem;word-break:break-all}\
-@media(prefers-color-scheme:dark){body{color:#ddd;background:#161616}th,td{border-color:#333}code{background:#262626}a{color:#8ab4f8}}";
+impl Pages {
+    /// A number that changes with the aliases, their links and the faults of links.
+    pub(super) fn version(&self) -> u64 {
+        let list = self.registry.list();
+        let connected = list.iter().filter(|listed| listed.link.is_some()).count() as u64;
+        let faults: u64 = self.registry.telemetry.recent_link_faults().iter().map(|fault| fault.count).sum();
+        [list.len() as u64, connected, faults]
+            .into_iter()
+            .fold(0, |version: u64, part| version.wrapping_mul(1_000_003).wrapping_add(part))
+    }
 
-fn page(pages: &Pages) -> String {
-    let list = pages.registry.list();
-    let connected = list.iter().filter(|listed| listed.link.is_some()).count();
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>exporter-proxy bridge</title><style>{STYLE}</style></head><body>\n<h1>exporter-proxy {}: bridge</h1>\n\
-         <p>Public key: <code>{}</code></p>\n<p>{}. {} aliases, {connected} connected.</p>\n<table><tr>",
-        env!("CARGO_PKG_VERSION"),
-        pages.key,
-        time((pages.registry.clock)()),
-        list.len(),
-    );
-    for head in COLUMNS {
-        let _ = write!(page, "<th>{head}</th>");
-    }
-    page.push_str("</tr>\n");
-    for listed in list.iter().take(MAX_ROWS) {
-        let cells = columns(listed);
-        page.push_str("<tr>");
-        for (at, cell) in cells.iter().enumerate() {
-            let cell = reply::escape(cell);
-            let _ = match at {
-                0 => write!(
-                    page,
-                    "<td><a href=\"/scrape/{}/metrics\">{cell}</a></td>",
-                    super::segment(listed.entry.alias.as_str())
-                ),
-                3 => write!(page, "<td><code>{cell}</code></td>"),
-                _ => write!(page, "<td>{cell}</td>"),
-            };
+    /// The lines for the configuration of a proxy that is to register here. The host is the one that the browser has used.
+    fn proxy_configuration(&self, headers: &HeaderMap) -> String {
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let host = host
+            .parse::<Authority>()
+            .map_or_else(|_| "HOST".to_owned(), |authority| authority.host().to_owned());
+        let quic = self.quic_port.map(|port| format!("\"quic://{}@{host}:{port}\"", self.key));
+        let hyperdht = self.hyperdht.then(|| format!("\"hyperdht://{}\"", self.key));
+        let mut lines = String::from("[p2p]\nenabled = true\n");
+        for (n, bridge) in quic.into_iter().chain(hyperdht).enumerate() {
+            // One is enough; the other way is a comment.
+            let _ = writeln!(lines, "{}bridges = [{bridge}]", if n == 0 { "" } else { "# or: " });
         }
-        page.push_str("</tr>\n");
+        lines.push_str("secret_file = \"/etc/exporter-proxy/secret\"  # the secret of this bridge\n");
+        lines
     }
-    page.push_str("</table>\n");
-    if list.len() > MAX_ROWS {
-        let _ = writeln!(
-            page,
-            "<p>and {} more: see <a href=\"/aliases\">/aliases</a></p>",
-            list.len() - MAX_ROWS
-        );
+}
+
+fn overview(pages: &Pages, headers: &HeaderMap) -> Markup {
+    let (list, now) = (pages.registry.list(), Instant::now());
+    let connected = list.iter().filter(|listed| listed.link.is_some()).count();
+    let faults = pages.registry.telemetry.recent_link_faults();
+    html! {
+        header {
+            h1 { "exporter-proxy " (env!("CARGO_PKG_VERSION")) ": bridge" }
+            p.soft { "up " (span(pages.started.elapsed().as_secs())) ", page " span #live role="status" { "as of when it was loaded" } }
+        }
+        main {
+            div #state data-part {
+                @match pages.readiness.obstacles() {
+                    None => { p.ok { "ready" } },
+                    Some(lines) => { @for line in lines.lines() { p.fault { "not ready: " (Plain(line)) } } },
+                }
+                @for note in pages.notes.lines() { p.stale { "note: " (Plain(&note)) } }
+                ul.facts { li { b { (list.len()) } " aliases" } li { b { (connected) } " connected" } }
+            }
+            section #aliases data-part { h2 { "Aliases" } (alias_table(&list)) }
+            section #faults data-part { h2 { "Recent faults of links" } (fault_table(&faults, now)) }
+            section {
+                h2 { "Configuration of a new proxy" }
+                pre #config { (pages.proxy_configuration(headers)) }
+                button type="button" data-copy="config" { "Copy" }
+            }
+            section { h2 { "Endpoints" } (endpoint_table()) }
+        }
     }
-    page.push_str("<h2>Endpoints</h2>\n<table>\n");
-    for (request, gives) in ENDPOINTS {
-        let _ = writeln!(page, "<tr><td><code>{request}</code></td><td>{}</td></tr>", reply::escape(gives));
+}
+
+fn alias_table(list: &[AliasListing]) -> Markup {
+    if list.is_empty() {
+        return html! { p.soft { "No proxy has registered yet." } };
     }
-    page.push_str("</table>\n</body></html>\n");
-    page
+    let row = |listed: &AliasListing| {
+        let [alias, hostname, service, key, registered, expires, state] = columns(listed);
+        let path = super::segment(listed.entry.alias.as_str());
+        html! { tr {
+            td.name { a href=(format!("scrape/{path}/metrics")) { (alias) } }
+            td.(if listed.link.is_some() { "ok" } else { "stale" }) { (state) }
+            td { (hostname) } td { (service) } td { code { (key) } } td { (registered) } td { (expires) }
+            td { button type="button" data-delete=(format!("aliases/{path}")) data-name=(alias) { "Forget" } }
+        } }
+    };
+    html! {
+        div.scroll tabindex="0" { table {
+            thead { tr {
+                @for head in ["Alias", "State", "Hostname", "Service", "Key", "Registered", "Expires"] { th scope="col" { (head) } }
+                th scope="col" { span.hidden { "Action" } }
+            } }
+            tbody { @for listed in list.iter().take(MAX_ROWS) { (row(listed)) } }
+        } }
+        @if list.len() > MAX_ROWS { p.soft { "and " (list.len() - MAX_ROWS) " more: see " a href="aliases" { "/aliases" } } }
+    }
+}
+
+fn fault_table(faults: &[Refusal], now: Instant) -> Markup {
+    if faults.is_empty() {
+        return html! { p.soft { "None." } };
+    }
+    html! {
+        div.scroll tabindex="0" { table {
+            thead { tr { th scope="col" { "Last" } th scope="col" { "Client" } th scope="col" { "Of" } th scope="col" { "Why" } th.n scope="col" { "Times" } } }
+            tbody { @for fault in faults { tr {
+                td.fixed { (span(now.saturating_duration_since(fault.last).as_secs())) " ago" } td { (Plain(&fault.client)) } td { (fault.source) }
+                td.text.fault { (Plain(&fault.detail)) } td.n { (fault.count) }
+            } } }
+        } }
+    }
+}
+
+fn endpoint_table() -> Markup {
+    html! {
+        div.scroll tabindex="0" { table {
+            thead { tr { th scope="col" { "Request" } th scope="col" { "Result" } } }
+            tbody { @for (request, gives) in ENDPOINTS { tr { td { code { (request) } } td.text { (gives) } } } }
+        } }
+    }
 }

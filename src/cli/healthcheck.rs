@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, ValueEnum};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 use url::Url;
 
 use super::WebConfigFile;
 use super::http_access::HttpAccess;
-use super::target::{HttpServer, cannot_connect, get};
+use super::target::{HttpServer, Transport, cannot_connect, get};
 use crate::config::{self, Environment, HostPort};
 use crate::http::read_web_config;
 
@@ -25,7 +25,8 @@ enum Role {
 
 #[derive(Debug, Args)]
 pub(super) struct Healthcheck {
-    /// The address to ask. Left out: /readyz of this host, at the port in the configuration.
+    /// The address to ask: http://, https://, or unix:PATH for /readyz on http.unix_socket. Left out: /readyz of this host, at the port in
+    /// the configuration.
     url: Option<Url>,
     /// Program of the configuration to check. Default: the proxy, or the bridge if no proxy listens.
     #[arg(long, value_enum, value_name = "ROLE", conflicts_with = "url")]
@@ -62,9 +63,13 @@ impl Healthcheck {
         let timeout = Duration::from_secs(self.timeout);
         let mut refused = Vec::new();
         for server in servers {
-            let authority = &server.authority;
+            let authority = &server.place;
             let exchange = async {
-                if let Err(why) = TcpStream::connect(authority).await {
+                let connected = match server.transport {
+                    Transport::Unix => UnixStream::connect(authority).await.err(),
+                    Transport::Http | Transport::Https => TcpStream::connect(authority).await.err(),
+                };
+                if let Some(why) = connected {
                     return Ok(Err(cannot_connect(authority, &why)));
                 }
                 get(server, access, path, "text/plain").await.map(Ok)
@@ -104,7 +109,8 @@ impl Healthcheck {
             for address in addresses.into_iter().flatten() {
                 authorities.extend(reachable(&address).await?);
             }
-            let server = |authority| HttpServer { authority, https };
+            let transport = if https { Transport::Https } else { Transport::Http };
+            let server = |place| HttpServer { place, transport };
             let access = self.access.clone().pinned_to(certificate);
             Ok((authorities.into_iter().map(server).collect(), access))
         })
@@ -113,16 +119,23 @@ impl Healthcheck {
 
 /// Splits a URL into the server and the path.
 fn parts(url: &Url) -> anyhow::Result<(HttpServer, String)> {
+    if url.scheme() == "unix" {
+        return Ok((HttpServer::unix(url.path()), "/readyz".to_owned()));
+    }
     ensure!(
         matches!(url.scheme(), "http" | "https"),
-        "{url}: only http:// and https:// are supported"
+        "{url}: only http://, https:// and unix: are supported"
     );
     let host = url.host_str().with_context(|| format!("{url} has no host"))?;
     let port = url.port_or_known_default().with_context(|| format!("{url} has no port"))?;
     let query = url.query().map_or(String::new(), |query| format!("?{query}"));
     let server = HttpServer {
-        authority: format!("{host}:{port}"),
-        https: url.scheme() == "https",
+        place: format!("{host}:{port}"),
+        transport: if url.scheme() == "https" {
+            Transport::Https
+        } else {
+            Transport::Http
+        },
     };
     Ok((server, format!("{}{query}", url.path())))
 }

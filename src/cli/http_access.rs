@@ -8,19 +8,16 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::Args;
 use http::HeaderValue;
-use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use super::target::{HttpServer, cannot_connect};
-use crate::sources::polls::client_tls;
+use super::target::{HttpServer, Transport, cannot_connect};
+use crate::sources::polls::{ClientCertificate, client_tls, with_client_certificate};
 
 /// The environment variable for credentials, where no file is given.
 const CREDENTIALS_VARIABLE: &str = "EXPORTER_PROXY_CREDENTIALS";
@@ -76,9 +73,13 @@ impl HttpAccess {
 
     /// Connects to a server, with TLS if its URL says so.
     pub(super) async fn connect(&self, server: &HttpServer) -> anyhow::Result<Box<dyn ByteStream>> {
-        let authority = &server.authority;
-        let stream = TcpStream::connect(authority).await.map_err(|why| cannot_connect(authority, &why))?;
-        if !server.https {
+        let authority = &server.place;
+        let refused = |why: std::io::Error| cannot_connect(authority, &why);
+        if server.transport == Transport::Unix {
+            return Ok(Box::new(UnixStream::connect(authority).await.map_err(refused)?));
+        }
+        let stream = TcpStream::connect(authority).await.map_err(refused)?;
+        if server.transport == Transport::Http {
             return Ok(Box::new(stream));
         }
         let host = authority.rsplit_once(':').map_or(authority.as_str(), |(host, _)| host);
@@ -102,15 +103,12 @@ impl HttpAccess {
         let (Some(certificate), Some(key)) = (&self.cert_file, &self.key_file) else {
             return Ok(config);
         };
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();
-        let chain = chain.with_context(|| certificate.display().to_string())?;
-        let private = PrivateKeyDer::from_pem_slice(&read(key)?).with_context(|| key.display().to_string())?;
-        let certified = CertifiedKey::from_der(chain, private, &ring::default_provider())
-            .with_context(|| format!("{} and {}", certificate.display(), key.display()))?;
-        let resolver: Arc<dyn ResolvesClientCert> = Arc::new(SingleCertAndKey::from(certified));
-        let mut config = ClientConfig::clone(&config);
-        config.client_auth_cert_resolver = resolver;
-        Ok(Arc::new(config))
+        let certificate = ClientCertificate {
+            cert_file: certificate.clone(),
+            key_file: key.clone(),
+        };
+        let presented = with_client_certificate(config, &certificate).await;
+        presented.map_err(|why| anyhow!(why))
     }
 }
 

@@ -125,6 +125,9 @@ fn log_addresses(addresses: &Addresses) {
     for http in &addresses.http {
         tracing::info!("serving {scheme}://{http}");
     }
+    if let Some(path) = &addresses.http_unix {
+        tracing::info!("serving http on unix:{}", path.display());
+    }
     if let Some(&http) = addresses.http.first() {
         let mut local = http;
         if local.ip().is_unspecified() {
@@ -151,7 +154,7 @@ pub(super) fn runtime(threads: Threads) -> std::io::Result<Runtime> {
 /// The maximum of connections that the settings allow.
 fn connections(settings: &Settings) -> u64 {
     let receivers = usize::from(settings.receiver.tcp.is_some()) + usize::from(settings.receiver.unix.is_some());
-    let listeners = receivers + settings.exporter.scrape_addresses.len();
+    let listeners = receivers + settings.exporter.scrape_addresses.len() + usize::from(settings.http.unix_socket.is_some());
     let peers = settings
         .bitswap
         .as_ref()

@@ -38,7 +38,7 @@ pub(super) struct Send {
     /// Also send an empty input, which leaves the application listed without metrics.
     #[arg(long)]
     allow_empty: bool,
-    /// Address of the proxy: http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT or unix:PATH. Over HTTP the proxy reports the accepted families and series.
+    /// Address of the proxy: http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT, unix:PATH (receiver) or http+unix:PATH (http.unix_socket). Over HTTP the proxy reports the accepted families and series.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6555")]
     to: Target,
     /// The message format on TCP and Unix sockets.

@@ -26,17 +26,54 @@ pub(super) enum Target {
     Tcp(String),
     /// A Unix socket receiver, `unix:PATH`.
     Unix(PathBuf),
-    /// The HTTP port, `http://HOST:PORT` or `https://HOST:PORT`.
+    /// The HTTP port, `http://HOST:PORT` or `https://HOST:PORT`, or HTTP on a Unix socket, `http+unix:PATH`.
     Http(HttpServer),
 }
 
 /// An HTTP port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HttpServer {
-    /// `HOST:PORT`.
-    pub(super) authority: String,
-    /// True if the connection is encrypted.
-    pub(super) https: bool,
+    /// `HOST:PORT`, or the path of the Unix socket.
+    pub(super) place: String,
+    /// The kind of connection.
+    pub(super) transport: Transport,
+}
+
+/// Kind of connection to an HTTP port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transport {
+    Http,
+    Https,
+    Unix,
+}
+
+impl HttpServer {
+    /// HTTP on a Unix socket.
+    pub(super) fn unix(path: &str) -> Self {
+        Self {
+            place: path.to_owned(),
+            transport: Transport::Unix,
+        }
+    }
+
+    /// The `Host` header of requests.
+    fn host(&self) -> &str {
+        match self.transport {
+            Transport::Http | Transport::Https => &self.place,
+            Transport::Unix => "localhost",
+        }
+    }
+}
+
+impl Target {
+    /// The HTTP server at the address; a Unix socket counts as one of HTTP.
+    pub(super) fn http_server(&self) -> Option<HttpServer> {
+        match self {
+            Self::Http(server) => Some(server.clone()),
+            Self::Unix(path) => Some(HttpServer::unix(path.to_str()?)),
+            Self::Tcp(_) => None,
+        }
+    }
 }
 
 impl FromStr for Target {
@@ -44,12 +81,10 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
-            let path = path.strip_prefix("//").unwrap_or(path);
-            return if path.is_empty() {
-                Err("unix: needs a path, e.g. unix:/run/exporter-proxy.sock".into())
-            } else {
-                Ok(Self::Unix(path.into()))
-            };
+            return socket_path(path).map(|path| Self::Unix(path.into()));
+        }
+        if let Some(path) = text.strip_prefix("http+unix:") {
+            return socket_path(path).map(|path| Self::Http(HttpServer::unix(path)));
         }
         let (scheme, authority) = text
             .split_once("://")
@@ -62,11 +97,20 @@ impl FromStr for Target {
         match scheme {
             "tcp" => Ok(Self::Tcp(authority.into())),
             "http" | "https" => Ok(Self::Http(HttpServer {
-                authority: authority.into(),
-                https: scheme == "https",
+                place: authority.into(),
+                transport: if scheme == "https" { Transport::Https } else { Transport::Http },
             })),
-            other => Err(format!("{other:?} is not one of tcp, unix, http, https")),
+            other => Err(format!("{other:?} is not one of tcp, unix, http, https, http+unix")),
         }
+    }
+}
+
+/// The path after `unix:`.
+fn socket_path(text: &str) -> Result<&str, String> {
+    let path = text.strip_prefix("//").unwrap_or(text);
+    match path.is_empty() {
+        true => Err("unix: needs a path, e.g. unix:/run/exporter-proxy.sock".into()),
+        false => Ok(path),
     }
 }
 
@@ -76,8 +120,8 @@ pub(super) async fn send_request(
     access: &HttpAccess,
     mut request: Request<Full<Bytes>>,
 ) -> anyhow::Result<Response<Bytes>> {
-    let authority = &*server.authority;
-    request.headers_mut().insert(HOST, HeaderValue::try_from(authority)?);
+    let place = &*server.place;
+    request.headers_mut().insert(HOST, HeaderValue::try_from(server.host())?);
     if let Some(value) = access.authorization()? {
         request.headers_mut().insert(AUTHORIZATION, value);
     }
@@ -85,7 +129,7 @@ pub(super) async fn send_request(
         let stream = access.connect(server).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let answer = async {
-            let response = sender.send_request(request).await.map_err(|why| not_http(authority, why))?;
+            let response = sender.send_request(request).await.map_err(|why| not_http(server, why))?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, MAX_RESPONSE_BYTES)
                 .collect()
@@ -97,12 +141,12 @@ pub(super) async fn send_request(
         // The connection is driven until the response is complete.
         tokio::select! {
             answer = &mut answer => answer,
-            ended = connection => { ended.map_err(|why| not_http(authority, why))?; answer.await }
+            ended = connection => { ended.map_err(|why| not_http(server, why))?; answer.await }
         }
     };
     tokio::time::timeout(TIMEOUT, exchange)
         .await
-        .with_context(|| format!("{authority} did not answer within {} s", TIMEOUT.as_secs()))?
+        .with_context(|| format!("{place} did not answer within {} s", TIMEOUT.as_secs()))?
 }
 
 /// The error of a connection that was not established.
@@ -116,23 +160,27 @@ pub(super) fn cannot_connect(address: &str, why: &std::io::Error) -> anyhow::Err
 }
 
 /// The error of an exchange over HTTP; a response that does not parse comes from another protocol.
-fn not_http(authority: &str, why: hyper::Error) -> anyhow::Error {
-    match why.is_parse() {
-        true => anyhow::anyhow!("{authority} does not speak HTTP; is it the TCP receiver? use tcp://{authority}"),
-        false => anyhow::Error::new(why).context(format!("request to {authority} failed")),
+fn not_http(server: &HttpServer, why: hyper::Error) -> anyhow::Error {
+    let place = &server.place;
+    match (why.is_parse(), server.transport) {
+        (true, Transport::Unix) => {
+            anyhow::anyhow!("{place} does not speak HTTP; is it the socket of the receiver? that of HTTP is http.unix_socket")
+        }
+        (true, _) => anyhow::anyhow!("{place} does not speak HTTP; is it the TCP receiver? use tcp://{place}"),
+        (false, _) => anyhow::Error::new(why).context(format!("request to {place} failed")),
     }
 }
 
 /// Sends a GET and returns the text of a successful response.
 pub(super) async fn get(server: &HttpServer, access: &HttpAccess, path: &str, accept: &str) -> anyhow::Result<String> {
-    let authority = &server.authority;
+    let place = &server.place;
     let request = Request::get(path).header("accept", accept).body(Full::default())?;
     let answer = send_request(server, access, request).await?;
     let (status, text) = (answer.status(), String::from_utf8_lossy(answer.body()).into_owned());
     if !status.is_success() {
-        bail!("{authority} answered {status}: {}{}", text.trim_end(), hint(status));
+        bail!("{place} answered {status}: {}{}", text.trim_end(), hint(status));
     }
-    ensure!(!text.is_empty(), "empty response from {authority}");
+    ensure!(!text.is_empty(), "empty response from {place}");
     Ok(text)
 }
 

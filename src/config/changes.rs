@@ -67,6 +67,10 @@ impl Settings {
             },
             http: HttpConfig {
                 access: new.http.access,
+                write_from: new.http.write_from,
+                trusted_proxies: new.http.trusted_proxies,
+                allowed_hosts: new.http.allowed_hosts,
+                external_url: new.http.external_url,
                 ..old.http
             },
             events: EventsConfig {

@@ -14,11 +14,12 @@ use super::label;
 use super::poll::{self, INTERVAL, TIMEOUT};
 use super::raw::{Node, RawTable, Value, quoted};
 use super::reader::Section;
+use super::receiver::MAX_SOCKET_PATH_BYTES;
 use super::secret::{Secret, masked_url};
 use super::units::show_duration;
 use super::value_types::{FilePath, ListOf, Parsed, SecretText, TEXT};
 use crate::model::{AppName, LabelPair};
-use crate::sources::polls::{Credentials, Endpoint, EndpointKind, Password};
+use crate::sources::polls::{ClientCertificate, Credentials, Endpoint, EndpointKind, Password};
 
 /// An endpoint and its location.
 pub(super) struct PlacedEndpoint {
@@ -66,15 +67,18 @@ impl ValueType for EndpointType {
             Some(basic) => (None, Some(BasicAuthType.show(basic))),
             None => (None, None),
         };
+        let certificate = endpoint.certificate.as_ref();
         let other = |value: Duration, usual: Duration| (value != usual).then(|| show_duration(value));
         let fields = [
-            ("url", Some(format!("{:?}", masked_url(&endpoint.url)))),
+            ("url", Some(format!("{:?}", shown_url(endpoint)))),
             ("name", value.has_name.then(|| format!("{:?}", endpoint.name))),
             ("interval", other(endpoint.interval, self.interval)),
             ("timeout", other(endpoint.timeout, self.timeout)),
             ("bearer_token_file", bearer),
             ("basic_auth", basic),
             ("ca_file", endpoint.ca_file.as_ref().map(path)),
+            ("cert_file", certificate.map(|certificate| path(&certificate.cert_file))),
+            ("key_file", certificate.map(|certificate| path(&certificate.key_file))),
             ("labels", (!endpoint.labels.is_empty()).then(|| LabelsType.show(&endpoint.labels))),
             ("events", endpoint.events.as_ref().map(|names| format!("{names:?}"))),
         ];
@@ -98,14 +102,16 @@ impl EndpointType {
     /// An endpoint of which only the URL is configured.
     fn endpoint(&self, target: ParsedUrl) -> Result<Endpoint, String> {
         Ok(Endpoint {
-            name: poll::name(&poll::host_and_port(&target.url))?,
+            name: poll::name(&poll::made_of(&target.url, target.socket.as_deref()))?,
             url: target.url,
+            socket: target.socket,
             kind: EndpointKind::Metrics,
             interval: self.interval,
             timeout: self.timeout,
             stale_after: self.stale_after(self.interval),
             credentials: target.login,
             ca_file: None,
+            certificate: None,
             labels: no_labels(),
             events: None,
         })
@@ -123,6 +129,7 @@ impl EndpointType {
         let bearer = t.reloadable("bearer_token_file").optional(FilePath).map(Credentials::BearerFile);
         let basic = t.reloadable("basic_auth").optional(BasicAuthType);
         let ca_file = t.reloadable("ca_file").optional(FilePath);
+        let certificate = read_certificate(t);
         let labels = t.reloadable("labels").or(no_labels(), LabelsType);
         let events = t.reloadable("events").optional(FAMILIES);
         let twice = events
@@ -151,6 +158,7 @@ impl EndpointType {
                 stale_after: self.stale_after(interval),
                 credentials: plain.credentials.or(bearer).or(basic),
                 ca_file,
+                certificate,
                 labels,
                 events: events.map(|names| names.iter().map(|name| name.as_str().into()).collect()),
                 ..plain
@@ -159,9 +167,35 @@ impl EndpointType {
     }
 }
 
+/// The certificate for servers that ask for one.
+fn read_certificate(t: &mut Section<'_>) -> Option<ClientCertificate> {
+    let cert_file = t.reloadable("cert_file").optional(FilePath);
+    let key_file = t.reloadable("key_file").optional(FilePath);
+    t.require(&["cert_file", "key_file"], cert_file.is_some() == key_file.is_some(), || {
+        "\"cert_file\" and \"key_file\" need each other".to_owned()
+    });
+    Some(ClientCertificate {
+        cert_file: cert_file?,
+        key_file: key_file?,
+    })
+}
+
+/// The URL of an endpoint without secrets, as it can be configured.
+pub(super) fn shown_url(endpoint: &Endpoint) -> String {
+    let url = masked_url(&endpoint.url);
+    match &endpoint.socket {
+        Some(path) => format!("unix:{}:{}", path.display(), url.strip_prefix(SOCKET_ORIGIN).unwrap_or(&url)),
+        None => url,
+    }
+}
+
+/// The origin of URLs over a Unix socket, which have no host.
+const SOCKET_ORIGIN: &str = "http://localhost";
+
 /// A URL without its user and password, and the credentials made from them.
 struct ParsedUrl {
     url: Url,
+    socket: Option<PathBuf>,
     login: Option<Credentials>,
 }
 
@@ -210,6 +244,9 @@ fn parse_url(text: &str) -> Result<ParsedUrl, String> {
         Some((before, _)) => format!("{} with a query", quoted(before)),
         None => quoted(text),
     };
+    if let Some(rest) = text.strip_prefix("unix:") {
+        return parse_socket(rest).map_err(|why| format!("{shown} is not unix:PATH:/metrics: {why}"));
+    }
     if !text.contains("://") {
         return Err(format!("{shown} is not a URL; write e.g. \"http://127.0.0.1:9100/metrics\""));
     }
@@ -225,7 +262,22 @@ fn parse_url(text: &str) -> Result<ParsedUrl, String> {
     url.set_fragment(None);
     let cleared = url.set_username("").and_then(|()| url.set_password(None));
     cleared.map_err(|()| format!("{shown} cannot be polled"))?;
-    Ok(ParsedUrl { url, login })
+    Ok(ParsedUrl { url, socket: None, login })
+}
+
+/// Reads `PATH:/metrics`, the path of a Unix socket and of the request.
+fn parse_socket(text: &str) -> Result<ParsedUrl, &'static str> {
+    let (socket, path) = text.split_once(":/").ok_or("the path of the request is missing")?;
+    let bytes = socket.len();
+    if !socket.starts_with('/') || bytes > MAX_SOCKET_PATH_BYTES {
+        return Err("the path of the socket must begin with a slash and have at most 107 bytes");
+    }
+    let url = Url::parse(&format!("{SOCKET_ORIGIN}/{path}")).map_err(|_| "the path of the request is not valid")?;
+    Ok(ParsedUrl {
+        url,
+        socket: Some(socket.into()),
+        login: None,
+    })
 }
 
 /// `{ username, password }` or `{ username, password_file }`.

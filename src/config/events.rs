@@ -58,6 +58,8 @@ pub struct EventsConfig {
     pub options: EventOptions,
     /// `scraper_identity`.
     pub identify_by: IdentifyBy,
+    /// `scrapers_only`: whether only `scrapers` get events.
+    pub scrapers_only: bool,
     /// `scraper_label`.
     pub label_by: LabelScrapersBy,
     /// `expose_in_metrics`: whether `/metrics` carries events.
@@ -87,6 +89,7 @@ impl EventsConfig {
                 newcomer_window: t.restart_only("newcomer_window").or(d.newcomer_window, window),
             },
             identify_by: t.restart_only("scraper_identity").or(IdentifyBy::Address, IDENTITY),
+            scrapers_only: t.restart_only("scrapers_only").or(false, Bool),
             label_by: t.restart_only("scraper_label").or(LabelScrapersBy::Identity, LABEL),
             expose_in_metrics: t.restart_only("expose_in_metrics").or(true, Bool),
         };
@@ -148,15 +151,16 @@ pub(super) fn metric_name(name: &str) -> Result<String, String> {
 }
 
 const IDENTITY: Parsed<IdentifyBy> = Parsed {
-    expected: "\"address\", \"header:NAME\" or \"param:NAME\"",
+    expected: "\"address\", \"header:NAME\", \"param:NAME\" or \"auth\"",
     parse: |text| match text.split_once(':') {
         None if text == "address" => Ok(IdentifyBy::Address),
+        None if text == "auth" => Ok(IdentifyBy::Auth),
         Some(("header", name)) => HeaderName::from_bytes(name.as_bytes())
             .map(IdentifyBy::Header)
             .map_err(|_| format!("{} is not a valid header name", quoted(name))),
         Some(("param", name)) if !name.is_empty() => Ok(IdentifyBy::Param(name.into())),
         _ => Err(format!(
-            "expected \"address\", \"header:NAME\" or \"param:NAME\", found {}",
+            "expected \"address\", \"header:NAME\", \"param:NAME\" or \"auth\", found {}",
             quoted(text)
         )),
     },

@@ -4,36 +4,70 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::access::{MAX_TABLES, TABLES};
 use super::address;
 use super::raw::quoted;
 use super::reader::Section;
+use super::receiver::{check_socket_path, unix_access};
 use super::value_types::{Bool, FilePath, ListOf, NETWORK, OrEmpty, Parsed};
-use crate::http::Access;
+use crate::http::{AccessRule, PublicUrl};
+use crate::supervise::UnixAccess;
 
 /// `[http]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpConfig {
-    /// `write_from`, `trusted_proxies` and `allowed_hosts`.
-    pub access: Access,
+    /// `access`: the tables of who may do what; empty: `write_from` and `events.post_from` apply.
+    pub access: Vec<AccessRule>,
+    /// `write_from`: the networks from which clients may write.
+    pub write_from: Vec<IpNet>,
+    /// `trusted_proxies`: reverse proxies with evaluated X-Forwarded-For and X-Real-Ip headers.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `allowed_hosts`: names of this server under which browsers may write.
+    pub allowed_hosts: Vec<String>,
+    /// `external_url`: the URL of this server behind a reverse proxy.
+    pub external_url: Option<PublicUrl>,
     /// `enable_lifecycle`: whether POST /-/reload and /-/quit are there.
     pub enable_lifecycle: bool,
+    /// `unix_socket`: a further HTTP address.
+    pub unix_socket: Option<HttpSocket>,
     /// `web_config_file`: TLS, users, headers and the rate limit of the HTTP port.
     pub web_config_file: Option<PathBuf>,
+}
+
+/// HTTP on a Unix socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSocket {
+    /// `unix_socket`.
+    pub path: PathBuf,
+    /// `unix_socket_user`, `unix_socket_group` and `unix_socket_mode`.
+    pub access: UnixAccess,
 }
 
 impl HttpConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
         let here = ["127.0.0.0/8", "::1/128"].iter().filter_map(|net| address::parse_network(net).ok());
+        let access = t.reloadable("access").or(Vec::new(), TABLES);
+        t.require(&["access"], access.len() <= MAX_TABLES, || {
+            format!("{} tables [[http.access]] exceed the maximum of {MAX_TABLES}", access.len())
+        });
         Self {
-            access: Access {
-                write_from: t.reloadable("write_from").or(here.collect(), NETWORKS),
-                trusted_proxies: t.reloadable("trusted_proxies").or(Vec::new(), NETWORKS),
-                allowed_hosts: t.reloadable("allowed_hosts").or(Vec::new(), HOSTS),
-            },
+            access,
+            write_from: t.reloadable("write_from").or(here.collect(), NETWORKS),
+            trusted_proxies: t.reloadable("trusted_proxies").or(Vec::new(), NETWORKS),
+            allowed_hosts: t.reloadable("allowed_hosts").or(Vec::new(), HOSTS),
+            external_url: t.reloadable("external_url").or(None, OrEmpty(EXTERNAL_URL)),
+            unix_socket: read_socket(t),
             enable_lifecycle: t.restart_only("enable_lifecycle").or(false, Bool),
             web_config_file: t.restart_only("web_config_file").or(None, OrEmpty(FilePath)),
         }
     }
+}
+
+fn read_socket(t: &mut Section<'_>) -> Option<HttpSocket> {
+    let path = t.restart_only("unix_socket").or(None, OrEmpty(FilePath));
+    check_socket_path(t, "unix_socket", path.as_deref());
+    let access = unix_access(t);
+    path.map(|path| HttpSocket { path, access })
 }
 
 const HOSTS: ListOf<Parsed<String>> = ListOf {
@@ -46,6 +80,11 @@ const HOSTS: ListOf<Parsed<String>> = ListOf {
     },
     expected: "a list of host names such as [\"metrics.example\"]",
     or_single: false,
+};
+
+const EXTERNAL_URL: Parsed<PublicUrl> = Parsed {
+    expected: "a URL such as \"https://metrics.example/exporter-proxy\"",
+    parse: |text| PublicUrl::parse(text).map_err(|why| format!("{} is not a valid external URL: {why}", quoted(text))),
 };
 
 pub(super) const NETWORKS: ListOf<Parsed<IpNet>> = ListOf {

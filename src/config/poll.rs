@@ -1,6 +1,7 @@
 //! `[poll_external]`: the exporters that are polled.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::time::Duration;
 
 use url::Url;
@@ -12,7 +13,7 @@ use super::secret::masked_query;
 use super::units::in_memory;
 use super::value_types::{Bool, DurationOrZero, DurationRange, ListOf, Size};
 use crate::model::AppName;
-use crate::sources::polls::{Endpoint, PollSettings};
+use crate::sources::polls::{Endpoint, PollSettings, place};
 
 /// The fastest clock of an endpoint: faster, and the proxy would be most of its load.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -69,18 +70,13 @@ pub(super) fn read(t: &mut Section<'_>) -> (PollSettings, usize) {
 
 /// Gives each endpoint without a configured name one made from its URL that is unique. Those with a fault are left out.
 fn named(t: &mut Section<'_>, endpoints: Vec<PlacedEndpoint>) -> Vec<Endpoint> {
-    let unnamed = || {
-        endpoints
-            .iter()
-            .filter(|placed| !placed.has_name)
-            .map(|placed| &placed.endpoint.url)
-    };
+    let unnamed = || endpoints.iter().filter(|placed| !placed.has_name).map(|placed| &placed.endpoint);
     let made: Vec<HashMap<String, usize>> = NAME_FORMS.iter().map(|form| count(unnamed().map(form))).collect();
     let mut taken = HashSet::new();
     let mut settle = |placed: PlacedEndpoint| {
         let (at, mut endpoint) = (placed.at, placed.endpoint);
         if !placed.has_name {
-            endpoint.name = name(&made_name(&endpoint.url, &made)).map_err(|why| t.notes.fault(&at, why)).ok()?;
+            endpoint.name = name(&made_name(&endpoint, &made)).map_err(|why| t.notes.fault(&at, why)).ok()?;
         }
         if !taken.insert(endpoint.name.clone()) {
             let text = format!(
@@ -101,20 +97,25 @@ pub(super) fn name(made: &str) -> Result<AppName, String> {
 }
 
 /// Names made from a URL, from the original's to the longest.
-const NAME_FORMS: [fn(&Url) -> String; 3] = [host_and_port, with_path, with_query];
+const NAME_FORMS: [fn(&Endpoint) -> String; 3] = [with_place, with_path, with_query];
 
-pub(super) fn host_and_port(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    format!("external_poll: {host}:{}", url.port_or_known_default().unwrap_or_default())
+fn with_place(endpoint: &Endpoint) -> String {
+    made_of(&endpoint.url, endpoint.socket.as_deref())
 }
 
-fn with_path(url: &Url) -> String {
-    host_and_port(url) + url.path()
+/// The shortest name: host and port, or the Unix socket.
+pub(super) fn made_of(url: &Url, socket: Option<&Path>) -> String {
+    format!("external_poll: {}", place(url, socket))
 }
 
-fn with_query(url: &Url) -> String {
-    let query = masked_query(url).map(|query| format!("?{query}"));
-    with_path(url) + &query.unwrap_or_default()
+fn with_path(endpoint: &Endpoint) -> String {
+    let colon = if endpoint.socket.is_some() { ":" } else { "" };
+    with_place(endpoint) + colon + endpoint.url.path()
+}
+
+fn with_query(endpoint: &Endpoint) -> String {
+    let query = masked_query(&endpoint.url).map(|query| format!("?{query}"));
+    with_path(endpoint) + &query.unwrap_or_default()
 }
 
 fn count(names: impl Iterator<Item = String>) -> HashMap<String, usize> {
@@ -125,9 +126,9 @@ fn count(names: impl Iterator<Item = String>) -> HashMap<String, usize> {
     counts
 }
 
-/// The shortest form that is unique to this URL, otherwise the longest.
-fn made_name(url: &Url, counts: &[HashMap<String, usize>]) -> String {
-    let mut forms = NAME_FORMS.iter().zip(counts).map(|(form, counts)| (form(url), counts));
+/// The shortest form that is unique to this endpoint, otherwise the longest.
+fn made_name(endpoint: &Endpoint, counts: &[HashMap<String, usize>]) -> String {
+    let mut forms = NAME_FORMS.iter().zip(counts).map(|(form, counts)| (form(endpoint), counts));
     let alone = forms.find(|(name, counts)| counts.get(name) == Some(&1));
-    alone.map_or_else(|| with_query(url), |(name, _)| name)
+    alone.map_or_else(|| with_query(endpoint), |(name, _)| name)
 }

@@ -1,17 +1,18 @@
 //! `[receiver]`: the sockets on which applications push metrics.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::address::HostPort;
+use super::address::{self, HostPort};
+use super::http::NETWORKS;
 use super::key::{FaultSink, ValueType};
 use super::raw::{Node, Value, quoted};
 use super::reader::Section;
 use super::units::in_memory;
-use super::value_types::{ADDRESS, Bool, DurationRange, FilePath, OneOf, Parsed, Size};
+use super::value_types::{ADDRESS, Bool, DurationRange, FilePath, ListOf, OneOf, Parsed, Size};
 use crate::sources::receiver::Limits;
-use crate::supervise::UnixAccess;
+use crate::supervise::{UnixAccess, unix_socket};
 use crate::wire::FormatChoice;
 
 /// Default path of the Unix socket, as in the original.
@@ -20,7 +21,7 @@ pub const USUAL_UNIX_SOCKET: &str = "/var/run/exporter-proxy-receiver.sock";
 /// The TCP port on which the original receives.
 const RECEIVER_PORT: u16 = 6554;
 /// The longest path of a Unix socket on Linux in bytes: `sun_path` of unix(7) less its final NUL.
-const MAX_SOCKET_PATH_BYTES: usize = 107;
+pub(super) const MAX_SOCKET_PATH_BYTES: usize = 107;
 /// A message below this could hold next to nothing, so a limit below is a slip of the unit.
 const MIN_MESSAGE_BYTES: u64 = 1 << 10;
 /// One message is held in memory whole, and positions in it are 32-bit numbers.
@@ -57,7 +58,7 @@ pub struct ReceiverConfig {
     pub unix: Option<UnixReceiver>,
     /// The TCP receiver's address (`receiver_tcp_socket`), unless `receive_on_tcp_socket` is false.
     pub tcp: Option<HostPort>,
-    /// `format`, `max_message_bytes` and `idle_timeout`.
+    /// `format`, `max_message_bytes`, `idle_timeout`, `allow` and `unix_socket_allow_users`.
     pub limits: Limits,
     /// `max_inflight_bytes`: all half-received messages together; never less than `max_message_bytes`.
     pub max_inflight_bytes: usize,
@@ -68,22 +69,18 @@ impl ReceiverConfig {
         let format = t.restart_only("format").or(FormatChoice::Auto, OneOf(FORMATS));
         let on_unix = t.restart_only("receive_on_unix_socket").or(true, Bool);
         let path = t.restart_only("receiver_unix_socket").optional(FilePath);
-        let bytes = path.as_ref().map_or(0, |path| path.as_os_str().len());
-        t.require(&["receiver_unix_socket"], bytes <= MAX_SOCKET_PATH_BYTES, || {
-            format!("\"receiver_unix_socket\" has {bytes} bytes, more than the {MAX_SOCKET_PATH_BYTES} of a socket path")
-        });
+        check_socket_path(t, "receiver_unix_socket", path.as_deref());
         let unix = UnixReceiver {
             path: path.map_or(UnixSocketPath::Usual, UnixSocketPath::Exactly),
-            access: UnixAccess {
-                user: t.restart_only("unix_socket_user").or(None, OwnerType("current_user")),
-                group: t.restart_only("unix_socket_group").or(None, OwnerType("current_group")),
-                mode: t.restart_only("unix_socket_mode").or(Mode(0o660), MODE).0,
-            },
+            access: unix_access(t),
         };
+        let allow_users = t.reloadable("unix_socket_allow_users").or(Vec::new(), USERS);
         let on_tcp = t.restart_only("receive_on_tcp_socket").or(true, Bool);
         let tcp = t
             .restart_only("receiver_tcp_socket")
             .or(HostPort::new("127.0.0.1", RECEIVER_PORT), ADDRESS);
+        let everywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|net| address::parse_network(net).ok());
+        let allow = t.reloadable("allow").or(everywhere.collect(), NETWORKS);
         let message = Size(MIN_MESSAGE_BYTES..=MAX_MESSAGE_LIMIT);
         let max_message_bytes = t.reloadable("max_message_bytes").or(16 << 20, message);
         let inflight = Size(MIN_MESSAGE_BYTES..=MAX_INFLIGHT_BYTES);
@@ -98,6 +95,8 @@ impl ReceiverConfig {
             tcp: on_tcp.then_some(tcp),
             limits: Limits {
                 format,
+                allow: allow.into(),
+                allow_users: allow_users.iter().map(|user| user.uid).collect(),
                 max_message_bytes: in_memory(max_message_bytes),
                 idle_timeout: t
                     .reloadable("idle_timeout")
@@ -107,6 +106,53 @@ impl ReceiverConfig {
         }
     }
 }
+
+/// Owner, group and mode of the Unix socket of a section.
+pub(super) fn unix_access(t: &mut Section<'_>) -> UnixAccess {
+    UnixAccess {
+        user: t.restart_only("unix_socket_user").or(None, OwnerType("current_user")),
+        group: t.restart_only("unix_socket_group").or(None, OwnerType("current_group")),
+        mode: t.restart_only("unix_socket_mode").or(Mode(0o660), MODE).0,
+    }
+}
+
+/// Reports a path that is too long for a Unix socket.
+pub(super) fn check_socket_path(t: &mut Section<'_>, key: &'static str, path: Option<&Path>) {
+    let bytes = path.map_or(0, |path| path.as_os_str().len());
+    t.require(&[key], bytes <= MAX_SOCKET_PATH_BYTES, || {
+        format!("\"{key}\" has {bytes} bytes, more than the {MAX_SOCKET_PATH_BYTES} of a socket path")
+    });
+}
+
+/// A user that may connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct AllowedUser {
+    /// The name or number as configured.
+    name: String,
+    uid: u32,
+}
+
+impl fmt::Display for AllowedUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+const USERS: ListOf<Parsed<AllowedUser>> = ListOf {
+    item: Parsed {
+        expected: "the name or number of a user as a string",
+        parse: |text| {
+            let uid = unix_socket::user_id(text).or_else(|| text.parse().ok());
+            let uid = uid.ok_or_else(|| format!("unknown user {}", quoted(text)))?;
+            Ok(AllowedUser {
+                name: text.to_owned(),
+                uid,
+            })
+        },
+    },
+    expected: "a list of users such as [\"www-data\", \"1000\"]",
+    or_single: false,
+};
 
 const FORMATS: &[(&str, FormatChoice)] = &[
     ("auto", FormatChoice::Auto),

@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use super::endpoint::shown_url;
 use super::fault::Location;
 use super::ipfs;
-use super::secret::masked_url;
 use super::units::{show_duration, show_size};
 use super::{EventsConfig, Loaded, ReceiverConfig, Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+use crate::http::{AccessRule, AppPattern};
 use crate::sources::polls::EndpointKind;
+use crate::supervise::UnixAccess;
 
 impl fmt::Display for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,6 +18,9 @@ impl fmt::Display for Loaded {
         for address in &settings.exporter.scrape_addresses {
             writeln!(f, "scraped at     http://{address}/metrics")?;
         }
+        if let Some(socket) = &settings.http.unix_socket {
+            writeln!(f, "               and unix {}{}", socket.path.display(), owners(&socket.access))?;
+        }
         if let Some(file) = &settings.http.web_config_file {
             writeln!(
                 f,
@@ -23,6 +28,7 @@ impl fmt::Display for Loaded {
                 file.display()
             )?;
         }
+        access(f, &settings.http.access)?;
         receivers(f, &settings.receiver)?;
         polls(f, settings)?;
         stream(f, settings)?;
@@ -33,6 +39,23 @@ impl fmt::Display for Loaded {
         limits(f, settings)?;
         set_keys(f, settings)
     }
+}
+
+/// The tables of `http.access`.
+fn access(f: &mut fmt::Formatter<'_>, rules: &[AccessRule]) -> fmt::Result {
+    for rule in rules {
+        let roles: Vec<&str> = rule.roles.iter().map(|role| role.as_str()).collect();
+        let apps: Vec<&str> = rule.apps.iter().map(AppPattern::as_str).collect();
+        let limit = if apps.is_empty() { "" } else { " of the apps " };
+        writeln!(
+            f,
+            "grants         {}: {}{limit}{}",
+            rule.identity,
+            roles.join(", "),
+            apps.join(", ")
+        )?;
+    }
+    Ok(())
 }
 
 fn receivers(f: &mut fmt::Formatter<'_>, receiver: &ReceiverConfig) -> fmt::Result {
@@ -50,9 +73,13 @@ fn unix_line(unix: &UnixReceiver) -> String {
         UnixSocketPath::Usual => format!("{USUAL_UNIX_SOCKET} (or a directory of the user if that is not writable)"),
         UnixSocketPath::Exactly(path) => path.display().to_string(),
     };
-    let access = &unix.access;
+    format!("{path}{}", owners(&unix.access))
+}
+
+/// Owner, group and mode of a socket.
+fn owners(access: &UnixAccess) -> String {
     format!(
-        "{path}, user {}, group {}, mode {:04o}",
+        ", user {}, group {}, mode {:04o}",
         access.user.as_deref().unwrap_or("current"),
         access.group.as_deref().unwrap_or("current"),
         access.mode
@@ -104,7 +131,7 @@ fn polls(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
             EndpointKind::Metrics => writeln!(
                 f,
                 "polls          {} every {interval}, timeout {timeout}, as {name:?}",
-                masked_url(&endpoint.url)
+                shown_url(endpoint)
             )?,
             EndpointKind::Peers { .. } => {
                 writeln!(

@@ -12,7 +12,7 @@ use super::fault::Location;
 use super::*;
 use crate::exposition::catalog::Duplicates;
 use crate::outlets::LabelScrapersBy;
-use crate::sources::polls::{Credentials, Password};
+use crate::sources::polls::{ClientCertificate, Credentials, Password};
 use crate::supervise::default_memory_limit;
 use crate::wire::FormatChoice;
 
@@ -74,6 +74,28 @@ fn uncommented() -> String {
         .collect()
 }
 
+/// The settings of [`uncommented`]. Its only faults are about the simple form of access, which the tables replace.
+fn uncommented_settings() -> Settings {
+    let (root, faults) = syntax::parse(&uncommented());
+    let (settings, faults) = Settings::read(ConfigReader::new(root, faults));
+    let texts: Vec<&str> = faults.iter().map(|fault| fault.text.as_str()).collect();
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(
+        texts.iter().all(|text| text.contains("has no effect beside [[http.access]]")),
+        "{texts:?}"
+    );
+    settings
+}
+
+#[test]
+fn the_tables_of_the_shipped_file_are_the_simple_form() {
+    let simple = sound("").access().rules;
+    let tables = uncommented_settings().access().rules;
+    assert!(!simple.are_tables() && tables.are_tables());
+    let shown = format!("{simple:?}").replacen("Networks", "Tables", 1);
+    assert_eq!(shown, format!("{tables:?}"));
+}
+
 #[test]
 fn the_shipped_file_spells_out_the_defaults() {
     let (shipped, defaults) = (sound(&shipped()), sound(""));
@@ -93,7 +115,7 @@ fn the_shipped_file_spells_out_the_defaults() {
 
 #[test]
 fn the_shipped_file_has_every_key() {
-    let settings = sound(&uncommented());
+    let settings = uncommented_settings();
     let left_out = settings.entries.iter().filter(|entry| entry.place.is_none());
     let left_out: Vec<&str> = left_out.map(|entry| entry.key).collect();
     assert!(left_out.is_empty(), "config.toml lacks {left_out:?}");
@@ -120,7 +142,7 @@ fn the_shipped_file_opens_with_the_keys_of_the_original() {
         .lines()
         .position(|line| line.starts_with("# ====") && line.ends_with("Reference"))
         .unwrap();
-    let shipped = sound(&text).entries;
+    let shipped = uncommented_settings().entries;
     for entry in &shipped {
         let is_original = originals.contains(&entry.path());
         let before = shipped.iter().filter(|e| e.section == entry.section && line(e) < line(entry));
@@ -140,7 +162,7 @@ fn the_shipped_file_opens_with_the_keys_of_the_original() {
 fn the_shipped_file_marks_what_a_reload_takes_up() {
     let text = uncommented();
     let lines: Vec<&str> = text.lines().collect();
-    for entry in sound(&text).entries {
+    for entry in uncommented_settings().entries {
         let Some(Location::Line(line, _)) = entry.place else {
             panic!("{} is not there", entry.key)
         };
@@ -169,6 +191,8 @@ fn the_shipped_file_names_every_key_of_an_endpoint() {
         "bearer_token_file",
         "basic_auth",
         "ca_file",
+        "cert_file",
+        "key_file",
         "labels",
     ];
     for key in known {
@@ -205,7 +229,7 @@ fn defaults_are_those_of_the_contract() {
     );
     assert_eq!((d.exposition.mode, d.exposition.app_label), (ExpositionMode::Merge, None));
     assert_eq!((d.exposition.duplicates, d.exposition.compression), (Duplicates::Label, true));
-    assert_eq!(d.http.access.write_from.len(), 2);
+    assert_eq!(d.http.write_from.len(), 2);
     assert_eq!(
         (d.events.post_rate.to_string(), d.events.options.max_per_scrape),
         ("1000/s".to_owned(), 5_000)
@@ -303,6 +327,8 @@ fn endpoints_are_settled_and_none_overwrites_another() {
         other_scrape_endpoints = [
             "http://h:1/a", "http://h:1/b?x=1", "http://h:1/b?x=2", "https://h/#top", "http://[::1]:9/metrics",
             { url = "http://me:p%40ss@h:2/", name = "two", interval = 1, timeout = "100ms", labels = { b = "2", a = "1" } },
+            "unix:/run/a.sock:/metrics", "unix:/run/b.sock:/m?x=1", "unix:/run/b.sock:/n",
+            { url = "https://h:4", cert_file = "/c", key_file = "/k" },
             { url = "http://h:3", basic_auth = { username = "u", password_file = "/p" }, ca_file = "/ca", events = ["e"] },
         ]"#,
     );
@@ -315,12 +341,16 @@ fn endpoints_are_settled_and_none_overwrites_another() {
         "external_poll: h:443",
         "external_poll: [::1]:9",
         "two",
+        "external_poll: unix:/run/a.sock",
+        "external_poll: unix:/run/b.sock:/m",
+        "external_poll: unix:/run/b.sock:/n",
+        "external_poll: h:4",
         "external_poll: h:3",
     ];
     assert_eq!(names, expected);
     let (plain, two) = (&endpoints[3], &endpoints[5]);
     assert_eq!(
-        (plain.events.as_ref(), endpoints[6].events.as_deref()),
+        (plain.events.as_ref(), endpoints[10].events.as_deref()),
         (None, Some(&["e".into()][..]))
     );
     assert_eq!((plain.url.as_str(), plain.stale_after.as_secs()), ("https://h/", 30));
@@ -328,6 +358,16 @@ fn endpoints_are_settled_and_none_overwrites_another() {
         (two.url.as_str(), two.interval.as_secs(), two.stale_after.as_secs()),
         ("http://h:2/", 1, 3)
     );
+    let socket = &endpoints[7];
+    assert_eq!(
+        (socket.url.as_str(), socket.socket.as_deref()),
+        ("http://localhost/m?x=1", Some(Path::new("/run/b.sock")))
+    );
+    let certificate = ClientCertificate {
+        cert_file: "/c".into(),
+        key_file: "/k".into(),
+    };
+    assert_eq!(endpoints[9].certificate, Some(certificate));
     let login = Credentials::Basic {
         username: "me".into(),
         password: Password::Given("p@ss".into()),
@@ -406,7 +446,7 @@ fn the_environment_beats_the_file_and_its_faults_name_the_variable() {
     let unix = settings.receiver.unix.unwrap();
     assert_eq!((unix.access.mode, unix.access.user.as_deref()), (0o600, Some("1000")));
     assert_eq!(settings.exporter.scrape_addresses, [HostPort::new("::1", 7000)]);
-    assert_eq!(settings.http.access.write_from.len(), 1);
+    assert_eq!(settings.http.write_from.len(), 1);
     assert_eq!(settings.store.limits.max_memory, 1 << 30);
 
     let wrong = [
@@ -591,6 +631,8 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("receiver.unix_socket_mode", "\"0600\""),
     ("receiver.receive_on_tcp_socket", "false"),
     ("receiver.receiver_tcp_socket", "\"127.0.0.1:2\""),
+    ("receiver.unix_socket_allow_users", "[\"0\"]"),
+    ("receiver.allow", "[\"10.0.0.0/8\"]"),
     ("receiver.max_message_bytes", "2048"),
     ("receiver.max_inflight_bytes", "\"20MiB\""),
     ("receiver.idle_timeout", "7"),
@@ -611,11 +653,17 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("exposition.app_label", "\"app\""),
     ("exposition.duplicates", "\"latest\""),
     ("exposition.compression", "false"),
+    ("http.access", "[{ anonymous = true, roles = [\"read\"] }]"),
     ("http.write_from", "[]"),
     ("http.trusted_proxies", "[\"10.0.0.0/8\"]"),
     ("http.enable_lifecycle", "true"),
     ("http.web_config_file", "\"/etc/web.yml\""),
     ("http.allowed_hosts", "[\"metrics.example\"]"),
+    ("http.unix_socket", "\"/run/http.sock\""),
+    ("http.unix_socket_user", "1"),
+    ("http.unix_socket_group", "1"),
+    ("http.unix_socket_mode", "\"0600\""),
+    ("http.external_url", "\"https://metrics.example/p\""),
     ("events.enabled", "false"),
     ("events.post_from", "[]"),
     ("events.metric_name", "\"happened\""),
@@ -623,6 +671,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("events.scraper_timeout", "700"),
     ("events.max_pending", "7"),
     ("events.scraper_identity", "\"header:X\""),
+    ("events.scrapers_only", "true"),
     ("events.scrapers", "[\"p\"]"),
     ("events.newcomer_window", "7"),
     ("events.expose_in_metrics", "false"),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 
 use super::program::{self, Daemon, Program};
-use super::{links, system_clock, web};
+use super::{access, links, sockets, system_clock, web};
 use crate::bridge::{Bridge, BridgeContext, ENDPOINTS, PagesContext};
 use crate::config::{BridgeConfig, Settings};
 use crate::model::Clock;
@@ -80,7 +80,7 @@ async fn keys(table: &BridgeConfig) -> anyhow::Result<BridgeKeys> {
 pub(crate) async fn assemble(all: &Settings, keys: BridgeKeys, clock: Clock) -> anyhow::Result<Daemon<BridgeAddresses>> {
     let table = &all.bridge;
     let BridgeKeys { identity, lock, secret } = keys;
-    let mut program = Program::new(&all.http.access);
+    let mut program = Program::new();
     program.hold(lock);
     let telemetry = Arc::new(BridgeTelemetry::default());
     let events = Arc::new(links::bridge_events(Arc::clone(&telemetry), Arc::clone(&program.notes)));
@@ -92,8 +92,10 @@ pub(crate) async fn assemble(all: &Settings, keys: BridgeKeys, clock: Clock) -> 
     };
     let (bridge, writer) = Bridge::open(table.registry.clone(), secret, table.hyperdht, context)?;
     let listener = Listener::tcp(&table.http_listen.to_string()).await.context("bridge.http_listen")?;
+    let unix = sockets::http_socket(all).await?;
     let key = identity.public_key();
     let web = web::open(all, &mut program).await?;
+    access::open(all, web.as_deref(), &mut program).await?;
     let mut addresses = BridgeAddresses {
         http: listener.local_addr(),
         https: web.as_ref().is_some_and(|web| web.is_tls()),
@@ -115,15 +117,20 @@ pub(crate) async fn assemble(all: &Settings, keys: BridgeKeys, clock: Clock) -> 
     }
     let pages = PagesContext {
         notes: Arc::clone(&program.notes),
-        http: Arc::clone(&program.http_stats),
-        metrics: program.metrics(program::connections([&listener])),
+        metrics: program.metrics(program::connections([&listener].into_iter().chain(&unix))),
         key,
         address: table.http_listen.to_string(),
+        readiness: Arc::clone(&program.readiness),
+        quic_port: addresses.quic.map(|address| address.port()),
+        hyperdht: table.hyperdht,
+        stop: program.stop.graceful.clone(),
     };
     let routes = bridge.routes(pool, pages).merge(program.health_routes());
     let endpoints: Vec<&str> = ENDPOINTS.iter().map(|(request, _)| *request).collect();
     let service = program.http_service(routes, &endpoints).with_web(web);
-    program.serve(listener, all.exporter.concurrent_requests, service);
+    for listener in [listener].into_iter().chain(unix) {
+        program.serve(listener, all.exporter.concurrent_requests, service.clone());
+    }
     program.add(writer);
     Ok(program.finish(addresses, None))
 }

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::Router;
-
 use super::receivers::Receivers;
 use super::{Context, system_clock};
 use crate::config::Settings;
-use crate::outlets::EventOutlet;
+use crate::http::Routes;
+use crate::outlets::{EventOutlet, EventOutletSettings};
 use crate::sources::events::{self, EventHandler};
 use crate::store::{self, Inlet, Persistence, PersistenceHandle, View};
 use crate::supervise::Readiness;
@@ -48,15 +47,18 @@ pub(super) fn outlet(settings: &Settings, context: &Context) -> Arc<EventOutlet>
         context.view.clone(),
         context.clock,
         Arc::clone(&context.telemetry),
-        events.identify_by.clone(),
-        events.label_by,
-        &events.metric_name,
-        events.expose_in_metrics,
+        EventOutletSettings {
+            identify_by: events.identify_by.clone(),
+            only: events.scrapers_only.then(|| events.options.scrapers.iter().cloned().collect()),
+            label_by: events.label_by,
+            name: events.metric_name.as_str().into(),
+            in_metrics: events.expose_in_metrics,
+        },
     ))
 }
 
 /// The routes that accept events.
-pub(super) fn routes(settings: &Settings, context: &Context, receivers: &Receivers) -> Router {
+pub(super) fn routes(settings: &Settings, context: &Context, receivers: &Receivers) -> Routes {
     events::routes(EventHandler::new(
         context.inlet.clone(),
         Arc::clone(&context.telemetry),
@@ -64,7 +66,6 @@ pub(super) fn routes(settings: &Settings, context: &Context, receivers: &Receive
         receivers.limits.subscribe(),
         Arc::clone(&receivers.budget),
         Arc::clone(&context.post_rate),
-        Arc::clone(&context.post_from),
         &settings.events.metric_name,
     ))
 }

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::get;
 use http::{Response, StatusCode};
 
-use crate::http::reply;
+use crate::http::{Routes, reply};
 use crate::supervise::{Notes, Readiness};
 
-pub(super) fn routes(readiness: Arc<Readiness>, notes: Arc<Notes>) -> Router {
-    Router::new()
-        .route("/healthz", get(alive))
-        .route("/-/healthy", get(alive))
-        .route("/readyz", get(ready))
-        .route("/-/ready", get(ready))
+pub(super) fn routes(readiness: Arc<Readiness>, notes: Arc<Notes>) -> Routes {
+    // Open: what asks is a program that has no credentials, such as a kubelet or a load balancer.
+    Routes::new()
+        .open_route("/healthz", get(alive))
+        .open_route("/-/healthy", get(alive))
+        .open_route("/readyz", get(ready))
+        .open_route("/-/ready", get(ready))
         .with_state((readiness, notes))
 }
 

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
-use axum::{Extension, Router};
 use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::reload::Request;
-use crate::http::{Connection, may_write, reply};
+use crate::http::{Connection, Role, Routes, reply};
 use crate::telemetry::{Rejection, Telemetry};
 
 /// State of the lifecycle endpoints.
@@ -32,30 +32,26 @@ impl Lifecycle {
         }
     }
 
-    /// The refusal of this request, counted and logged, if it is not allowed.
+    /// The refusal of this request, counted and logged, where lifecycle endpoints are disabled.
     fn refusal(&self, connection: &Connection, headers: &HeaderMap) -> Option<Response<Body>> {
-        let (response, detail) = if self.enabled {
-            let response = may_write(connection, headers).err()?;
-            (response, "lifecycle requests are not allowed (http.write_from)")
-        } else {
-            let text = "lifecycle endpoints are disabled; set http.enable_lifecycle = true\n";
-            let response = reply::text(StatusCode::FORBIDDEN, text);
-            (response, "lifecycle endpoints are disabled (http.enable_lifecycle)")
-        };
+        if self.enabled {
+            return None;
+        }
         self.telemetry.reject(Rejection {
             source: "http",
             peer: &connection.client(headers).to_string(),
             reason: "forbidden",
-            detail,
+            detail: "lifecycle endpoints are disabled (http.enable_lifecycle)",
         });
-        Some(response)
+        let text = "lifecycle endpoints are disabled; set http.enable_lifecycle = true\n";
+        Some(reply::text(StatusCode::FORBIDDEN, text))
     }
 }
 
-pub(super) fn routes(lifecycle: Lifecycle) -> Router {
-    Router::new()
-        .route("/-/reload", post(reload).put(reload))
-        .route("/-/quit", post(quit).put(quit))
+pub(super) fn routes(lifecycle: Lifecycle) -> Routes {
+    Routes::new()
+        .route("/-/reload", Role::Admin, post(reload).put(reload))
+        .route("/-/quit", Role::Admin, post(quit).put(quit))
         .with_state(Arc::new(lifecycle))
 }
 

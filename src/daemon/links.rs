@@ -180,6 +180,7 @@ const fn link_label(event: &LinkEvent) -> Option<&'static str> {
 pub(super) fn bridge_events(telemetry: Arc<BridgeTelemetry>, notes: Arc<Notes>) -> LinkEvents {
     LinkEvents::new(move |event| {
         count_at_bridge(&telemetry, event);
+        record_fault(&telemetry, event);
         let trouble = "proxies cannot find this bridge by its key";
         note_announcement(&notes, "HyperDHT (bridge.hyperdht)", trouble, event);
     })
@@ -199,6 +200,27 @@ fn count_at_bridge(telemetry: &BridgeTelemetry, event: &LinkEvent) {
                 link(label);
             }
         }
+    }
+}
+
+/// Records the faults of links for the status page of a bridge.
+fn record_fault(telemetry: &BridgeTelemetry, event: &LinkEvent) {
+    match event {
+        LinkEvent::RegistrationRefused { peer, alias, address, why } => {
+            let client = address.map_or_else(|| peer.to_string(), |address| address.ip().to_string());
+            telemetry.link_fault("registration", &client, "registration_refused", &format!("{alias}: {why}"));
+        }
+        LinkEvent::HandshakeRejected { address, why, .. } => {
+            telemetry.link_fault("handshake", &address.ip().to_string(), "handshake_rejected", why);
+        }
+        LinkEvent::Replaced { peer, alias, by, address } => {
+            let detail = format!("{alias}, which {peer} had, is held by {by}");
+            telemetry.link_fault("takeover", &address.ip().to_string(), "alias_taken", &detail);
+        }
+        LinkEvent::Lost { peer, why, .. } => telemetry.link_fault("link", &peer.to_string(), "link_lost", why),
+        LinkEvent::Unreachable { peer, why } => telemetry.link_fault("link", &peer.to_string(), "unreachable", why),
+        LinkEvent::ScrapeFailed { peer, why, .. } => telemetry.link_fault("scrape", &peer.to_string(), "scrape_failed", why),
+        _ => {}
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{links, web};
+use super::{access, links, web};
 use crate::config::{Faults, Loaded, SecretSource, Settings, UnixSocketPath};
 use crate::peer::{Identity, IdentityError};
 use crate::sources::polls;
@@ -12,8 +12,11 @@ use crate::supervise::unix_socket::foresee;
 pub async fn preflight(loaded: &Loaded) -> Option<Faults> {
     let settings = &loaded.settings;
     let mut found = socket(settings);
+    found.extend(http_socket(settings));
     found.extend(endpoints(settings).await);
-    found.extend(web::faults(settings).await);
+    let web = web::read(settings).await;
+    found.extend(access::faults(settings, web.as_ref().ok().and_then(Option::as_ref)).await);
+    found.extend(web.err().unwrap_or_default());
     if let Some(p2p) = &settings.p2p {
         found.extend(secret("p2p", p2p.secret.as_ref()));
         found.extend(key("p2p", p2p.key_file.as_deref()));
@@ -42,6 +45,17 @@ fn socket(settings: &Settings) -> Vec<Found> {
     refusals
         .iter()
         .map(|why| (super::receivers::config_key(why), why.to_string()))
+        .collect()
+}
+
+fn http_socket(settings: &Settings) -> Vec<Found> {
+    let Some(socket) = &settings.http.unix_socket else {
+        return Vec::new();
+    };
+    let refusals = foresee(Some(&socket.path), &socket.access);
+    refusals
+        .iter()
+        .map(|why| (super::sockets::http_socket_key(why), why.to_string()))
         .collect()
 }
 

@@ -3,11 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
-use axum::Router;
-
 use super::health;
-use crate::http::{Access, Connections, HttpService, HttpStats, Server, ServerMetrics};
+use crate::http::{AccessControl, Connections, HttpService, HttpStats, Routes, Server, ServerMetrics};
 use crate::store::PersistenceHandle;
 use crate::supervise::files::FileLock;
 use crate::supervise::service_manager::Watchdog;
@@ -19,19 +16,19 @@ pub(super) struct Program {
     supervisor: Supervisor,
     pub(super) readiness: Arc<Readiness>,
     pub(super) notes: Arc<Notes>,
-    pub(super) access: Arc<ArcSwap<Access>>,
+    pub(super) access: Arc<AccessControl>,
     pub(super) http_stats: Arc<HttpStats>,
     pub(super) stop: Stop,
     key_locks: Vec<FileLock>,
 }
 
 impl Program {
-    pub(super) fn new(access: &Access) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             supervisor: Supervisor::new(),
             readiness: Arc::default(),
             notes: Arc::default(),
-            access: Arc::new(ArcSwap::from_pointee(access.clone())),
+            access: Arc::default(),
             http_stats: Arc::default(),
             stop: Stop::default(),
             key_locks: Vec::new(),
@@ -49,7 +46,7 @@ impl Program {
     }
 
     /// An HTTP service to these routes.
-    pub(super) fn http_service(&self, routes: Router, endpoints: &[&str]) -> HttpService {
+    pub(super) fn http_service(&self, routes: Routes, endpoints: &[&str]) -> HttpService {
         HttpService::new(routes, endpoints, Arc::clone(&self.access), Arc::clone(&self.http_stats))
     }
 
@@ -59,7 +56,7 @@ impl Program {
     }
 
     /// The routes for health and readiness.
-    pub(super) fn health_routes(&self) -> Router {
+    pub(super) fn health_routes(&self) -> Routes {
         health::routes(Arc::clone(&self.readiness), Arc::clone(&self.notes))
     }
 

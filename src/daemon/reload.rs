@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
-use ipnet::IpNet;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::ConfigSource;
 use crate::config::{self, ExpositionConfig, Settings};
-use crate::http::Access;
+use crate::http::{AccessControl, Tokens};
 use crate::sources::events::PostRate;
 use crate::sources::polls;
 use crate::sources::receiver::{Budget, Limits};
@@ -34,13 +32,12 @@ pub(super) struct Reloadable {
     pub(super) receiver_limits: watch::Sender<Limits>,
     pub(super) budget: Arc<Budget>,
     pub(super) polls: watch::Sender<Arc<polls::PollSettings>>,
-    pub(super) access: Arc<ArcSwap<Access>>,
+    pub(super) access: Arc<AccessControl>,
     pub(super) post_rate: Arc<PostRate>,
-    pub(super) post_from: Arc<ArcSwap<Vec<IpNet>>>,
 }
 
 impl Reloadable {
-    fn apply(&mut self, settings: &Settings) {
+    fn apply(&mut self, settings: &Settings, tokens: Tokens) {
         self.inlet.set_limits(settings.store.limits.clone());
         if self.exposition != settings.exposition {
             self.inlet.set_mode(settings.exposition.store_mode(&settings.events.metric_name));
@@ -51,8 +48,7 @@ impl Reloadable {
         let _ = self.polls.send(Arc::new(settings.polls.clone()));
         self.budget.set_limit(settings.receiver.max_inflight_bytes);
         self.post_rate.set(settings.events.post_rate.per_second());
-        self.post_from.store(Arc::new(settings.events.post_from.clone()));
-        self.access.store(Arc::new(settings.http.access.clone()));
+        self.access.set(settings.access(), tokens);
     }
 }
 
@@ -93,18 +89,19 @@ impl Reloader {
     fn reload(&mut self) -> Result<(), String> {
         let loaded = match config::load(self.config_source.named.as_deref(), &self.config_source.environment) {
             Ok(loaded) => loaded,
-            Err(faults) => {
-                self.telemetry.config_last_reload_successful.set(0);
-                tracing::error!("configuration not reloaded, the previous one stays in force:\n{faults}");
-                return Err(faults.to_string());
-            }
+            Err(faults) => return Err(self.not_reloaded(&faults.to_string())),
+        };
+        // What a user or a certificate name refers to may come with the next change of the web configuration file.
+        let tokens = match loaded.settings.access().read_tokens() {
+            Ok(tokens) => tokens,
+            Err(faults) => return Err(self.not_reloaded(&format!("http.access: {}", faults.join("\n")))),
         };
         let changes = config::changes(&self.current, &loaded.settings);
         for key in &changes.needs_restart {
             tracing::warn!("{key} has changed and needs a restart");
         }
         self.current = self.current.with_reloaded(loaded.settings);
-        self.reloadable.apply(&self.current);
+        self.reloadable.apply(&self.current, tokens);
         self.telemetry.config_last_reload_successful.set(1);
         if changes.reloaded.is_empty() {
             tracing::info!("configuration reloaded, no changes");
@@ -112,6 +109,13 @@ impl Reloader {
             tracing::info!(changed = changes.reloaded.join(", "), "configuration reloaded");
         }
         Ok(())
+    }
+
+    /// Notes a failed reload; returns the faults.
+    fn not_reloaded(&self, faults: &str) -> String {
+        self.telemetry.config_last_reload_successful.set(0);
+        tracing::error!("configuration not reloaded, the previous one stays in force:\n{faults}");
+        faults.to_owned()
     }
 }
 

@@ -9,8 +9,9 @@ use super::program::{self, Program};
 use super::receivers::{self, Receivers};
 use super::streams::{self, Streams};
 use super::{Addresses, Context};
-use crate::config::{HostPort, Settings};
+use crate::config::{HostPort, HttpSocket, Settings};
 use crate::http::{Connections, HttpService};
+use crate::supervise::listen::BindErrorKind;
 use crate::supervise::{AddressFamilies, BindError, Listener, limits, service_manager};
 
 /// All sockets, bound but not yet served.
@@ -23,11 +24,13 @@ pub(super) struct Sockets {
 impl Sockets {
     /// Binds what the configuration names.
     pub(super) async fn bind(settings: &Settings, context: &Context) -> anyhow::Result<Self> {
+        let mut scraped = listen_all(settings, &settings.exporter.scrape_addresses)
+            .await
+            .context("exporter.scrape_expose_endpoint")?;
+        scraped.extend(http_socket(settings).await?);
         Ok(Self {
             receivers: receivers::bind(settings, context).await?,
-            scraped: listen_all(settings, &settings.exporter.scrape_addresses)
-                .await
-                .context("exporter.scrape_expose_endpoint")?,
+            scraped,
             streams: streams::bind(settings).await?,
         })
     }
@@ -36,6 +39,7 @@ impl Sockets {
     pub(super) fn addresses(&self) -> Addresses {
         Addresses {
             http: self.scraped.iter().filter_map(Listener::local_addr).collect(),
+            http_unix: unix_path(&self.scraped),
             tcp: self.receivers.tcp.as_ref().and_then(Listener::local_addr),
             unix: self.receivers.unix.as_ref().map(|listener| PathBuf::from(&**listener.place())),
             stream: self.streams.addresses(),
@@ -72,6 +76,34 @@ impl Sockets {
 
     fn listeners(&self) -> impl Iterator<Item = &Listener> {
         self.receivers.listeners().chain(&self.scraped).chain(self.streams.listeners())
+    }
+}
+
+/// The path of the Unix socket among the listeners of HTTP.
+fn unix_path(scraped: &[Listener]) -> Option<PathBuf> {
+    let unix = scraped.iter().find(|listener| listener.local_addr().is_none())?;
+    Some(PathBuf::from(&**unix.place()))
+}
+
+/// Listens on `http.unix_socket`, if it is set.
+pub(super) async fn http_socket(settings: &Settings) -> anyhow::Result<Option<Listener>> {
+    let Some(HttpSocket { path, access }) = &settings.http.unix_socket else {
+        return Ok(None);
+    };
+    let bound = Listener::unix(path, access).await;
+    let listener = bound.map_err(|error| {
+        let key = http_socket_key(&error.why);
+        anyhow::Error::new(error).context(key)
+    })?;
+    Ok(Some(listener))
+}
+
+/// The key that a refusal of the Unix socket for HTTP is about.
+pub(super) fn http_socket_key(why: &BindErrorKind) -> &'static str {
+    match why {
+        BindErrorKind::NoUser(_) => "http.unix_socket_user",
+        BindErrorKind::NoGroup(_) => "http.unix_socket_group",
+        _ => "http.unix_socket",
     }
 }
 

@@ -7,11 +7,8 @@ use anyhow::bail;
 use super::preflight::Found;
 use super::program::Program;
 use crate::config::Settings;
-use crate::http::{WebPolicy, read_web_config};
+use crate::http::{WebConfig, WebPolicy, read_web_config};
 use crate::supervise::blocking;
-
-/// Paths that are open to all: what asks for them is a program that has no user, such as a kubelet or a load balancer.
-const OPEN_PATHS: &[&str] = &["/healthz", "/-/healthy", "/readyz", "/-/ready"];
 
 /// The key of the file.
 const KEY: &str = "http.web_config_file";
@@ -25,7 +22,7 @@ pub(super) async fn open(settings: &Settings, program: &mut Program) -> anyhow::
         return Ok(None);
     };
     let (stats, notes) = (Arc::clone(&program.http_stats), Arc::clone(&program.notes));
-    match WebPolicy::open(file.clone(), OPEN_PATHS, stats, notes).await {
+    match WebPolicy::open(file.clone(), stats, notes).await {
         Ok((policy, reload)) => {
             program.add(reload);
             Ok(Some(policy))
@@ -34,13 +31,13 @@ pub(super) async fn open(settings: &Settings, program: &mut Program) -> anyhow::
     }
 }
 
-/// The faults of the configured file.
-pub(super) async fn faults(settings: &Settings) -> Vec<Found> {
+/// The content of the configured file, or its faults.
+pub(super) async fn read(settings: &Settings) -> Result<Option<WebConfig>, Vec<Found>> {
     let Some(file) = settings.http.web_config_file.clone() else {
-        return Vec::new();
+        return Ok(None);
     };
     match blocking(move || read_web_config(&file)).await.outcome {
-        Ok(_) => Vec::new(),
-        Err(faults) => faults.lines().iter().map(|line| (KEY, line.clone())).collect(),
+        Ok(checked) => Ok(Some(checked.config)),
+        Err(faults) => Err(faults.lines().iter().map(|line| (KEY, line.clone())).collect()),
     }
 }

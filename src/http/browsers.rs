@@ -12,6 +12,8 @@ use http::header::{HOST, HeaderName, ORIGIN, REFERER, USER_AGENT};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request};
 
+use super::Access;
+
 /// The relation of the page that sent a request to its target.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -44,10 +46,9 @@ fn has_marks(headers: &HeaderMap) -> bool {
 /// # Errors
 ///
 /// If the request must be refused. Other programs than browsers may write under any name.
-pub(super) fn check<B>(request: &Request<B>, forwarded_host: Option<&str>, allowed_hosts: &[String]) -> Result<(), BrowserRefusal> {
-    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
+pub(super) fn check<B>(request: &Request<B>, forwarded_host: Option<&str>, access: &Access) -> Result<(), BrowserRefusal> {
     let headers = request.headers();
-    if is_safe || !has_marks(headers) {
+    if is_safe(request.method()) || !has_marks(headers) {
         return Ok(());
     }
     let named = request
@@ -55,16 +56,22 @@ pub(super) fn check<B>(request: &Request<B>, forwarded_host: Option<&str>, allow
         .authority()
         .map(Authority::as_str)
         .or_else(|| headers.get(HOST)?.to_str().ok());
-    if is_cross_site(headers, [named, forwarded_host]) {
+    let external = access.external_url.as_ref().map(|url| url.authority.as_str());
+    if is_cross_site(headers, [named, forwarded_host, external]) {
         return Err(BrowserRefusal::CrossSite);
     }
-    if forwarded_host.is_some() || named.is_some_and(|named| is_known(named, allowed_hosts)) {
+    if forwarded_host.is_some() || named.is_some_and(|named| is_known(named, access)) {
         return Ok(());
     }
     Err(BrowserRefusal::UnknownHost(named.unwrap_or_default().to_owned()))
 }
 
-fn is_cross_site(headers: &HeaderMap, names: [Option<&str>; 2]) -> bool {
+/// Returns true for a method that changes nothing (RFC 9110, section 9.2.1).
+pub(super) fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+}
+
+fn is_cross_site(headers: &HeaderMap, names: [Option<&str>; 3]) -> bool {
     if let Some(site) = headers.get(FETCH_SITE) {
         return site != "same-origin" && site != "none";
     }
@@ -81,7 +88,7 @@ fn is_cross_site(headers: &HeaderMap, names: [Option<&str>; 2]) -> bool {
 static OWN_NAME: LazyLock<Option<String>> = LazyLock::new(|| nix::unistd::gethostname().ok()?.into_string().ok());
 
 /// Returns true for a host that no other site can have: an address, localhost, our host name, or a configured name.
-fn is_known(authority: &str, allowed_hosts: &[String]) -> bool {
+fn is_known(authority: &str, access: &Access) -> bool {
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => authority,
@@ -93,7 +100,8 @@ fn is_known(authority: &str, allowed_hosts: &[String]) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let is_local = |host: &str| host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost");
     let own = OWN_NAME.as_deref().into_iter();
-    let mut names = own.chain(allowed_hosts.iter().map(String::as_str));
+    let external = access.external_url.iter().map(|url| url.authority.host());
+    let mut names = own.chain(external).chain(access.allowed_hosts.iter().map(String::as_str));
     is_local(host) || names.any(|name| name.eq_ignore_ascii_case(host))
 }
 

@@ -3,16 +3,16 @@
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use arc_swap::ArcSwap;
 use http::{Extensions, HeaderMap, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::Access;
+use super::access::{Access, AccessControl};
 use super::client::{self, Client, PeerAddr};
 use super::connection_state::{ConnectionState, Outcomes};
 use super::delivery::{Delivery, DeliveryOutcome, TrackedResponse};
+use super::public_url::PublicUrl;
 use super::shared_body::ResponseMemory;
 use crate::supervise::probe::Probe;
 
@@ -61,7 +61,9 @@ pub struct Connection(Arc<SharedConnection>);
 /// State shared by all handles and the wrappers of the byte stream.
 pub(super) struct SharedConnection {
     peer: PeerAddr,
-    access: Arc<ArcSwap<Access>>,
+    access: Arc<AccessControl>,
+    /// The subject alternative names of a verified client certificate.
+    certificate_names: OnceLock<Arc<[String]>>,
     queue: Option<Arc<dyn SendQueue>>,
     observer: Option<Arc<dyn RequestObserver>>,
     read: AtomicU64,
@@ -75,7 +77,7 @@ pub(super) struct SharedConnection {
 }
 
 impl Connection {
-    pub(super) fn new(peer: PeerAddr, access: Arc<ArcSwap<Access>>) -> Self {
+    pub(super) fn new(peer: PeerAddr, access: Arc<AccessControl>) -> Self {
         Self::with_queue(peer, None, None, access)
     }
 
@@ -83,12 +85,13 @@ impl Connection {
         peer: PeerAddr,
         queue: Option<Arc<dyn SendQueue>>,
         observer: Option<Arc<dyn RequestObserver>>,
-        access: Arc<ArcSwap<Access>>,
+        access: Arc<AccessControl>,
     ) -> Self {
         let state = Mutex::new(ConnectionState::new(Instant::now()));
         Self(Arc::new(SharedConnection {
             peer,
             access,
+            certificate_names: OnceLock::new(),
             queue,
             observer,
             read: AtomicU64::new(0),
@@ -108,13 +111,19 @@ impl Connection {
     /// The effective client: the peer, or the client it forwards for if it is one of the `trusted_proxies`.
     #[must_use]
     pub fn client(&self, headers: &HeaderMap) -> Client {
-        client::effective_client(&self.0.peer, headers, &self.0.access.load().trusted_proxies)
+        client::effective_client(&self.0.peer, headers, &self.0.access.settings().trusted_proxies)
     }
 
-    /// The access lists as currently configured.
+    /// The URL under which the client of a request sees this server; none if neither the request nor the configuration names a host.
+    #[must_use]
+    pub fn public_url(&self, uri: &Uri, headers: &HeaderMap) -> Option<PublicUrl> {
+        PublicUrl::of_request(&self.0.peer, uri, headers, &self.0.access.settings())
+    }
+
+    /// The access settings in force.
     #[must_use]
     pub fn access(&self) -> Arc<Access> {
-        self.0.access.load_full()
+        self.0.access.settings()
     }
 
     /// Bytes read from the client so far.
@@ -184,6 +193,20 @@ impl SharedConnection {
 
     pub(super) fn peer(&self) -> &PeerAddr {
         &self.peer
+    }
+
+    pub(super) fn access(&self) -> &Arc<AccessControl> {
+        &self.access
+    }
+
+    /// Sets the names of the client's certificate, once it is verified.
+    pub(super) fn set_certificate_names(&self, names: Vec<String>) {
+        // A connection has one handshake.
+        let _ = self.certificate_names.set(names.into());
+    }
+
+    pub(super) fn certificate_names(&self) -> Arc<[String]> {
+        self.certificate_names.get().cloned().unwrap_or_default()
     }
 
     /// The client's end of file has been read: what it has acknowledged by now it has received.

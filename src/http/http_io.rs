@@ -111,6 +111,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpIo<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.io.ends_with_data() && self.shared.state().has_open_responses() {
+            // The lingering close first gives the client time to close by itself.
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

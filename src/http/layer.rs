@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -45,11 +46,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Layer<S> {
             .map_err(|(why, transport)| NoTls::Failed(transport, why))
     }
 
+    /// Returns true if the end of our half is more than the transport's end of file: an alert, which is data.
+    pub(super) fn ends_with_data(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// The transport below.
     pub(super) fn transport(&mut self) -> &mut TransportIo<S> {
         match self {
             Self::Plain(transport) => transport,
             Self::Tls(stream) => stream.get_mut().0,
+        }
+    }
+
+    /// The client's certificate, if it has sent one.
+    pub(super) fn client_certificate(&self) -> Option<&CertificateDer<'static>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.peer_certificates()?.first(),
         }
     }
 

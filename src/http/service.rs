@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use futures_util::FutureExt;
@@ -21,21 +20,25 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::access::{AccessControl, Need, Role};
+use super::authentication::{Authentication, sender_of};
 use super::browsers::{self, BrowserRefusal};
-use super::client::{effective_client, forwarded_host};
+use super::client::{Client, effective_client, forwarded_host};
 use super::connection::{RequestObserver, SendQueue, SettleOnDrop, SharedConnection};
 use super::connection_state::ConnectionState;
 use super::http_io::HttpIo;
 use super::layer::{Layer, NoTls};
 use super::lingering_close::lingering_close;
 use super::response_ack::ResponseAck;
+use super::routes::{self, AccessRefused, Routes};
 use super::self_wakes::SelfWakes;
 use super::shared_body::ResponseMemory;
 use super::stats::{HttpStats, count};
 use super::tracked_body::TrackedBody;
 use super::transport_io::TransportIo;
-use super::web::{RequestHead, Tls, WebPolicy};
-use super::{Access, Connection, MAX_HEAD, PeerAddr, Timers, reply};
+use super::web::{Tls, WebPolicy};
+use super::web_config::subject_alt_names;
+use super::{Connection, MAX_HEAD, PeerAddr, Timers, reply};
 use crate::supervise::slots::{GRACE, INCOMPLETE_GRACE};
 use crate::supervise::{Accepted, Slot, Stream, panic_message};
 
@@ -49,13 +52,20 @@ pub struct HttpService(Arc<ServiceInner>);
 #[derive(Clone)]
 struct ServiceInner {
     routes: TowerToHyperService<Router>,
-    access: Arc<ArcSwap<Access>>,
+    /// Paths whose requests are neither authenticated nor counted for a rate limit: those of health checks.
+    open_paths: Arc<[&'static str]>,
+    access: Arc<AccessControl>,
     stats: Arc<HttpStats>,
     timers: Timers,
     http: http1::Builder,
     /// TLS, users, headers and the rate limit; none: plain HTTP for all.
     web: Option<Arc<WebPolicy>>,
+    /// Takes note of refused requests; none: they are logged.
+    on_refused: Option<OnRefused>,
 }
+
+/// Takes note of a request that was refused because its sender lacks a role: the client, the status, and the reason.
+pub type OnRefused = Arc<dyn Fn(&Client, StatusCode, &str) + Send + Sync>;
 
 /// All that is to be known about the other end of a stream besides its bytes.
 pub struct ConnectionInfo {
@@ -105,18 +115,19 @@ impl HttpService {
     /// A service to these routes. Unknown paths are answered with 404 and the list of `endpoints`, such as `GET /metrics`; a known path
     /// with another method with 405.
     #[must_use]
-    pub fn new(routes: Router, endpoints: &[&str], access: Arc<ArcSwap<Access>>, stats: Arc<HttpStats>) -> Self {
+    pub fn new(routes: Routes, endpoints: &[&str], access: Arc<AccessControl>, stats: Arc<HttpStats>) -> Self {
         Self::with_timers(routes, endpoints, access, stats, Timers::default())
     }
 
     /// As [`HttpService::new`], with these limits on how long a client may take.
     pub(super) fn with_timers(
-        routes: Router,
+        routes: Routes,
         endpoints: &[&str],
-        access: Arc<ArcSwap<Access>>,
+        access: Arc<AccessControl>,
         stats: Arc<HttpStats>,
         timers: Timers,
     ) -> Self {
+        let (routes, open_paths) = routes.into_parts();
         let routes = TowerToHyperService::new(with_fallbacks(routes, endpoints));
         let mut http = http1::Builder::new();
         // Clients may send their end of file before they have read the answer, as `nc -N` does.
@@ -129,11 +140,13 @@ impl HttpService {
         http.writev(true);
         Self(Arc::new(ServiceInner {
             routes,
+            open_paths: open_paths.into(),
             access,
             stats,
             timers,
             http,
             web: None,
+            on_refused: None,
         }))
     }
 
@@ -142,6 +155,14 @@ impl HttpService {
     pub fn with_web(self, web: Option<Arc<WebPolicy>>) -> Self {
         let inner = (*self.0).clone();
         Self(Arc::new(ServiceInner { web, ..inner }))
+    }
+
+    /// The same service, with refused requests reported in place of a log line.
+    #[must_use]
+    pub fn with_refusals(self, on_refused: OnRefused) -> Self {
+        let on_refused = Some(on_refused);
+        let inner = (*self.0).clone();
+        Self(Arc::new(ServiceInner { on_refused, ..inner }))
     }
 
     /// Serves one connection until it ends, or until `stop`: then the response in work is finished and an idle connection is closed.
@@ -167,7 +188,9 @@ impl HttpService {
         }
         let transport = TransportIo::new(io, shared.clone(), self.0.stats.clone(), (&self.0.timers).into());
         let began = Instant::now();
-        let layer = match self.0.web.as_ref().map_or(Tls::Off, |web| web.tls()) {
+        // The bytes of a Unix socket do not leave the machine, and its mode says who may connect.
+        let web = self.0.web.as_ref().filter(|_| !matches!(shared.peer(), PeerAddr::Unix { .. }));
+        let layer = match web.map_or(Tls::Off, |web| web.tls()) {
             Tls::Off => Layer::Plain(transport),
             tls => match Box::pin(self.secure(transport, tls, slot.as_deref(), &stop, began)).await {
                 Some(layer) => layer,
@@ -201,7 +224,7 @@ impl HttpService {
             count(&stats.tls_failures);
             stats.log_tls_failure(shared.peer(), why);
         };
-        let Tls::On(config) = tls else {
+        let Tls::On { config, verifies_clients } = tls else {
             failed(&"the web configuration file allows nothing that can be offered");
             return None;
         };
@@ -214,7 +237,13 @@ impl HttpService {
             }
         };
         let transport = match outcome {
-            Ok(Ok(layer)) => return Some(layer),
+            Ok(Ok(layer)) => {
+                let certificate = layer.client_certificate().filter(|_| verifies_clients);
+                if let Some(names) = certificate.and_then(|certificate| subject_alt_names(certificate)) {
+                    shared.set_certificate_names(names);
+                }
+                return Some(layer);
+            }
             Ok(Err(NoTls::Gone)) => return None,
             Err(_elapsed) => {
                 failed(&format_args!("no handshake within {:?}", timers.handshake));
@@ -476,19 +505,30 @@ impl Service<Request<Incoming>> for ConnectionService {
 
 impl ServiceInner {
     fn check_browser(&self, request: &Request<Body>, shared: &SharedConnection) -> Result<(), BrowserRefusal> {
-        let access = self.access.load();
+        let access = self.access.settings();
         let forwarded = forwarded_host(shared.peer(), request.headers(), &access.trusted_proxies);
-        browsers::check(request, forwarded, &access.allowed_hosts)
+        browsers::check(request, forwarded, &access)
     }
 
     fn log_refused(&self, request: &Request<Body>, shared: &SharedConnection, why: &BrowserRefusal) {
-        let client = effective_client(shared.peer(), request.headers(), &self.access.load().trusted_proxies);
+        let client = effective_client(shared.peer(), request.headers(), &self.access.settings().trusted_proxies);
         let (method, path) = (request.method(), request.uri().path());
         let why = match why {
             BrowserRefusal::CrossSite => "cross-site request of a browser".to_owned(),
             BrowserRefusal::UnknownHost(host) => format!("request of a browser to {host:?}, which is not in http.allowed_hosts"),
         };
         self.stats.log_refused(&client, format_args!("{method} {path}: {why}"));
+    }
+
+    /// A write through a reverse proxy that is not trusted is a fault of the configuration, also where the write is allowed.
+    fn note_untrusted_proxy(&self, request: &Request<Body>, shared: &SharedConnection) {
+        if browsers::is_safe(request.method()) {
+            return;
+        }
+        let client = effective_client(shared.peer(), request.headers(), &self.access.settings().trusted_proxies);
+        if let Client::Behind(address) = client {
+            self.stats.warn_untrusted_proxy(address);
+        }
     }
 
     /// Rate-limited for each client: a request that triggers a bug can be repeated.
@@ -505,10 +545,25 @@ impl ServiceInner {
         }
     }
 
-    async fn answer(&self, request: Request<Body>, shared: &SharedConnection) -> Response<Body> {
-        let mut response = match self.refusal(&request, shared).await {
-            Some(refusal) => refusal,
-            None => self.route(request, shared).await,
+    async fn answer(&self, mut request: Request<Body>, shared: &SharedConnection) -> Response<Body> {
+        let sender = match self.is_open(&request) {
+            true => Ok(sender_of(&request, shared, &self.access.settings())),
+            false => {
+                let authentication = Authentication::of(&request, shared, self.web.clone(), self.stats.clone());
+                authentication.check().await
+            }
+        };
+        let mut response = match sender {
+            Ok(sender) => {
+                let client = sender.client.clone();
+                request.extensions_mut().insert(sender);
+                let mut response = self.route(request, shared).await;
+                if let Some(refused) = response.extensions_mut().remove::<AccessRefused>() {
+                    self.note_refused(&client, response.status(), &refused);
+                }
+                response
+            }
+            Err(refusal) => refusal,
         };
         if let Some(web) = &self.web {
             web.add_headers(response.headers_mut());
@@ -516,15 +571,25 @@ impl ServiceInner {
         response
     }
 
-    /// The response of the web policy in place of that of a route.
-    fn refusal(&self, request: &Request<Body>, shared: &SharedConnection) -> impl Future<Output = Option<Response<Body>>> + Send + use<> {
-        let checked = self.web.clone().map(|web| {
-            let client = effective_client(shared.peer(), request.headers(), &self.access.load().trusted_proxies);
-            (web, RequestHead::of(request), client)
-        });
-        async move {
-            let (web, head, client) = checked?;
-            web.refusal(&head, &client).await
+    fn is_open(&self, request: &Request<Body>) -> bool {
+        self.open_paths.contains(&request.uri().path())
+    }
+
+    fn note_refused(&self, client: &Client, status: StatusCode, refused: &AccessRefused) {
+        let AccessRefused {
+            role,
+            identity,
+            text,
+            method,
+            path,
+        } = refused;
+        if status == StatusCode::UNAUTHORIZED {
+            count(&self.stats.unauthorized);
+        }
+        self.stats.access_refused.count(identity, role.map_or("any", Role::as_str));
+        match &self.on_refused {
+            Some(on_refused) => on_refused(client, status, &format!("{method} {path}: {text}")),
+            None => self.stats.log_refused(client, format_args!("{method} {path}: {text}")),
         }
     }
 
@@ -537,6 +602,7 @@ impl ServiceInner {
             self.log_refused(&request, shared, &refusal);
             return reply::text(StatusCode::FORBIDDEN, refusal);
         }
+        self.note_untrusted_proxy(&request, shared);
         match AssertUnwindSafe(self.routes.call(request)).catch_unwind().await {
             Ok(Ok(response)) => response,
             Ok(Err(never)) => match never {},
@@ -566,6 +632,12 @@ fn wrong_host(request: &Request<Body>, peer: &PeerAddr) -> Option<&'static str> 
     }
 }
 
+/// The response to a request without a route, if its sender has no role at all.
+fn refusal_of_any(request: Request<Body>) -> Option<Response<Body>> {
+    let need = Need { role: None, app: None };
+    routes::refusal(&request.into_parts().0, need)
+}
+
 /// Adds the answers for paths and methods that are not there.
 fn with_fallbacks(routes: Router, endpoints: &[&str]) -> Router {
     let list: Arc<str> = endpoints
@@ -578,19 +650,25 @@ fn with_fallbacks(routes: Router, endpoints: &[&str]) -> Router {
         .filter_map(|endpoint| Some(endpoint.split_once(' ')?.1.to_owned()))
         .collect();
     let not_found = move |request: Request<Body>| {
-        let (list, paths) = (list.clone(), paths.clone());
+        let (list, paths, uri) = (list.clone(), paths.clone(), request.uri().clone());
         async move {
-            if let Some(redirect) = without_slash(request.uri(), &paths) {
-                return redirect;
+            if let Some(refusal) = refusal_of_any(request) {
+                return refusal;
             }
-            reply::text(
-                StatusCode::NOT_FOUND,
-                format_args!("no endpoint {}; the endpoints are:\n{list}", request.uri().path()),
-            )
+            without_slash(&uri, &paths).unwrap_or_else(|| {
+                reply::text(
+                    StatusCode::NOT_FOUND,
+                    format_args!("no endpoint {}; the endpoints are:\n{list}", uri.path()),
+                )
+            })
         }
     };
     let not_allowed = |request: Request<Body>| async move {
-        let (method, path) = (request.method(), request.uri().path());
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let path = uri.path();
+        if let Some(refusal) = refusal_of_any(request) {
+            return refusal;
+        }
         reply::text(
             StatusCode::METHOD_NOT_ALLOWED,
             format_args!("{path} does not allow {method}; the header Allow lists the methods it allows"),

@@ -1,4 +1,4 @@
-//! A web configuration in force on an HTTP port: encrypts its connections, and checks its requests before any route sees them.
+//! A web configuration in force on an HTTP port: encrypts its connections, checks passwords, and limits the rate of requests.
 
 mod authenticator;
 mod rate_limiter;
@@ -12,11 +12,12 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use axum::body::Body;
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{Request, Response, StatusCode};
+use http::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
 use rustls::ServerConfig;
 
-use self::authenticator::{Authenticator, Credentials, Verdict};
+use self::authenticator::Authenticator;
+pub(super) use self::authenticator::{Credentials, Verdict};
 use self::rate_limiter::RateLimiter;
 use super::stats::{HttpStats, count};
 use super::web_config::{CheckedWebConfig, WebConfig, WebConfigFaults, read_web_config};
@@ -28,8 +29,6 @@ pub use reload::WebConfigReload;
 /// Demands of a port on its clients.
 pub struct WebPolicy {
     file: PathBuf,
-    /// Paths that need no user and count for no limit: those of health checks.
-    open_paths: &'static [&'static str],
     active: ArcSwap<ActiveConfig>,
     authenticator: Authenticator,
     stats: Arc<HttpStats>,
@@ -53,12 +52,7 @@ impl WebPolicy {
     /// # Errors
     ///
     /// All faults of the file and of those that it names.
-    pub async fn open(
-        file: PathBuf,
-        open_paths: &'static [&'static str],
-        stats: Arc<HttpStats>,
-        notes: Arc<Notes>,
-    ) -> Result<(Arc<Self>, WebConfigReload), WebConfigFaults> {
+    pub async fn open(file: PathBuf, stats: Arc<HttpStats>, notes: Arc<Notes>) -> Result<(Arc<Self>, WebConfigReload), WebConfigFaults> {
         let path = file.clone();
         let reading = blocking(move || read_web_config(&path)).await;
         let CheckedWebConfig { config, warnings } = reading.outcome?;
@@ -71,7 +65,6 @@ impl WebPolicy {
         };
         let policy = Arc::new(Self {
             file,
-            open_paths,
             active: ArcSwap::from_pointee(active),
             authenticator: Authenticator::new(),
             stats,
@@ -90,49 +83,52 @@ impl WebPolicy {
     pub(super) fn tls(&self) -> Tls {
         match &self.active.load().config.tls {
             None => Tls::Off,
-            Some(tls) => tls.config.clone().map_or(Tls::Unusable, Tls::On),
+            Some(tls) => tls.config.clone().map_or(Tls::Unusable, |config| Tls::On {
+                config,
+                verifies_clients: tls.verifies_clients,
+            }),
         }
     }
 
-    /// Lets a request pass, or returns the response in its place.
-    pub(super) async fn refusal(&self, request: &RequestHead, client: &Client) -> Option<Response<Body>> {
-        if self.open_paths.contains(&request.path.as_str()) {
-            return None;
-        }
-        let active = self.active.load_full();
-        if let Some(limiter) = &active.limiter
-            && let Err(wait) = limiter.admit(Instant::now())
-        {
+    /// Takes a token of the rate limit.
+    ///
+    /// # Errors
+    ///
+    /// The response in place of that of a route, if there is none.
+    #[expect(clippy::result_large_err, reason = "the error is the response, and is sent at once")]
+    pub(super) fn admit(&self) -> Result<(), Response<Body>> {
+        let active = self.active.load();
+        let Some(limiter) = &active.limiter else { return Ok(()) };
+        limiter.admit(Instant::now()).map_err(|wait| {
             count(&self.stats.rate_limited);
             let text = "too many requests (rate_limit of the web configuration file)";
-            return Some(retry_after(StatusCode::TOO_MANY_REQUESTS, text, wait));
-        }
-        if active.config.users.is_empty() {
-            return None;
-        }
-        let Some(credentials) = request.authorization.as_ref().and_then(Credentials::from_header) else {
-            count(&self.stats.unauthorized);
-            return Some(unauthorized("this server needs a user and a password"));
-        };
-        let verdict = self
-            .authenticator
+            retry_after(StatusCode::TOO_MANY_REQUESTS, text, wait)
+        })
+    }
+
+    /// Returns true if there are users, whose names and passwords are checked.
+    pub(super) fn has_users(&self) -> bool {
+        !self.active.load().config.users.is_empty()
+    }
+
+    /// Returns true if the certificates of clients are verified.
+    #[must_use]
+    pub fn verifies_clients(&self) -> bool {
+        self.active.load().config.verifies_clients()
+    }
+
+    /// Returns true if there is a user of this name.
+    #[must_use]
+    pub fn has_user(&self, name: &str) -> bool {
+        self.active.load().config.has_user(name)
+    }
+
+    /// Checks the password of a user.
+    pub(super) async fn check(&self, credentials: Credentials, client: &Client) -> Verdict {
+        let active = self.active.load_full();
+        self.authenticator
             .check(&active.config.users, credentials, address_of(client))
-            .await;
-        match verdict {
-            Verdict::Granted => None,
-            Verdict::Denied => {
-                count(&self.stats.unauthorized);
-                self.stats
-                    .log_refused(client, format_args!("{}: wrong user or password", request.path));
-                Some(unauthorized("wrong user or password"))
-            }
-            Verdict::TooMany(status) => {
-                count(&self.stats.password_checks_refused);
-                self.stats
-                    .log_refused(client, format_args!("{}: too many passwords wait for their check", request.path));
-                Some(retry_after(status, "too many passwords wait for their check", 1))
-            }
-        }
+            .await
     }
 
     /// Adds the configured headers; those that the response has already stay.
@@ -172,43 +168,25 @@ impl WebPolicy {
 pub(super) enum Tls {
     /// Plain HTTP.
     Off,
-    On(Arc<ServerConfig>),
+    On {
+        config: Arc<ServerConfig>,
+        /// True if the certificates of clients are verified.
+        verifies_clients: bool,
+    },
     /// The file allows nothing that rustls has: every connection is closed.
     Unusable,
-}
-
-/// The parts of a request that are checked.
-pub(super) struct RequestHead {
-    path: String,
-    authorization: Option<HeaderValue>,
-}
-
-impl RequestHead {
-    pub(super) fn of(request: &Request<Body>) -> Self {
-        Self {
-            path: request.uri().path().to_owned(),
-            authorization: request.headers().get(AUTHORIZATION).cloned(),
-        }
-    }
 }
 
 /// The address for which password checks count.
 fn address_of(client: &Client) -> IpAddr {
     match client {
-        Client::Ip(address) => *address,
+        Client::Ip(address) | Client::Behind(address) => *address,
         // Links have no web configuration.
         Client::Link(_) => Ipv4Addr::UNSPECIFIED.into(),
     }
 }
 
-fn unauthorized(text: &str) -> Response<Body> {
-    let mut response = reply::text(StatusCode::UNAUTHORIZED, text);
-    let challenge = HeaderValue::from_static("Basic realm=\"exporter-proxy\", charset=\"UTF-8\"");
-    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    response
-}
-
-fn retry_after(status: StatusCode, text: &str, seconds: u64) -> Response<Body> {
+pub(super) fn retry_after(status: StatusCode, text: &str, seconds: u64) -> Response<Body> {
     let mut response = reply::text(status, text);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     response

@@ -24,6 +24,7 @@ use http::{HeaderName, HeaderValue};
 pub use fault::WebConfigFaults;
 pub(super) use password_hash::PasswordHash;
 pub(super) use server_tls::ServerTls;
+pub(super) use subject_alt_names::subject_alt_names;
 
 use fault::{Finding, Place, hint};
 use reader::{Located, Reader};
@@ -66,6 +67,18 @@ impl WebConfig {
     #[must_use]
     pub fn has_users(&self) -> bool {
         !self.users.is_empty()
+    }
+
+    /// Returns true if the certificates of clients are verified.
+    #[must_use]
+    pub fn verifies_clients(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.verifies_clients)
+    }
+
+    /// Returns true if there is a user of this name.
+    #[must_use]
+    pub fn has_user(&self, name: &str) -> bool {
+        self.users.contains_key(name)
     }
 
     /// The server's own certificates, the leaf first, as DER.

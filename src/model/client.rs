@@ -12,20 +12,23 @@ const NETWORK_BITS: u32 = 64;
 pub enum Client {
     /// An address; loopback for a Unix socket. IPv4 addresses are never IPv4-mapped IPv6.
     Ip(IpAddr),
+    /// An unknown client behind this address, which forwards requests and is not a trusted proxy. IPv4 as above.
+    Behind(IpAddr),
     /// The public key of the peer of a link, followed by a space and the address of its client, if known.
     Link(Arc<str>),
 }
 
 impl Client {
-    /// The client for the purpose of limits: all addresses of an IPv6 network count as one.
+    /// The client for the purpose of limits: all addresses of an IPv6 network count as one, and so do the clients behind an address.
     #[must_use]
     pub fn network(&self) -> Self {
         match self {
-            Self::Ip(IpAddr::V6(address)) => {
+            Self::Ip(IpAddr::V6(address)) | Self::Behind(IpAddr::V6(address)) => {
                 let mask = u128::MAX << (128 - NETWORK_BITS);
                 Self::Ip(Ipv6Addr::from_bits(address.to_bits() & mask).into())
             }
-            other => other.clone(),
+            Self::Ip(address) | Self::Behind(address) => Self::Ip(*address),
+            Self::Link(_) => self.clone(),
         }
     }
 }
@@ -33,7 +36,7 @@ impl Client {
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ip(ip) => ip.fmt(f),
+            Self::Ip(ip) | Self::Behind(ip) => ip.fmt(f),
             Self::Link(key) => f.write_str(key),
         }
     }

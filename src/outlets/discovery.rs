@@ -3,55 +3,68 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response, StatusCode, Uri};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::listing_cache::{ListingCache, ListingFormat};
-use crate::http::{SharedBody, Slices, reply};
+use crate::http::{Connection, PublicUrl, SharedBody, Slices, reply};
 use crate::store::App;
 
 /// `GET /sd`: one target for each application and one for the proxy itself, which is there even when there is no application, so that
 /// the list is never empty.
 ///
 /// Source of the format: Prometheus's documentation of `http_sd_config`, a list of `{"targets": [...], "labels": {...}}`.
-pub(super) async fn targets(State(listings): State<Arc<ListingCache>>, uri: Uri, headers: HeaderMap) -> Response<Body> {
-    let host = headers
-        .get(HOST)
-        .and_then(|host| host.to_str().ok())
-        .or_else(|| uri.authority().map(|it| it.as_str()));
-    let Some(host) = host.filter(|host| !host.is_empty()) else {
+pub(super) async fn targets(
+    State(listings): State<Arc<ListingCache>>,
+    Extension(connection): Extension<Connection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let Some(url) = connection.public_url(&uri, &headers) else {
         return reply::text(
             StatusCode::BAD_REQUEST,
             "the request has no Host header; the targets need its address",
         );
     };
     let prepared = listings.get(ListingFormat::Targets).await;
-    let host = Value::from(host).to_string();
-    let mut response = SharedBody::joined_by(Slices::clone(&prepared.row), host.into()).into_response();
+    let joint = address_of_target(&url).into();
+    let mut response = SharedBody::joined_by(Slices::clone(&prepared.row), joint).into_response();
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-/// The list in fragments, between each two of which the address of the target stands.
+/// The part of a target that depends on the request: its address, and the labels that say the path and the scheme.
+fn address_of_target(url: &PublicUrl) -> String {
+    let (authority, path) = (json!(url.authority.as_str()), json!(format!("{}/metrics", url.prefix)));
+    let scheme = url.scheme.map(|scheme| format!(",\"__scheme__\":\"{}\"", scheme.as_str()));
+    let scheme = scheme.unwrap_or_default();
+    format!("{authority}],\"labels\":{{\"__metrics_path__\":{path}{scheme}")
+}
+
+/// The list in fragments, between each two of which [`address_of_target`] stands.
 pub(super) fn fragments(apps: &[Arc<App>]) -> Slices {
-    let own = json!({ "__metrics_path__": "/metrics", "__param_only": "own" });
+    let own = json!({ "__param_only": "own" });
     let apps = apps.iter().map(|app| {
         let (app, source) = (app.name.as_str(), &*app.origin.source);
-        json!({ "__metrics_path__": "/metrics", "__param_app": app, "__param_own": "false", "app": app, "source": source })
+        json!({ "__param_app": app, "__param_own": "false", "app": app, "source": source })
     });
-    let (mut text, mut ends) = (String::from("["), Vec::new());
+    let (mut text, mut ends) = (String::from("[{\"targets\":["), Vec::new());
     for labels in apps.chain([own]) {
-        let comma = if ends.is_empty() { "" } else { "]}," };
-        let _ = write!(text, "{comma}{{\"labels\":{labels},\"targets\":[");
+        if !ends.is_empty() {
+            text.push_str("}},{\"targets\":[");
+        }
         ends.push(text.len());
+        let labels = labels.to_string();
+        let _ = write!(text, ",{}", &labels[1..labels.len() - 1]);
     }
-    text.push_str("]}]\n");
+    text.push_str("}}]\n");
     ends.push(text.len());
     let text = Bytes::from(text.into_boxed_str().into_boxed_bytes());
     let mut start = 0;

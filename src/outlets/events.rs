@@ -5,14 +5,14 @@ mod identity;
 mod page;
 mod text;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::get;
-use axum::{Extension, Router};
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use serde::Deserialize;
 
@@ -26,11 +26,26 @@ use super::metrics::{MetricsHandler, SelfMetricsBody, finish};
 use super::query::Query;
 use crate::exposition::catalog::Selection;
 use crate::exposition::negotiate::{ContentEncoding, Format};
-use crate::http::{Connection, Delivery, DeliveryOutcome, is_from_browser, reply};
+use crate::http::{Connection, Delivery, DeliveryOutcome, Role, Routes, Sender, is_from_browser, reply};
 use crate::model::{Clock, ScraperId};
 use crate::store::{Lease, LeaseId, RenderedExposition, ScraperStatus, StoredEvent, View};
 use crate::supervise::blocking;
 use crate::telemetry::Telemetry;
+
+/// Settings of the event endpoints.
+#[derive(Debug, Clone)]
+pub struct EventOutletSettings {
+    /// The identities of scrapers (`events.scraper_identity`).
+    pub identify_by: IdentifyBy,
+    /// The only scrapers that get events (`events.scrapers_only`); none: all.
+    pub only: Option<HashSet<ScraperId>>,
+    /// The names of scrapers in the counts (`events.scraper_label`).
+    pub label_by: LabelScrapersBy,
+    /// The name of the family (`events.metric_name`).
+    pub name: Box<str>,
+    /// True if `/metrics` contains events (`events.expose_in_metrics`).
+    pub in_metrics: bool,
+}
 
 /// State of the event endpoints.
 #[derive(Debug)]
@@ -39,6 +54,8 @@ pub struct EventOutlet {
     clock: Clock,
     telemetry: Arc<Telemetry>,
     identify_by: IdentifyBy,
+    /// The only scrapers that get events (`events.scrapers_only`); none: all.
+    only: Option<HashSet<ScraperId>>,
     label_by: LabelScrapersBy,
     /// The name of the family (`events.metric_name`).
     name: Box<str>,
@@ -60,6 +77,7 @@ pub(super) struct ScrapedEvents {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ScrapeRequest<'a> {
     pub(super) connection: &'a Connection,
+    pub(super) sender: &'a Sender,
     pub(super) method: &'a Method,
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
@@ -72,22 +90,22 @@ pub(super) struct ScrapeRequest<'a> {
 impl EventOutlet {
     /// An outlet of this view's events.
     #[must_use]
-    pub fn new(
-        view: View,
-        clock: Clock,
-        telemetry: Arc<Telemetry>,
-        identify_by: IdentifyBy,
-        label_by: LabelScrapersBy,
-        name: &str,
-        in_metrics: bool,
-    ) -> Self {
+    pub fn new(view: View, clock: Clock, telemetry: Arc<Telemetry>, settings: EventOutletSettings) -> Self {
+        let EventOutletSettings {
+            identify_by,
+            only,
+            label_by,
+            name,
+            in_metrics,
+        } = settings;
         Self {
             view,
             clock,
             telemetry,
             identify_by,
+            only,
             label_by,
-            name: name.into(),
+            name,
             in_metrics,
             in_flight: Mutex::default(),
             blocks: Blocks::default(),
@@ -101,9 +119,12 @@ impl EventOutlet {
     }
 
     fn take(&self, visit: ScrapeRequest<'_>) -> ScrapedEvents {
-        let who = self.identify_by.scraper(visit.connection, visit.headers, visit.uri);
+        let who = self.identify_by.scraper(visit);
+        let is_refused = self.only.as_ref().is_some_and(|only| !only.contains(&who));
         // A page of any site can make a browser send this request, also with the parameter of another scraper.
-        let events = if visit.peek || visit.method == Method::HEAD || is_from_browser(visit.headers) {
+        let events = if is_refused {
+            Vec::new()
+        } else if visit.peek || visit.method == Method::HEAD || is_from_browser(visit.headers) {
             self.view.peek(&who)
         } else {
             self.lease(&who, visit)
@@ -140,8 +161,7 @@ impl EventOutlet {
     /// Leases the events of a scraper to the response.
     fn lease(&self, who: &ScraperId, visit: ScrapeRequest<'_>) -> Vec<Arc<StoredEvent>> {
         self.settle_earlier(who);
-        let from = visit.connection.client(visit.headers);
-        let scrape = self.view.scrape(who, &from, (self.clock)());
+        let scrape = self.view.scrape(who, &visit.sender.client, (self.clock)());
         if scrape.status == ScraperStatus::Untracked {
             self.telemetry.untracked_scraper(who);
         }
@@ -182,11 +202,11 @@ fn settle(lease: Lease, outcome: DeliveryOutcome) {
 }
 
 /// The routes of events for those who read.
-pub(super) fn routes(handler: Arc<MetricsHandler>, outlet: Arc<EventOutlet>) -> Router {
-    let alone = Router::new()
-        .route("/event/metrics", get(alone))
+pub(super) fn routes(handler: Arc<MetricsHandler>, outlet: Arc<EventOutlet>) -> Routes {
+    let alone = Routes::new()
+        .route("/event/metrics", Role::Scrape, get(alone))
         .with_state((handler, Arc::clone(&outlet)));
-    let page = Router::new().route("/events", get(page)).with_state(outlet);
+    let page = Routes::new().route("/events", Role::Read, get(page)).with_state(outlet);
     alone.merge(page)
 }
 
@@ -204,6 +224,7 @@ async fn alone(
     State((handler, outlet)): State<(Arc<MetricsHandler>, Arc<EventOutlet>)>,
     Query(params): Query<QueryParams>,
     Extension(connection): Extension<Connection>,
+    Extension(sender): Extension<Sender>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -214,6 +235,7 @@ async fn alone(
     let nothing = finish(handler.prepare(format, Selection::Nothing), encoding).await;
     let visit = ScrapeRequest {
         connection: &connection,
+        sender: &sender,
         method: &method,
         uri: &uri,
         headers: &headers,

@@ -145,7 +145,7 @@ fn apps(sources: &StatusSources, selection: &Selection) -> Markup {
         return html! { p.soft { (text) } };
     }
     html! {
-        div.scroll { table {
+        div.scroll tabindex="0" { table {
             thead { tr { th scope="col" { "App" } th scope="col" { "State" } th.n scope="col" { "Age" } th.n scope="col" { "Series" }
                 th.n scope="col" { "Bytes" } th scope="col" { "Source" } } }
             tbody { @for row in selection.listed.iter().take(MAX_ROWS) { (app_row(row, present)) } }
@@ -170,15 +170,18 @@ fn app_row((app, status): &Listed, present: Present) -> Markup {
     }
 }
 
-/// A section with a table, or with one line where there is nothing to show.
+/// A section with a table, or with one line where there is nothing to show. Columns with a `#` before their heading have numbers.
 fn section(heading: &str, head: &[&str], rows: &[Markup], nothing: &str) -> Markup {
     html! {
         h2 { (heading) }
         @if rows.is_empty() {
             p.soft { (nothing) }
         } @else {
-            div.scroll { table {
-                thead { tr { @for name in head { th scope="col" { (name) } } } }
+            div.scroll tabindex="0" { table {
+                thead { tr { @for name in head { @match name.strip_prefix('#') {
+                    Some(name) => { th.n scope="col" { (name) } },
+                    None => { th scope="col" { (name) } },
+                } } } }
                 tbody { @for row in rows { tr { (row) } } }
             } }
         }
@@ -188,12 +191,12 @@ fn section(heading: &str, head: &[&str], rows: &[Markup], nothing: &str) -> Mark
 fn refused(report: &Report) -> Markup {
     let row = |refusal: &crate::telemetry::Refusal| {
         html! {
-            td.n { (span(report.age(refusal.last))) " ago" } td { (Plain(&refusal.client)) } td { (Plain(&refusal.source)) }
+            td.fixed { (span(report.age(refusal.last))) " ago" } td.fixed { (Plain(&refusal.client)) } td { (Plain(&refusal.source)) }
             td.text.fault { (Plain(&refusal.detail)) } td { (refusal.reason) } td.n { (refusal.count) }
         }
     };
     let rows: Vec<_> = report.refusals.iter().map(row).collect();
-    let head = ["Last", "Client", "Received on", "Why", "Reason in metrics", "Times"];
+    let head = ["Last", "Client", "Received on", "Why", "Reason in metrics", "#Times"];
     section("Recently refused", &head, &rows, "Nothing has been refused.")
 }
 
@@ -203,7 +206,7 @@ fn removed(report: &Report) -> Markup {
             RemovalReason::Expired => "expired: no update within store.expire_after".to_owned(),
             RemovalReason::Deleted(by) => format!("deleted by {by}"),
         };
-        html! { td.n { (span(report.age(removal.at))) " ago" } td { (Plain(removal.app.as_str())) } td { (Plain(&why)) } }
+        html! { td.fixed { (span(report.age(removal.at))) " ago" } td { (Plain(removal.app.as_str())) } td { (Plain(&why)) } }
     };
     let rows: Vec<_> = report.removals.iter().map(row).collect();
     section(
@@ -244,7 +247,7 @@ fn events(report: &Report) -> Markup {
 fn scrapers(report: &Report) -> Markup {
     let row = |scraper: &super::recent_scrapers::Scraper| {
         html! {
-            td { (Plain(&scraper.client.to_string())) } td.text { (Plain(&scraper.agent)) } td { code { (Plain(&scraper.request)) } }
+            td.fixed { (Plain(&scraper.client.to_string())) } td.text { (Plain(&scraper.agent)) } td { code { (Plain(&scraper.request)) } }
             td { (scraper.format.content_type()) ", " (table::encoding(scraper.encoding)) } td.n { (bytes(scraper.bytes)) }
             td.n { (format!("{:.1} ms", scraper.took.as_secs_f64() * 1_000.0)) }
             td.n { (scraper.interval.map_or_else(|| "-".to_owned(), |interval| format!("{:.1} s", interval.as_secs_f64()))) }
@@ -273,7 +276,7 @@ fn links(report: &Report) -> Markup {
     let rows: Vec<_> = report.links.iter().map(row).collect();
     section(
         "Links",
-        &["Bridge", "State", "Last scrape", "Last error"],
+        &["Bridge", "State", "#Last scrape", "Last error"],
         &rows,
         "No bridge is configured (p2p.bridges).",
     )
@@ -282,6 +285,7 @@ fn links(report: &Report) -> Markup {
 fn limits(usage: &[Usage]) -> Markup {
     let shown = |usage: &Usage, number: u64| match usage.unit {
         "bytes" => bytes(number),
+        unit if number == 1 => format!("1 {}", unit.trim_end_matches('s')),
         unit => format!("{number} {unit}"),
     };
     let row = |usage: &Usage| {
@@ -292,14 +296,14 @@ fn limits(usage: &[Usage]) -> Markup {
         }
     };
     let rows: Vec<_> = usage.iter().map(row).collect();
-    section("Limits", &["Key", "Used", "Limit", "How full"], &rows, "")
+    section("Limits", &["Key", "#Used", "#Limit", "How full"], &rows, "")
 }
 
 fn endpoints(endpoints: &[(&str, &str)]) -> Markup {
     let row = |(request, gives): &(&str, &str)| {
         let path = request
             .strip_prefix("GET /")
-            .filter(|path| !path.contains(|c: char| c.is_ascii_uppercase()));
+            .filter(|path| !path.contains(|c: char| c.is_ascii_uppercase()) && !path.ends_with("..."));
         html! {
             td { @match path { Some(path) => { a href=(format!("./{path}")) { code { (request) } } }, None => { code { (request) } } } }
             td.text { (gives) }
@@ -326,6 +330,7 @@ pub(super) fn app_page(app: &App, present: Present) -> Response<Body> {
             p { a href=(format!("{}/metrics", segment(app.name.as_str()))) { "all of it, as it is scraped" } }
             pre { (text_start(app)) }
         }
+        p { button type="button" data-delete=(segment(app.name.as_str())) data-name=(printable(app.name.as_str())) data-then="../" { "Delete this app" } }
         p.soft { "page " span #live role="status" { "as of when it was loaded" } }
     };
     page::page(&format!("{} - exporter-proxy", app.name), "../", &body)
@@ -338,7 +343,7 @@ fn family_table(app: &App, families: &[Family]) -> Markup {
     let text = |span| String::from_utf8_lossy(exposition.text(span)).into_owned();
     let syntax = exposition.syntax();
     html! {
-        div.scroll { table {
+        div.scroll tabindex="0" { table {
             thead { tr { th scope="col" { "Family" } th scope="col" { "Type" } th.n scope="col" { "Samples" } th scope="col" { "Help" } } }
             tbody { @for family in families.iter().take(MAX_FAMILIES) { tr {
                 td.name { code { (Plain(&text(family.name))) } }

@@ -21,7 +21,7 @@ use crate::exposition::catalog::Selection;
 use crate::exposition::gzip::{self, CompressorPool, Piece};
 use crate::exposition::negotiate::{self, ContentEncoding, Format};
 use crate::exposition::render::{Chunk, OutputFormat};
-use crate::http::{Connection, SharedBody, reply};
+use crate::http::{Connection, Sender, SharedBody, reply};
 use crate::store::{App, PendingExposition, RenderedExposition, View};
 use crate::supervise::blocking;
 use crate::telemetry::{Counter, Telemetry};
@@ -323,6 +323,7 @@ pub(super) async fn all(
     State(handler): State<Arc<MetricsHandler>>,
     Query(params): Query<QueryParams>,
     Extension(connection): Extension<Connection>,
+    Extension(sender): Extension<Sender>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -351,6 +352,7 @@ pub(super) async fn all(
     if let Some(events) = handler.events.as_ref().filter(|_| app.is_none()) {
         let scraped = events.scrape_events(ScrapeRequest {
             connection: &connection,
+            sender: &sender,
             method: &method,
             uri: &uri,
             headers: &headers,

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::routing::any;
@@ -13,7 +12,7 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use http::{Method, Response, StatusCode, Uri};
 use url::form_urlencoded;
 
-use crate::http::reply;
+use crate::http::{Role, Routes, reply};
 use crate::model::{AppName, PeerSample, truncated};
 use crate::peer_samples::PeerSamples;
 use crate::supervise::blocking;
@@ -71,9 +70,9 @@ impl Endpoint {
 }
 
 /// The routes of the API.
-pub fn routes(monitoring: MonitoringApi) -> Router {
-    Router::new()
-        .route("/metric_plugin/v1/{*path}", any(answer))
+pub fn routes(monitoring: MonitoringApi) -> Routes {
+    Routes::new()
+        .route("/metric_plugin/v1/{*path}", Role::Read, any(answer))
         .with_state(Arc::new(monitoring))
 }
 

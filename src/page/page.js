@@ -55,6 +55,21 @@
     form.addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(timer); apply(); });
   }
 
+  // Deletes what the button names, once it has been confirmed.
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button[data-delete]");
+    if (!button || !confirm(`${button.textContent}: ${button.dataset.name}?`)) return;
+    try {
+      const answer = await fetch(button.dataset.delete, { method: "DELETE" });
+      if (!answer.ok) return alert(await answer.text());
+      button.blur();
+      if (button.dataset.then) location.href = button.dataset.then;
+      else refresh();
+    } catch (error) {
+      alert(error.message);
+    }
+  });
+
   // Copies the text of the element that the button names.
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-copy]");

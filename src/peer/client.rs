@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use futures_util::future::BoxFuture;
@@ -16,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::{HttpService, reply};
+use crate::http::{HttpService, Role, Routes, reply};
 use crate::peer::delivery::{CollectionError, SCRAPE, failure_text};
 use crate::peer::hyperdht::{HyperdhtError, HyperdhtScrapeServer, Network, ScrapeServerSettings};
 use crate::peer::identity::{Identity, LinkAddress, PublicKey, Registration};
@@ -319,7 +318,7 @@ where
             }
         }
     };
-    let routes = Router::new().route("/metrics", get(answer));
+    let routes = Routes::new().route("/metrics", Role::Scrape, get(answer));
     HttpService::new(routes, &["GET /metrics"], Arc::default(), Arc::default())
 }
 

@@ -23,7 +23,7 @@ use super::quic::transport::CLOSED;
 use super::*;
 use crate::config::{self, Environment};
 use crate::daemon::{BridgeKeys, assemble_bridge};
-use crate::http::{Connection, DeliveryOutcome, HttpService};
+use crate::http::{Connection, DeliveryOutcome, HttpService, Role, Routes};
 use crate::supervise::{Report, Stop};
 use crate::wire::{LinkMessage, Register};
 
@@ -542,7 +542,7 @@ async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_
         });
         async { "some 1\n" }
     };
-    let routes = axum::Router::new().route("/metrics", axum::routing::get(metrics));
+    let routes = Routes::new().route("/metrics", Role::Scrape, axum::routing::get(metrics));
     let (_client, _events) = lured(&address, HttpService::new(routes, &[], Arc::default(), Arc::default())).await;
     let mut asked = 0;
     // Opens links full of unacknowledged responses until there are more than the proxy keeps.

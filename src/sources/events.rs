@@ -5,15 +5,13 @@ mod post_rate;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
-use axum::{Extension, Router};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode, Uri};
-use ipnet::IpNet;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -21,7 +19,7 @@ pub use post_rate::PostRate;
 
 use super::receiver::{Budget, Limits};
 use crate::bus::Notification;
-use crate::http::{BodyError, BodyLimit, Connection, allow_from, drain_body, read_body, reply};
+use crate::http::{BodyError, BodyLimit, Connection, Role, Routes, drain_body, read_body, reply};
 use crate::model::{Client, Clock, EventError, IdempotencyKey, Topic};
 use crate::store::{EmitError, Inlet};
 use crate::telemetry::{Rejection, Telemetry};
@@ -60,8 +58,6 @@ pub struct EventHandler {
     limits: watch::Receiver<Limits>,
     budget: Arc<Budget>,
     rate: Arc<PostRate>,
-    /// Clients that may post (`events.post_from`).
-    post_from: Arc<ArcSwap<Vec<IpNet>>>,
     /// The family of the events' samples, for the stream.
     metric: Arc<str>,
 }
@@ -78,9 +74,8 @@ struct EventRefusal {
 
 impl EventHandler {
     /// Creates a handler that writes events into `inlet` as samples of the family `metric`. The receivers' limits and memory budget also
-    /// apply to bodies, and `rate` limits the events per client. Only clients in `post_from` may post.
+    /// apply to bodies, and `rate` limits the events per client.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "shared handles and settings that the daemon owns")]
     pub fn new(
         inlet: Inlet,
         telemetry: Arc<Telemetry>,
@@ -88,7 +83,6 @@ impl EventHandler {
         limits: watch::Receiver<Limits>,
         budget: Arc<Budget>,
         rate: Arc<PostRate>,
-        post_from: Arc<ArcSwap<Vec<IpNet>>>,
         metric: &str,
     ) -> Self {
         Self {
@@ -98,7 +92,6 @@ impl EventHandler {
             limits,
             budget,
             rate,
-            post_from,
             metric: metric.into(),
         }
     }
@@ -209,8 +202,8 @@ fn other_form() -> EventRefusal {
 }
 
 /// The route for posting events.
-pub fn routes(handler: EventHandler) -> Router {
-    Router::new().route("/event", post(emit)).with_state(Arc::new(handler))
+pub fn routes(handler: EventHandler) -> Routes {
+    Routes::new().route("/event", Role::Event, post(emit)).with_state(Arc::new(handler))
 }
 
 /// `POST /event`
@@ -222,15 +215,6 @@ async fn emit(
     body: Body,
 ) -> Response<Body> {
     let client = connection.client(&headers);
-    if let Err(response) = allow_from(&connection, &headers, &handler.post_from.load(), "post events", "events.post_from") {
-        handler.telemetry.reject(Rejection {
-            source: SOURCE,
-            peer: &client.to_string(),
-            reason: "forbidden",
-            detail: "posting events is not allowed (events.post_from)",
-        });
-        return response;
-    }
     let EventRefusal {
         status,
         reason,

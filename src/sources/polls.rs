@@ -17,7 +17,7 @@ mod settings;
 mod socket;
 mod trust;
 
-pub use settings::{Credentials, Endpoint, EndpointKind, Password, PollSettings};
+pub use settings::{ClientCertificate, Credentials, Endpoint, EndpointKind, Password, PollSettings, place};
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -53,6 +53,16 @@ pub async fn client_tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Str
     trust.config().await.map_err(|failure| failure.to_string())
 }
 
+/// The same TLS settings with the certificate of a client.
+///
+/// # Errors
+///
+/// The file and the reason if certificate and key cannot be read, or do not belong together.
+pub async fn with_client_certificate(config: Arc<ClientConfig>, certificate: &ClientCertificate) -> Result<Arc<ClientConfig>, String> {
+    let made = trust::with_client_certificate(config, certificate).await;
+    made.map_err(|failure| failure.to_string())
+}
+
 /// Describes the files of an endpoint that cannot be used now. Each poll reads them, so they may be created later.
 pub async fn unusable_files(endpoint: &Endpoint) -> Vec<String> {
     let mut found = Vec::new();
@@ -61,6 +71,11 @@ pub async fn unusable_files(endpoint: &Endpoint) -> Vec<String> {
     }
     if let Some(file) = &endpoint.ca_file
         && let Err(failure) = trust::Trust::File(file.clone().into(), None).config().await
+    {
+        found.push(failure.to_string());
+    }
+    if let Some(certificate) = &endpoint.certificate
+        && let Err(failure) = trust::client_key(certificate).await
     {
         found.push(failure.to_string());
     }

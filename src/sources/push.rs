@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::routing::{delete, put};
-use axum::{Extension, Router};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode};
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::LARGE_BYTES;
 use super::receiver::{Budget, Limits};
-use crate::http::{BodyLimit, Connection, may_write, read_kept_body, reply};
+use crate::http::{BodyLimit, Connection, Role, Routes, read_kept_body, reply};
 use crate::model::{AppName, Clock, Format, Origin, Syntax, Update};
 use crate::store::{Inlet, PutOptions, Receipt, Refused};
 use crate::supervise::blocking;
@@ -75,23 +75,13 @@ impl PushHandler {
         });
         reply::text(status, detail)
     }
-
-    /// Counts and logs a request that `http.write_from` does not allow.
-    fn log_forbidden(&self, connection: &Connection, headers: &HeaderMap, request: &str) {
-        self.telemetry.reject(Rejection {
-            source: SOURCE,
-            peer: &connection.client(headers).to_string(),
-            reason: "forbidden",
-            detail: request,
-        });
-    }
 }
 
 /// The routes for pushing and deleting.
-pub fn routes(handler: PushHandler) -> Router {
-    Router::new()
-        .route("/apps/{name}/metrics", put(push).post(push))
-        .route("/apps/{name}", delete(remove))
+pub fn routes(handler: PushHandler) -> Routes {
+    Routes::new()
+        .route("/apps/{name}/metrics", Role::Push.of_path("name"), put(push).post(push))
+        .route("/apps/{name}", Role::Admin.of_path("name"), delete(remove))
         .with_state(Arc::new(handler))
 }
 
@@ -106,10 +96,6 @@ async fn push(
     let (head, body) = request.into_parts();
     let headers = head.headers;
     let refuse = |status, reason, detail: &str| handler.refuse(&connection, &headers, status, reason, detail);
-    if let Err(response) = may_write(&connection, &headers) {
-        handler.log_forbidden(&connection, &headers, &format!("push of {name:?} is not allowed (http.write_from)"));
-        return response;
-    }
     let app = match AppName::new(&name) {
         Ok(app) => app,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_app_name", &error.to_string()),
@@ -275,14 +261,6 @@ async fn remove(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Response<Body> {
-    if let Err(response) = may_write(&connection, &headers) {
-        handler.log_forbidden(
-            &connection,
-            &headers,
-            &format!("deletion of {name:?} is not allowed (http.write_from)"),
-        );
-        return response;
-    }
     match AppName::new(&name) {
         Ok(app) if handler.inlet.remove(&app, (handler.clock)()) => {
             let client = connection.client(&headers).to_string();

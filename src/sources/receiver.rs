@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,10 @@ pub struct Limits {
     pub max_message_bytes: usize,
     /// Limit of silence inside a message; a complete message may take five times as long.
     pub idle_timeout: Duration,
+    /// Networks of TCP clients that may send.
+    pub allow: Arc<[IpNet]>,
+    /// Numbers of the users that may send over the Unix socket; empty: all that its mode lets in.
+    pub allow_users: Arc<[u32]>,
 }
 
 /// Dependencies of all receivers.

@@ -130,7 +130,9 @@ fn number(name: &str, known: fn(&str) -> Option<u32>, unknown: impl FnOnce() -> 
     known(name).or_else(|| name.parse().ok()).ok_or_else(unknown)
 }
 
-fn user_id(name: &str) -> Option<u32> {
+/// The number of a user in the user database.
+#[must_use]
+pub fn user_id(name: &str) -> Option<u32> {
     User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
 }
 

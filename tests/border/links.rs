@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use bytes::Bytes;
 use exporter_proxy::config::{self, Environment};
 use exporter_proxy::daemon::bind_bridge;
-use exporter_proxy::http::{Connection, Delivery, HttpService};
+use exporter_proxy::http::{Connection, Delivery, HttpService, Role, Routes};
 use exporter_proxy::peer::{
     Alias, Client, ClientSettings, Identity, LinkAddress, LinkEvent, LinkEvents, PublicKey, Registration, RunningClient, ScrapeOutcome,
     Scraper, SharedSecret, metrics_service,
@@ -99,7 +98,7 @@ impl TestBridge {
         (self.folder.take().unwrap(), self.quic.port())
     }
 
-    async fn up(&self, alias: &str) {
+    pub async fn up(&self, alias: &str) {
         let path = format!("/scrape/{alias}/metrics");
         until(&format!("{alias} can be scraped"), async || self.status(&path).await == 200).await;
     }
@@ -112,7 +111,7 @@ impl Drop for TestBridge {
 }
 
 /// Configuration of a proxy that registers at these bridges.
-fn p2p(bridges: &[&TestBridge], folder: &TempDir, extra: &str) -> String {
+pub fn p2p(bridges: &[&TestBridge], folder: &TempDir, extra: &str) -> String {
     let bridges: Vec<String> = bridges.iter().map(|bridge| format!("{:?}", bridge.address().to_string())).collect();
     format!(
         "[p2p]\nenabled = true\nkey_file = \"{}/p2p.key\"\nhostname = \"h\"\nbridges = [{}]\n{extra}\n",
@@ -151,7 +150,7 @@ async fn client_as(identity: &Identity, bridge: &TestBridge, alias: &str, servic
     running
 }
 
-fn door_of(routes: Router) -> HttpService {
+fn door_of(routes: Routes) -> HttpService {
     HttpService::new(routes, &[], Arc::default(), Arc::default())
 }
 
@@ -237,8 +236,24 @@ async fn a_bridge_that_is_not_reached_is_noted_until_it_is() {
         is_noted(&ready) && is_noted(&apps) && list["notes"][0].as_str().unwrap().contains("cannot connect")
     })
     .await;
+    let link = async || {
+        let status: serde_json::Value = serde_json::from_str(&proxy.text("/api/status").await).unwrap();
+        status["links"][0].clone()
+    };
+    let unreachable = link().await;
+    assert_eq!(
+        (&unreachable["bridge"], &unreachable["registered"]),
+        (&address.to_string().into(), &false.into())
+    );
+    assert!(
+        unreachable["last_error"].as_str().unwrap().starts_with("cannot connect: "),
+        "{unreachable}"
+    );
     let bridge = TestBridge::with(place, port, "").await;
     bridge.up("a").await;
+    until("the link is up", async || link().await["registered"] == true).await;
+    bridge.get("/scrape/a/metrics").await;
+    until("the scrape is shown", async || link().await["last_scrape_age_seconds"].is_u64()).await;
     until("there is nothing to note", async || proxy.text("/readyz").await == "ready\n").await;
     assert!(!proxy.text("/apps").await.contains("note: "));
     bridge.kill().await;
@@ -525,6 +540,53 @@ async fn a_taken_alias_is_told_to_its_owner_and_given_back_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_a_bridge_shows_aliases_faults_and_the_configuration_of_a_proxy() {
+    let bridge = TestBridge::start().await;
+    let _proxy = client(&bridge, "<north>", named("north")).await;
+    bridge.up("%3Cnorth%3E").await;
+    let status = async || serde_json::from_str::<serde_json::Value>(&bridge.text("/api/status").await).unwrap();
+    let now = status().await;
+    assert_eq!(
+        (&now["role"], &now["aliases"]["connected"], &now["ready"]),
+        (&"bridge".into(), &1.into(), &true.into()),
+        "{now}"
+    );
+    let mut wrong = registration("south");
+    wrong.secret = SharedSecret::new([7; 32]);
+    let settings = ClientSettings {
+        identity: Identity::ephemeral().unwrap(),
+        bridges: vec![bridge.address()],
+        registration: wrong,
+        listen: None,
+        allow: Vec::new(),
+        bootstrap: Vec::new(),
+    };
+    let _refused = Client::bind(settings, named("south"), LinkEvents::default()).await.unwrap().start();
+    until("the refusal is listed", async || {
+        let now = status().await;
+        now["faults"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|fault| fault["reason"] == "registration_refused" && fault["client"] == "127.0.0.1")
+    })
+    .await;
+    let page = ask(bridge.http, Request::get("/").header("accept", "text/html"), "").await;
+    let page = String::from_utf8_lossy(page.body()).into_owned();
+    let configuration = format!("bridges = [&quot;{}&quot;]", bridge.address());
+    for part in [
+        "&lt;north&gt;</a>",
+        "href=\"scrape/%3Cnorth%3E/metrics\"",
+        "Recent faults of links",
+        &configuration,
+        "data-delete=\"aliases/%3Cnorth%3E\"",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    assert_eq!(bridge.status("/ui/page.js").await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_alias_is_forgotten_on_request() {
     let bridge = TestBridge::start().await;
     let owner = client(&bridge, "a b", named("owner")).await;
@@ -727,8 +789,13 @@ async fn a_page_that_a_proxy_sends_is_none_in_the_origin_of_the_bridge() {
     let bridge = TestBridge::start().await;
     let page = || async { axum::response::Html("<script>fetch('/aliases/good', { method: 'DELETE' })</script>") };
     let failing = || async { (http::StatusCode::INTERNAL_SERVER_ERROR, "\u{1b}]0;title\u{7}\u{202e}") };
-    let _page = client(&bridge, "page", door_of(Router::new().route("/metrics", get(page)))).await;
-    let _failing = client(&bridge, "failing", door_of(Router::new().route("/metrics", get(failing)))).await;
+    let _page = client(&bridge, "page", door_of(Routes::new().route("/metrics", Role::Scrape, get(page)))).await;
+    let _failing = client(
+        &bridge,
+        "failing",
+        door_of(Routes::new().route("/metrics", Role::Scrape, get(failing))),
+    )
+    .await;
     for (alias, status) in [("page", 200), ("failing", 502), ("unknown", 404)] {
         let answer = bridge.get(&format!("/scrape/{alias}/metrics")).await;
         let headers = answer.headers();
@@ -761,7 +828,12 @@ async fn a_hanging_and_an_endless_proxy_harm_nobody_else() {
         let chunks = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 64 * 1024])));
         Body::from_stream(chunks)
     };
-    let endless = client(&bridge, "endless", door_of(Router::new().route("/metrics", get(endless)))).await;
+    let endless = client(
+        &bridge,
+        "endless",
+        door_of(Routes::new().route("/metrics", Role::Scrape, get(endless))),
+    )
+    .await;
     let dripping = || async {
         let drips = futures_util::stream::unfold((), |()| async {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -769,7 +841,12 @@ async fn a_hanging_and_an_endless_proxy_harm_nobody_else() {
         });
         Body::from_stream(drips)
     };
-    let dripping = client(&bridge, "dripping", door_of(Router::new().route("/metrics", get(dripping)))).await;
+    let dripping = client(
+        &bridge,
+        "dripping",
+        door_of(Routes::new().route("/metrics", Role::Scrape, get(dripping))),
+    )
+    .await;
 
     let mut reader = KeepAlive::connect(bridge.http).await;
     let mut endlessly = reader.stream("/scrape/endless/metrics").await;
@@ -902,9 +979,9 @@ fn witness() -> (HttpService, mpsc::UnboundedReceiver<String>) {
     };
     // An app's metrics, which have no delivery to report: a round trip through the link.
     let round_trip = move || async move { reported.send("round trip".to_owned()).unwrap() };
-    let routes = Router::new()
-        .route("/metrics", get(answer))
-        .route("/apps/a/metrics", get(round_trip));
+    let routes = Routes::new()
+        .route("/metrics", Role::Scrape, get(answer))
+        .route("/apps/a/metrics", Role::Scrape, get(round_trip));
     (door_of(routes), heard)
 }
 

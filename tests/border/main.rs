@@ -8,8 +8,10 @@
 )]
 #![allow(missing_docs, unreachable_pub, reason = "nobody reads the documentation of a test binary")]
 
+mod access;
 #[cfg(feature = "bitswap")]
 mod bitswap;
+mod doors;
 mod event_scripts;
 mod events;
 mod exposition;
@@ -32,6 +34,7 @@ mod polls;
 mod process;
 mod receivers;
 mod restarts;
+mod reverse_proxy;
 mod service_manager;
 mod status_page;
 mod stream;

@@ -139,7 +139,7 @@ async fn it_says_what_listens_reloads_and_stops() {
     process.line("to scrape: curl http://127.0.0.1:");
     let push = || Request::put("/apps/a/metrics");
     assert_eq!(ask(address, push(), "m 1").await.status(), 403);
-    process.line("refused: push of \"a\" is not allowed (http.write_from)");
+    process.line("refused: PUT /apps/a/metrics: 127.0.0.1 is not allowed to push; add it to http.write_from");
 
     config(
         folder.path(),

@@ -168,6 +168,10 @@ async fn only_those_who_may_write() {
     assert_eq!(proxy.ask(Request::delete("/apps/a")).await.status(), 403);
     let counted = "exporter_proxy_rejected_total{source=\"http\",reason=\"forbidden\"}";
     assert_eq!(proxy.own(counted).await, Some(2.0));
+    for role in ["push", "admin"] {
+        let counted = format!("exporter_proxy_http_access_refused_total{{identity=\"anonymous\",role=\"{role}\"}}");
+        assert_eq!(proxy.own(&counted).await, Some(1.0));
+    }
     let forwarded = Request::put("/apps/a/metrics").header("x-forwarded-for", "10.1.2.3");
     assert_eq!(proxy.send(forwarded, "m 1").await.status(), 200);
 }

@@ -1,35 +1,40 @@
 //! TLS, users, headers and the rate limit of the HTTP port, with real clients.
 
 use std::io::Read as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use exporter_proxy::config::{self, Environment};
 use exporter_proxy::daemon::bind_bridge;
 use exporter_proxy::http::read_web_config;
+use exporter_proxy::sources::polls::client_tls;
 use http::Request;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::ServerName;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::harness::{Proxy, ask, peer, repository, run, until};
 use crate::peers::Prometheus;
 use crate::process::program;
 
 /// Hash of `secret` at the lowest cost.
-const HASH: &str = "$2b$04$NdtBAEROJw2PmgWIkNLiw.gcPkgCoTsZhYmTrDjN2M7PF100NR./u";
+pub const HASH: &str = "$2b$04$NdtBAEROJw2PmgWIkNLiw.gcPkgCoTsZhYmTrDjN2M7PF100NR./u";
 
 fn fixture(name: &str) -> PathBuf {
     repository("tests/fixtures/web_config").join(name)
 }
 
 /// A directory with a web configuration file and the certificates of the fixtures.
-struct WebFiles(TempDir);
+pub struct WebFiles(TempDir);
 
 impl WebFiles {
-    fn new(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         let files = Self(tempfile::tempdir().unwrap());
         for name in ["server.pem", "server-key.pem", "other.pem", "other-key.pem"] {
             std::fs::copy(fixture(name), files.path(name)).unwrap();
@@ -38,12 +43,12 @@ impl WebFiles {
         files
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
     /// Replaces the file as a whole.
-    fn write(&self, text: &str) {
+    pub fn write(&self, text: &str) {
         std::fs::write(self.path("new.yml"), text).unwrap();
         std::fs::rename(self.path("new.yml"), self.path("web.yml")).unwrap();
     }
@@ -53,14 +58,14 @@ impl WebFiles {
     }
 }
 
-const TLS: &str = "tls_server_config:\n  cert_file: server.pem\n  key_file: server-key.pem\n";
+pub const TLS: &str = "tls_server_config:\n  cert_file: server.pem\n  key_file: server-key.pem\n";
 
 fn users() -> String {
     format!("basic_auth_users:\n  alice: {HASH}\n")
 }
 
 /// The status that curl gets, with its exit code where there is none.
-async fn curl(arguments: &[&str]) -> Option<String> {
+pub async fn curl(arguments: &[&str]) -> Option<String> {
     let output = Command::new(peer("curl")?)
         .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "20"])
         .args(arguments)
@@ -186,7 +191,7 @@ async fn prometheus_scrapes_over_https_with_a_user() {
 }
 
 /// A CA, and a certificate with this name that it has signed.
-fn certificates(files: &WebFiles, name: &str) {
+pub fn certificates(files: &WebFiles, name: &str) {
     let mut ca = CertificateParams::new(Vec::<String>::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let ca_key = KeyPair::generate().unwrap();
@@ -233,6 +238,36 @@ async fn client_certificates_are_verified_with_their_names() {
         assert!(asked(refused).await.unwrap().starts_with("exit "), "{refused}");
     }
     assert!(curl(&["--cacert", ca.to_str().unwrap(), &url]).await.unwrap().starts_with("exit "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_presents_its_client_certificate() {
+    let files = WebFiles::new("");
+    certificates(&files, "poller.example.org");
+    files.write(&format!(
+        "{TLS}  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: client-ca.pem\n"
+    ));
+    let polled = files.proxy().await;
+    let endpoint = |name: &str, certificate: &str| {
+        let [ca, cert, key] = ["server.pem", &format!("{certificate}.pem"), &format!("{certificate}-key.pem")].map(|file| files.path(file));
+        format!(
+            "{{ name = {name:?}, url = \"https://{}/metrics?only=own\", ca_file = {ca:?}, cert_file = {cert:?}, key_file = {key:?} }}",
+            polled.http
+        )
+    };
+    let proxy = Proxy::with(&format!(
+        "poll_external.poll_other_scrape_endpoints = true\npoll_external.poll_interval = \"100ms\"\n\
+         poll_external.other_scrape_endpoints = [{}, {}]",
+        endpoint("good", "client"),
+        endpoint("bad", "other")
+    ))
+    .await;
+    proxy.shows("exporter_proxy_poll_up{endpoint=\"good\"} 1").await;
+    until("the other is refused", async || {
+        proxy.text("/apps/bad").await.contains("poll failed")
+    })
+    .await;
+    proxy.shows("exporter_proxy_poll_up{endpoint=\"bad\"} 0").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -407,6 +442,53 @@ async fn an_event_is_delivered_once_over_tls() {
     asked(&["-X", "POST", &event]).await;
     assert_eq!(delivered(&asked(&[&scrape, &scrape]).await), 1);
     assert_eq!(delivered(&asked(&[&scrape]).await), 0);
+}
+
+/// A TLS client that trusts the certificate of the fixtures.
+async fn tls_client(to: SocketAddr) -> TlsStream<TcpStream> {
+    let config = client_tls(Some(&fixture("server.pem"))).await.unwrap();
+    let stream = TcpStream::connect(to).await.unwrap();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    TlsConnector::from(config).connect(name, stream).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_closes_when_it_has_the_response_gets_no_event_again() {
+    let proxy = WebFiles::new(TLS).proxy().await;
+    let mut poster = tls_client(proxy.http).await;
+    poster
+        .write_all(b"POST /event?a=b HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(response(&mut poster).await.starts_with("HTTP/1.1 200 "));
+    let scrape = b"GET /event/metrics HTTP/1.1\r\nhost: x\r\nuser-agent: Prometheus\r\nconnection: close\r\n\r\n";
+    for has_event in [true, false, false] {
+        let mut client = tls_client(proxy.http).await;
+        client.write_all(scrape).await.unwrap();
+        assert_eq!(response(&mut client).await.contains("events_to_metrics{"), has_event);
+        if has_event {
+            // An alert that is unread when the client closes would reset the connection.
+            let early = tokio::time::timeout(Duration::from_millis(100), client.get_ref().0.peek(&mut [0])).await;
+            assert!(early.is_err(), "the end of the session came before the client closed: {early:?}");
+        }
+        drop(client);
+    }
+}
+
+/// Reads one response by its length, and nothing beyond it.
+async fn response(stream: &mut TlsStream<TcpStream>) -> String {
+    let mut text = Vec::new();
+    loop {
+        text.push(stream.read_u8().await.unwrap());
+        let shown = String::from_utf8_lossy(&text);
+        let Some((head, body)) = shown.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        if body.len() == length.unwrap().parse::<usize>().unwrap() {
+            return shown.into_owned();
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

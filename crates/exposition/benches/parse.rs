@@ -30,6 +30,17 @@ fn parse_text(bencher: Bencher<'_, '_>, series: usize) {
     parse(bencher, Workload::of(series), Syntax::Text, "");
 }
 
+/// A text that differs from the one before in values only, as most pushes do.
+#[divan::bench(args = [10, 100, 1_000, 10_000])]
+fn parse_update(bencher: Bencher<'_, '_>, series: usize) {
+    let [before, body] = [3, 4].map(|turn| Bytes::from(Workload::of(series).app(7, turn)));
+    let before = Exposition::parse(before, Syntax::Text);
+    bencher
+        .counter(BytesCount::new(body.len()))
+        .counter(ItemsCount::new(series))
+        .bench(|| Exposition::parse_update(body.clone(), Syntax::Text, &before));
+}
+
 /// Nothing can be taken over from the line before.
 #[divan::bench(args = [100, 10_000])]
 fn parse_hard(bencher: Bencher<'_, '_>, series: usize) {

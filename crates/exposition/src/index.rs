@@ -1,6 +1,7 @@
 //! The index of a text: one stored copy, and byte offsets into it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -23,7 +24,7 @@ pub struct Exposition {
     pub(super) series: u32,
     pub(super) faults: Faults,
     mixed_times: u32,
-    /// By which an update of the same shape is parsed; see [`Exposition::parse_update`].
+    /// Template for updates that differ in values only; see [`Exposition::parse_update`].
     pub(super) template: Option<Template>,
 }
 
@@ -51,6 +52,13 @@ impl Exposition {
             },
             None => Self::parse(body, syntax),
         }
+    }
+
+    /// True if the texts were found to differ in nothing but values when one was [parsed as an update](Exposition::parse_update) of the other.
+    /// They may be alike without it.
+    pub(crate) fn is_same_but_values(&self, other: &Self) -> bool {
+        let templates = self.template.as_ref().zip(other.template.as_ref());
+        templates.is_some_and(|(one, other)| Arc::ptr_eq(one, other))
     }
 
     /// Parses the proxy's own text: a series may occur several times in a row, with different timestamps.

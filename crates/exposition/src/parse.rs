@@ -63,7 +63,7 @@ pub(super) struct ParseOutput {
     pub(super) families: Box<[Family]>,
     pub(super) runs: Box<[Span]>,
     pub(super) series: u32,
-    /// By which texts that differ in values only are parsed.
+    /// Template for updates that differ in values only.
     pub(super) template: Option<Template>,
 }
 

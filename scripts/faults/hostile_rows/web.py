@@ -71,6 +71,35 @@ def passwords(case):
         proxy.remove()
 
 
+@row("a flood of wrong tokens", memory=64)
+def tokens(case):
+    """Of the greatest length, among a hundred tables."""
+    folder = pathlib.Path(case.proxy.folder)
+    tables = []
+    for number in range(100):
+        path = folder / f"{number}.token"
+        path.write_text(f"token-{number}\n")
+        tables.append(f'{{ token_file = "{path}", roles = ["scrape"] }}')
+    proxy = Proxy(case.binary, environment={"EXPORTER_PROXY__HTTP__ACCESS": f"[{', '.join(tables)}]"})
+    try:
+        count, statuses, times = case.so_many(10_000, 3_000), {}, []
+        for number in range(0, count, 100):
+            requests = [f"GET /metrics HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {'a' * 8_100}{number + n}\r\nconnection: close\r\n\r\n".encode()
+                        for n in range(100)]
+            for heard in swarm.converse(proxy.http, requests):
+                status = heard[9:12].decode() if isinstance(heard, bytes) else repr(heard)
+                statuses[status] = statuses.get(status, 0) + 1
+            status, took = scrape(proxy, {"authorization": "Bearer token-99"})
+            case.check(status == 200, f"a known token got {status}")
+            times.append(took)
+        case.check(set(statuses) == {"401"}, f"other answers: {statuses}")
+        case.check(max(times) < MOST, f"a known token waited {max(times):.1f} s")
+        return f"{count:,} requests, each with another wrong token of 8 kB, 100 at a time, among 100 tables", \
+            f"all 401; scrapes with a known token: median {statistics.median(times) * 1000:.0f} ms, worst {max(times) * 1000:.0f} ms"
+    finally:
+        proxy.remove()
+
+
 @row("slow TLS handshakes", memory=64)
 def handshakes(case):
     proxy = start(case, "tls_server_config: {cert_file: server.pem, key_file: server-key.pem}\n")

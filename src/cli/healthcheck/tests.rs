@@ -4,13 +4,14 @@ use super::*;
 #[test]
 fn urls_are_split_and_others_are_refused() {
     let split = |text: &str| parts(&text.parse().unwrap());
-    for (url, authority, https, path) in [
-        ("http://a:6555/readyz", "a:6555", false, "/readyz"),
-        ("http://[::1]/x?y=1", "[::1]:80", false, "/x?y=1"),
-        ("https://a/", "a:443", true, "/"),
+    for (url, place, transport, path) in [
+        ("http://a:6555/readyz", "a:6555", Transport::Http, "/readyz"),
+        ("http://[::1]/x?y=1", "[::1]:80", Transport::Http, "/x?y=1"),
+        ("https://a/", "a:443", Transport::Https, "/"),
+        ("unix:/run/a.sock", "/run/a.sock", Transport::Unix, "/readyz"),
     ] {
-        let authority = authority.to_owned();
-        assert_eq!(split(url).unwrap(), (HttpServer { authority, https }, path.to_owned()));
+        let place = place.to_owned();
+        assert_eq!(split(url).unwrap(), (HttpServer { place, transport }, path.to_owned()));
     }
     assert!(split("ftp://a/").unwrap_err().to_string().contains("only http://"));
     assert!(split("mailto:a").is_err());
@@ -33,7 +34,10 @@ async fn an_answer_of_not_ready_is_final_and_a_refused_connection_is_not() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
-    let plain = |authority| HttpServer { authority, https: false };
+    let plain = |place| HttpServer {
+        place,
+        transport: Transport::Http,
+    };
     let answering = async |status: &'static str| {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = plain(listener.local_addr().unwrap().to_string());

@@ -6,10 +6,18 @@ fn targets_are_parsed_by_scheme() {
     assert_eq!("unix:/run/a.sock".parse(), Ok(Target::Unix("/run/a.sock".into())));
     assert_eq!("unix:///run/a.sock".parse(), Ok(Target::Unix("/run/a.sock".into())));
     assert_eq!("tcp://[::1]:6554".parse(), Ok(Target::Tcp("[::1]:6554".into())));
-    for (url, https) in [("http://localhost:6555/", false), ("https://localhost:6555", true)] {
-        let authority = "localhost:6555".into();
-        assert_eq!(url.parse(), Ok(Target::Http(HttpServer { authority, https })));
+    for (url, place, transport) in [
+        ("http://localhost:6555/", "localhost:6555", Transport::Http),
+        ("https://localhost:6555", "localhost:6555", Transport::Https),
+        ("http+unix:/run/a.sock", "/run/a.sock", Transport::Unix),
+        ("http+unix:///run/a.sock", "/run/a.sock", Transport::Unix),
+    ] {
+        let place = place.into();
+        assert_eq!(url.parse(), Ok(Target::Http(HttpServer { place, transport })), "{url}");
     }
+    let socket: Target = "unix:/run/a.sock".parse().unwrap();
+    assert_eq!(socket.http_server(), Some(HttpServer::unix("/run/a.sock")));
+    assert_eq!("tcp://a:1".parse::<Target>().unwrap().http_server(), None);
     for bad in [
         "",
         "localhost:1",
@@ -18,6 +26,7 @@ fn targets_are_parsed_by_scheme() {
         "tcp://a:99999",
         "ftp://a:1",
         "unix:",
+        "http+unix:",
     ] {
         assert!(bad.parse::<Target>().is_err(), "{bad}");
     }

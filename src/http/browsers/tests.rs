@@ -1,6 +1,15 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
+use crate::http::PublicUrl;
+
+fn allowing(host: &str) -> Access {
+    Access {
+        allowed_hosts: vec![host.to_owned()],
+        external_url: Some(PublicUrl::parse("https://outside.example:8443/p").unwrap()),
+        ..Access::default()
+    }
+}
 
 fn refused(method: &str, uri: &str, headers: &[(&str, &str)]) -> bool {
     let request = headers
@@ -8,13 +17,13 @@ fn refused(method: &str, uri: &str, headers: &[(&str, &str)]) -> bool {
         .fold(Request::builder().method(method).uri(uri), |request, (name, value)| {
             request.header(*name, *value)
         });
-    check(&request.body(()).unwrap(), None, &["proxy".to_owned()]) == Err(BrowserRefusal::CrossSite)
+    check(&request.body(()).unwrap(), None, &allowing("proxy")) == Err(BrowserRefusal::CrossSite)
 }
 
 fn outcome(host: &str, forwarded: Option<&str>, marks: &[(&str, &str)]) -> Result<(), BrowserRefusal> {
     let request = Request::put("/x").header("host", host);
     let request = marks.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-    check(&request.body(()).unwrap(), forwarded, &["proxy.example".to_owned()])
+    check(&request.body(()).unwrap(), forwarded, &allowing("proxy.example"))
 }
 
 #[test]
@@ -28,6 +37,7 @@ fn a_page_writes_only_under_a_known_name() {
         "a.LOCALHOST",
         "Proxy.Example:6555",
         "proxy.example.",
+        "outside.example",
         &own,
     ];
     for host in known {
@@ -54,6 +64,13 @@ fn a_page_writes_only_under_a_known_name() {
         }
         assert_eq!(outcome(host, None, &[]), Ok(()), "a program under {host}");
     }
+}
+
+#[test]
+fn a_page_of_the_external_url_is_ours_whatever_name_a_reverse_proxy_asks_for() {
+    let origin = |origin| outcome("127.0.0.1:6555", None, &[("origin", origin)]);
+    assert_eq!(origin("https://outside.example:8443"), Ok(()));
+    assert_eq!(origin("https://other.example:8443"), Err(BrowserRefusal::CrossSite));
 }
 
 #[test]

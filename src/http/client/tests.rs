@@ -58,6 +58,47 @@ fn only_trusted_hops_are_believed() {
 }
 
 #[test]
+fn a_forwarded_request_is_of_an_unknown_client_unless_a_trusted_proxy_names_it() {
+    const XFF: &str = "x-forwarded-for";
+    let (ten, networks) = (
+        ["10.0.0.0/8".parse().unwrap()],
+        ["10.0.0.0/8".parse().unwrap(), "9.0.0.0/8".parse().unwrap()],
+    );
+    let everywhere = ["0.0.0.0/0".parse().unwrap()];
+    type Case<'a> = (&'a str, &'a [(&'static str, &'a str)], bool);
+    let table: &[Case<'_>] = &[
+        ("9.1.1.1:5", &[], true),
+        ("9.1.1.1:5", &[(XFF, "9.9.9.9")], false),
+        ("9.1.1.1:5", &[("x-real-ip", "9.9.9.9")], false),
+        ("9.1.1.1:5", &[("forwarded", "for=9.9.9.9")], false),
+        ("9.1.1.1:5", &[("via", "1.1 squid")], false),
+        ("9.1.1.1:5", &[("x-forwarded-host", "h")], false),
+        ("9.1.1.1:5", &[("x-forwarded-proto", "https")], false),
+        ("9.1.1.1:5", &[("x-forwarded-prefix", "/p")], true),
+        ("10.0.0.1:5", &[], true),
+        ("10.0.0.1:5", &[("via", "1.1 squid")], false),
+        ("10.0.0.1:5", &[("x-forwarded-host", "h")], false),
+        ("10.0.0.1:5", &[("x-real-ip", "unknown")], false),
+        ("10.0.0.1:5", &[("x-real-ip", "9.9.9.9"), ("via", "1.1 squid")], true),
+        ("10.0.0.1:5", &[(XFF, "9.9.9.9"), ("via", "1.1 squid")], true),
+        ("10.0.0.1:5", &[(XFF, "unknown")], false),
+        ("10.0.0.1:5", &[(XFF, "6.6.6.6, 9.9.9.9")], false),
+        ("10.0.0.1:5", &[(XFF, "9.9.9.9, 10.0.0.2")], true),
+        ("10.0.0.1:5", &[(XFF, "unknown, 10.0.0.2")], false),
+    ];
+    for (peer, headers, is_named) in table {
+        let map: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()))
+            .collect();
+        let found = effective_client(&PeerAddr::Tcp(peer.parse().unwrap()), &map, &ten);
+        assert_eq!(found.is_in(&networks), *is_named, "{peer} {headers:?}");
+        assert_eq!(matches!(found, Client::Behind(_)), !is_named, "{peer} {headers:?}");
+        assert!(found.is_in(&everywhere), "{peer} {headers:?}");
+    }
+}
+
+#[test]
 fn a_long_chain_is_not_walked_for_ever() {
     let chain = ["10.0.0.2"; 1_000].join(",") + ",";
     assert_eq!(
@@ -112,6 +153,7 @@ proptest! {
         headers.insert("x-forwarded-for", value.clone());
         let found = effective_client(&PeerAddr::Tcp("10.0.0.1:5".parse().unwrap()), &headers, &["10.0.0.0/8".parse().unwrap()]);
         let hops = value.to_str().unwrap_or_default().split(',').filter_map(address).map(Client::Ip);
-        prop_assert!(hops.chain([Client::Ip("10.0.0.1".parse().unwrap())]).any(|hop| hop == found), "{:?}", found);
+        let found = found.network();
+        prop_assert!(hops.chain([Client::Ip("10.0.0.1".parse().unwrap())]).any(|hop| hop.network() == found), "{:?}", found);
     }
 }

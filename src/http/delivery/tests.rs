@@ -3,16 +3,13 @@
 use tokio::time::Instant;
 
 use super::*;
+use crate::http::PeerAddr;
 use crate::http::connection::{Connection, tell};
-use crate::http::{Access, PeerAddr};
 
 #[test]
 fn an_outcome_that_was_decided_and_not_reported_yet_is_not_decided_again() {
     for decided in [DeliveryOutcome::Acked, DeliveryOutcome::Unacked] {
-        let connection = Connection::new(
-            PeerAddr::Unix { uid: None },
-            Arc::new(arc_swap::ArcSwap::from_pointee(Access::default())),
-        );
+        let connection = Connection::new(PeerAddr::Unix { uid: None }, Arc::default());
         let reported = Arc::new(Mutex::new(Vec::new()));
         connection.shared().state().begin(Some(0));
         let callback = reported.clone();

@@ -392,8 +392,9 @@ async fn a_connection_that_is_dropped_gives_back() {
 async fn a_handler_that_is_dropped_gives_back() {
     let served = Served::usual().await;
     let (sender, mut fates) = mpsc::unbounded_channel();
-    let slow = Router::new().route(
+    let slow = Routes::new().route(
         "/",
+        Role::Read,
         get(async move |Extension(connection): Extension<Connection>| {
             connection.on_delivery(move |outcome| sender.send(outcome).unwrap());
             std::future::pending::<()>().await;

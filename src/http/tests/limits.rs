@@ -196,8 +196,9 @@ async fn a_slow_reader_keeps_little_between_the_store_and_the_kernel() {
     let taken = Arc::new(AtomicU64::new(0));
     let (sender, mut connections) = mpsc::unbounded_channel();
     let counted = taken.clone();
-    let slow = Router::new().route(
+    let slow = Routes::new().route(
         "/",
+        Role::Read,
         get(async move |Extension(connection): Extension<Connection>| {
             sender.send(connection).unwrap();
             Body::new(Counting(SharedBody::from(payload(SIZE)), counted))

@@ -193,20 +193,25 @@ async fn access_lists_can_change_while_connections_are_open() {
     let mut client = served.connect().await;
     let refused = "127.0.0.1 is not allowed to push; add it to http.write_from\n";
     assert_eq!(ask(&mut client, "/who").await.text(), refused);
-    let local = vec!["127.0.0.0/8".parse().unwrap()];
-    served.site.access.store(Arc::new(Access {
-        write_from: local.clone(),
+    let local: Vec<ipnet::IpNet> = vec!["127.0.0.0/8".parse().unwrap()];
+    let access = Access {
+        rules: AccessRules::of_networks(local.clone(), Vec::new()),
         ..Access::default()
-    }));
+    };
+    served.site.access.set(access.clone(), Vec::new());
     assert_eq!(ask(&mut client, "/who").await.text(), "127.0.0.1 may write\n");
     let forwarded = "GET /who HTTP/1.1\r\nhost: test\r\nx-forwarded-for: 192.0.2.7\r\n\r\n";
     send(&mut client, forwarded).await;
-    assert_eq!(answer(&mut client).await.text(), "127.0.0.1 may write\n");
-    served.site.access.store(Arc::new(Access {
-        write_from: local.clone(),
+    let unknown = answer(&mut client).await.text().to_owned();
+    assert!(
+        unknown.starts_with("127.0.0.1 is not allowed to push for the client that it forwards for"),
+        "{unknown}"
+    );
+    let behind = Access {
         trusted_proxies: local,
-        ..Access::default()
-    }));
+        ..access
+    };
+    served.site.access.set(behind, Vec::new());
     send(&mut client, forwarded).await;
     assert_eq!(answer(&mut client).await.text(), refused.replace("127.0.0.1", "192.0.2.7"));
 }

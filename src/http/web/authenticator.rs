@@ -34,14 +34,14 @@ fn max_checks() -> usize {
 }
 
 /// A user and a password.
-pub(super) struct Credentials {
+pub(in crate::http) struct Credentials {
     user: String,
     password: Vec<u8>,
 }
 
 impl Credentials {
     /// Reads `Basic ...`; none if the header is of another scheme or malformed.
-    pub(super) fn from_header(header: &HeaderValue) -> Option<Self> {
+    pub(in crate::http) fn from_header(header: &HeaderValue) -> Option<Self> {
         let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("basic") {
             return None;
@@ -53,11 +53,15 @@ impl Credentials {
             password: decoded[colon + 1..].to_vec(),
         })
     }
+
+    pub(in crate::http) fn user(&self) -> &str {
+        &self.user
+    }
 }
 
 /// Result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::http) enum Verdict {
     Granted,
     Denied,
     /// Too many checks wait: of the client's address (429), or of all (503).

@@ -1,36 +1,23 @@
 //! Follows the web configuration file and the files that it names.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::WebPolicy;
+use crate::http::file_watch::{FileWatch, LOOK};
 use crate::http::web_config::{CheckedWebConfig, read_web_config};
 use crate::supervise::{Notes, Service, blocking};
-
-/// Interval of looking at the files. A change is read once it has stood for one interval, because a certificate and its key are replaced
-/// one after the other; so it is in force after two at most.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// Device, inode, size, and times of change of each file; none for one that is not there.
-type Seen = Vec<Option<[i64; 7]>>;
 
 /// The service that reads the files again when they change. A file with faults changes nothing: the previous configuration stays.
 #[derive(Debug)]
 pub struct WebConfigReload {
     policy: Arc<WebPolicy>,
     notes: Arc<Notes>,
-    files: Vec<PathBuf>,
-    /// The state of the files that was read last.
-    read: Seen,
-    /// A newer state, at the last look.
-    changed: Option<Seen>,
+    watch: FileWatch,
 }
 
 impl WebConfigReload {
@@ -38,32 +25,14 @@ impl WebConfigReload {
         Self {
             policy,
             notes,
-            read: look(files.clone()).await,
-            files,
-            changed: None,
+            watch: FileWatch::new(files).await,
         }
     }
 
-    async fn check(&mut self) {
-        let seen = look(self.files.clone()).await;
-        if seen == self.read {
-            self.changed = None;
-        } else if self.changed.as_ref() != Some(&seen) {
-            self.changed = Some(seen);
-        } else {
-            self.changed = None;
-            self.reload(seen).await;
-        }
-    }
-
-    async fn reload(&mut self, seen: Seen) {
+    async fn reload(&mut self) {
         let path = self.policy.file.clone();
         let reading = blocking(move || read_web_config(&path)).await;
-        self.read = seen;
-        if self.files != reading.files {
-            self.files = reading.files;
-            self.read = look(self.files.clone()).await;
-        }
+        self.watch.set_files(reading.files).await;
         let file = self.policy.file.display();
         let about = format!("web configuration {file}");
         let outcome = match reading.outcome {
@@ -102,25 +71,10 @@ impl Service for WebConfigReload {
                     () = stop.cancelled() => return Ok(()),
                     () = tokio::time::sleep(LOOK) => {}
                 }
-                self.check().await;
+                if self.watch.has_changed().await {
+                    self.reload().await;
+                }
             }
         })
     }
-}
-
-async fn look(files: Vec<PathBuf>) -> Seen {
-    let state = |path: &PathBuf| {
-        let found = fs::metadata(path).ok()?;
-        let [device, inode, size] = [found.dev(), found.ino(), found.size()].map(u64::cast_signed);
-        Some([
-            device,
-            inode,
-            size,
-            found.mtime(),
-            found.mtime_nsec(),
-            found.ctime(),
-            found.ctime_nsec(),
-        ])
-    };
-    blocking(move || files.iter().map(state).collect()).await
 }

@@ -113,6 +113,11 @@ impl ClientCertificates {
         Ok((policy, warning))
     }
 
+    /// Returns true if certificates are verified.
+    pub(super) const fn verifies(&self) -> bool {
+        self.auth.verifies()
+    }
+
     /// The verifier for rustls; none where no certificate is asked for.
     pub(super) fn verifier(self) -> Option<Arc<dyn ClientCertVerifier>> {
         (self.auth != AuthType::None).then(|| Arc::new(self) as Arc<dyn ClientCertVerifier>)

@@ -24,6 +24,8 @@ const ALPN: &[u8] = b"http/1.1";
 pub(in crate::http) struct ServerTls {
     /// None if the file allows only what rustls does not have: every handshake fails then.
     pub(in crate::http) config: Option<Arc<ServerConfig>>,
+    /// True if the certificates of clients are verified.
+    pub(in crate::http) verifies_clients: bool,
     certificates: Vec<CertificateDer<'static>>,
 }
 
@@ -136,8 +138,10 @@ impl<'d> TlsSection<'d> {
         let client = self.clients(client_ca.as_ref(), findings);
         let certified = certified_key(&certificate?, &key?, findings)?;
         let certificates = certified.cert.clone();
+        let client = client?;
         Some(ServerTls {
-            config: self.config(certified, client?, place, findings),
+            verifies_clients: client.verifies(),
+            config: self.config(certified, client, place, findings),
             certificates,
         })
     }

@@ -18,7 +18,7 @@ const ADDRESS: u8 = 0x87;
 const SUBJECT_ALT_NAME: [u8; 3] = [0x55, 0x1d, 0x11];
 
 /// Returns the DNS names, e-mail addresses, URIs and IP addresses of a certificate; none if it is malformed.
-pub(super) fn subject_alt_names(certificate: &[u8]) -> Option<Vec<String>> {
+pub(in crate::http) fn subject_alt_names(certificate: &[u8]) -> Option<Vec<String>> {
     let mut outer = Der(expect(&mut Der(certificate), SEQUENCE)?);
     let mut fields = Der(expect(&mut outer, SEQUENCE)?);
     while let Some((tag, content)) = fields.next()? {

@@ -1,12 +1,13 @@
-//! Identity of scrapers: by address and User-Agent, or by a header or parameter.
+//! Identity of scrapers: by address and User-Agent, by a header or parameter, or by their authentication.
 
 use std::fmt;
 
 use http::header::{HeaderName, USER_AGENT};
 use http::{HeaderMap, Uri};
 
-use crate::http::Connection;
-use crate::model::ScraperId;
+use super::ScrapeRequest;
+use crate::http::{AccessRules, Sender};
+use crate::model::{Client, ScraperId};
 
 /// The longest product that is taken from a `User-Agent`, in bytes. Real ones have a dozen.
 const MAX_PRODUCT_BYTES: usize = 64;
@@ -20,6 +21,9 @@ pub enum IdentifyBy {
     Header(HeaderName),
     /// The value of a parameter in the query; without it the address, as above.
     Param(Box<str>),
+    /// The identity by which the client is authenticated. The peer of a link is its key, with the address that it forwards for; any other
+    /// client is its address, as above.
+    Auth,
 }
 
 /// As in the configuration (`events.scraper_identity`).
@@ -29,15 +33,19 @@ impl fmt::Display for IdentifyBy {
             Self::Address => f.write_str("address"),
             Self::Header(name) => write!(f, "header:{name}"),
             Self::Param(name) => write!(f, "param:{name}"),
+            Self::Auth => f.write_str("auth"),
         }
     }
 }
 
 impl IdentifyBy {
     /// The scraper of a request.
-    pub(super) fn scraper(&self, connection: &Connection, headers: &HeaderMap, uri: &Uri) -> ScraperId {
+    pub(super) fn scraper(&self, visit: ScrapeRequest<'_>) -> ScraperId {
+        let ScrapeRequest { uri, headers, .. } = visit;
+        let client = &visit.sender.client;
         let named = match self {
             Self::Address => None,
+            Self::Auth => return authenticated(visit.sender, &visit.connection.access().rules, headers),
             Self::Header(name) => headers
                 .get(name)
                 .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
@@ -46,13 +54,23 @@ impl IdentifyBy {
         };
         // An invalid identity counts as absent.
         let named = named.and_then(|text| ScraperId::new(text.trim()).ok());
-        named.unwrap_or_else(|| by_address(&connection.client(headers).to_string(), headers))
+        named.unwrap_or_else(|| by_address(&client.to_string(), headers))
     }
 }
 
 fn param(uri: &Uri, name: &str) -> Option<String> {
     let pairs = url::form_urlencoded::parse(uri.query()?.as_bytes());
     pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// The scraper of an authenticated client. No name of another one begins as these do: with the kind of the identity, or with a key.
+fn authenticated(sender: &Sender, rules: &AccessRules, headers: &HeaderMap) -> ScraperId {
+    let name = match (&sender.client, rules.authenticated(sender)) {
+        (_, Some(identity)) => identity.to_string(),
+        (Client::Link(key), None) => key.to_string(),
+        _ => return by_address(&sender.client.to_string(), headers),
+    };
+    ScraperId::new(&name).unwrap_or_else(|_| unknown())
 }
 
 fn by_address(client: &str, headers: &HeaderMap) -> ScraperId {
@@ -68,7 +86,7 @@ fn product(agent: &str) -> Option<&str> {
     (1..=MAX_PRODUCT_BYTES).contains(&name.len()).then_some(name)
 }
 
-/// Addresses and keys are printable and short, so no scraper has this identity.
+/// Addresses and keys are printable and short, so only authenticated users with another name have this identity.
 fn unknown() -> ScraperId {
     ScraperId::new("unknown").expect("a short name of printable characters")
 }

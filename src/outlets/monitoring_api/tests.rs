@@ -1,11 +1,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 use super::*;
+use crate::http::{HttpService, PeerAddr};
 use crate::model::Timestamp;
-use hyper::service::Service as _;
-use hyper_util::service::TowerToHyperService;
 
 struct Api {
-    routes: Router,
+    service: HttpService,
     peer_samples: PeerSamples,
 }
 
@@ -17,7 +16,8 @@ impl Api {
             addresses,
             peer_samples: peer_samples.clone(),
         });
-        Self { routes, peer_samples }
+        let service = HttpService::new(routes, &[], Arc::default(), Arc::default());
+        Self { service, peer_samples }
     }
 
     async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, http::HeaderMap, String) {
@@ -27,11 +27,8 @@ impl Api {
             .uri(uri)
             .body(Body::from(body.to_owned()))
             .unwrap();
-        let (head, body) = TowerToHyperService::new(self.routes.clone())
-            .call(request)
-            .await
-            .unwrap()
-            .into_parts();
+        let (response, _) = self.service.call(request, PeerAddr::Link("a key".into())).await;
+        let (head, body) = response.into_parts();
         let body = to_bytes(body, 1 << 20).await.unwrap();
         (head.status.as_u16(), head.headers, String::from_utf8(body.to_vec()).unwrap())
     }

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -9,9 +11,10 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
@@ -19,8 +22,9 @@ use url::{Host, Url};
 
 use super::error::{Phase, PollError};
 use super::normalizing_stream::{HeadExpected, NormalizingStream};
+use super::settings::{ClientCertificate, Endpoint};
 use super::socket::{CloseMode, PollSocket};
-use super::trust::Trust;
+use super::trust::{Trust, with_client_certificate};
 
 /// Limit of addresses that are tried per poll: enough for IPv6 and IPv4 of a few hosts, few enough to leave each some time.
 const MAX_ADDRESSES: usize = 8;
@@ -38,6 +42,8 @@ pub(super) type PollRequest = Request<Empty<Bytes>>;
 #[derive(Debug)]
 pub(super) struct PollConnection {
     trust: Trust,
+    certificate: Option<ClientCertificate>,
+    socket: Option<PathBuf>,
     open: Option<OpenConnection>,
     /// A running lookup and its host. The system's resolver cannot be cancelled, so a poll that times out leaves it to the next one, and at
     /// most one thread waits for it.
@@ -57,9 +63,12 @@ struct OpenConnection {
 }
 
 impl PollConnection {
-    pub(super) fn new(trust: Trust) -> Self {
+    /// A connection for an endpoint that is opened by its first poll.
+    pub(super) fn new(trust: Trust, endpoint: &Endpoint) -> Self {
         Self {
             trust,
+            certificate: endpoint.certificate.clone(),
+            socket: endpoint.socket.clone(),
             open: None,
             lookup: None,
             phase: Phase::Preparing,
@@ -107,20 +116,40 @@ impl PollConnection {
     }
 
     async fn connect(&mut self, url: &Url, deadline: Instant) -> Result<OpenConnection, PollError> {
-        let addresses = self.addresses(url).await?;
-        self.phase = Phase::Connecting;
-        let stream = PollSocket::new(connect_any(url, &addresses, deadline).await?);
+        let stream = self.connect_socket(url, deadline).await?;
         tracing::debug!(host = url.host_str(), "connected for polls");
         let close_mode = stream.close_mode();
         match url.scheme() {
             "https" => {
                 self.phase = Phase::Preparing;
-                let config = self.trust.config().await?;
+                let config = self.tls().await?;
                 self.phase = Phase::Securing;
                 let stream = secure(url, stream, TlsConnector::from(config)).await?;
                 OpenConnection::handshake(url, stream, close_mode).await
             }
             _ => OpenConnection::handshake(url, stream, close_mode).await,
+        }
+    }
+
+    async fn connect_socket(&mut self, url: &Url, deadline: Instant) -> Result<PollSocket, PollError> {
+        if let Some(path) = &self.socket {
+            self.phase = Phase::Connecting;
+            let connected = UnixStream::connect(path).await;
+            return connected
+                .map(PollSocket::from)
+                .map_err(|why| PollError::ConnectUnix { path: path.clone(), why });
+        }
+        let addresses = self.addresses(url).await?;
+        self.phase = Phase::Connecting;
+        connect_any(url, &addresses, deadline).await.map(PollSocket::from)
+    }
+
+    /// The TLS settings. Files are read again for each connection, so that new ones work without a restart.
+    async fn tls(&mut self) -> Result<Arc<ClientConfig>, PollError> {
+        let config = self.trust.config().await?;
+        match &self.certificate {
+            Some(certificate) => with_client_certificate(config, certificate).await,
+            None => Ok(config),
         }
     }
 

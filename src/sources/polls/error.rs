@@ -21,6 +21,8 @@ pub(super) enum PollError {
     Lookup { host: String, why: io::Error },
     #[error("cannot connect to {address}: {why}")]
     Connect { address: SocketAddr, why: io::Error },
+    #[error("cannot connect to {}: {why}", path.display())]
+    ConnectUnix { path: PathBuf, why: io::Error },
     #[error("TLS with {host}: {why}")]
     Tls { host: String, why: String },
     #[error("cannot read {}: {why}", path.display())]

@@ -86,9 +86,9 @@ impl Fetcher {
             None => Trust::System(Arc::clone(&shared.system_trust)),
         };
         Self {
+            connection: PollConnection::new(trust, &target.endpoint),
             target,
             shared,
-            connection: PollConnection::new(trust),
             expected: 0,
         }
     }

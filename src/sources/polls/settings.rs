@@ -1,7 +1,7 @@
 //! Settings of polls.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub struct Endpoint {
     pub name: AppName,
     /// The URL, http or https, without user, password and fragment.
     pub url: Url,
+    /// The Unix socket that is connected to instead of the URL's host.
+    pub socket: Option<PathBuf>,
     /// The kind of endpoint.
     pub kind: EndpointKind,
     /// The time from one poll to the next.
@@ -43,6 +45,8 @@ pub struct Endpoint {
     pub credentials: Option<Credentials>,
     /// A file of trusted PEM certificates, replacing the system's.
     pub ca_file: Option<PathBuf>,
+    /// The certificate that is presented to the server.
+    pub certificate: Option<ClientCertificate>,
     /// Labels that are added to series that lack them.
     pub labels: Arc<[LabelPair]>,
     /// The families of one-shot events; `None` for the usual names.
@@ -62,15 +66,39 @@ impl Endpoint {
         Self {
             name,
             url,
+            socket: None,
             kind: EndpointKind::Peers { agent_version_cutoff },
             interval,
             timeout: interval,
             stale_after: interval * Self::STALE_INTERVALS,
             credentials: authorization_file.map(Credentials::HeaderFile),
             ca_file: None,
+            certificate: None,
             labels: Arc::new([]),
             events: None,
         }
+    }
+}
+
+/// The certificate of a client, in PEM files that are read for each connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The certificate, followed by those of intermediate CAs.
+    pub cert_file: PathBuf,
+    /// Its private key.
+    pub key_file: PathBuf,
+}
+
+/// The host and port of an endpoint, or its Unix socket.
+#[must_use]
+pub fn place(url: &Url, socket: Option<&Path>) -> String {
+    match socket {
+        Some(path) => format!("unix:{}", path.display()),
+        None => format!(
+            "{}:{}",
+            url.host_str().unwrap_or_default(),
+            url.port_or_known_default().unwrap_or_default()
+        ),
     }
 }
 
@@ -141,8 +169,7 @@ impl PollSettings {
     }
 
     fn target(&self, endpoint: &Endpoint) -> Target {
-        let host = endpoint.url.host_str().unwrap_or_default();
-        let port = endpoint.url.port_or_known_default().unwrap_or_default();
+        let place = place(&endpoint.url, endpoint.socket.as_deref());
         let source_kind = match endpoint.kind {
             EndpointKind::Metrics => "external_poll",
             EndpointKind::Peers { .. } => "ipfs",
@@ -158,7 +185,7 @@ impl PollSettings {
         Target {
             events,
             endpoint: endpoint.clone(),
-            source: format!("{source_kind}: {host}:{port}").into(),
+            source: format!("{source_kind}: {place}").into(),
             max_body_bytes: self.max_body_bytes,
             allow_invalid_certs: self.allow_invalid_certs,
         }

@@ -4,16 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::sync::OnceCell;
 
 use super::error::PollError;
 use super::files;
+use super::settings::ClientCertificate;
 use crate::supervise::blocking;
 
 /// The only ALPN protocol, so that a server cannot choose HTTP/2.
@@ -82,6 +84,30 @@ impl Trust {
             }
         }
     }
+}
+
+/// Reads the certificate and the key of a client.
+pub(super) async fn client_key(certificate: &ClientCertificate) -> Result<CertifiedKey, PollError> {
+    let ClientCertificate { cert_file, key_file } = certificate;
+    let fail = |path: &Path, why: String| PollError::File {
+        path: path.to_owned(),
+        why,
+    };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&files::read(cert_file).await?).collect();
+    let chain = chain.map_err(|e| fail(cert_file, e.to_string()))?;
+    let key = PrivateKeyDer::from_pem_slice(&files::read(key_file).await?).map_err(|e| fail(key_file, e.to_string()))?;
+    CertifiedKey::from_der(chain, key, &provider()).map_err(|e| fail(cert_file, format!("{e} (with the key of {})", key_file.display())))
+}
+
+/// The same TLS settings, with a certificate for servers that ask for one.
+pub(super) async fn with_client_certificate(
+    config: Arc<ClientConfig>,
+    certificate: &ClientCertificate,
+) -> Result<Arc<ClientConfig>, PollError> {
+    let resolver: Arc<dyn ResolvesClientCert> = Arc::new(SingleCertAndKey::from(client_key(certificate).await?));
+    let mut config = ClientConfig::clone(&config);
+    config.client_auth_cert_resolver = resolver;
+    Ok(Arc::new(config))
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -34,6 +34,8 @@ pub fn endpoint(url: &str) -> Endpoint {
         stale_after: Duration::from_secs(600),
         credentials: None,
         ca_file: None,
+        certificate: None,
+        socket: None,
         labels: Arc::new([]),
         events: None,
     }

@@ -73,6 +73,10 @@ enum Way {
     Capnp,
     /// A connection for each Cap'n Proto message.
     CapnpEach,
+    /// A stream of JSON objects.
+    Json,
+    /// A connection for each JSON object.
+    JsonEach,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -187,6 +191,7 @@ impl Push {
     fn request(&self, app: &str, body: &str) -> Vec<u8> {
         let (method, path, connection) = match self.by {
             Way::Capnp | Way::CapnpEach => return message(app, body),
+            Way::Json | Way::JsonEach => return serde_json::json!({ app: body }).to_string().into_bytes(),
             Way::Put => ("PUT", format!("/apps/{app}/metrics"), "keep-alive"),
             Way::PutEach => ("PUT", format!("/apps/{app}/metrics"), "close"),
             Way::Pushgateway => ("PUT", format!("/metrics/job/{app}"), "keep-alive"),
@@ -198,7 +203,7 @@ impl Push {
 
     fn run(&self, connection: usize, requests: &[Vec<u8>]) -> anyhow::Result<Tally> {
         let mut tally = Tally::default();
-        let mut line = Line::new(self.to, matches!(self.by, Way::PutEach | Way::CapnpEach));
+        let mut line = Line::new(self.to, matches!(self.by, Way::PutEach | Way::CapnpEach | Way::JsonEach));
         let began = Instant::now();
         for (n, request) in requests.iter().cycle().enumerate() {
             let over = match self.seconds {
@@ -211,15 +216,15 @@ impl Push {
             self.wait(connection, n, began);
             let sent = Instant::now();
             match self.by {
-                Way::Capnp => line.stream()?.write_all(request)?,
-                Way::CapnpEach => line.message(request)?,
+                Way::Capnp | Way::Json => line.stream()?.write_all(request)?,
+                Way::CapnpEach | Way::JsonEach => line.message(request)?,
                 Way::Put | Way::PutEach | Way::Pushgateway | Way::VictoriaMetrics => {
                     line.ask(request)?;
                 }
             }
             tally.add(request.len(), sent);
         }
-        if self.by == Way::Capnp {
+        if matches!(self.by, Way::Capnp | Way::Json) {
             // The server reads to the end before it closes, so then all is stored.
             line.finish()?;
         }

@@ -66,6 +66,9 @@ impl Catalog {
         if old.exposition.body() == update.exposition.body() {
             return 1;
         }
+        if old.exposition.is_same_but_values(&update.exposition) && old.families.len() == update.families.len() {
+            return cost;
+        }
         let same = |(new, old_family): (&AppFamily, &AppFamily)| {
             let key = new.text().key(&update.exposition);
             new.text().kind == old_family.text().kind && old_family.text().has_key(&old.exposition, &key)

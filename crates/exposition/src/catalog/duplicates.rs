@@ -93,7 +93,9 @@ pub(super) fn has_same_series(before: &App, now: &App, text: &TextFamily) -> boo
     let (Some(old), Some(new)) = (before.exposition.families().get(at), now.exposition.families().get(at)) else {
         return false;
     };
-    before.extra_labels == now.extra_labels && has_same_lines(&before.exposition, old, &now.exposition, new)
+    let has_same_lines =
+        || now.exposition.is_same_but_values(&before.exposition) || has_same_lines(&before.exposition, old, &now.exposition, new);
+    before.extra_labels == now.extra_labels && has_same_lines()
 }
 
 /// True if two families have the same series line by line.

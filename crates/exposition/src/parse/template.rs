@@ -207,7 +207,7 @@ pub(super) fn families_of_update(old: &[u8], families: &[Family], template: &[Te
 }
 
 impl Walk<'_> {
-    /// Where a place of the old text is in the new one, if no other value stands before it.
+    /// Position in the new text of a place in the old one, if no further value stands before it.
     fn moved(&self, place: Span) -> Span {
         let moved = |at: u32| narrow((at as usize + self.new_at).saturating_sub(self.old_at));
         Span::new(moved(place.start), moved(place.end))

@@ -89,7 +89,17 @@ config.toml: the chart's settings with .Values.config over them. Helm reads ever
 {{- $_ := set $config "p2p" $p2p -}}
 {{- end -}}
 {{- end -}}
+{{- if .Values.http.webConfigSecret -}}
+{{- $http := default (dict) (get $config "http") -}}
+{{- $_ := set $http "web_config_file" "/run/secrets/exporter-proxy-web/web.yml" -}}
+{{- $_ := set $config "http" $http -}}
+{{- end -}}
 {{- $config = mustMergeOverwrite $config (deepCopy .Values.config) -}}
+{{- $http := get $config "http" | default dict -}}
+{{- if and (hasKey $http "access") (not (hasKey (get .Values.config "http" | default dict) "write_from")) -}}
+{{- /* The tables replace the chart's own value; beside them it would be an error. */ -}}
+{{- $_ := unset $http "write_from" -}}
+{{- end -}}
 {{- range $section := values $config -}}
 {{- range $table := ternary (list $section) $section (kindIs "map" $section) -}}
 {{- range $key, $value := $table -}}

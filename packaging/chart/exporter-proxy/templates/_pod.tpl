@@ -58,11 +58,13 @@ spec:
         httpGet:
           path: /healthz
           port: http
+          scheme: {{ upper .Values.http.scheme }}
         {{- toYaml .Values.probes.liveness | nindent 8 }}
       readinessProbe:
         httpGet:
           path: /readyz
           port: http
+          scheme: {{ upper .Values.http.scheme }}
         {{- toYaml .Values.probes.readiness | nindent 8 }}
       resources: {{- toYaml .Values.resources | nindent 8 }}
       securityContext: {{- toYaml .Values.securityContext | nindent 8 }}
@@ -79,6 +81,11 @@ spec:
           mountPath: /run/secrets/exporter-proxy
           readOnly: true
         {{- end }}
+        {{- if .Values.http.webConfigSecret }}
+        - name: web
+          mountPath: /run/secrets/exporter-proxy-web
+          readOnly: true
+        {{- end }}
   volumes:
     - name: config
       configMap:
@@ -91,6 +98,12 @@ spec:
     - name: keys
       secret:
         secretName: {{ required "p2p.existingSecret: a Secret with the keys \"key\" and \"secret\" is needed for links" .Values.p2p.existingSecret }}
+        defaultMode: 0440
+    {{- end }}
+    {{- if .Values.http.webConfigSecret }}
+    - name: web
+      secret:
+        secretName: {{ .Values.http.webConfigSecret }}
         defaultMode: 0440
     {{- end }}
   {{- with .Values.nodeSelector }}

@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+use proptest::prelude::*;
+
 use super::*;
 
 /// Hash of `secret` at the lowest cost.
@@ -123,4 +125,21 @@ fn the_cache_is_bounded() {
     }
     assert_eq!((recent.known.len(), recent.order.len()), (MAX_CACHED, MAX_CACHED));
     assert!(!recent.contains(&Digest::default()));
+}
+
+proptest! {
+    /// Whatever bytes a header has, it is read without a panic, and only as what was encoded.
+    #[test]
+    fn foreign_headers_are_credentials_or_nothing(bytes in prop::collection::vec(any::<u8>(), 0..40), user in "[^:]{0,9}", password in any::<Vec<u8>>()) {
+        for header in [bytes.clone(), [b"Basic ", &bytes[..]].concat()] {
+            if let Ok(value) = HeaderValue::from_bytes(&header)
+                && let Some(credentials) = Credentials::from_header(&value)
+            {
+                prop_assert!(!credentials.user.contains(':'));
+            }
+        }
+        let encoded = BASE64_STANDARD.encode([user.as_bytes(), b":", &password].concat());
+        let credentials = Credentials::from_header(&HeaderValue::from_str(&format!("basic {encoded}")).unwrap()).unwrap();
+        prop_assert_eq!((credentials.user, credentials.password), (user, password));
+    }
 }

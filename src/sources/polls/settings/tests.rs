@@ -11,6 +11,8 @@ fn endpoint(url: &str) -> Endpoint {
         stale_after: Duration::from_secs(15),
         credentials: None,
         ca_file: None,
+        certificate: None,
+        socket: None,
         labels: Arc::new([]),
         events: None,
     }

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 async fn pair() -> (PollSocket, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (PollSocket::new(ours), listener.accept().await.unwrap().0)
+    (ours.into(), listener.accept().await.unwrap().0)
 }
 
 #[tokio::test]

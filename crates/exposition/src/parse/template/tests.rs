@@ -1,7 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fmt::Write;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -20,8 +19,7 @@ fn is_compared(before: &str, text: &[u8]) -> bool {
     let alone = Exposition::parse(Bytes::copy_from_slice(text), Syntax::Text);
     let update = Exposition::parse_update(Bytes::copy_from_slice(text), Syntax::Text, &before);
     assert_eq!(format!("{update:?}"), format!("{alone:?}"));
-    let templates = update.template.as_ref().zip(before.template.as_ref());
-    templates.is_some_and(|(update, before)| Arc::ptr_eq(update, before))
+    update.is_same_but_values(&before)
 }
 
 const HISTOGRAM: &str = "# TYPE h histogram
