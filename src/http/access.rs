@@ -26,7 +26,7 @@ pub use tokens::Token;
 /// Rights of clients by their identities and by the host that they name, replaced as a whole by a configuration reload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
-    /// Who may do what (`[[http.access]]`, or `http.write_from` and `events.post_from`).
+    /// The roles of identities (`[[http.access]]`, or `http.write_from` and `events.post_from`).
     pub rules: AccessRules,
     /// Reverse proxies with forwarding headers that are evaluated (`http.trusted_proxies`).
     pub trusted_proxies: Vec<IpNet>,

@@ -161,7 +161,7 @@ async fn path_parameter(parts: &mut Parts, parameter: &str) -> Option<String> {
     values.next().map(|(_, value)| value.to_owned())
 }
 
-/// The response to a request whose sender lacks the permission.
+/// The refusal of a request without the permission.
 pub(super) fn refusal(parts: &Parts, need: Need<'_>) -> Option<Response<Body>> {
     let (Some(sender), Some(connection)) = (parts.extensions.get::<Sender>(), parts.extensions.get::<Connection>()) else {
         // Only the service passes requests on, and it adds both.

@@ -52,7 +52,7 @@ pub struct HttpService(Arc<ServiceInner>);
 #[derive(Clone)]
 struct ServiceInner {
     routes: TowerToHyperService<Router>,
-    /// Paths whose requests are neither authenticated nor counted for a rate limit: those of health checks.
+    /// Paths of requests that are neither authenticated nor counted for a rate limit: those of health checks.
     open_paths: Arc<[&'static str]>,
     access: Arc<AccessControl>,
     stats: Arc<HttpStats>,

@@ -106,7 +106,7 @@ impl WebPolicy {
         })
     }
 
-    /// Returns true if there are users, whose names and passwords are checked.
+    /// Returns true if names and passwords of users are checked.
     pub(super) fn has_users(&self) -> bool {
         !self.active.load().config.users.is_empty()
     }

@@ -83,6 +83,11 @@ pub(super) struct AppFilter {
 pub(super) type Listed = (Arc<App>, Status);
 
 impl AppFilter {
+    /// Returns true if it names all apps in the order of the listing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.q.as_ref().is_none_or(String::is_empty) && self.state.is_none() && self.sort.is_none()
+    }
+
     /// The apps that it names, in this order unless it names another one.
     pub(super) fn narrow(&self, mut listed: Vec<Listed>, order: Order) -> Vec<Listed> {
         let wanted = self.q.as_deref().unwrap_or_default().to_lowercase();

@@ -9,6 +9,7 @@ use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::app_filter::{AppFilter, Order, State as AppState};
 use super::listing_cache::{ListingCache, ListingFormat};
 use super::query::Query;
 use super::table::Present;
@@ -34,7 +35,7 @@ impl AppsHandler {
     }
 }
 
-/// Query parameters of `/apps`.
+/// Query parameters of `/apps/NAME` and `/events`.
 #[derive(Debug, Deserialize)]
 pub(super) struct QueryParams {
     format: Option<String>,
@@ -50,6 +51,26 @@ impl QueryParams {
     }
 }
 
+/// The format of the list of all apps.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ListFormat {
+    #[serde(alias = "text")]
+    Table,
+    Wide,
+    Json,
+    Csv,
+}
+
+/// Query parameters of `/apps`.
+#[derive(Debug, Deserialize)]
+pub(super) struct ListParams {
+    format: Option<ListFormat>,
+    q: Option<String>,
+    state: Option<AppState>,
+    sort: Option<Order>,
+}
+
 /// Returns true if an `Accept` header contains this media type.
 pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value: &HeaderValue| value.to_str().ok());
@@ -62,21 +83,31 @@ pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
 }
 
 /// `GET /apps`
-pub(super) async fn all(State(listing): State<Arc<AppsHandler>>, Query(params): Query<QueryParams>, headers: HeaderMap) -> Response<Body> {
+pub(super) async fn all(State(listing): State<Arc<AppsHandler>>, Query(params): Query<ListParams>, headers: HeaderMap) -> Response<Body> {
     let now = (listing.listings.clock)();
-    let (form, content_type) = if params.json(&headers) {
-        (ListingFormat::Json, "application/json")
-    } else {
-        (ListingFormat::Table, "text/plain; charset=utf-8")
+    let ListParams { format, q, state, sort } = params;
+    let by_header = || match accepts(&headers, "application/json") {
+        true => ListFormat::Json,
+        false => ListFormat::Table,
     };
-    let prepared = listing.listings.get(form).await;
+    let (form, content_type) = match format.unwrap_or_else(by_header) {
+        ListFormat::Table => (ListingFormat::Table, "text/plain; charset=utf-8"),
+        ListFormat::Wide => (ListingFormat::Wide, "text/plain; charset=utf-8"),
+        ListFormat::Json => (ListingFormat::Json, "application/json"),
+        ListFormat::Csv => (ListingFormat::Csv, "text/csv; charset=utf-8"),
+    };
+    let prepared = listing.listings.filtered(form, AppFilter { q, state, sort }).await;
     let notes = listing.notes.lines();
     let (head, end) = match form {
         ListingFormat::Json => {
             let (notes, time) = (Value::from(notes), Value::from(table::rfc3339(now)));
             ("{\"apps\":[".to_owned(), format!("],\"notes\":{notes},\"time\":{time}}}\n"))
         }
-        _ => (table::draw_head(prepared.width, now), table::draw_end(prepared.width, &notes)),
+        ListingFormat::Table | ListingFormat::Wide => (
+            table::draw_head(prepared.width, now, prepared.counts),
+            table::draw_end(prepared.width, &notes),
+        ),
+        ListingFormat::Csv | ListingFormat::Targets => (String::new(), String::new()),
     };
     let own = |text: String| Slices::new(vec![text.into()]);
     let mut response = SharedBody::new(vec![own(head), Arc::clone(&prepared.row), own(end)]).into_response();

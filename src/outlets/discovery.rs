@@ -11,9 +11,9 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response, StatusCode, Uri};
 use serde_json::json;
 
+use super::app_filter::Listed;
 use super::listing_cache::{ListingCache, ListingFormat};
 use crate::http::{Connection, PublicUrl, SharedBody, Slices, reply};
-use crate::store::App;
 
 /// `GET /sd`: one target for each application and one for the proxy itself, which is there even when there is no application, so that
 /// the list is never empty.
@@ -49,9 +49,9 @@ fn address_of_target(url: &PublicUrl) -> String {
 }
 
 /// The list in fragments, between each two of which [`address_of_target`] stands.
-pub(super) fn fragments(apps: &[Arc<App>]) -> Slices {
+pub(super) fn fragments(listed: &[Listed]) -> Slices {
     let own = json!({ "__param_only": "own" });
-    let apps = apps.iter().map(|app| {
+    let apps = listed.iter().map(|(app, _)| {
         let (app, source) = (app.name.as_str(), &*app.origin.source);
         json!({ "__param_app": app, "__param_own": "false", "app": app, "source": source })
     });

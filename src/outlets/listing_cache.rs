@@ -12,7 +12,7 @@ use super::table::Present;
 use super::{discovery, table};
 use crate::http::Slices;
 use crate::model::Clock;
-use crate::store::{App, View};
+use crate::store::View;
 use crate::supervise::blocking;
 
 /// Lifetime of a listing without changes: it contains ages in seconds.
@@ -31,24 +31,30 @@ const KEPT: Duration = Duration::from_secs(60);
 /// Format of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ListingFormat {
-    /// The table of `/apps`.
+    /// The table of `/apps`, for a terminal of 120 columns.
     Table,
+    /// The same with one line for each app.
+    Wide,
     /// The JSON of `/apps`.
     Json,
+    /// The CSV of `/apps`.
+    Csv,
     /// The targets of `/sd`.
     Targets,
 }
 
 impl ListingFormat {
-    const COUNT: usize = 3;
+    const COUNT: usize = 5;
 
-    fn prepare(self, apps: &[Arc<App>], present: Present) -> Listing {
+    fn prepare(self, listed: &[Listed], counts: AppCounts, present: Present) -> Listing {
         let (row, width) = match self {
-            Self::Table => table::draw_rows(apps, present),
-            Self::Json => (table::list(apps, present), 0),
-            Self::Targets => (discovery::fragments(apps), 0),
+            Self::Table => table::draw_rows(listed, Some(table::TERMINAL)),
+            Self::Wide => table::draw_rows(listed, None),
+            Self::Json => (table::list(listed), 0),
+            Self::Csv => (table::csv(listed, present), 0),
+            Self::Targets => (discovery::fragments(listed), 0),
         };
-        Listing { row, width }
+        Listing { row, width, counts }
     }
 }
 
@@ -59,6 +65,8 @@ pub(super) struct Listing {
     pub(super) row: Slices,
     /// The width of a table in characters.
     pub(super) width: usize,
+    /// All apps, those included that a filter leaves out.
+    pub(super) counts: AppCounts,
 }
 
 /// The listings of a view.
@@ -69,6 +77,8 @@ pub struct ListingCache {
     places: [CacheSlot; ListingFormat::COUNT],
     /// The selection that was made last. One is made at a time, as for the listings.
     selection: tokio::sync::Mutex<Option<CachedSelection>>,
+    /// One listing of a filter is made at a time. It is not kept.
+    filtering: tokio::sync::Mutex<()>,
 }
 
 /// A selection that was made for a filter.
@@ -146,7 +156,18 @@ impl ListingCache {
             clock,
             places: Default::default(),
             selection: tokio::sync::Mutex::default(),
+            filtering: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// A listing of the apps that a filter names, sorted by name unless it says otherwise.
+    pub(super) async fn filtered(self: &Arc<Self>, form: ListingFormat, filter: AppFilter) -> Arc<Listing> {
+        if filter.is_empty() {
+            return self.get(form).await;
+        }
+        let _turn = self.filtering.lock().await;
+        let listings = Arc::clone(self);
+        blocking(move || Arc::new(listings.prepare(form, &filter))).await
     }
 
     /// The first `most` apps that a filter names. The order of the apps is that of the filter, or faults first.
@@ -195,7 +216,7 @@ impl ListingCache {
             return found;
         }
         let listings = Arc::clone(self);
-        let prepared = blocking(move || Arc::new(listings.prepare(form))).await;
+        let prepared = blocking(move || Arc::new(listings.prepare(form, &AppFilter::default()))).await;
         let now = Instant::now();
         let kept = CachedListing {
             prepared: Arc::clone(&prepared),
@@ -213,9 +234,11 @@ impl ListingCache {
         (self.view.generation(), self.view.totals().apps)
     }
 
-    fn prepare(&self, form: ListingFormat) -> Listing {
-        let apps = table::sorted(self.view.apps());
-        form.prepare(&apps, Present::of(&self.view, self.clock))
+    fn prepare(&self, form: ListingFormat, filter: &AppFilter) -> Listing {
+        let present = Present::of(&self.view, self.clock);
+        let all = with_states(self.view.apps(), present);
+        let counts = AppCounts::of(&all);
+        form.prepare(&filter.narrow(all, Order::Name), counts, present)
     }
 
     /// A task that forgets the listing of a form once it has not been asked for in [`KEPT`].

@@ -154,7 +154,6 @@ pub(super) async fn status(State(sources): State<Arc<StatusSources>>) -> Respons
 fn document(sources: &StatusSources, selection: &Selection) -> Value {
     let report = sources.report();
     let counts = selection.counts;
-    let present = table::Present::of(&sources.view, sources.listings.clock);
     let faults = selection
         .listed
         .iter()
@@ -172,7 +171,7 @@ fn document(sources: &StatusSources, selection: &Selection) -> Value {
             "total": counts.apps(), "ok": counts.ok, "stale": counts.stale, "fault": counts.fault,
             "series": counts.series, "bytes": counts.bytes,
         },
-        "faults": faults.map(|(app, _)| table::facts(app, present)).collect::<Vec<_>>(),
+        "faults": faults.map(|(app, status)| table::facts(app, status)).collect::<Vec<_>>(),
         "refused": report.refusals.iter().map(|refusal| refused(&report, refusal)).collect::<Vec<_>>(),
         "removed": report.removals.iter().map(|removal| removed(&report, removal)).collect::<Vec<_>>(),
         "events": report.events.as_ref().map(events),

@@ -1,5 +1,6 @@
 //! Applications as people see them: a drawn table, JSON, and the facts of one.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tabled::grid::util::string::get_line_width;
 
-use super::app_filter::State;
+use super::app_filter::{AppCounts, Listed, State};
 use crate::exposition::Fault;
 use crate::exposition::negotiate::ContentEncoding;
 use crate::http::Slices;
@@ -52,22 +53,36 @@ impl Present {
     }
 }
 
-/// The applications sorted by name.
-pub(super) fn sorted(mut apps: Vec<Arc<App>>) -> Vec<Arc<App>> {
-    apps.sort_by(|a, b| a.name.cmp(&b.name));
-    apps
-}
+/// The width of a terminal that the table of `/apps` fits.
+pub(super) const TERMINAL: usize = 120;
 
 /// Bytes of a listing that are kept in one slice.
 const SLICE: usize = 64 * 1024;
 
 const HEADINGS: [&str; 6] = ["App Name", "Last Update Time (UTC)", "Source", "Series", "Bytes", "Status"];
 
-/// The lines above the table of applications: the frame of two rows that it stands in, of which the first is the time.
-pub(super) fn draw_head(width: usize, now: Timestamp) -> String {
+/// The lines above the table of applications: the frame of two rows that it stands in, of which the first is the time and a summary.
+pub(super) fn draw_head(width: usize, now: Timestamp, counts: AppCounts) -> String {
     let edge = edge(width);
     let time = format!("Current time: {}", clock_time(now));
-    format!("{edge}| {time:width$} |\n{edge}")
+    format!("{edge}| {time:width$} |\n| {summary:width$} |\n{edge}", summary = summary(counts))
+}
+
+/// The apps of a listing in a line.
+fn summary(counts: AppCounts) -> String {
+    let number = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let mut line = number(counts.apps() as u64, "app");
+    if counts.fault > 0 {
+        let _ = write!(line, ", {} with faults", counts.fault);
+    }
+    if counts.stale > 0 {
+        let _ = write!(line, ", {} stale", counts.stale);
+    }
+    if let Some(series) = counts.series {
+        let _ = write!(line, ", {series} series");
+    }
+    let _ = write!(line, ", {}", number(counts.bytes, "byte"));
+    line
 }
 
 /// The last line of the frame, and the notes below it.
@@ -83,15 +98,24 @@ fn edge(width: usize) -> String {
     format!("+{}+\n", "-".repeat(width + 2))
 }
 
-/// The table of applications as it stands in its frame, and its width. It is drawn here and not by the library, which draws a frame
-/// around it in a hundred times the time and memory.
-pub(super) fn draw_rows(apps: &[Arc<App>], present: Present) -> (Slices, usize) {
-    let cells: Vec<_> = apps.iter().map(|app| cells(app, present)).collect();
+/// The characters of a row besides its cells: the frame, and the lines and spaces between cells.
+const ROW_FRAME: usize = 23;
+/// The least width of the last column, which wraps.
+const MIN_STATUS: usize = 20;
+
+/// The table of applications as it stands in its frame, and its width; with a limit on the width, long names and sources are shortened in the
+/// middle and states are wrapped. It is drawn here and not by the library, which draws a frame around it in a hundred times the time and
+/// memory.
+pub(super) fn draw_rows(listed: &[Listed], terminal: Option<usize>) -> (Slices, usize) {
+    let cells: Vec<_> = listed.iter().map(cells).collect();
     let mut widths = HEADINGS.map(get_line_width);
     for cells in &cells {
         for (width, cell) in widths.iter_mut().zip(cells) {
             *width = (*width).max(get_line_width(cell));
         }
+    }
+    if let Some(terminal) = terminal {
+        fit(&mut widths, terminal.saturating_sub(ROW_FRAME));
     }
     let mut line = String::from("| +");
     widths.iter().for_each(|width| {
@@ -106,16 +130,88 @@ pub(super) fn draw_rows(apps: &[Arc<App>], present: Present) -> (Slices, usize) 
         write_cells(out, &HEADINGS, &widths);
         out.push_str(&line);
     });
-    for cells in &cells {
+    for [name, updated, source, series, bytes, status] in &cells {
+        let (name, source) = (shortened(name, widths[0]), shortened(source, widths[2]));
         slices.push(|out| {
-            write_cells(out, cells, &widths);
+            let mut first = [&*name, updated, &source, series, bytes, ""];
+            for part in wrapped(status, widths[5]) {
+                first[5] = part;
+                write_cells(out, &first, &widths);
+                first = [""; 6];
+            }
             out.push_str(&line);
         });
     }
     (slices.finish(), width)
 }
 
-fn cells(app: &App, present: Present) -> [String; 6] {
+/// Narrows the columns of names, sources and states until all columns together have this width, if that is possible.
+fn fit(widths: &mut [usize; 6], total: usize) {
+    let [name, updated, source, series, bytes, status] = *widths;
+    let rest = total.saturating_sub(updated + series + bytes);
+    if name + source + status <= rest {
+        return;
+    }
+    // The state gets what names and sources leave, which get no more than their shares.
+    let name = name.min((rest * 2 / 5).max(get_line_width(HEADINGS[0])));
+    let source = source.min((rest / 4).max(get_line_width(HEADINGS[2])));
+    (widths[0], widths[2]) = (name, source);
+    widths[5] = status.min(rest.saturating_sub(name + source).max(MIN_STATUS));
+}
+
+/// A text of at most this width, with its middle left out.
+fn shortened(text: &str, width: usize) -> Cow<'_, str> {
+    const GAP: &str = "...";
+    if get_line_width(text) <= width {
+        return text.into();
+    }
+    let rest = width.saturating_sub(GAP.len());
+    let (head, tail) = (first_columns(text, rest - rest / 2), last_columns(text, rest / 2));
+    format!("{head}{GAP}{tail}").into()
+}
+
+/// The first characters of a text that take at most this width.
+fn first_columns(text: &str, width: usize) -> &str {
+    let mut taken = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        taken += get_line_width(c.encode_utf8(&mut [0; 4]));
+        taken > width
+    });
+    &text[..end.map_or(text.len(), |(at, _)| at)]
+}
+
+/// The last characters of a text that take at most this width.
+fn last_columns(text: &str, width: usize) -> &str {
+    let mut taken = 0;
+    let start = text.char_indices().rev().find(|(_, c)| {
+        taken += get_line_width(c.encode_utf8(&mut [0; 4]));
+        taken > width
+    });
+    &text[start.map_or(0, |(at, c)| at + c.len_utf8())..]
+}
+
+/// The lines of a text of at most this width, broken at spaces where there are any.
+fn wrapped(text: &str, width: usize) -> Vec<&str> {
+    let (mut lines, mut rest) = (Vec::new(), text);
+    while get_line_width(rest) > width {
+        // A character that is wider than the column stands alone.
+        let head = match first_columns(rest, width) {
+            "" => &rest[..rest.chars().next().map_or(0, char::len_utf8)],
+            head => head,
+        };
+        let ends_at_space = rest[head.len()..].starts_with(' ');
+        let cut = match head.rfind(' ') {
+            Some(space) if !ends_at_space && space > 0 => space,
+            _ => head.len(),
+        };
+        lines.push(rest[..cut].trim_end());
+        rest = rest[cut..].trim_start();
+    }
+    lines.push(rest);
+    lines
+}
+
+fn cells((app, status): &Listed) -> [String; 6] {
     let updated = app.updated.map_or_else(|| "never".into(), clock_time);
     let cells = [
         app.name.to_string(),
@@ -123,7 +219,7 @@ fn cells(app: &App, present: Present) -> [String; 6] {
         app.origin.source.to_string(),
         series(app),
         app.text.body().len().to_string(),
-        present.status(app).to_string(),
+        status.to_string(),
     ];
     cells.map(|cell| printable(&cell.replace(['\n', '\t'], " ")).into_owned())
 }
@@ -136,6 +232,37 @@ fn write_cells(out: &mut String, cells: &[impl AsRef<str>; 6], widths: &[usize; 
         let _ = write!(out, " {cell}{:padding$} |", "");
     }
     out.push_str(" |\n");
+}
+
+/// The applications as CSV (RFC 4180), with a line of headings.
+pub(super) fn csv(listed: &[Listed], present: Present) -> Slices {
+    let mut slices = SliceWriter::default();
+    slices.push(|out| out.push_str("name,state,detail,age_seconds,series,bytes,source,format,last_update\r\n"));
+    for (app, status) in listed {
+        let number = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
+        slices.push(|out| {
+            let (age, updated) = (number(present.age(app).map(|age| age.as_secs())), app.updated.and_then(rfc3339));
+            let _ = write!(
+                out,
+                "{},{},{},{age},{},{},{},{},{}\r\n",
+                csv_field(app.name.as_str()),
+                State::of(status).word(),
+                csv_field(&status.to_string()),
+                number(app.series()),
+                app.text.body().len(),
+                csv_field(&app.origin.source),
+                app.origin.format.as_str(),
+                updated.unwrap_or_default(),
+            );
+        });
+    }
+    slices.finish()
+}
+
+/// A quoted text. A program for tables takes one that begins like a formula for a formula, so such a text begins with an apostrophe.
+fn csv_field(text: &str) -> String {
+    let guard = if text.starts_with(['=', '+', '-', '@']) { "'" } else { "" };
+    format!("\"{guard}{}\"", printable(text).replace('"', "\"\""))
 }
 
 /// Text that grows into slices of about [`SLICE`] bytes.
@@ -167,11 +294,11 @@ impl SliceWriter {
 }
 
 /// The applications as JSON, separated by commas.
-pub(super) fn list(apps: &[Arc<App>], present: Present) -> Slices {
+pub(super) fn list(listed: &[Listed]) -> Slices {
     let mut slices = SliceWriter::default();
-    for (n, app) in apps.iter().enumerate() {
+    for (n, (app, status)) in listed.iter().enumerate() {
         slices.push(|out| {
-            let facts = facts(app, present).to_string();
+            let facts = facts(app, status).to_string();
             let _ = write!(out, "{}{}", if n > 0 { "," } else { "" }, printable_json(&facts));
         });
     }
@@ -192,9 +319,8 @@ pub(super) fn series(app: &App) -> String {
 }
 
 /// One application as JSON. `status` is a word for machines (`ok`, `stale`, `fault`) and `detail` a text for people.
-pub(super) fn facts(app: &App, present: Present) -> Value {
-    let status = present.status(app);
-    let word = State::of(&status).word();
+pub(super) fn facts(app: &App, status: &Status) -> Value {
+    let word = State::of(status).word();
     json!({
         "name": app.name.as_str(),
         "source": &*app.origin.source,
@@ -211,7 +337,7 @@ pub(super) fn facts(app: &App, present: Present) -> Value {
 
 /// As [`facts`], with all that is wrong with the application's text and between it and others, and what is worth knowing besides.
 pub(super) fn all_facts(app: &App, present: Present) -> Value {
-    let mut value = facts(app, present);
+    let mut value = facts(app, &present.status(app));
     value["invalid_lines"] = app.invalid_lines().into();
     value["duplicate_series"] = app.duplicates.into();
     value["invalid_exemplars"] = app.invalid_exemplars().into();

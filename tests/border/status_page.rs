@@ -162,3 +162,31 @@ async fn there_are_at_most_32_streams() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_of_apps_fits_a_terminal_and_can_be_narrowed() {
+    let proxy = Proxy::start().await;
+    let long = "payments-api-production-eu-west-1-blue-deployment-0123456789";
+    proxy.send(Request::put(format!("/apps/{long}/metrics")), "good 1\n").await;
+    proxy.tcp_say(br#"{"zfaulty":"a 1\nb\n"}"#).await;
+    let table = proxy.text("/apps").await;
+    assert!(table.lines().all(|line| line.len() <= 120), "{table}");
+    assert!(
+        table.contains("2 apps, 1 with faults, 2 series, ") && !table.contains(long),
+        "{table}"
+    );
+    assert!(proxy.text("/apps?format=wide").await.contains(long));
+    let faulty = proxy.text("/apps?state=fault&format=csv").await;
+    assert_eq!(faulty.lines().count(), 2, "{faulty}");
+    assert!(faulty.lines().nth(1).unwrap().starts_with("\"zfaulty\",fault,"), "{faulty}");
+    let sorted: Value = serde_json::from_str(&proxy.text("/apps?format=json&sort=state").await).unwrap();
+    assert_eq!(
+        (&sorted["apps"][0]["name"], &sorted["apps"][1]["name"]),
+        (&"zfaulty".into(), &long.into())
+    );
+    for wrong in ["/apps?format=yaml", "/apps?state=broken", "/apps?sort=color"] {
+        let answer = proxy.get(wrong).await;
+        let text = String::from_utf8_lossy(answer.body()).into_owned();
+        assert!(answer.status() == 400 && text.contains("expected one of"), "{wrong}: {text}");
+    }
+}
