@@ -27,6 +27,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use alias_table::AliasPolicy;
+pub use targets_file::{CheckedTargets, check_targets, check_targets_file};
 
 use self::alias_table::AliasTable;
 use self::discovery::Discovery;

@@ -31,6 +31,7 @@ mod raw;
 mod reader;
 mod receiver;
 mod secret;
+mod secrets;
 mod store;
 mod stream;
 mod summary;
@@ -56,6 +57,7 @@ pub use hyperdht::HyperdhtConfig;
 pub use p2p::{P2pConfig, SecretSource};
 pub use receiver::{ReceiverConfig, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 pub use secret::Secret;
+pub use secrets::SecretsConfig;
 pub use store::StoreConfig;
 pub use stream::StreamConfig;
 pub(crate) use units::parse_size;
@@ -65,7 +67,7 @@ mod tests;
 
 use crate::http::{Access, AccessRules};
 use crate::model::AppName;
-use crate::sources::polls::{Endpoint, PollSettings};
+use crate::sources::polls::{Credentials, Endpoint, Password, PollSettings};
 use fault::{Fault, Location};
 use reader::{ConfigReader, KeyEntry, ReaderOutput};
 
@@ -86,6 +88,8 @@ pub struct Settings {
     pub exposition: ExpositionConfig,
     /// Access control of the HTTP port.
     pub http: HttpConfig,
+    /// Files with secrets.
+    pub secrets: SecretsConfig,
     /// One-shot events.
     pub events: EventsConfig,
     /// The monitoring stream.
@@ -112,6 +116,30 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Returns the configuration file and the first of its keys that holds a secret itself. `None` if the file has no secret: one in an
+    /// environment variable is not in the file.
+    #[must_use]
+    pub fn inline_secret(&self) -> Option<(&'static str, &Path)> {
+        let file = self.source.file.as_deref()?;
+        let is_given = |endpoint: &Endpoint| {
+            matches!(
+                &endpoint.credentials,
+                Some(Credentials::Basic {
+                    password: Password::Given(_),
+                    ..
+                })
+            )
+        };
+        let has_password = self.settings.polls.endpoints.iter().any(is_given);
+        let in_file = |key: &str| {
+            let is_set = |entry: &KeyEntry| entry.path() == key && matches!(entry.place, Some(Location::Line(..)));
+            self.settings.entries.iter().any(is_set)
+        };
+        let endpoints = [ENDPOINTS].into_iter().filter(|_| has_password);
+        let key = INLINE_SECRETS.into_iter().chain(endpoints).find(|key| in_file(key))?;
+        Some((key, file))
+    }
+
     /// Converts faults that only this machine shows, such as a missing file, given with their keys. `None` if there are none.
     #[must_use]
     pub fn faults(&self, found: Vec<(&'static str, String)>) -> Option<Faults> {
@@ -130,6 +158,11 @@ impl Loaded {
         (!found.is_empty()).then(|| Faults::new(name, found.into_iter().map(fault).collect()))
     }
 }
+
+/// Keys that hold a secret themselves.
+const INLINE_SECRETS: [&str; 3] = ["p2p.secret", "bridge.secret", "bridge.key_seed"];
+/// The key that holds the passwords of endpoints, among others.
+const ENDPOINTS: &str = "poll_external.other_scrape_endpoints";
 
 /// The name of the file in faults.
 fn file_name(file: Option<&Path>) -> String {
@@ -181,6 +214,7 @@ impl Settings {
             store: reader.section("store", StoreConfig::read),
             exposition: reader.section("exposition", ExpositionConfig::read),
             http: reader.section("http", HttpConfig::read),
+            secrets: reader.section("secrets", SecretsConfig::read),
             events: reader.section("events", EventsConfig::read),
             stream: reader.section("stream", StreamConfig::read),
             bitswap: reader.section("bitswap", BitswapConfig::read),
@@ -195,6 +229,7 @@ impl Settings {
         settings.polls.endpoints.extend(nodes);
         let events = &settings.events;
         settings.polls.event_metric = events.enabled.then(|| events.metric_name.as_str().into());
+        settings.polls.secret_rule = settings.secrets.file_rule();
         settings.entries = notes.entries;
         (settings, notes.faults)
     }

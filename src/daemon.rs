@@ -15,8 +15,10 @@ mod program;
 mod receivers;
 mod reload;
 mod routes;
+mod secrets;
 mod sockets;
 mod streams;
+mod usual_sockets;
 mod web;
 
 use std::net::SocketAddr;
@@ -33,6 +35,8 @@ pub use self::routes::ENDPOINTS;
 pub use bridge::{BridgeAddresses, bind_bridge};
 pub use preflight::preflight;
 pub use program::Daemon;
+pub use secrets::check_secrets;
+pub use usual_sockets::usual_sockets;
 
 #[cfg(test)]
 pub(crate) use bridge::{BridgeKeys, assemble as assemble_bridge};
@@ -68,6 +72,8 @@ pub struct Addresses {
     pub https: bool,
     /// The TCP receiver.
     pub tcp: Option<SocketAddr>,
+    /// True if it takes TLS.
+    pub tls: bool,
     /// The Unix receiver.
     pub unix: Option<PathBuf>,
     /// The key that we show on links.
@@ -129,7 +135,7 @@ impl Daemon<Addresses> {
         let context = Context::new(&settings, inlet, view);
         let mut program = Program::new();
         let sockets = Sockets::bind(&settings, &context).await?;
-        let mut addresses = sockets.addresses();
+        let mut addresses = sockets.addresses(&settings);
 
         let polls = polls(&settings, &context, &mut program);
         let (reloader, lifecycle) = reload_parts(&settings, config_source, polls, &sockets, &context, &program)?;
@@ -139,7 +145,7 @@ impl Daemon<Addresses> {
         if let Some(p2p) = &settings.p2p {
             let service = program.http_service(read_routes.clone(), &routes::reads(settings.events.enabled));
             let (telemetry, notes) = (Arc::clone(&context.telemetry), Arc::clone(&program.notes));
-            let (client, lock) = links::client(p2p, &settings.hyperdht, service, telemetry, notes).await?;
+            let (client, lock) = links::client(p2p, &settings, service, telemetry, notes).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
             program.add(client);
             program.hold(lock);
@@ -155,11 +161,12 @@ impl Daemon<Addresses> {
         let web = web::open(&settings, &mut program).await?;
         access::open(&settings, web.as_deref(), &mut program).await?;
         addresses.https = web.as_ref().is_some_and(|web| web.is_tls());
+        let receiver_tls = web::receiver_tls(&settings, web.as_ref())?;
         let service = program
             .http_service(routes, &routes::requests(settings.events.enabled))
             .with_web(web)
             .with_refusals(refusals(&context));
-        sockets.start(&settings, &context, &service, &mut program);
+        sockets.start(&settings, &context, (&service, receiver_tls), &mut program);
         program.add(reloader);
         program.add(housekeeping(&context));
         let persistence = persistence.map(|persistence| events::start(persistence, Arc::clone(&program.readiness)));

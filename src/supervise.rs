@@ -21,6 +21,7 @@ mod memory;
 pub mod notes;
 pub mod probe;
 mod readiness;
+pub mod secret_file;
 pub mod service_manager;
 pub mod signals;
 pub mod slots;

@@ -18,9 +18,11 @@ pub mod link;
 pub mod monitoring_stream;
 pub mod response_head;
 pub mod store_log;
+pub mod targets_file;
 pub mod udx;
 pub mod udx_stream;
 pub mod update;
+pub mod web_config;
 
 /// A check, which panics if it fails.
 pub type Check = fn(&[u8]);
@@ -43,7 +45,9 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("monitoring_stream", monitoring_stream::check),
     ("response_head", response_head::check),
     ("store_log", store_log::check),
+    ("targets_file", targets_file::check),
     ("udx", udx::check),
     ("udx_stream", udx_stream::check),
     ("update", update::check),
+    ("web_config", web_config::check),
 ];

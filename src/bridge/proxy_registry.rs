@@ -241,11 +241,6 @@ impl ProxyRegistry {
         self.notify(notifications);
     }
 
-    /// Returns true if a key has an open link.
-    pub(super) fn is_connected(&self, key: PublicKey) -> bool {
-        self.lock().links_of.contains_key(&key)
-    }
-
     /// Returns the route to the proxy that holds the alias.
     pub(super) fn find(&self, alias: &str) -> Result<Route, UnknownAlias> {
         let state = self.lock();

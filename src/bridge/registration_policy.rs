@@ -1,7 +1,7 @@
 //! The policy for registrations over both transports.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
@@ -9,12 +9,16 @@ use super::alias_table::{AliasEntry, LinkId, Transport};
 use super::proxy_registry::ProxyRegistry;
 use crate::peer::{Alias, FailureLimiter, LinkEvent, MAX_NAME_BYTES, PublicKey, SharedSecret};
 
+/// The reason in the log of a bridge.
+const WRONG_SECRET: &str = "wrong shared secret: p2p.secret_file there and bridge.secret_file here must have the same content";
+
 /// Accepts or refuses registrations.
 pub(super) struct RegistrationPolicy {
     pub(super) registry: Arc<ProxyRegistry>,
     secret: SharedSecret,
-    by_address: Mutex<FailureLimiter<IpAddr>>,
-    by_key: Mutex<FailureLimiter<PublicKey>>,
+    /// Wrong secrets by address and key. A client has proved its key, so it cannot use up the attempts of others, also not of those
+    /// behind the same NAT. A client that changes its key for each attempt gains nothing: a secret has 256 bits.
+    failures: Mutex<FailureLimiter<(IpAddr, PublicKey)>>,
 }
 
 /// A registration to check.
@@ -46,8 +50,7 @@ impl RegistrationPolicy {
         Self {
             registry,
             secret,
-            by_address: Mutex::default(),
-            by_key: Mutex::default(),
+            failures: Mutex::default(),
         }
     }
 
@@ -70,7 +73,7 @@ impl RegistrationPolicy {
                 alias: shortened(attempt.alias),
                 address: Some(attempt.from.1),
                 why: match why {
-                    RegistrationRefusal::Unauthorised => "wrong shared secret".to_owned(),
+                    RegistrationRefusal::Unauthorised => WRONG_SECRET.to_owned(),
                     RegistrationRefusal::Other(why) => why.clone(),
                 },
             },
@@ -84,13 +87,17 @@ impl RegistrationPolicy {
         knows_secret: impl FnOnce(&SharedSecret) -> bool,
     ) -> Result<bool, RegistrationRefusal> {
         let now = Instant::now();
-        if !self.may_try(attempt, now) {
-            return Err(RegistrationRefusal::Other(
-                "too many failed registrations in the last minute".to_owned(),
-            ));
+        let from = (attempt.from.1.ip().to_canonical(), attempt.from.0);
+        if let Some(wait) = self.failures().blocked_for(from, now) {
+            let seconds = wait.as_secs() + 1;
+            let why = format!(
+                "too many wrong secrets from {} with this key within a minute; try again in {seconds} s",
+                from.0
+            );
+            return Err(RegistrationRefusal::Other(why));
         }
         if !knows_secret(&self.secret) {
-            self.failed(attempt, now);
+            self.failures().record_failure(from, now);
             return Err(RegistrationRefusal::Unauthorised);
         }
         let alias = Alias::new(attempt.alias).map_err(|e| RegistrationRefusal::Other(e.to_string()))?;
@@ -118,21 +125,8 @@ impl RegistrationPolicy {
             .map_err(|e| RegistrationRefusal::Other(e.to_string()))
     }
 
-    /// The limit of an address does not apply to a key with an open link, so that other clients behind the address cannot block it.
-    fn may_try(&self, attempt: &RegistrationAttempt<'_>, now: Instant) -> bool {
-        let (peer, address) = (attempt.from.0, attempt.from.1.ip().to_canonical());
-        let by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner).allows(peer, now);
-        let from_there = || self.by_address.lock().unwrap_or_else(PoisonError::into_inner).allows(address, now);
-        by_key && (self.registry.is_connected(peer) || from_there())
-    }
-
-    fn failed(&self, attempt: &RegistrationAttempt<'_>, now: Instant) {
-        let (peer, address) = (attempt.from.0, attempt.from.1.ip().to_canonical());
-        self.by_key.lock().unwrap_or_else(PoisonError::into_inner).record_failure(peer, now);
-        self.by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .record_failure(address, now);
+    fn failures(&self) -> MutexGuard<'_, FailureLimiter<(IpAddr, PublicKey)>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

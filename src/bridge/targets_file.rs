@@ -83,6 +83,40 @@ pub(super) fn parse(text: &str, now: Instant) -> Result<(Vec<AliasEntry>, Vec<St
     Ok((entries, faults))
 }
 
+/// A targets file, as a bridge takes it over at its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedTargets {
+    /// The file with the valid targets alone, as the bridge writes it.
+    pub text: String,
+    /// The invalid targets with the reasons, which the bridge leaves out.
+    pub faults: Vec<String>,
+}
+
+/// Checks the text of a targets file.
+///
+/// # Errors
+///
+/// The reason if it is no targets file.
+pub fn check_targets(text: &str) -> Result<CheckedTargets, String> {
+    let (entries, faults) = parse(text, Instant::now()).map_err(|why| why.to_string())?;
+    Ok(CheckedTargets {
+        text: render(entries.iter()),
+        faults,
+    })
+}
+
+/// Checks a targets file; one that does not exist is an empty one.
+///
+/// # Errors
+///
+/// The reason if it cannot be read, or is no targets file.
+pub fn check_targets_file(path: &Path) -> Result<Vec<String>, String> {
+    match load(path).map_err(|why| why.to_string())? {
+        Some(text) => Ok(check_targets(&text)?.faults),
+        None => Ok(Vec::new()),
+    }
+}
+
 /// Splits a target from the right, so that everything before the key is the alias.
 fn read(target: &str, now: Instant) -> Result<AliasEntry, String> {
     let mut parts = target.rsplitn(4, ':');

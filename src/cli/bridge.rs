@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::WebConfigFile;
-use super::run::{log_early_stop, raise_file_limit, read, report_exit, runtime, serve_until_stopped};
+use super::run::{exposed_secrets, log_early_stop, raise_file_limit, read, report_exit, runtime, serve_until_stopped};
 use crate::config::Loaded;
 use crate::daemon::{BridgeAddresses, bind_bridge};
 use crate::supervise::service_manager;
@@ -18,7 +18,10 @@ pub(super) fn run(named: Option<&Path>, web: WebConfigFile) -> anyhow::Result<Ex
         return Ok(ExitCode::FAILURE);
     };
     web.apply(&mut loaded.settings);
-    for warning in environment.warnings() {
+    let Some(exposed) = exposed_secrets(&loaded) else {
+        return Ok(ExitCode::FAILURE);
+    };
+    for warning in environment.warnings().into_iter().chain(exposed) {
         tracing::warn!("{warning}");
     }
     // Scrapers on one side; all proxies share one socket.

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{count, input};
 use crate::config::{self, Environment};
-use crate::daemon::preflight;
+use crate::daemon::{check_secrets, preflight};
 use crate::exposition;
 use crate::http::{CheckedWebConfig, read_web_config};
 use crate::model::Syntax;
@@ -89,9 +89,12 @@ fn check_configuration(named: Option<&Path>) -> anyhow::Result<ExitCode> {
             {
                 warnings.extend(checked.warnings);
             }
-            match super::current_thread_runtime()?.block_on(preflight(&loaded)) {
+            let exposed = check_secrets(&loaded);
+            let missing = super::current_thread_runtime()?.block_on(preflight(&loaded));
+            let faults = exposed.map(|exposed| warnings.extend(exposed)).err().into_iter().chain(missing);
+            match faults.map(|faults| format!("{faults}\n")).reduce(|a, b| a + &b) {
                 None => (loaded.to_string(), ExitCode::SUCCESS),
-                Some(faults) => (format!("{faults}\n"), ExitCode::FAILURE),
+                Some(faults) => (faults, ExitCode::FAILURE),
             }
         }
         Err(faults) => (format!("{faults}\n"), ExitCode::FAILURE),

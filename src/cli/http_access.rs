@@ -1,6 +1,6 @@
 //! Access of commands to an HTTP port that has TLS and users.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, ensure};
@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use super::target::{HttpServer, Transport, cannot_connect};
 use crate::sources::polls::{ClientCertificate, client_tls, with_client_certificate};
+use crate::supervise::secret_file::{self, FileRule, exposed};
 
 /// The environment variable for credentials, where no file is given.
 const CREDENTIALS_VARIABLE: &str = "EXPORTER_PROXY_CREDENTIALS";
@@ -58,7 +59,14 @@ impl HttpAccess {
     /// The `Authorization` header, if there are credentials.
     pub(super) fn authorization(&self) -> anyhow::Result<Option<HeaderValue>> {
         let (credentials, source) = match &self.credentials_file {
-            Some(file) => (read(file)?, file.display().to_string()),
+            Some(file) => {
+                if let Some(warning) = exposed(file) {
+                    tracing::warn!("--credentials-file: {warning}");
+                }
+                let text = secret_file::read(file, FileRule::Lenient);
+                let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+                (text.into_bytes(), file.display().to_string())
+            }
             None => match std::env::var(CREDENTIALS_VARIABLE) {
                 Ok(text) if !text.is_empty() => (text.into_bytes(), CREDENTIALS_VARIABLE.to_owned()),
                 _ => return Ok(None),
@@ -110,10 +118,6 @@ impl HttpAccess {
         let presented = with_client_certificate(config, &certificate).await;
         presented.map_err(|why| anyhow!(why))
     }
-}
-
-fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 fn pinned_config(certificate: CertificateDer<'static>) -> anyhow::Result<Arc<ClientConfig>> {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::WebConfigFile;
 use crate::config::{self, Environment, Loaded, Settings, Threads};
-use crate::daemon::{Addresses, ConfigSource, Daemon};
+use crate::daemon::{Addresses, ConfigSource, Daemon, check_secrets};
 use crate::supervise::limits::{raise_open_files, too_few_open_files};
 use crate::supervise::signals::Signals;
 use crate::supervise::{Report, Stop, service_manager};
@@ -21,7 +21,12 @@ pub(super) fn run(named: Option<&Path>, web: WebConfigFile) -> anyhow::Result<Ex
         return Ok(ExitCode::FAILURE);
     };
     web.apply(&mut loaded.settings);
-    for warning in loaded.settings.warnings() {
+    let mut warnings = loaded.settings.warnings();
+    let Some(exposed) = exposed_secrets(&loaded) else {
+        return Ok(ExitCode::FAILURE);
+    };
+    warnings.extend(exposed);
+    for warning in warnings {
         tracing::warn!("{warning}");
     }
     raise_file_limit(connections(&loaded.settings));
@@ -44,6 +49,15 @@ pub(super) fn read(named: Option<&Path>) -> Option<(Loaded, Environment)> {
             None
         }
     }
+}
+
+/// The warnings about secrets that all users can read or change; prints them and returns `None` if they are refused.
+pub(super) fn exposed_secrets(loaded: &Loaded) -> Option<Vec<String>> {
+    let checked = check_secrets(loaded);
+    if let Err(faults) = &checked {
+        print_error(&format!("secrets.strict refuses what all users can read or change:\n{faults}"));
+    }
+    checked.ok()
 }
 
 async fn serve(loaded: Loaded, config_source: ConfigSource) -> anyhow::Result<ExitCode> {
@@ -104,7 +118,8 @@ pub(super) fn report_exit(report: &Report) -> ExitCode {
 /// Logs the addresses, and an example command to push and one to scrape.
 fn log_addresses(addresses: &Addresses) {
     if let Some(tcp) = addresses.tcp {
-        tracing::info!("receiving on tcp://{tcp}");
+        let scheme = if addresses.tls { "tls" } else { "tcp" };
+        tracing::info!("receiving on {scheme}://{tcp}");
     }
     if let Some(unix) = &addresses.unix {
         tracing::info!("receiving on unix:{}", unix.display());

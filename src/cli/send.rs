@@ -1,6 +1,6 @@
 //! `exporter-proxy send APP [FILE|-]`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::http_access::HttpAccess;
 use super::target::{HttpServer, Target, cannot_connect, hint, send_request};
 use super::{count, input};
+use crate::daemon::usual_sockets;
 use crate::exposition::negotiate::Format;
 use crate::exposition::{self, detect};
 use crate::model::{AppName, Syntax, printable};
@@ -38,7 +39,7 @@ pub(super) struct Send {
     /// Also send an empty input, which leaves the application listed without metrics.
     #[arg(long)]
     allow_empty: bool,
-    /// Address of the proxy: http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT, unix:PATH (receiver) or http+unix:PATH (http.unix_socket). Over HTTP the proxy reports the accepted families and series.
+    /// Address of the proxy: http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT, unix:PATH (receiver; unix: alone looks in the usual places) or http+unix:PATH (http.unix_socket). Over HTTP the proxy reports the accepted families and series.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6555")]
     to: Target,
     /// The message format on TCP and Unix sockets.
@@ -72,16 +73,25 @@ impl Send {
                     let stream = TcpStream::connect(authority).await.map_err(|why| cannot_connect(authority, &why))?;
                     self.send_message(stream, authority, &app, &metrics).await
                 }
-                Target::Unix(path) => {
-                    let stream = UnixStream::connect(path)
-                        .await
-                        .map_err(|why| cannot_connect(&path.display().to_string(), &why))?;
-                    self.send_message(stream, &path.display().to_string(), &app, &metrics).await
+                Target::Tls(server) => {
+                    let stream = self.access.connect(server).await?;
+                    self.send_message(stream, &server.place, &app, &metrics).await
+                }
+                Target::Unix(path) => self.send_to_socket(path, &app, &metrics).await,
+                Target::UsualUnix => {
+                    let (path, stream) = connect_to_usual_socket().await?;
+                    self.send_message(stream, &path, &app, &metrics).await
                 }
             }
         })?;
         super::print(&printable(&outcome))?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    async fn send_to_socket(&self, path: &Path, app: &AppName, metrics: &Bytes) -> anyhow::Result<String> {
+        let shown = path.display().to_string();
+        let stream = UnixStream::connect(path).await.map_err(|why| cannot_connect(&shown, &why))?;
+        self.send_message(stream, &shown, app, metrics).await
     }
 
     /// Sends one message to a receiver, closes the sending side, and reads the error text, which is empty on success.
@@ -114,6 +124,19 @@ impl Send {
         };
         Ok(format!("sent {app}: {families}, {series} series; {outcome}\n"))
     }
+}
+
+/// Connects to the first of the usual Unix sockets on which a proxy listens.
+async fn connect_to_usual_socket() -> anyhow::Result<(String, UnixStream)> {
+    let mut tried = Vec::new();
+    for path in usual_sockets() {
+        let shown = path.display().to_string();
+        match UnixStream::connect(&path).await {
+            Ok(stream) => return Ok((shown, stream)),
+            Err(why) => tried.push(format!("{shown} ({why})")),
+        }
+    }
+    bail!("cannot connect to {}. Is the proxy running, by the same user?", tried.join(" or "))
 }
 
 async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, message: &[u8]) -> anyhow::Result<String> {

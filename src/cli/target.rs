@@ -24,13 +24,17 @@ const MAX_RESPONSE_BYTES: usize = 256 << 20;
 pub(super) enum Target {
     /// A TCP receiver, `tcp://HOST:PORT`.
     Tcp(String),
+    /// A TCP receiver with TLS, `tls://HOST:PORT`.
+    Tls(HttpServer),
     /// A Unix socket receiver, `unix:PATH`.
     Unix(PathBuf),
+    /// The Unix socket receiver at the first of the usual places, `unix:`.
+    UsualUnix,
     /// The HTTP port, `http://HOST:PORT` or `https://HOST:PORT`, or HTTP on a Unix socket, `http+unix:PATH`.
     Http(HttpServer),
 }
 
-/// An HTTP port.
+/// An HTTP port, or a receiver with TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HttpServer {
     /// `HOST:PORT`, or the path of the Unix socket.
@@ -71,7 +75,7 @@ impl Target {
         match self {
             Self::Http(server) => Some(server.clone()),
             Self::Unix(path) => Some(HttpServer::unix(path.to_str()?)),
-            Self::Tcp(_) => None,
+            Self::Tcp(_) | Self::Tls(_) | Self::UsualUnix => None,
         }
     }
 }
@@ -81,14 +85,17 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return socket_path(path).map(|path| Self::Unix(path.into()));
+            return Ok(match path.strip_prefix("//").unwrap_or(path) {
+                "" => Self::UsualUnix,
+                path => Self::Unix(path.into()),
+            });
         }
         if let Some(path) = text.strip_prefix("http+unix:") {
             return socket_path(path).map(|path| Self::Http(HttpServer::unix(path)));
         }
         let (scheme, authority) = text
             .split_once("://")
-            .ok_or("expected tcp://HOST:PORT, unix:PATH, http://HOST:PORT or https://HOST:PORT")?;
+            .ok_or("expected tcp://HOST:PORT, tls://HOST:PORT, unix:PATH, http://HOST:PORT or https://HOST:PORT")?;
         let authority = authority.strip_suffix('/').unwrap_or(authority);
         let (host, port) = authority.rsplit_once(':').ok_or_else(|| format!("{authority:?} has no port"))?;
         if host.is_empty() || port.parse::<u16>().is_err() {
@@ -96,11 +103,15 @@ impl FromStr for Target {
         }
         match scheme {
             "tcp" => Ok(Self::Tcp(authority.into())),
+            "tls" => Ok(Self::Tls(HttpServer {
+                place: authority.into(),
+                transport: Transport::Https,
+            })),
             "http" | "https" => Ok(Self::Http(HttpServer {
                 place: authority.into(),
                 transport: if scheme == "https" { Transport::Https } else { Transport::Http },
             })),
-            other => Err(format!("{other:?} is not one of tcp, unix, http, https, http+unix")),
+            other => Err(format!("{other:?} is not one of tcp, tls, unix, http, https, http+unix")),
         }
     }
 }
@@ -109,7 +120,7 @@ impl FromStr for Target {
 fn socket_path(text: &str) -> Result<&str, String> {
     let path = text.strip_prefix("//").unwrap_or(text);
     match path.is_empty() {
-        true => Err("unix: needs a path, e.g. unix:/run/exporter-proxy.sock".into()),
+        true => Err("http+unix: needs a path, e.g. http+unix:/run/exporter-proxy/http.sock".into()),
         false => Ok(path),
     }
 }

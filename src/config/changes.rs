@@ -78,6 +78,7 @@ impl Settings {
                 post_rate: new.events.post_rate,
                 ..old.events
             },
+            secrets: new.secrets,
             stream: old.stream,
             bitswap: old.bitswap,
             p2p: old.p2p,

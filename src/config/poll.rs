@@ -14,6 +14,7 @@ use super::units::in_memory;
 use super::value_types::{Bool, DurationOrZero, DurationRange, ListOf, Size};
 use crate::model::AppName;
 use crate::sources::polls::{Endpoint, PollSettings, place};
+use crate::supervise::secret_file::FileRule;
 
 /// The fastest clock of an endpoint: faster, and the proxy would be most of its load.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -64,6 +65,7 @@ pub(super) fn read(t: &mut Section<'_>) -> (PollSettings, usize) {
                 .or(64 << 20, Size(MIN_BODY_BYTES..=MAX_POLL_BODY_BYTES)),
         ),
         event_metric: None,
+        secret_rule: FileRule::Lenient,
     };
     (settings, unpolled)
 }

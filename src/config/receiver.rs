@@ -36,7 +36,8 @@ const MAX_IDLE: Duration = Duration::from_secs(86_400);
 /// Path of the Unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnixSocketPath {
-    /// At [`USUAL_UNIX_SOCKET`], or with a warning in `$XDG_RUNTIME_DIR`, or in the directory for temporary files.
+    /// At [`USUAL_UNIX_SOCKET`], or with a warning in `$XDG_RUNTIME_DIR`, or in a directory of this user's own below the one for
+    /// temporary files.
     Usual,
     /// At this path or not at all.
     Exactly(PathBuf),
@@ -58,6 +59,8 @@ pub struct ReceiverConfig {
     pub unix: Option<UnixReceiver>,
     /// The TCP receiver's address (`receiver_tcp_socket`), unless `receive_on_tcp_socket` is false.
     pub tcp: Option<HostPort>,
+    /// `tls`: true if the TCP receiver takes TLS only, with the web configuration of the HTTP port.
+    pub tls: bool,
     /// `format`, `max_message_bytes`, `idle_timeout`, `allow` and `unix_socket_allow_users`.
     pub limits: Limits,
     /// `max_inflight_bytes`: all half-received messages together; never less than `max_message_bytes`.
@@ -79,6 +82,7 @@ impl ReceiverConfig {
         let tcp = t
             .restart_only("receiver_tcp_socket")
             .or(HostPort::new("127.0.0.1", RECEIVER_PORT), ADDRESS);
+        let tls = t.restart_only("tls").or(false, Bool);
         let everywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|net| address::parse_network(net).ok());
         let allow = t.reloadable("allow").or(everywhere.collect(), NETWORKS);
         let message = Size(MIN_MESSAGE_BYTES..=MAX_MESSAGE_LIMIT);
@@ -93,6 +97,7 @@ impl ReceiverConfig {
         Self {
             unix: on_unix.then_some(unix),
             tcp: on_tcp.then_some(tcp),
+            tls,
             limits: Limits {
                 format,
                 allow: allow.into(),

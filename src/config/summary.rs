@@ -60,7 +60,8 @@ fn access(f: &mut fmt::Formatter<'_>, rules: &[AccessRule]) -> fmt::Result {
 
 fn receivers(f: &mut fmt::Formatter<'_>, receiver: &ReceiverConfig) -> fmt::Result {
     if let Some(tcp) = &receiver.tcp {
-        writeln!(f, "receives on    tcp {tcp}")?;
+        let scheme = if receiver.tls { "tls" } else { "tcp" };
+        writeln!(f, "receives on    {scheme} {tcp}")?;
     }
     if let Some(unix) = &receiver.unix {
         writeln!(f, "receives on    unix {}", unix_line(unix))?;

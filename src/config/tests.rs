@@ -106,7 +106,7 @@ fn the_shipped_file_spells_out_the_defaults() {
             "{:?}",
             (
                 (&s.exporter, &s.receiver, &s.polls, &s.store, &s.exposition, &s.http),
-                (&s.events, &s.stream, &s.bitswap, &s.p2p, &s.bridge, &s.hyperdht)
+                (&s.secrets, &s.events, &s.stream, &s.bitswap, &s.p2p, &s.bridge, &s.hyperdht)
             )
         )
     };
@@ -631,6 +631,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("receiver.unix_socket_mode", "\"0600\""),
     ("receiver.receive_on_tcp_socket", "false"),
     ("receiver.receiver_tcp_socket", "\"127.0.0.1:2\""),
+    ("receiver.tls", "true"),
     ("receiver.unix_socket_allow_users", "[\"0\"]"),
     ("receiver.allow", "[\"10.0.0.0/8\"]"),
     ("receiver.max_message_bytes", "2048"),
@@ -663,6 +664,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("http.unix_socket_user", "1"),
     ("http.unix_socket_group", "1"),
     ("http.unix_socket_mode", "\"0600\""),
+    ("secrets.strict", "true"),
     ("http.external_url", "\"https://metrics.example/p\""),
     ("events.enabled", "false"),
     ("events.post_from", "[]"),

@@ -13,6 +13,7 @@ use crate::model::Clock;
 use crate::peer::{ConnectionPool, Identity, LinkEvents, Network, PublicKey, QuicListener, Seed, SharedSecret};
 use crate::supervise::Listener;
 use crate::supervise::files::FileLock;
+use crate::supervise::secret_file::FileRule;
 use crate::telemetry::BridgeTelemetry;
 
 /// The addresses of a bridge.
@@ -50,10 +51,10 @@ pub async fn bind_bridge(all: &Settings) -> anyhow::Result<Daemon<BridgeAddresse
         table.quic_listen.is_some() || table.hyperdht,
         "no proxy can register: set bridge.quic_listen, or bridge.hyperdht = true"
     );
-    assemble(all, keys(table).await?, system_clock).await
+    assemble(all, keys(table, all.secrets.file_rule()).await?, system_clock).await
 }
 
-async fn keys(table: &BridgeConfig) -> anyhow::Result<BridgeKeys> {
+async fn keys(table: &BridgeConfig, rule: FileRule) -> anyhow::Result<BridgeKeys> {
     let (identity, lock) = match &table.key_seed {
         Some(seed) => {
             let seed: Seed = seed.expose().parse().context("bridge.key_seed")?;
@@ -69,7 +70,7 @@ async fn keys(table: &BridgeConfig) -> anyhow::Result<BridgeKeys> {
     Ok(BridgeKeys {
         identity,
         lock,
-        secret: links::secret(source).context("bridge.secret_file")?,
+        secret: links::secret(source, rule).context("bridge.secret_file")?,
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-use crate::config::{HyperdhtConfig, P2pConfig, SecretSource};
+use crate::config::{HyperdhtConfig, P2pConfig, SecretSource, Settings};
 use crate::http::HttpService;
 use crate::peer::{
     Alias, Client, ClientError, ClientSettings, Identity, LinkAddress, LinkEvent, LinkEvents, PublicKey, Registration, SharedSecret,
@@ -14,6 +14,7 @@ use crate::peer::{
 };
 use crate::supervise::Notes;
 use crate::supervise::files::{FileLock, LockError, open_regular};
+use crate::supervise::secret_file::{self, FileRule};
 use crate::telemetry::{BridgeTelemetry, LinkState, Telemetry};
 
 /// Timeout for a key file that another process uses: a restart may overlap with the end of the previous run.
@@ -22,16 +23,13 @@ const KEY_FILE_WAIT: Duration = Duration::from_secs(15);
 /// The example secret of the shipped configuration, which is public.
 const EXAMPLE: SharedSecret = SharedSecret::new([0; 32]);
 
-/// The largest secret file: 64 digits with whitespace around them.
-const MAX_SECRET_BYTES: u64 = 1024;
-
 /// Creates the client that is scraped over links.
 ///
 /// # Errors
 /// When the key or the secret cannot be read, or the listening address cannot be bound.
 pub(super) async fn client(
     p2p: &P2pConfig,
-    hyperdht: &HyperdhtConfig,
+    all: &Settings,
     service: HttpService,
     telemetry: Arc<Telemetry>,
     notes: Arc<Notes>,
@@ -46,7 +44,7 @@ pub(super) async fn client(
         None => Alias::new(&hostname).context("p2p.alias is not set, and the hostname is not a valid alias")?,
     };
     let secret = match &p2p.secret {
-        Some(source) => secret(source).context("p2p.secret_file")?,
+        Some(source) => secret(source, all.secrets.file_rule()).context("p2p.secret_file")?,
         // Without bridges the secret is never sent.
         None => EXAMPLE,
     };
@@ -62,7 +60,7 @@ pub(super) async fn client(
         },
         listen: p2p.listen.as_ref().map(ToString::to_string),
         allow: p2p.allow.clone(),
-        bootstrap: bootstrap(hyperdht),
+        bootstrap: bootstrap(&all.hyperdht),
     };
     for bridge in &p2p.bridges {
         telemetry.p2p_connected.with([&bridge.key().text()]).set(0);
@@ -126,16 +124,14 @@ pub(super) fn key_file(configured: Option<PathBuf>, section: &str) -> anyhow::Re
 }
 
 /// Reads the shared secret.
-pub(super) fn secret(source: &SecretSource) -> anyhow::Result<SharedSecret> {
+///
+/// # Errors
+/// When its file cannot be read, has permissions that the rule forbids, or does not hold 32 bytes, and for the example of the documentation.
+pub(super) fn secret(source: &SecretSource, rule: FileRule) -> anyhow::Result<SharedSecret> {
     let secret: SharedSecret = match source {
         SecretSource::Given(text) => text.expose().parse()?,
         SecretSource::File(path) => {
-            use std::io::Read as _;
-            let mut text = String::new();
-            let file = open_regular(path).with_context(|| format!("cannot read {}", path.display()))?;
-            file.take(MAX_SECRET_BYTES)
-                .read_to_string(&mut text)
-                .with_context(|| format!("cannot read {}", path.display()))?;
+            let text = secret_file::read(path, rule).with_context(|| format!("cannot read {}", path.display()))?;
             text.parse().with_context(|| path.display().to_string())?
         }
     };

@@ -3,12 +3,15 @@
 use std::path::Path;
 
 use super::{access, links, web};
+use crate::bridge::check_targets_file;
 use crate::config::{Faults, Loaded, SecretSource, Settings, UnixSocketPath};
-use crate::peer::{Identity, IdentityError};
+use crate::peer::Identity;
 use crate::sources::polls;
+use crate::supervise::secret_file::FileRule;
 use crate::supervise::unix_socket::foresee;
 
-/// Looks for all that the configuration names and that has to be there. Nothing is made, and no address is bound.
+/// Looks for all that the configuration names and that has to be there. Nothing is made, and no address is bound. The rights of files
+/// with secrets are for [`check_secrets`](super::check_secrets).
 pub async fn preflight(loaded: &Loaded) -> Option<Faults> {
     let settings = &loaded.settings;
     let mut found = socket(settings);
@@ -16,7 +19,10 @@ pub async fn preflight(loaded: &Loaded) -> Option<Faults> {
     found.extend(endpoints(settings).await);
     let web = web::read(settings).await;
     found.extend(access::faults(settings, web.as_ref().ok().and_then(Option::as_ref)).await);
-    found.extend(web.err().unwrap_or_default());
+    match web {
+        Ok(web) => found.extend(web::receiver_fault(settings, web.as_ref())),
+        Err(faults) => found.extend(faults),
+    }
     if let Some(p2p) = &settings.p2p {
         found.extend(secret("p2p", p2p.secret.as_ref()));
         found.extend(key("p2p", p2p.key_file.as_deref()));
@@ -28,6 +34,7 @@ pub async fn preflight(loaded: &Loaded) -> Option<Faults> {
         let bridge = &settings.bridge;
         found.extend(secret("bridge", bridge.secret.as_ref()));
         found.extend(key("bridge", bridge.key_file.as_deref()));
+        found.extend(targets(&bridge.registry.targets_file));
     }
     loaded.faults(found)
 }
@@ -76,6 +83,12 @@ async fn endpoints(settings: &Settings) -> Vec<Found> {
     found
 }
 
+/// A targets file that is there and of no use. The bridge leaves invalid targets out, with a warning.
+fn targets(path: &Path) -> Option<Found> {
+    let why = check_targets_file(path).err()?;
+    Some(("bridge.targets_file", format!("{}: {why}", path.display())))
+}
+
 fn secret(section: &str, source: Option<&SecretSource>) -> Option<Found> {
     let key = match (section, source?) {
         ("p2p", SecretSource::File(_)) => "p2p.secret_file",
@@ -83,7 +96,9 @@ fn secret(section: &str, source: Option<&SecretSource>) -> Option<Found> {
         (_, SecretSource::File(_)) => "bridge.secret_file",
         (_, SecretSource::Given(_)) => "bridge.secret",
     };
-    links::secret(source?).err().map(|error| (key, format!("{error:#}")))
+    links::secret(source?, FileRule::Lenient)
+        .err()
+        .map(|error| (key, format!("{error:#}")))
 }
 
 /// A configured key file that is there and of no use. One that is not there is made at the start. The usual place depends on the
@@ -95,7 +110,7 @@ fn key(section: &str, configured: Option<&Path>) -> Option<Found> {
         _ => "bridge.key_file",
     };
     match Identity::load(configured?) {
-        Err(IdentityError::Read { why, .. }) if why.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) if error.is_missing_file() => None,
         loaded => loaded.err().map(|error| (key, error.to_string())),
     }
 }

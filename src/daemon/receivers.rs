@@ -1,7 +1,7 @@
 //! Binding of the receivers, with a fallback path for the Unix socket.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -10,11 +10,17 @@ use tokio::sync::watch;
 use super::Context;
 use super::program::Program;
 use super::sockets::listen;
+use super::usual_sockets;
 use crate::config::{Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+use crate::http::WebPolicy;
 use crate::sources::push::PushHandler;
 use crate::sources::receiver::{self, Budget, Limits, ReceiverContext};
+use crate::supervise::files::{create_private_directory, parent};
 use crate::supervise::listen::{BindError, BindErrorKind};
 use crate::supervise::{ConnectionSlots, Listener};
+
+/// The hint of the warnings about a Unix socket that is not where it usually is.
+const CHOOSE: &str = "set receiver.receiver_unix_socket to choose a path";
 
 /// The receivers, bound.
 pub(super) struct Receivers {
@@ -33,10 +39,10 @@ pub(super) async fn bind(settings: &Settings, context: &Context) -> anyhow::Resu
     let unix = match &settings.receiver.unix {
         Some(unix) => {
             let bound = bind_unix(unix).await;
-            Some(bound.map_err(|error| {
+            bound.map_err(|error| {
                 let key = config_key(&error.why);
                 anyhow::Error::new(error).context(key)
-            })?)
+            })?
         }
         None => None,
     };
@@ -74,10 +80,12 @@ impl Receivers {
         )
     }
 
-    /// Gives each receiver `slots` connection slots and adds it to the supervisor.
-    pub(super) fn start(self, slots: usize, program: &mut Program) {
-        for listener in self.tcp.into_iter().chain(self.unix) {
-            program.add(receiver::service(listener, ConnectionSlots::new(slots), self.context.clone()));
+    /// Gives each receiver `slots` connection slots and adds it to the supervisor; the TCP receiver with TLS where a web configuration is
+    /// given.
+    pub(super) fn start(self, slots: usize, tls: Option<Arc<WebPolicy>>, program: &mut Program) {
+        let listeners = self.tcp.map(|tcp| (tcp, tls)).into_iter().chain(self.unix.map(|unix| (unix, None)));
+        for (listener, tls) in listeners {
+            program.add(receiver::service(listener, ConnectionSlots::new(slots), self.context.clone(), tls));
         }
     }
 }
@@ -91,38 +99,37 @@ pub(super) fn config_key(why: &BindErrorKind) -> &'static str {
     }
 }
 
-/// Binds the configured path, or the first usual one that this user may write to.
-async fn bind_unix(receiver: &UnixReceiver) -> Result<Listener, BindError> {
+/// Binds the configured path, or the first usual one that this user may write to. `None`, with a warning, if there is none.
+async fn bind_unix(receiver: &UnixReceiver) -> Result<Option<Listener>, BindError> {
     let access = &receiver.access;
     let usual = match &receiver.path {
-        UnixSocketPath::Exactly(path) => return Listener::unix(path, access).await,
+        UnixSocketPath::Exactly(path) => return Listener::unix(path, access).await.map(Some),
         UnixSocketPath::Usual => Path::new(USUAL_UNIX_SOCKET),
     };
     let refused = match Listener::unix(usual, access).await {
         Err(error) if is_out_of_reach(&error.why) => error,
-        bound => return bound,
+        bound => return bound.map(Some),
     };
-    let (fallback, listener) = bind_elsewhere(usual, access).await?;
-    tracing::warn!(
-        "{refused}; listening on {} instead (set receiver.receiver_unix_socket to choose a path)",
-        fallback.display()
-    );
-    Ok(listener)
-}
-
-/// Binds in the user's runtime directory, otherwise in the directory for temporary files.
-async fn bind_elsewhere(usual: &Path, access: &crate::supervise::UnixAccess) -> Result<(PathBuf, Listener), BindError> {
-    let name = usual.file_name().unwrap_or_default();
-    if let Some(directory) = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
-        let path = Path::new(&directory).join(name);
+    if let Some(path) = usual_sockets::in_runtime_directory() {
         match Listener::unix(&path, access).await {
             Err(error) if is_out_of_reach(&error.why) => {}
-            bound => return bound.map(|listener| (path, listener)),
+            bound => {
+                let listener = bound?;
+                tracing::warn!("{refused}; listening on {} instead ({CHOOSE})", path.display());
+                return Ok(Some(listener));
+            }
         }
     }
-    let path = std::env::temp_dir().join(name);
+    // Other users can write to the directory for temporary files, so the socket goes into a directory of our own.
+    let path = usual_sockets::in_temporary_directory();
+    if let Err(why) = create_private_directory(&parent(&path)) {
+        tracing::warn!("{refused}; no Unix socket, because {why} ({CHOOSE})");
+        return Ok(None);
+    }
     let listener = Listener::unix(&path, access).await?;
-    Ok((path, listener))
+    let shown = path.display();
+    tracing::warn!("{refused}; listening on {shown} instead, which only this user can reach ({CHOOSE})");
+    Ok(Some(listener))
 }
 
 /// Returns true if this user cannot use the path on this machine, as opposed to a path that is in use.

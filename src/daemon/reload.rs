@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::ConfigSource;
+use super::secrets::check_secrets;
 use crate::config::{self, ExpositionConfig, Settings};
 use crate::http::{AccessControl, Tokens};
 use crate::sources::events::PostRate;
@@ -87,8 +88,9 @@ impl Reloader {
 
     /// Reads the configuration and applies its reloadable keys; a faulty one changes nothing.
     fn reload(&mut self) -> Result<(), String> {
-        let loaded = match config::load(self.config_source.named.as_deref(), &self.config_source.environment) {
-            Ok(loaded) => loaded,
+        let loaded = config::load(self.config_source.named.as_deref(), &self.config_source.environment);
+        let (loaded, exposed) = match loaded.and_then(|loaded| Ok((check_secrets(&loaded)?, loaded))) {
+            Ok((exposed, loaded)) => (loaded, exposed),
             Err(faults) => return Err(self.not_reloaded(&faults.to_string())),
         };
         // What a user or a certificate name refers to may come with the next change of the web configuration file.
@@ -96,6 +98,9 @@ impl Reloader {
             Ok(tokens) => tokens,
             Err(faults) => return Err(self.not_reloaded(&format!("http.access: {}", faults.join("\n")))),
         };
+        for warning in exposed {
+            tracing::warn!("{warning}");
+        }
         let changes = config::changes(&self.current, &loaded.settings);
         for key in &changes.needs_restart {
             tracing::warn!("{key} has changed and needs a restart");

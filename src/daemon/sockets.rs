@@ -2,6 +2,7 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
@@ -10,7 +11,7 @@ use super::receivers::{self, Receivers};
 use super::streams::{self, Streams};
 use super::{Addresses, Context};
 use crate::config::{HostPort, HttpSocket, Settings};
-use crate::http::{Connections, HttpService};
+use crate::http::{Connections, HttpService, WebPolicy};
 use crate::supervise::listen::BindErrorKind;
 use crate::supervise::{AddressFamilies, BindError, Listener, limits, service_manager};
 
@@ -36,7 +37,7 @@ impl Sockets {
     }
 
     /// The addresses, without those of links.
-    pub(super) fn addresses(&self) -> Addresses {
+    pub(super) fn addresses(&self, settings: &Settings) -> Addresses {
         Addresses {
             http: self.scraped.iter().filter_map(Listener::local_addr).collect(),
             http_unix: unix_path(&self.scraped),
@@ -44,6 +45,7 @@ impl Sockets {
             unix: self.receivers.unix.as_ref().map(|listener| PathBuf::from(&**listener.place())),
             stream: self.streams.addresses(),
             https: false,
+            tls: settings.receiver.tls,
             key: None,
             links: None,
             bitswap: Vec::new(),
@@ -55,10 +57,17 @@ impl Sockets {
         program::connections(self.listeners())
     }
 
-    /// Gives each its share of the slots that the system's limit leaves, and its place under the supervisor.
-    pub(super) fn start(self, settings: &Settings, context: &Context, service: &HttpService, program: &mut Program) {
+    /// Gives each its share of the slots that the system's limit leaves, and its place under the supervisor; the TCP receiver with TLS where
+    /// a web configuration is given for it.
+    pub(super) fn start(
+        self,
+        settings: &Settings,
+        context: &Context,
+        (service, receiver_tls): (&HttpService, Option<Arc<WebPolicy>>),
+        program: &mut Program,
+    ) {
         let slots = self.slots(settings);
-        self.receivers.start(slots, program);
+        self.receivers.start(slots, receiver_tls, program);
         self.streams.start(slots, settings, context, program);
         for listener in self.scraped {
             program.serve(listener, slots, service.clone());

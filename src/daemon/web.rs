@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use super::preflight::Found;
 use super::program::Program;
@@ -29,6 +29,28 @@ pub(super) async fn open(settings: &Settings, program: &mut Program) -> anyhow::
         }
         Err(faults) => bail!("{KEY}: the file cannot be used:\n{faults}"),
     }
+}
+
+/// The key of the TCP receiver, and what it needs.
+const RECEIVER_KEY: &str = "receiver.tls";
+const NEEDS_TLS: &str = "it needs a web configuration file with tls_server_config (http.web_config_file)";
+
+/// The web configuration for the TCP receiver, if it takes TLS.
+///
+/// # Errors
+/// When there is no web configuration with TLS.
+pub(super) fn receiver_tls(settings: &Settings, web: Option<&Arc<WebPolicy>>) -> anyhow::Result<Option<Arc<WebPolicy>>> {
+    if !settings.receiver.tls {
+        return Ok(None);
+    }
+    let policy = web.filter(|web| web.is_tls()).context(NEEDS_TLS).context(RECEIVER_KEY)?;
+    Ok(Some(Arc::clone(policy)))
+}
+
+/// The fault of a TCP receiver that is to take TLS and has no certificates. `web` is the content of the web configuration file.
+pub(super) fn receiver_fault(settings: &Settings, web: Option<&WebConfig>) -> Option<Found> {
+    let has_tls = web.is_some_and(WebConfig::is_tls);
+    (settings.receiver.tls && !has_tls).then(|| (RECEIVER_KEY, NEEDS_TLS.to_owned()))
 }
 
 /// The content of the configured file, or its faults.

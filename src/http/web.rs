@@ -79,6 +79,13 @@ impl WebPolicy {
         self.active.load().config.is_tls()
     }
 
+    /// The TLS settings for a new connection of another protocol on the same terms. `None` if TLS is off, or the file allows nothing that
+    /// rustls has.
+    #[must_use]
+    pub fn tls_config(&self) -> Option<Arc<ServerConfig>> {
+        self.active.load().config.tls.as_ref()?.config.clone()
+    }
+
     /// The TLS settings for a new connection.
     pub(super) fn tls(&self) -> Tls {
         match &self.active.load().config.tls {

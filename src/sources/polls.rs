@@ -34,6 +34,7 @@ use crate::model::{AppName, Clock};
 use crate::peer_samples::PeerSamples;
 use crate::store::Inlet;
 use crate::supervise::Service;
+use crate::supervise::secret_file::FileRule;
 use crate::telemetry::SharedTelemetry;
 use endpoint::{EndpointTask, PollContext};
 use fetch::SharedResources;
@@ -66,7 +67,7 @@ pub async fn with_client_certificate(config: Arc<ClientConfig>, certificate: &Cl
 /// Describes the files of an endpoint that cannot be used now. Each poll reads them, so they may be created later.
 pub async fn unusable_files(endpoint: &Endpoint) -> Vec<String> {
     let mut found = Vec::new();
-    if let Err(failure) = authorization::header(endpoint.credentials.as_ref()).await {
+    if let Err(failure) = authorization::header(endpoint.credentials.as_ref(), FileRule::Lenient).await {
         found.push(failure.to_string());
     }
     if let Some(file) = &endpoint.ca_file

@@ -2,6 +2,7 @@
 
 mod budget;
 mod connection;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,15 +10,18 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use ipnet::IpNet;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub use budget::{Budget, FREE_BYTES};
 
 use self::connection::ReceiverConnection;
+use self::tls::{HANDSHAKE_TIMEOUT, ReceiverStream};
+use crate::http::WebPolicy;
 use crate::model::{Clock, Format, Origin};
 use crate::store::Inlet;
-use crate::supervise::{Accepted, ConnectionSlots, Listener, Service};
-use crate::telemetry::{Counter, Telemetry};
+use crate::supervise::{Accepted, ConnectionSlots, Listener, Service, Slot, Stream};
+use crate::telemetry::{Counter, Rejection, Telemetry};
 use crate::wire::FormatChoice;
 
 /// Limits of senders. A connection keeps the limits from its start.
@@ -97,16 +101,19 @@ struct Receiver {
     listener: Listener,
     slots: ConnectionSlots,
     shared: Arc<ListenerShared>,
+    tls: Option<Arc<WebPolicy>>,
 }
 
-/// The service that receives on `listener`, with as many concurrent connections as there are slots.
-pub fn service(listener: Listener, slots: ConnectionSlots, context: ReceiverContext) -> impl Service {
+/// The service that receives on `listener`, with as many concurrent connections as there are slots; over TLS where a web configuration is
+/// given.
+pub fn service(listener: Listener, slots: ConnectionSlots, context: ReceiverContext, tls: Option<Arc<WebPolicy>>) -> impl Service {
     let shared = Arc::new(ListenerShared::new(Arc::clone(listener.place()), context));
     Receiver {
         name: format!("receiver {}", shared.source),
         listener,
         slots,
         shared,
+        tls,
     }
 }
 
@@ -117,13 +124,24 @@ impl Service for Receiver {
 
     fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
         let Self {
-            listener, slots, shared, ..
+            listener,
+            slots,
+            shared,
+            tls,
+            ..
         } = *self;
         let asked = stop.clone();
         let serve = move |Accepted { stream, slot }: Accepted| {
-            let (shared, stop) = (Arc::clone(&shared), stop.clone());
+            let (shared, stop, tls) = (Arc::clone(&shared), stop.clone(), tls.clone());
             async move {
                 let peer = stream.peer().map_or_else(|| "a local process".to_owned(), |peer| peer.to_string());
+                let stream = match tls {
+                    None => ReceiverStream::Plain(stream),
+                    Some(policy) => match secure(stream, &peer, &shared, (&policy, &slot, &stop)).await {
+                        Some(stream) => stream,
+                        None => return,
+                    },
+                };
                 ReceiverConnection::new(stream, peer, &shared).run(&slot, &stop).await;
             }
         };
@@ -132,4 +150,39 @@ impl Service for Receiver {
             Ok(())
         })
     }
+}
+
+/// Does the TLS handshake; `None` if the connection has ended without one. Until then it can be evicted as an idle one.
+async fn secure(
+    stream: Stream,
+    peer: &str,
+    shared: &ListenerShared,
+    (policy, slot, stop): (&WebPolicy, &Slot, &CancellationToken),
+) -> Option<ReceiverStream> {
+    slot.idle();
+    let accepting = async {
+        let config = policy
+            .tls_config()
+            .ok_or("the web configuration file allows nothing that can be offered")?;
+        ReceiverStream::accept_tls(stream, config).await
+    };
+    let outcome = tokio::select! {
+        outcome = timeout(HANDSHAKE_TIMEOUT, accepting) => outcome,
+        () = stop.cancelled() => return None,
+        () = slot.evicted() => return None,
+    };
+    let failed = |detail: &str| {
+        shared.telemetry.reject(Rejection {
+            source: &shared.source,
+            peer,
+            reason: "tls",
+            detail,
+        });
+    };
+    match outcome {
+        Ok(Ok(stream)) => return stream,
+        Ok(Err(why)) => failed(&why),
+        Err(_elapsed) => failed(&format!("no TLS handshake within {} s", HANDSHAKE_TIMEOUT.as_secs())),
+    }
+    None
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::{major, minor};
+use nix::unistd::geteuid;
 use tokio::time::{Instant, sleep};
 
 /// Interval of retries for a lock that another process holds.
@@ -148,6 +149,50 @@ pub fn create_directory(path: &Path, mode: u32) -> io::Result<()> {
         .collect();
     DirBuilder::new().recursive(true).mode(mode).create(path)?;
     missing.iter().rev().try_for_each(|made| sync_directory(&parent(made)))
+}
+
+/// The mode of a directory of one user alone.
+const PRIVATE: u32 = 0o700;
+/// Writing for all users, and the bit by which they cannot rename what belongs to others.
+const WORLD_WRITABLE: u32 = 0o002;
+const STICKY: u32 = 0o1000;
+
+/// Makes a directory of mode 0700 below one that may be open to all users; one that is there is checked.
+///
+/// # Errors
+/// When it cannot be made, and as [`check_private_directory`].
+pub fn create_private_directory(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(PRIVATE).create(path) {
+        Err(why) if why.kind() != io::ErrorKind::AlreadyExists => Err(why),
+        _ => check_private_directory(path),
+    }
+}
+
+/// Checks that only this user can write in a directory, or rename it.
+///
+/// # Errors
+/// When it cannot be looked at, is no directory, belongs to another user, has another mode than 0700, or when all users can rename it.
+pub fn check_private_directory(path: &Path) -> io::Result<()> {
+    let refuse = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{} {why}", path.display())));
+    let about = fs::symlink_metadata(path)?;
+    let (mode, above) = (about.mode() & 0o7777, parent(path));
+    if !about.is_dir() {
+        return refuse("is no directory".to_owned());
+    }
+    if about.uid() != geteuid().as_raw() {
+        return refuse(format!("belongs to the user {}", about.uid()));
+    }
+    if mode != PRIVATE {
+        return refuse(format!("has mode {mode:04o}, expected {PRIVATE:04o}"));
+    }
+    let open = fs::metadata(&above)?.mode() & (WORLD_WRITABLE | STICKY) == WORLD_WRITABLE;
+    if open {
+        return refuse(format!(
+            "can be renamed by all users, because {} has no sticky bit",
+            above.display()
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

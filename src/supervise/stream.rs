@@ -67,6 +67,17 @@ impl Stream {
         self.probe().unread().is_ok_and(|unread| unread > 0)
     }
 
+    /// Waits for the first byte of a TCP connection and leaves it unread. `None` at the end of file, and on a Unix socket.
+    ///
+    /// # Errors
+    ///
+    /// When the connection has failed.
+    pub async fn first_byte(&self) -> io::Result<Option<u8>> {
+        let Kind::Tcp(stream) = &self.kind else { return Ok(None) };
+        let mut byte = [0];
+        Ok((stream.peek(&mut byte).await? > 0).then_some(byte[0]))
+    }
+
     /// A way to ask about the kernel's queues for as long as this stream is open.
     pub fn probe(&mut self) -> Probe {
         let kind = &self.kind;

@@ -329,8 +329,12 @@ async fn a_wrong_secret_is_told_unauthorised_and_guessing_is_limited() {
     let network = TestNetwork::start(NODES).await;
     let bridge = TestBridge::start(&network).await;
     let good = client(&network, &bridge, "good", "good 1\n".to_owned()).await;
-    let refusal = async |n: usize| {
-        let settings = settings(&network, bridge.address(), &format!("bad{n}"), &"2".repeat(64));
+    let guessing = Identity::ephemeral().unwrap();
+    let refusal = async |n: usize, identity: &Identity| {
+        let settings = ClientSettings {
+            identity: identity.clone(),
+            ..settings(&network, bridge.address(), &format!("bad{n}"), &"2".repeat(64))
+        };
         let service = metrics_service(|| async { Ok::<_, String>(String::new()) });
         let client = Client::bind(settings, service, LinkEvents::default()).await.unwrap();
         let (mut events, _running) = (client.events(), client.start());
@@ -341,15 +345,22 @@ async fn a_wrong_secret_is_told_unauthorised_and_guessing_is_limited() {
         }
     };
     for n in 0..10 {
-        let why = refusal(n).await;
+        let why = refusal(n, &guessing).await;
         assert!(why.starts_with("wrong shared secret: p2p.secret_file"), "{why}");
     }
-    assert_eq!(refusal(10).await, "too many failed registrations in the last minute");
+    let why = refusal(10, &guessing).await;
+    assert!(
+        why.contains("too many wrong secrets from") && why.contains("with this key"),
+        "{why}"
+    );
+    // Another key of the same address is not limited.
+    let why = refusal(11, &Identity::ephemeral().unwrap()).await;
+    assert!(why.starts_with("wrong shared secret: p2p.secret_file"), "{why}");
     assert_eq!(bridge.status("/scrape/bad0/metrics").await, 404);
     assert_eq!(bridge.text("/scrape/good/metrics").await, "good 1\n");
     let own = bridge.text("/metrics").await;
     assert!(
-        own.contains("exporter_proxy_bridge_registrations_total{result=\"refused\"} 11\n"),
+        own.contains("exporter_proxy_bridge_registrations_total{result=\"refused\"} 12\n"),
         "{own}"
     );
     good.close().await;

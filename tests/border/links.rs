@@ -1165,38 +1165,54 @@ async fn a_link_survives_a_new_port_of_its_proxy() {
     drop(running);
 }
 
+/// Registers once with a wrong secret, and gives the reason of the refusal.
+async fn refusal(bridge: &TestBridge, identity: &Identity) -> String {
+    let settings = ClientSettings {
+        identity: identity.clone(),
+        bridges: vec![bridge.address()],
+        registration: Registration {
+            secret: SharedSecret::new([2; 32]),
+            ..registration("bad")
+        },
+        listen: None,
+        allow: Vec::new(),
+        bootstrap: Vec::new(),
+    };
+    let guess = Client::bind(settings, metrics_service(constant), LinkEvents::default())
+        .await
+        .unwrap();
+    let mut events = guess.events();
+    let _running = guess.start();
+    loop {
+        if let LinkEvent::RegistrationRefused { why, .. } = events.recv().await.unwrap() {
+            return why;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_secret_guess_is_limited() {
+async fn wrong_secrets_limit_their_own_key_and_no_other_behind_the_same_address() {
     let bridge = TestBridge::start().await;
     let good = client(&bridge, "good", metrics_service(constant)).await;
-    let mut last = String::new();
-    for n in 0..12_u8 {
-        let settings = ClientSettings {
-            identity: Identity::ephemeral().unwrap(),
-            bridges: vec![bridge.address()],
-            registration: Registration {
-                secret: SharedSecret::new([n + 2; 32]),
-                ..registration("bad")
-            },
-            listen: None,
-            allow: Vec::new(),
-            bootstrap: Vec::new(),
-        };
-        let guess = Client::bind(settings, metrics_service(constant), LinkEvents::default())
-            .await
-            .unwrap();
-        let mut events = guess.events();
-        let running = guess.start();
-        loop {
-            if let LinkEvent::RegistrationRefused { why, .. } = events.recv().await.unwrap() {
-                last = why;
-                break;
-            }
-        }
-        drop(running);
+    let guessing = Identity::ephemeral().unwrap();
+    for _ in 0..10 {
+        let why = refusal(&bridge, &guessing).await;
+        assert!(why.contains("p2p.secret_file here and bridge.secret_file there"), "{why}");
     }
-    assert!(last.contains("too many"), "{last}");
+    let why = refusal(&bridge, &guessing).await;
+    assert!(
+        why.contains("too many wrong secrets from 127.0.0.1 with this key") && why.contains("try again in "),
+        "{why}"
+    );
+    // Further keys of that address: each may try, and a new proxy with the right secret registers at once.
+    for _ in 0..15 {
+        let why = refusal(&bridge, &Identity::ephemeral().unwrap()).await;
+        assert!(why.contains("wrong shared secret"), "{why}");
+    }
+    let late = client(&bridge, "late", metrics_service(constant)).await;
+    assert_eq!(bridge.text("/scrape/late/metrics").await, "constant 1\n");
     assert_eq!(bridge.text("/scrape/good/metrics").await, "constant 1\n");
+    late.close().await;
     good.close().await;
 }
 

@@ -1,6 +1,7 @@
 //! The program as a process: its commands, its signals, its exit codes.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
@@ -369,6 +370,9 @@ fn check_names_what_is_not_there() {
     std::fs::write(&file, format!("[poll_external]{rest}")).unwrap();
     std::fs::write(folder.path().join("token"), "t").unwrap();
     std::fs::write(folder.path().join("secret"), "1".repeat(64)).unwrap();
+    for name in ["token", "secret"] {
+        std::fs::set_permissions(folder.path().join(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
     std::fs::write(folder.path().join("ca.pem"), "no certificate").unwrap();
     let (code, told) = check();
     assert!(code == Some(1) && told.contains("ca.pem") && told.lines().count() == 1, "{told}");

@@ -10,12 +10,15 @@ const PASSED_ON: &[(&str, &str)] = &[
     ("{warning}", "the limit on open files is"),
     ("{warning}", "the variables with this prefix are"),
     ("{warning}", "polling is disabled"),
+    ("{warning}", "every user of this machine can read or change"),
     ("{text}", "matches no log line and is ignored"),
 ];
 
 /// Pages that users and contributors read.
 fn pages() -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(PathBuf::from).to_vec();
+    let mut found: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
+        .map(PathBuf::from)
+        .to_vec();
     for directory in ["docs", "scripts", "crates"] {
         found.extend(
             files(directory)

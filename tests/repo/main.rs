@@ -8,5 +8,6 @@ mod dependencies;
 mod docs;
 mod layers;
 mod schema;
+mod security;
 mod source;
 mod vocabulary;

@@ -12,8 +12,10 @@
 //! - The form of a family under OpenMetrics depends on other families (`forms`); the text format never does.
 
 mod app;
+mod binding;
 mod conflicts;
 mod contributions;
+mod cost;
 mod duplicates;
 mod entry;
 mod families;
@@ -24,6 +26,7 @@ mod invalidation;
 mod invariants;
 mod ownership;
 mod paged;
+mod placement;
 mod plan;
 mod rules;
 mod segment_items;

@@ -1,5 +1,8 @@
 """What clients of a bridge can do to others that scrape the same proxy."""
 
+import itertools
+import socket
+import threading
 import time
 
 from . import others, swarm
@@ -48,6 +51,85 @@ def staying(case):
     time.sleep(2)
     swarm.close_all(streams)
     return f"{len(streams)} connections that scraped a proxy through a bridge and then idle", "others found streams of the link free"
+
+
+REGISTRATIONS = "exporter_proxy_p2p_registrations_total"
+
+
+def registering(case, name, secret, port=None):
+    """A proxy with a key of its own that registers with the bridge, or with whatever listens on another port."""
+    return Proxy(case.binary, {
+        "p2p.enabled": True, "p2p.key_file": str(case.proxy.folder / f"{name}.key"), "p2p.alias": name, "p2p.secret": secret,
+        "p2p.bridges": [f"quic://{case.proxy.quic_key}@127.0.0.1:{port or case.proxy.quic_port}"],
+    })
+
+
+@row("wrong secrets from the address of others", start=Bridge, ways=others.THROUGH)
+def wrong_secrets(case):
+    """Several proxies with wrong secrets and ever new keys, restarted as fast as they can, and a new one with the right secret."""
+    end, names, refused = time.monotonic() + (5 if case.quick else 60), itertools.count(), []
+
+    def neighbor():
+        while time.monotonic() < end:
+            proxy = registering(case, f"wrong{next(names)}", "2" * 64)
+            try:
+                proxy.says("the bridge refused to register")
+                refused.append(time.monotonic())
+            finally:
+                proxy.remove()
+
+    neighbors = [threading.Thread(target=neighbor) for _ in range(4)]
+    for thread in neighbors:
+        thread.start()
+    took = []
+    try:
+        case.until("the neighbors are refused", lambda: len(refused) >= 15)
+        while time.monotonic() < end:
+            began = time.monotonic()
+            late = registering(case, f"late{len(took)}", case.proxy.SECRET)
+            try:
+                case.until("a new proxy registers", lambda: late.own(REGISTRATIONS, result="updated") > 0, 10)
+                took.append(time.monotonic() - began)
+            finally:
+                late.remove()
+            time.sleep(0.2)
+    finally:
+        for thread in neighbors:
+            thread.join()
+    case.check(took and max(took) < 5, f"a new proxy needed up to {max(took, default=0):.1f} s")
+    return f"{len(refused)} registrations with wrong secrets, each with a new key, from one address", \
+        f"all refused; {len(took)} new proxies with the right secret behind that address registered within {max(took, default=0):.1f} s each, start included"
+
+
+@row("a first packet from an unverified address", start=Bridge, ways=others.THROUGH)
+def unverified(case):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
+        sink.bind(("127.0.0.1", 0))
+        sink.settimeout(10)
+        captured = registering(case, "captured", case.proxy.SECRET, sink.getsockname()[1])
+        try:
+            packet = sink.recv(2_048)
+        finally:
+            captured.remove()
+    count, sent, received, seconds = 50, 0, 0, 3 if case.quick else 15
+    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+    for sender in sockets:
+        sender.setblocking(False)
+        sent += sender.sendto(packet, ("127.0.0.1", case.proxy.quic_port))
+        # All have one connection id: those that come together count as one.
+        time.sleep(0.02)
+    # As long as a handshake would be repeated.
+    time.sleep(seconds)
+    for sender in sockets:
+        while True:
+            try:
+                received += len(sender.recv(65_536))
+            except BlockingIOError:
+                break
+        sender.close()
+    case.check(0 < received <= 3 * sent, f"{received} bytes were sent for {sent}")
+    return f"{count} first packets of {len(packet)} bytes, each from another port, and no more", \
+        f"{received / sent:.2f} times the bytes within {seconds} s"
 
 
 def handshakes(case):

@@ -188,6 +188,7 @@ class Bridge(Proxy):
 
     def started(self):
         key, port = self.says(r"quic://(\w+)@HOST:(\d+)").groups()
+        self.quic_key, self.quic_port = key, int(port)
         self.start_behind({"p2p.bridges": [f"quic://{key}@127.0.0.1:{port}"]}, "/scrape/north/apps/small/metrics")
 
     def start_behind(self, settings, path):

@@ -5,7 +5,13 @@ use super::*;
 fn targets_are_parsed_by_scheme() {
     assert_eq!("unix:/run/a.sock".parse(), Ok(Target::Unix("/run/a.sock".into())));
     assert_eq!("unix:///run/a.sock".parse(), Ok(Target::Unix("/run/a.sock".into())));
+    assert_eq!("unix:".parse(), Ok(Target::UsualUnix));
     assert_eq!("tcp://[::1]:6554".parse(), Ok(Target::Tcp("[::1]:6554".into())));
+    let server = HttpServer {
+        place: "h:6554".into(),
+        transport: Transport::Https,
+    };
+    assert_eq!("tls://h:6554".parse(), Ok(Target::Tls(server)));
     for (url, place, transport) in [
         ("http://localhost:6555/", "localhost:6555", Transport::Http),
         ("https://localhost:6555", "localhost:6555", Transport::Https),
@@ -25,7 +31,6 @@ fn targets_are_parsed_by_scheme() {
         "http://:1",
         "tcp://a:99999",
         "ftp://a:1",
-        "unix:",
         "http+unix:",
     ] {
         assert!(bad.parse::<Target>().is_err(), "{bad}");

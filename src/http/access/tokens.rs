@@ -1,7 +1,6 @@
 //! Bearer tokens (RFC 6750): the files that hold them, and the comparison with what a request sends.
 
 use std::fmt;
-use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use http::HeaderValue;
 use ring::hmac;
 use ring::rand::SystemRandom;
 
-use crate::supervise::files::open_regular;
+use crate::supervise::secret_file::{self, FileRule, SecretFileError};
 
 /// The longest token: signed tokens of identity providers have some kilobytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -22,7 +21,7 @@ type Digest = [u8; 32];
 pub(super) enum TokenError {
     /// It cannot be read.
     #[error("cannot read the token file: {0}")]
-    Read(#[from] io::Error),
+    Read(#[source] SecretFileError),
     /// It has no token.
     #[error("the token file is empty")]
     Empty,
@@ -40,11 +39,12 @@ pub(super) enum TokenError {
 ///
 /// If the file cannot be read, or does not hold exactly one token.
 pub(super) fn read_token(path: &Path) -> Result<Token, TokenError> {
-    let mut bytes = Vec::new();
-    // Room for whitespace around the longest token.
-    let limit = 2 * MAX_TOKEN_BYTES as u64;
-    open_regular(path)?.take(limit).read_to_end(&mut bytes)?;
-    let token = bytes.trim_ascii();
+    // Open permissions are refused when the configuration is read (secrets.strict).
+    let text = secret_file::read(path, FileRule::Lenient).map_err(|why| match why {
+        SecretFileError::TooLong => TokenError::TooLong,
+        why => TokenError::Read(why),
+    })?;
+    let token = text.as_bytes();
     match token {
         [] => Err(TokenError::Empty),
         _ if token.len() > MAX_TOKEN_BYTES => Err(TokenError::TooLong),

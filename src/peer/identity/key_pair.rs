@@ -1,9 +1,9 @@
-//! The identity of a peer: an Ed25519 key pair derived from a seed of 32 bytes, stored in a file that only its owner can read.
+//! The identity of a peer: an Ed25519 key pair derived from a seed of 32 bytes, stored in a file that other users cannot read.
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -17,27 +17,24 @@ use rustls::sign::CertifiedKey;
 
 use super::PublicKey;
 use super::key::{InvalidKey, read_32_bytes, write_hex};
-use crate::supervise::files::{create_directory, open_regular, parent, sync_directory};
+use crate::supervise::files::{create_directory, parent, sync_directory};
+use crate::supervise::secret_file::{self, FileRule, SecretFileError};
 
 /// The bytes before the 32 bytes of an Ed25519 seed in PKCS#8 (RFC 8410, 7).
 const PKCS8_PREFIX: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 /// The bytes before the 32 bytes of an Ed25519 key in a SubjectPublicKeyInfo (RFC 8410, 4).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
-/// Limit on the bytes read of a key file: 64 digits and whitespace around them.
-const MAX_FILE_BYTES: u64 = 1024;
-/// The permissions that a key file must not have: any for group or others.
-const FORBIDDEN_MODE: u32 = 0o077;
 
 /// The error of loading or creating an identity.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// Reading the file failed.
+    /// Reading the file failed, or other users can read or change it.
     #[error("cannot read key file {}: {why}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// The error of the system.
-        why: io::Error,
+        /// The reason.
+        why: SecretFileError,
     },
     /// Creating the file failed. An existing file is never overwritten.
     #[error("cannot create key file {}: {why}", .path.display())]
@@ -46,14 +43,6 @@ pub enum IdentityError {
         path: PathBuf,
         /// The error of the system.
         why: io::Error,
-    },
-    /// The file can be read or written by others than its owner.
-    #[error("other users can read the key file {} (mode {mode:04o}); anyone who read it can impersonate this program: run chmod 600 on it, or delete it to get a new key", .path.display())]
-    Permissions {
-        /// The file.
-        path: PathBuf,
-        /// The permissions of the file.
-        mode: u32,
     },
     /// The file does not contain a seed.
     #[error("key file {}: {why}", .path.display())]
@@ -69,6 +58,14 @@ pub enum IdentityError {
     /// The TLS library does not accept the key.
     #[error("the key cannot be used: {0}")]
     Unusable(String),
+}
+
+impl IdentityError {
+    /// Returns true if the file does not exist.
+    #[must_use]
+    pub fn is_missing_file(&self) -> bool {
+        matches!(self, Self::Read { why: SecretFileError::Io(why), .. } if why.kind() == ErrorKind::NotFound)
+    }
 }
 
 /// The seed of an identity. Its Debug form is masked.
@@ -147,7 +144,7 @@ impl Identity {
     /// As [`Identity::load`] and [`Identity::create`].
     pub fn load_or_create(path: &Path) -> Result<Self, IdentityError> {
         match Self::load(path) {
-            Err(IdentityError::Read { why, .. }) if why.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.is_missing_file() => {}
             found => return found,
         }
         match Self::create(path) {
@@ -166,22 +163,12 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, contains no seed, or can be read by others than its owner.
+    /// If the file cannot be read, contains no seed, or has permissions that [`FileRule::Key`] forbids.
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
-        let failed = |why| IdentityError::Read {
+        let text = secret_file::read(path, FileRule::Key).map_err(|why| IdentityError::Read {
             path: path.to_owned(),
             why,
-        };
-        let file = open_regular(path).map_err(failed)?;
-        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
-        if mode & FORBIDDEN_MODE != 0 {
-            return Err(IdentityError::Permissions {
-                path: path.to_owned(),
-                mode,
-            });
-        }
-        let mut text = String::new();
-        file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(failed)?;
+        })?;
         let seed = text.parse().map_err(|why| IdentityError::InvalidSeed {
             path: path.to_owned(),
             why,

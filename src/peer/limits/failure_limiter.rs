@@ -1,4 +1,4 @@
-//! A limit on failed attempts for each address and each key. Time is an argument.
+//! A limit on failed attempts: of wrong secrets for each address and key, of failed handshakes for each address. Time is an argument.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,19 +6,39 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failures within [`WINDOW`] after which further attempts are ignored. Typing errors stay below the limit; guessing is hopeless.
+/// Failures within [`WINDOW`] after which attempts are limited. Typing errors stay below the limit.
 const MAX_FAILURES: u32 = 10;
 
 /// The time for which a failure counts.
 const WINDOW: Duration = Duration::from_secs(60);
 
+/// Interval of the attempts that are admitted nevertheless where several clients share what is counted: twenty a second cost little, and
+/// a client with a valid attempt gets through soon.
+const SPACING: Duration = Duration::from_millis(50);
+
 /// Limit on entries, about 64 kB. Beyond it the oldest are evicted, so that a flood of addresses cannot block a new client.
 const MAX_ENTRIES: usize = 4_096;
+
+/// The failures of one key.
+#[derive(Debug)]
+struct Failures {
+    /// The time of the first one.
+    since: Instant,
+    count: u32,
+    /// The time at which the next attempt beyond the limit is admitted.
+    next: Instant,
+}
+
+impl Failures {
+    fn are_recent(&self, now: Instant) -> bool {
+        now.duration_since(self.since) < WINDOW
+    }
+}
 
 /// Recent failures by key.
 #[derive(Debug)]
 pub(crate) struct FailureLimiter<K> {
-    failures: HashMap<K, (Instant, u32)>,
+    failures: HashMap<K, Failures>,
 }
 
 impl<K> Default for FailureLimiter<K> {
@@ -28,21 +48,23 @@ impl<K> Default for FailureLimiter<K> {
 }
 
 impl<K: Hash + Eq + Copy> FailureLimiter<K> {
-    /// Returns true if `key` is below the limit.
+    /// Returns the time for which `key` has reached the limit. `None` if it is below.
     #[must_use]
-    pub(crate) fn allows(&self, key: K, now: Instant) -> bool {
-        self.recent(key, now) < MAX_FAILURES
+    pub(crate) fn blocked_for(&self, key: K, now: Instant) -> Option<Duration> {
+        let failures = self.failures.get(&key).filter(|failures| failures.are_recent(now))?;
+        (failures.count >= MAX_FAILURES).then(|| WINDOW.saturating_sub(now.duration_since(failures.since)))
     }
 
-    /// Returns true if `key` has failed within [`WINDOW`].
-    #[must_use]
-    pub(crate) fn has_failed(&self, key: K, now: Instant) -> bool {
-        self.recent(key, now) > 0
-    }
-
-    fn recent(&self, key: K, now: Instant) -> u32 {
-        let recent = self.failures.get(&key).filter(|(since, _)| now.duration_since(*since) < WINDOW);
-        recent.map_or(0, |(_, count)| *count)
+    /// Returns true if an attempt of `key` may proceed: below the limit always, beyond it once in [`SPACING`].
+    pub(crate) fn admit(&mut self, key: K, now: Instant) -> bool {
+        let Some(failures) = self.failures.get_mut(&key).filter(|failures| failures.are_recent(now)) else {
+            return true;
+        };
+        let admitted = failures.count < MAX_FAILURES || now >= failures.next;
+        if admitted {
+            failures.next = now + SPACING;
+        }
+        admitted
     }
 
     /// Records a failure of `key` and returns its number of failures.
@@ -50,24 +72,29 @@ impl<K: Hash + Eq + Copy> FailureLimiter<K> {
         if self.failures.len() >= MAX_ENTRIES && !self.failures.contains_key(&key) {
             self.evict(now);
         }
-        let entry = self.failures.entry(key).or_insert((now, 0));
-        if now.duration_since(entry.0) >= WINDOW {
-            *entry = (now, 0);
+        let first = || Failures {
+            since: now,
+            count: 0,
+            next: now,
+        };
+        let failures = self.failures.entry(key).or_insert_with(first);
+        if !failures.are_recent(now) {
+            *failures = first();
         }
-        entry.1 += 1;
-        entry.1
+        failures.count = failures.count.saturating_add(1);
+        failures.count
     }
 
     /// Removes expired entries, or the older half if none has expired.
     fn evict(&mut self, now: Instant) {
-        self.failures.retain(|_, (since, _)| now.duration_since(*since) < WINDOW);
+        self.failures.retain(|_, failures| failures.are_recent(now));
         if self.failures.len() < MAX_ENTRIES {
             return;
         }
-        let mut times: Vec<Instant> = self.failures.values().map(|(since, _)| *since).collect();
+        let mut times: Vec<Instant> = self.failures.values().map(|failures| failures.since).collect();
         times.sort_unstable();
         let middle = times[times.len() / 2];
-        self.failures.retain(|_, (since, _)| *since > middle);
+        self.failures.retain(|_, failures| failures.since > middle);
     }
 }
 

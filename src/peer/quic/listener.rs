@@ -18,9 +18,6 @@ use crate::peer::link_event::{LinkEvent, LinkEvents, NOT_ADMITTED};
 /// Limit on concurrent handshakes: each takes some kilobytes and a signature. Clients beyond it are refused and retry.
 const MAX_HANDSHAKES: usize = 512;
 
-/// Number of concurrent handshakes from which clients must validate their address first.
-const VALIDATE_FROM: usize = 64;
-
 /// The error of binding a listener.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
@@ -54,8 +51,8 @@ pub(crate) struct QuicListener {
     /// rejected key.
     settings: Option<HandshakeSettings>,
     handshakes: JoinSet<Result<AcceptedLink, RejectedHandshake>>,
-    /// Failures by address and by whether the address was validated.
-    failures: FailureLimiter<(IpAddr, bool)>,
+    /// Failed handshakes by address.
+    failures: FailureLimiter<IpAddr>,
     events: Arc<LinkEvents>,
 }
 
@@ -71,7 +68,6 @@ struct HandshakeSettings {
 struct RejectedHandshake {
     key: Option<PublicKey>,
     address: SocketAddr,
-    validated: bool,
     why: ConnectionError,
 }
 
@@ -138,21 +134,19 @@ impl QuicListener {
         }
     }
 
-    /// Starts the handshake of a packet, or drops, refuses or retries it. An address with a recent failure, or any address under load,
-    /// must be validated by a retry first: source addresses can be spoofed, and spoofed packets must not block the real owner of an
-    /// address.
+    /// Starts the handshake of a packet, or drops, refuses or retries it. Every address must first be validated by a retry, which is
+    /// smaller than the packet: source addresses can be spoofed. A handshake with an unvalidated address could send it more than three
+    /// times what it sent, because the QUIC library counts whole packets, and could block the real owner of the address. An address with
+    /// many failures still gets some handshakes: others behind the same NAT may have the right key.
     fn start_handshake(&mut self, incoming: Incoming) {
         let address = incoming.remote_address();
-        let (ip, validated, now) = (address.ip().to_canonical(), incoming.remote_address_validated(), Instant::now());
-        let busy = self.handshakes.len();
-        let must_validate = || busy >= VALIDATE_FROM || self.failures.has_failed((ip, false), now);
-        if !self.failures.allows((ip, true), now) {
-            incoming.ignore();
-        } else if busy >= MAX_HANDSHAKES {
-            incoming.refuse();
-        } else if !validated && incoming.may_retry() && must_validate() {
-            // A retry fails only if it is not allowed, which was checked.
+        if !incoming.remote_address_validated() {
+            // Without a retry the packet gets no response.
             let _ = incoming.retry();
+        } else if !self.failures.admit(address.ip().to_canonical(), Instant::now()) {
+            incoming.ignore();
+        } else if self.handshakes.len() >= MAX_HANDSHAKES {
+            incoming.refuse();
         } else {
             self.handshakes.spawn(handshake(incoming, address, self.settings.clone()));
         }
@@ -160,17 +154,11 @@ impl QuicListener {
 
     /// Records a rejected handshake. A timeout does not count.
     fn record_rejection(&mut self, rejected: RejectedHandshake) {
-        let RejectedHandshake {
-            key,
-            address,
-            validated,
-            why,
-        } = rejected;
+        let RejectedHandshake { key, address, why } = rejected;
         if matches!(why, ConnectionError::TimedOut) {
             return;
         }
-        self.failures
-            .record_failure((address.ip().to_canonical(), validated), Instant::now());
+        self.failures.record_failure(address.ip().to_canonical(), Instant::now());
         let why = match (key, link_end(&why).why) {
             (Some(_), _) => NOT_ADMITTED.to_owned(),
             (None, why) => match why.split_once(tls::EXPECTED_KEY) {
@@ -194,7 +182,6 @@ async fn handshake(
     address: SocketAddr,
     settings: Option<HandshakeSettings>,
 ) -> Result<AcceptedLink, RejectedHandshake> {
-    let validated = incoming.remote_address_validated();
     // Cannot fail, because the same configuration was built at bind.
     let per_handshake = settings.and_then(|settings| {
         let (crypto, unexpected) = tls::server_config(&settings.identity, settings.admit, settings.protocol).ok()?;
@@ -205,12 +192,7 @@ async fn handshake(
         let key = unexpected
             .as_ref()
             .and_then(|key| *key.lock().unwrap_or_else(PoisonError::into_inner));
-        RejectedHandshake {
-            key,
-            address,
-            validated,
-            why,
-        }
+        RejectedHandshake { key, address, why }
     };
     let connecting = match config {
         Some(config) => incoming.accept_with(config),

@@ -219,3 +219,6 @@ impl ClientCertVerifier for KeyVerifier {
 
     raw_key_signatures!();
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,17 +7,18 @@ use http::HeaderValue;
 use super::error::PollError;
 use super::files;
 use super::settings::{Credentials, Password};
+use crate::supervise::secret_file::FileRule;
 
 /// The header's value, from the current content of the files.
-pub(super) async fn header(credentials: Option<&Credentials>) -> Result<Option<HeaderValue>, PollError> {
+pub(super) async fn header(credentials: Option<&Credentials>, rule: FileRule) -> Result<Option<HeaderValue>, PollError> {
     let (text, file) = match credentials {
         None => return Ok(None),
-        Some(Credentials::BearerFile(path)) => (format!("Bearer {}", files::read_secret(path).await?), path.clone()),
-        Some(Credentials::HeaderFile(path)) => (scheme_and_token(files::read_secret(path).await?), path.clone()),
+        Some(Credentials::BearerFile(path)) => (format!("Bearer {}", files::read_secret(path, rule).await?), path.clone()),
+        Some(Credentials::HeaderFile(path)) => (scheme_and_token(files::read_secret(path, rule).await?), path.clone()),
         Some(Credentials::Basic { username, password }) => {
             let (password, file) = match password {
                 Password::Given(password) => (password.to_string(), PathBuf::new()),
-                Password::File(path) => (files::read_secret(path).await?, path.clone()),
+                Password::File(path) => (files::read_secret(path, rule).await?, path.clone()),
             };
             (format!("Basic {}", base64(format!("{username}:{password}").as_bytes())), file)
         }

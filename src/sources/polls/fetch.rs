@@ -128,7 +128,7 @@ impl Fetcher {
         let target = Arc::clone(&self.target);
         let start = &target.endpoint.url;
         self.connection.phase = Phase::Preparing;
-        let authorization = authorization::header(target.endpoint.credentials.as_ref()).await?;
+        let authorization = authorization::header(target.endpoint.credentials.as_ref(), target.secret_rule).await?;
         let mut url = start.clone();
         for _ in 0..=MAX_REDIRECTS {
             let trusted = authorization.as_ref().filter(|_| url.origin() == start.origin());

@@ -5,6 +5,8 @@ use std::path::Path;
 use tokio::io::AsyncReadExt;
 
 use super::error::PollError;
+use crate::supervise::blocking;
+use crate::supervise::secret_file::{self, FileRule};
 
 /// Limit of a file in bytes: a bundle of all public CAs has about 250 kB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -29,15 +31,17 @@ pub(super) async fn read(path: &Path) -> Result<Vec<u8>, PollError> {
     Ok(bytes)
 }
 
-/// Reads a small text file and trims whitespace, because editors leave a newline at the end.
-pub(super) async fn read_secret(path: &Path) -> Result<String, PollError> {
-    let bytes = read(path).await?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| "not UTF-8");
-    let text = text
-        .map(str::trim)
-        .and_then(|text| if text.is_empty() { Err("empty") } else { Ok(text) });
-    text.map(str::to_owned).map_err(|why| PollError::File {
+/// Reads a file with a token or a password.
+pub(super) async fn read_secret(path: &Path, rule: FileRule) -> Result<String, PollError> {
+    let fail = |why: String| PollError::File {
         path: path.to_owned(),
-        why: why.to_owned(),
-    })
+        why,
+    };
+    let file = path.to_owned();
+    let text = blocking(move || secret_file::read(&file, rule)).await;
+    let text = text.map_err(|why| fail(why.to_string()))?;
+    if text.is_empty() {
+        return Err(fail("empty".to_owned()));
+    }
+    Ok(text)
 }

@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::model::{AppName, LabelPair};
 use crate::store::EventFamilies;
+use crate::supervise::secret_file::FileRule;
 
 /// `[poll_external]` and `[[ipfs]]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct PollSettings {
     pub max_body_bytes: usize,
     /// The family of this proxy's one-shot events; `None` if events are disabled. Then those of polled servers remain ordinary samples.
     pub event_metric: Option<Arc<str>>,
+    /// The rule for files with passwords and tokens.
+    pub secret_rule: FileRule,
 }
 
 /// One endpoint, with all defaults applied.
@@ -156,6 +159,7 @@ pub(super) struct Target {
     pub(super) source: Arc<str>,
     pub(super) max_body_bytes: usize,
     pub(super) allow_invalid_certs: bool,
+    pub(super) secret_rule: FileRule,
     /// The family of recorded events, and the selection of event samples; `None` if there are none.
     pub(super) events: Option<(Arc<str>, EventFamilies)>,
 }
@@ -188,6 +192,7 @@ impl PollSettings {
             source: format!("{source_kind}: {place}").into(),
             max_body_bytes: self.max_body_bytes,
             allow_invalid_certs: self.allow_invalid_certs,
+            secret_rule: self.secret_rule,
         }
     }
 }

@@ -11,12 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::ListenerShared;
 use super::budget::{FREE_BYTES, Reservation};
+use super::tls::ReceiverStream;
 use crate::http::Client;
 use crate::model::{Format, Update};
 use crate::sources::{LARGE_BYTES, unusable};
 use crate::store::PutOptions;
 use crate::supervise::slots::GRACE;
-use crate::supervise::{Slot, Stream, blocking};
+use crate::supervise::{Slot, blocking};
 use crate::telemetry::Rejection;
 use crate::wire::{Inbound, StreamDecoder};
 
@@ -32,7 +33,7 @@ const SINK_BYTES: usize = 16 * 1024;
 
 /// A connection of one sender.
 pub(super) struct ReceiverConnection<'a> {
-    stream: Stream,
+    stream: ReceiverStream,
     shared: &'a ListenerShared,
     peer: String,
     decoder: StreamDecoder,
@@ -80,7 +81,7 @@ impl End {
 }
 
 impl<'a> ReceiverConnection<'a> {
-    pub(super) fn new(stream: Stream, peer: String, shared: &'a ListenerShared) -> Self {
+    pub(super) fn new(stream: ReceiverStream, peer: String, shared: &'a ListenerShared) -> Self {
         let limits = shared.limits.borrow().clone();
         let decoder = StreamDecoder::new(limits.format, limits.max_message_bytes);
         let clock = MessageDeadline::new(limits.idle_timeout, Instant::now());
@@ -137,16 +138,17 @@ impl<'a> ReceiverConnection<'a> {
             ),
             End::Closed => {}
         }
+        self.stream.end_session().await;
     }
 
     /// The reason if the sender is not one of those that may send.
     fn forbidden(&self) -> Option<String> {
         let limits = self.shared.limits.borrow();
-        if let Some(address) = self.stream.peer() {
+        if let Some(address) = self.stream.transport().peer() {
             let client = Client::Ip(address.ip().to_canonical());
             return (!client.is_in(&limits.allow)).then(|| format!("{client} is not allowed to send; add it to receiver.allow"));
         }
-        let uid = self.stream.peer_uid();
+        let uid = self.stream.transport().peer_uid();
         if limits.allow_users.is_empty() || uid.is_some_and(|uid| limits.allow_users.contains(&uid)) {
             return None;
         }
@@ -347,7 +349,7 @@ impl<'a> ReceiverConnection<'a> {
     }
 
     /// Drains the input after a refusal, so that the sender can read the error line.
-    async fn lingering_close(mut self) {
+    async fn lingering_close(&mut self) {
         let drain = async {
             self.stream.shutdown().await?;
             let mut sink = vec![0; SINK_BYTES];

@@ -67,3 +67,28 @@ fn directories_are_made_with_their_mode_and_kept_as_they_are() {
     assert!(create_directory(&root.path().join("file"), 0o700).is_err());
     assert_eq!(parent(Path::new("x")), Path::new("."));
 }
+
+#[test]
+fn a_private_directory_is_one_that_no_other_user_can_write_to_or_rename() {
+    let above = tempfile::tempdir().unwrap();
+    let path = above.path().join("own");
+    let set_mode = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    create_private_directory(&path).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o700);
+    create_private_directory(&path).unwrap();
+    let refusal = |path: &Path| create_private_directory(path).unwrap_err().to_string();
+    for mode in [0o755, 0o770, 0o701, 0o1700] {
+        set_mode(&path, mode);
+        assert!(refusal(&path).contains(&format!("has mode {mode:04o}")), "{}", refusal(&path));
+    }
+    set_mode(&path, 0o700);
+    set_mode(above.path(), 0o777);
+    assert!(refusal(&path).contains("no sticky bit"), "{}", refusal(&path));
+    set_mode(above.path(), 0o1777);
+    create_private_directory(&path).unwrap();
+    // The name of a symbolic link could be made to stand for another directory later.
+    let link = above.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    assert!(refusal(&link).contains("is no directory"), "{}", refusal(&link));
+    assert!(create_private_directory(&above.path().join("a/b")).is_err());
+}

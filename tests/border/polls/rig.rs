@@ -8,6 +8,7 @@ use exporter_proxy::peer_samples::PeerSamples;
 use exporter_proxy::sources::polls::{Endpoint, EndpointKind, PollSettings, Polls};
 use exporter_proxy::store::{self, App, Limits, View};
 use exporter_proxy::supervise::Service;
+use exporter_proxy::supervise::secret_file::FileRule;
 use exporter_proxy::telemetry::{SharedTelemetry, Telemetry};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,7 @@ pub fn settings(endpoints: impl IntoIterator<Item = Endpoint>) -> PollSettings {
         endpoints: endpoints.into_iter().collect(),
         allow_invalid_certs: false,
         max_body_bytes: 1 << 20,
+        secret_rule: FileRule::Lenient,
         event_metric: Some("events_to_metrics".into()),
     }
 }

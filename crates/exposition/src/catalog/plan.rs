@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use super::app::App;
 use super::contributions::AppRange;
-use super::entry::{FamilyEntry, FamilyRef, Placement, SharedFamily};
+use super::entry::{FamilyEntry, Placement, SharedFamily};
 use super::paged::Id;
 use super::rules::Rules;
 use super::segment_items::sections;
-use super::segments::{MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Segment, SegmentList, TARGET_SEGMENT_BYTES};
+use super::segments::Segment;
 use super::tail::Tails;
 use super::update::no_labels;
 use super::{Catalog, Group, Update};
@@ -90,105 +90,6 @@ impl Catalog {
             variant,
             scope,
             catalog: self.clone(),
-        }
-    }
-
-    /// Splits and merges segments that have changed, so that all have a good size.
-    fn rebalance(&mut self) {
-        let apps = &self.apps.slots;
-        self.layout.private.rebalance(|from, to| {
-            let sizes = apps.range(from, to).map(|(id, app)| (id, app.private_bytes));
-            sizes.filter(|(_, bytes)| *bytes > 0).collect()
-        });
-        self.rebalance_groups();
-        for id in self.layout.large.iter().copied().collect::<Vec<_>>() {
-            self.rebalance_large(id);
-        }
-    }
-
-    fn rebalance_groups(&mut self) {
-        let groups = self.layout.groups.iter();
-        let changed: Vec<_> = groups.filter(|(_, group)| !group.segment.sized).map(|(id, _)| id).collect();
-        for id in changed {
-            let segment = &mut Arc::make_mut(&mut self.layout.groups[id]).segment;
-            segment.sized = true;
-            let bytes = segment.bytes;
-            if bytes > MAX_SEGMENT_BYTES {
-                self.split_group(id);
-            } else if bytes < MIN_SEGMENT_BYTES {
-                self.merge_group(id);
-            }
-        }
-    }
-
-    /// Splits a group that has grown too large: its large families get segments of their own, the others are distributed.
-    fn split_group(&mut self, id: Id<Arc<Group>>) {
-        let Some(group) = self.layout.groups.remove(id) else { return };
-        for &family in &group.families {
-            let Some(shared) = self.shared(family) else { continue };
-            let (bytes, quoted) = {
-                let counts = shared.counts();
-                (counts.bytes, counts.quoted)
-            };
-            if bytes > TARGET_SEGMENT_BYTES / 2 && quoted == 0 {
-                let list = self.layout.lists.insert(Arc::new(SegmentList::new()));
-                self.place(family, Placement::Large(list));
-                Arc::make_mut(&mut self.layout.large).insert(family);
-            } else {
-                let group = self.group_for(family, bytes);
-                self.place(family, Placement::Group(group));
-            }
-        }
-    }
-
-    /// Merges a group that has shrunk into the one before it, if there is room.
-    fn merge_group(&mut self, id: Id<Arc<Group>>) {
-        let bytes = self.layout.groups[id].segment.bytes;
-        let before = self.layout.groups.before(id);
-        let fitting = before.filter(|(_, group)| group.segment.bytes + bytes <= TARGET_SEGMENT_BYTES);
-        let Some(target) = fitting.map(|(id, _)| id) else { return };
-        let Some(group) = self.layout.groups.remove(id) else { return };
-        for &family in &group.families {
-            self.place(family, Placement::Group(target));
-        }
-        let target = Arc::make_mut(&mut self.layout.groups[target]);
-        target.families.extend(&group.families);
-        target.families.sort_unstable();
-        target.segment.bytes += bytes;
-        target.segment.invalidate();
-    }
-
-    fn place(&mut self, family: Id<FamilyEntry>, placement: Placement) {
-        if let Some(shared) = self.shared_mut(family) {
-            shared.placement = placement;
-        }
-    }
-
-    fn rebalance_large(&mut self, id: Id<FamilyEntry>) {
-        let Some(shared) = self.shared(id) else { return };
-        let Placement::Large(list_id) = shared.placement else { return };
-        if self.layout.lists[list_id].segments().all(|(.., segment)| segment.sized) {
-            return;
-        }
-        let Some(of) = self
-            .families
-            .get(id)
-            .and_then(FamilyRef::shared)
-            .map(|shared| &shared.contributions)
-        else {
-            return;
-        };
-        let list = Arc::make_mut(&mut self.layout.lists[list_id]);
-        list.rebalance(|from, to| {
-            of.among(AppRange::Range(from, to))
-                .map(|(app, it)| (app, it.bytes as usize))
-                .collect()
-        });
-        let bytes = list.bytes();
-        if bytes < MIN_SEGMENT_BYTES {
-            let group = self.group_for(id, bytes);
-            self.place(id, Placement::Group(group));
-            self.leave_large(id, list_id);
         }
     }
 }

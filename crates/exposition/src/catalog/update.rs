@@ -4,13 +4,10 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::app::{App, AppFamily, AppId, MAX_REMEMBERED};
-use super::contributions::Contribution;
-use super::duplicates::{ContributionSamples, has_same_lines, has_same_series};
-use super::entry::{FamilyEntry, FamilyRef, Key, OpenMetricsForm, Placement, SharedFamily};
+use super::entry::{FamilyEntry, FamilyRef, OpenMetricsForm};
 use super::halves::Halves;
 use super::paged::{Id, PagedVec};
 use super::rules::{Duplicates, Rules};
-use super::segments::{Group, Segment, SegmentList, TARGET_SEGMENT_BYTES};
 use super::text_family::{Shape, TextFamily, text_families};
 use super::{Catalog, Conflicts, MAX_CONFLICTS_LISTED};
 use crate::app_name::{AppName, LabelPair};
@@ -20,33 +17,18 @@ use crate::identity::ExtraLabel;
 use crate::index::Exposition;
 use crate::syntax::Syntax;
 
-/// Series of a shared family that take as long as a family when they come or go: they are hashed and indexed.
-const CHANGED_SERIES_A_FAMILY: usize = 4;
-
-/// Text that takes as long as a family when its series are hashed and indexed: four short lines.
-const INDEXED_BYTES_A_FAMILY: usize = 96;
-
-/// Series that take as long as a family otherwise: their lines are compared.
-const SAME_SERIES_A_FAMILY: usize = 64;
-
-/// Series of an app, before and after an update, that count as changed without being compared: most apps have fewer.
-const UNCOMPARED_SERIES: usize = 512;
-
 /// Labels that take as long to restore as a family takes to merge.
 const LABELS_A_FAMILY: usize = 8;
-
-/// A cost beyond which it is not counted any further: what costs so much is never done at once, and counting takes time as well.
-const MAX_COST: usize = 1_024;
 
 /// An update that is ready to be applied: all work that needs no catalog is done.
 #[derive(Debug, Clone)]
 pub struct Update {
     rules: Arc<Rules>,
-    name: AppName,
+    pub(super) name: AppName,
     labels: Arc<[LabelPair]>,
     extra_labels: Arc<[ExtraLabel]>,
-    exposition: Arc<Exposition>,
-    families: PagedVec<AppFamily>,
+    pub(super) exposition: Arc<Exposition>,
+    pub(super) families: PagedVec<AppFamily>,
     /// The hashes of the families' keys.
     hashes: Vec<u64>,
     reserved: Arc<[u32]>,
@@ -181,32 +163,6 @@ fn same_names(exposition: &Exposition, families: &[TextFamily]) -> Vec<u32> {
     same
 }
 
-/// The cost of the series of a family that come to be indexed, or no longer.
-fn cost_of_indexing(exposition: &Exposition, text: &TextFamily) -> usize {
-    exposition.families()[text.family as usize].samples as usize / CHANGED_SERIES_A_FAMILY
-}
-
-/// The cost of families while their series stay the same.
-fn least_cost(families: &PagedVec<AppFamily>, exposition: &Exposition) -> usize {
-    families.len() + exposition.series() as usize / SAME_SERIES_A_FAMILY
-}
-
-/// The cost of the series that come or go with an update that has the same families as the one before.
-fn cost_of_series(old: &App, update: &Update) -> usize {
-    let all = (old.exposition.series() + update.exposition.series()) as usize;
-    if all <= UNCOMPARED_SERIES {
-        return all / CHANGED_SERIES_A_FAMILY;
-    }
-    let shared = old.families.iter().zip(update.families.iter()).filter(|(was, _)| was.shared);
-    let families = shared.map(|(was, is)| {
-        let was = &old.exposition.families()[was.text().family as usize];
-        (was, &update.exposition.families()[is.text().family as usize])
-    });
-    let changed = families.filter(|(was, is)| !has_same_lines(&old.exposition, was, &update.exposition, is));
-    let series: usize = changed.map(|(was, is)| was.samples as usize + is.samples as usize).sum();
-    series / CHANGED_SERIES_A_FAMILY
-}
-
 /// The state of an update that is being applied.
 pub(super) struct UpdateContext {
     /// Its app.
@@ -295,88 +251,6 @@ impl Catalog {
     pub fn remove_within(&mut self, name: &str, max_cost: usize) -> Option<Outcome> {
         let is_within = max_cost == usize::MAX || self.cost_of_removal(name) <= max_cost;
         is_within.then(|| self.remove(name))
-    }
-
-    /// About how many families an update touches, those of other apps included: a thousand take about a millisecond.
-    #[must_use]
-    pub fn cost(&self, update: &Update) -> usize {
-        let (id, old) = self.app(update.name.as_str()).unzip();
-        let cost = least_cost(&update.families, &update.exposition) + old.map_or(0, |old| least_cost(&old.families, &old.exposition));
-        if cost > MAX_COST {
-            return cost;
-        }
-        let Some(old) = old else {
-            return cost + self.cost_of_names(None, &update.families, &update.exposition);
-        };
-        if old.exposition.body() == update.exposition.body() {
-            return 1;
-        }
-        if old.exposition.is_same_but_values(&update.exposition) && old.families.len() == update.families.len() {
-            return cost;
-        }
-        let same = |(new, old_family): (&AppFamily, &AppFamily)| {
-            let key = new.text().key(&update.exposition);
-            new.text().kind == old_family.text().kind && old_family.text().has_key(&old.exposition, &key)
-        };
-        let is_alike = update.families.len() == old.families.len() && update.families.iter().zip(old.families.iter()).all(same);
-        if is_alike {
-            cost + cost_of_series(old, update)
-        } else {
-            cost + self.cost_of_names(id, &update.families, &update.exposition) + self.cost_of_names(id, &old.families, &old.exposition)
-        }
-    }
-
-    /// The same for the removal of an app.
-    #[must_use]
-    pub fn cost_of_removal(&self, app: &str) -> usize {
-        let Some((id, app)) = self.app(app) else { return 1 };
-        let cost = 1 + least_cost(&app.families, &app.exposition);
-        if cost > MAX_COST {
-            return cost;
-        }
-        cost + self.cost_of_names(Some(id), &app.families, &app.exposition)
-    }
-
-    /// The contributions of all apps that may come into conflict, or out of it, when families of these names come, go or change their
-    /// types, and the series that come to be indexed, or no longer: those of all families but private ones of the app `own`.
-    fn cost_of_names(&self, own: Option<AppId>, families: &PagedVec<AppFamily>, exposition: &Exposition) -> usize {
-        let mut cost = 0;
-        for family in families.iter() {
-            let key = family.text().key(exposition);
-            if let Some(id) = self.find(&key) {
-                let entry = self.families.entry(id);
-                match entry {
-                    FamilyRef::Private { app, .. } if Some(app) == own => {}
-                    FamilyRef::Private { .. } => cost += self.indexing_cost(id) + cost_of_indexing(exposition, &family.text()),
-                    FamilyRef::Shared(_) => cost += cost_of_indexing(exposition, &family.text()),
-                }
-                let shapes = self.shapes(id);
-                let other = (0..3).any(|shape| shapes[shape] > 0 && shape != family.text().shape() as usize);
-                if other || entry.in_conflict() {
-                    cost += self.indexing_cost(id);
-                }
-            }
-            let may_overlap = family.text().shape() != Shape::Scalar || Suffix::split(&key).is_some();
-            if may_overlap {
-                let apps = &self.apps.slots;
-                self.families.related_names(apps, &key, |id| cost += self.indexing_cost(id));
-            }
-            if cost > MAX_COST {
-                return cost;
-            }
-        }
-        cost
-    }
-
-    /// The contributions to a family, and the series that are indexed when it comes to be shared, or comes into conflict or out of it.
-    fn indexing_cost(&self, id: Id<FamilyEntry>) -> usize {
-        match self.families.entry(id) {
-            FamilyRef::Private { app, at } => {
-                let app = &self.apps.slots[app];
-                1 + cost_of_indexing(&app.exposition, &app.families[at as usize].text())
-            }
-            FamilyRef::Shared(shared) => shared.contributions.len() + shared.counts().bytes / INDEXED_BYTES_A_FAMILY,
-        }
     }
 
     /// True if an update changes nothing. Where the newest series is exposed, being the newest is a change.
@@ -509,83 +383,10 @@ impl Catalog {
     }
 
     /// The place of an app's declared family among its families.
-    fn declared_place(&self, id: Id<FamilyEntry>, app: AppId) -> Option<u32> {
+    pub(super) fn declared_place(&self, id: Id<FamilyEntry>, app: AppId) -> Option<u32> {
         match self.families.entry(id) {
             FamilyRef::Private { app: owner, at } => (owner == app).then_some(at),
             FamilyRef::Shared(shared) => shared.contributions.get(app).filter(|it| !it.derived).map(|it| it.at),
-        }
-    }
-
-    /// Ties a family of the updated app to its entry.
-    fn bind(&mut self, context: &mut UpdateContext, at: u32, hash: u64, entry: Id<FamilyEntry>) {
-        let app = context.app;
-        let entry = if entry == Id::NONE && context.has_new_names {
-            let app = &self.apps.slots[app];
-            let key = app.families[at as usize].text().key(&app.exposition);
-            self.families.find_hashed(&self.apps.slots, hash, &key).unwrap_or(Id::NONE)
-        } else {
-            entry
-        };
-        if entry == Id::NONE {
-            return self.create(context, at, hash);
-        }
-        if self.apps.slots[app].families[at as usize].entry != entry
-            && let Some(family) = self.app_mut(app).families.get_mut(at as usize)
-        {
-            family.entry = entry;
-        }
-        let shape = self.apps.slots[app].families[at as usize].text().shape();
-        match self.families.entry(entry) {
-            FamilyRef::Private { app: owner, .. } if owner == app => {
-                if context.retyped.contains(&entry) {
-                    self.queue_dependents(entry, context);
-                }
-            }
-            FamilyRef::Private { .. } => {
-                self.make_shared(entry, context);
-                self.declare(context, at, entry);
-            }
-            FamilyRef::Shared(shared) => match shared.contributions.get(app) {
-                None => self.declare(context, at, entry),
-                // A contribution can be renewed if it has the shape that it had, or no other app contributes.
-                Some(old) if !old.derived && (old.text().shape() == shape || shared.contributions.len() == 1) => {
-                    if self.keeps_series(context, at, old, shared) {
-                        self.invalidate_segment(entry, app);
-                    } else {
-                        self.renew_all(context, at, entry);
-                    }
-                }
-                Some(_) => self.declare_again(context, at, hash, entry),
-            },
-        }
-    }
-
-    /// Replaces a derived contribution by a declared one, or one of another shape.
-    fn declare_again(&mut self, context: &mut UpdateContext, at: u32, hash: u64, entry: Id<FamilyEntry>) {
-        let source = self.source_before(context, entry);
-        self.detach(entry, context.app, source.as_ref(), context);
-        context.stale_derived.remove(&entry);
-        if self.families.get(entry).is_some() {
-            self.declare(context, at, entry);
-        } else {
-            self.create(context, at, hash);
-        }
-    }
-
-    /// Adds a family that no app has.
-    fn create(&mut self, context: &mut UpdateContext, at: u32, hash: u64) {
-        let app = Arc::clone(&self.apps.slots[context.app]);
-        let text = app.families[at as usize].text();
-        let key = text.key(&app.exposition);
-        let id = self.families.insert_private(hash, &key, context.app, at);
-        self.queue_name_dependents(&key, text.shape(), context);
-        if text.shape() != Shape::Scalar || Suffix::split(&key).is_some() {
-            context.contested.insert(id);
-        }
-        context.stale_forms.push(id);
-        drop(app);
-        if let Some(family) = self.app_mut(context.app).families.get_mut(at as usize) {
-            family.entry = id;
         }
     }
 
@@ -600,7 +401,7 @@ impl Catalog {
     }
 
     /// The same for an entry that changes its type.
-    fn queue_dependents(&self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
+    pub(super) fn queue_dependents(&self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
         let key = self.families.key(&self.apps.slots, id);
         self.families.related_names(&self.apps.slots, &key, |id| {
             context.contested.insert(id);
@@ -608,294 +409,6 @@ impl Catalog {
         self.families.dependents(&self.apps.slots, &key, |id| context.stale_forms.push(id));
         context.contested.insert(id);
         context.stale_forms.push(id);
-    }
-
-    /// Adds a declared family of the updated app to a shared entry.
-    fn declare(&mut self, context: &mut UpdateContext, at: u32, id: Id<FamilyEntry>) {
-        let text = self.apps.slots[context.app].families[at as usize].text();
-        self.attach(id, context.app, at, text, false, context);
-        self.sync_derived(id, context.app, context);
-    }
-
-    /// Adds a contribution to a shared entry.
-    pub(super) fn attach(
-        &mut self,
-        id: Id<FamilyEntry>,
-        app: AppId,
-        at: u32,
-        text: TextFamily,
-        derived: bool,
-        context: &mut UpdateContext,
-    ) {
-        self.enter_conflict_if_contradicted(id, &text, derived, context);
-        let owner = &self.apps.slots[app];
-        let family = owner.families[at as usize];
-        let bytes = text.size(&owner.exposition);
-        let contribution = Contribution {
-            since: family.since,
-            at,
-            text: text.into(),
-            derived,
-            bytes,
-            duplicates: 0,
-            labelled: family.labelled,
-            taken: 0,
-            counted_in_conflict: false,
-        };
-        let exposed_type = self.exposed_type(id);
-        if let Some(shared) = self.shared_mut(id) {
-            shared.contributions.insert(app, contribution);
-            if !derived && matches!(shared.key, Key::Owned(_)) {
-                shared.key = Key::Declared { app, at };
-            }
-            self.counts.contributions += 1;
-        }
-        self.resize(id, bytes as usize, 0);
-        if !derived {
-            if !family.shared {
-                let owner = self.app_mut(app);
-                owner.private_bytes = owner.private_bytes.saturating_sub(bytes as usize);
-                if let Some(family) = owner.families.get_mut(at as usize) {
-                    family.shared = true;
-                }
-            }
-            self.queue_dependents(id, context);
-        }
-        let has_help = self.apps.slots[app].help(text.family).is_some();
-        self.offer_help(id, app, has_help);
-        self.reindex(id, app, None, context);
-        self.rerank(id, context);
-        self.keep_quoted_together(id);
-        self.after_change(id, app, exposed_type, context);
-        if text.has_unit {
-            self.invalidate_header(id);
-        }
-        self.invalidate_membership(id, app);
-    }
-
-    /// True if only the values of samples have changed in a contribution of the updated app, as in most updates.
-    fn keeps_series(&self, context: &UpdateContext, at: u32, old: &Contribution, shared: &SharedFamily) -> bool {
-        let app = &self.apps.slots[context.app];
-        let family = app.families[at as usize];
-        let bytes = family.text().size(&app.exposition);
-        old.text() == family.text()
-            && (old.at, old.bytes, old.labelled) == (at, bytes, family.labelled)
-            && !shared.in_conflict
-            && (old.duplicates == 0 || self.rules.duplicates == Duplicates::Label)
-            && app.help(family.text().family) == context.before.help(old.text().family)
-            && app.unit(family.text().family) == context.before.unit(old.text().family)
-            && has_same_series(&context.before, app, &family.text())
-    }
-
-    /// Renews a declared contribution of the updated app.
-    fn renew_all(&mut self, context: &mut UpdateContext, at: u32, id: Id<FamilyEntry>) {
-        let (app, exposed_type) = (context.app, self.exposed_type(id));
-        let before = self.source_before(context, id);
-        let owner = &self.apps.slots[app];
-        let family = owner.families[at as usize];
-        let bytes = family.text().size(&owner.exposition);
-        let Some(old) = self.renew_contribution(id, app, at, family, bytes) else {
-            return;
-        };
-        let (was, is) = (old.text(), family.text());
-        if context.retyped.contains(&id) {
-            self.queue_dependents(id, context);
-        }
-        self.keep_quoted_together(id);
-        self.reindex(id, app, before, context);
-        self.update_help_and_unit(id, &old, context);
-        if family.labelled && !old.labelled {
-            self.label_bound(id, app, context);
-        }
-        self.after_change(id, app, exposed_type, context);
-        if was.names == is.names {
-            self.invalidate(id, app);
-        } else {
-            self.invalidate_membership(id, app);
-        }
-        self.sync_derived(id, app, context);
-    }
-
-    /// Puts the new state of a declared family into its contribution; returns the contribution as it was.
-    fn renew_contribution(&mut self, id: Id<FamilyEntry>, app: AppId, at: u32, family: AppFamily, bytes: u32) -> Option<Contribution> {
-        let shared = self.shared_mut(id)?;
-        let old = shared.contributions.change(app, |it| {
-            let new = Contribution {
-                since: family.since,
-                at,
-                text: family.text,
-                bytes,
-                ..it.clone()
-            };
-            std::mem::replace(it, new)
-        })?;
-        self.resize(id, bytes as usize, old.bytes as usize);
-        Some(old)
-    }
-
-    /// Keeps the size of a family's group up to date.
-    fn resize(&mut self, id: Id<FamilyEntry>, added: usize, removed: usize) {
-        if added != removed
-            && let Some(&Placement::Group(group)) = self.shared(id).map(|shared| &shared.placement)
-        {
-            let segment = &mut Arc::make_mut(&mut self.layout.groups[group]).segment;
-            segment.bytes = segment.bytes + added - removed;
-            segment.sized = false;
-        }
-    }
-
-    /// Renews a derived contribution of the updated app.
-    pub(super) fn renew_derived(&mut self, id: Id<FamilyEntry>, app: AppId, at: u32, text: TextFamily, context: &mut UpdateContext) {
-        let before = self.source_before(context, id);
-        let owner = &self.apps.slots[app];
-        let family = AppFamily {
-            text: text.into(),
-            ..owner.families[at as usize]
-        };
-        let bytes = text.size(&owner.exposition);
-        let Some(old) = self.renew_contribution(id, app, at, family, bytes) else {
-            return;
-        };
-        self.keep_quoted_together(id);
-        self.reindex(id, app, before, context);
-        self.update_help_and_unit(id, &old, context);
-        if family.labelled && !old.labelled {
-            self.label_bound(id, app, context);
-        }
-        self.invalidate(id, app);
-    }
-
-    /// Makes a private entry a shared one.
-    pub(super) fn make_shared(&mut self, id: Id<FamilyEntry>, context: &mut UpdateContext) {
-        let FamilyRef::Private { app, at } = self.families.entry(id) else {
-            return;
-        };
-        let text = self.apps.slots[app].families[at as usize].text();
-        self.layout.private.invalidate(app);
-        let placement = Placement::Group(self.group_for(id, 0));
-        self.families.share(id, placement);
-        self.counts.shared += 1;
-        self.attach(id, app, at, text, false, context);
-    }
-
-    /// Removes the contributions of shared families that the update no longer has.
-    fn detach_declared(&mut self, context: &mut UpdateContext, kept: &[bool]) {
-        let before = Arc::clone(&context.before);
-        for (old, _) in before.families.iter().zip(kept).filter(|(old, kept)| !**kept && old.shared) {
-            let source = self.source_before(context, old.entry);
-            self.detach(old.entry, context.app, source.as_ref(), context);
-        }
-    }
-
-    /// Removes the contributions under other names that the update no longer has.
-    fn detach_derived(&mut self, context: &mut UpdateContext) {
-        for id in std::mem::take(&mut context.stale_derived) {
-            let source = self.source_before(context, id);
-            self.detach(id, context.app, source.as_ref(), context);
-        }
-    }
-
-    /// Removes a contribution with the samples of `source`.
-    pub(super) fn detach(&mut self, id: Id<FamilyEntry>, app: AppId, source: Option<&ContributionSamples>, context: &mut UpdateContext) {
-        self.invalidate_membership(id, app);
-        let exposed_type = self.exposed_type(id);
-        if let Some(source) = source {
-            self.release_series(id, app, source, context);
-        }
-        let Some(shared) = self.shared_mut(id) else { return };
-        let Some(gone) = shared.contributions.remove(app) else { return };
-        let is_empty = shared.contributions.is_empty();
-        self.counts.contributions -= 1;
-        self.resize(id, 0, gone.bytes as usize);
-        if gone.counted_in_conflict {
-            let owner = self.app_mut(app);
-            owner.conflicts = owner.conflicts.saturating_sub(1);
-        }
-        self.queue_dependents(id, context);
-        if is_empty {
-            return self.remove_entry(id);
-        }
-        self.withdraw_help(id, app);
-        self.after_change(id, app, exposed_type, context);
-        if gone.text().has_unit {
-            self.invalidate_header(id);
-        }
-    }
-
-    /// Removes an entry without contributions.
-    fn remove_entry(&mut self, id: Id<FamilyEntry>) {
-        let Some(shared) = self.shared(id) else { return };
-        match shared.placement {
-            Placement::Group(group) => self.leave_group(id, group),
-            Placement::Large(list) => self.leave_large(id, list),
-        }
-        let key = self.families.key(&self.apps.slots, id).into_owned();
-        self.families.remove(id, &key);
-        self.counts.shared -= 1;
-    }
-
-    /// Drops the segments of a family that had its own.
-    pub(super) fn leave_large(&mut self, id: Id<FamilyEntry>, list: Id<Arc<SegmentList>>) {
-        Arc::make_mut(&mut self.layout.large).remove(&id);
-        self.layout.lists.remove(list);
-    }
-
-    fn leave_group(&mut self, id: Id<FamilyEntry>, group: Id<Arc<Group>>) {
-        let members = Arc::make_mut(&mut self.layout.groups[group]);
-        members.remove(id);
-        members.segment.invalidate();
-        if members.families.is_empty() {
-            self.layout.groups.remove(group);
-        }
-    }
-
-    /// The group for a family of this many bytes, which joins it.
-    pub(super) fn group_for(&mut self, id: Id<FamilyEntry>, bytes: usize) -> Id<Arc<Group>> {
-        let last = self.layout.groups.last();
-        let fitting = last.filter(|(_, group)| group.segment.bytes + bytes <= TARGET_SEGMENT_BYTES);
-        let group = fitting.map(|(id, _)| id).unwrap_or_else(|| {
-            self.layout.groups.insert(Arc::new(Group {
-                families: Vec::new(),
-                segment: Segment::new(0),
-            }))
-        });
-        let joined = Arc::make_mut(&mut self.layout.groups[group]);
-        joined.add(id);
-        joined.segment.bytes += bytes;
-        joined.segment.invalidate();
-        group
-    }
-
-    /// Moves a family with quoted names out of segments of its own: its names may differ, and the samples of each belong together.
-    fn keep_quoted_together(&mut self, id: Id<FamilyEntry>) {
-        let Some(shared) = self.shared(id) else { return };
-        let (quoted, bytes) = {
-            let counts = shared.counts();
-            (counts.quoted > 0, counts.bytes)
-        };
-        if quoted && let Placement::Large(list) = shared.placement {
-            let group = self.group_for(id, bytes);
-            self.leave_large(id, list);
-            if let Some(shared) = self.shared_mut(id) {
-                shared.placement = Placement::Group(group);
-            }
-        }
-    }
-
-    /// True if a family is in conflict, and its type as exposed: contributions count as conflicts by these.
-    pub(super) fn exposed_type(&self, id: Id<FamilyEntry>) -> Option<(bool, MetricType)> {
-        self.shared(id).map(|shared| (shared.in_conflict, shared.kind()))
-    }
-
-    /// Updates what depends on a family's type and on the contribution of one app.
-    fn after_change(&mut self, id: Id<FamilyEntry>, app: AppId, exposed_type: Option<(bool, MetricType)>, context: &mut UpdateContext) {
-        if self.exposed_type(id) == exposed_type {
-            self.refresh_conflict_count(id, app);
-        } else {
-            context.stale_forms.push(id);
-            self.refresh_conflict_counts(id);
-            self.invalidate_all(id);
-        }
     }
 
     /// Decides at the end of an update about other families than those that it touched.

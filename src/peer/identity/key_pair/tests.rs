@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+use std::os::unix::fs::PermissionsExt as _;
+
 use super::*;
 
 /// RFC 8032, 7.1, test 1.
@@ -22,11 +24,13 @@ fn a_file_is_made_once_and_for_its_owner_alone() {
     assert_eq!(Identity::load_or_create(&path).unwrap().public_key(), made.public_key());
     let message = Identity::create(&path).unwrap_err().to_string();
     assert!(message.contains("p2p.key: File exists"), "{message}");
-    for mode in [0o640, 0o604, 0o620] {
+    for mode in [0o601, 0o604, 0o620] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let message = Identity::load_or_create(&path).unwrap_err().to_string();
-        assert!(message.contains("(mode 06"), "{message}");
+        assert!(message.contains("p2p.key: mode 06"), "{message}");
     }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o440)).unwrap();
+    assert_eq!(Identity::load(&path).unwrap().public_key(), made.public_key());
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&path, "no key").unwrap();
     let message = Identity::load_or_create(&path).unwrap_err().to_string();

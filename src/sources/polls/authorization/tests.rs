@@ -15,20 +15,38 @@ async fn files_are_read_each_time_and_never_printed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
     let bearer = Credentials::BearerFile(path.clone());
-    assert!(header(Some(&bearer)).await.unwrap_err().to_string().contains("token"));
+    assert!(
+        header(Some(&bearer), FileRule::Lenient)
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("token")
+    );
     for token in ["one", "two"] {
         std::fs::write(&path, format!("{token}\n")).unwrap();
-        let value = header(Some(&bearer)).await.unwrap().unwrap();
+        let value = header(Some(&bearer), FileRule::Lenient).await.unwrap().unwrap();
         assert_eq!(value, format!("Bearer {token}"));
         assert!(!format!("{value:?}").contains(token));
     }
     std::fs::write(&path, "in\njected: x").unwrap();
-    let error = header(Some(&bearer)).await.unwrap_err().to_string();
+    let error = header(Some(&bearer), FileRule::Lenient).await.unwrap_err().to_string();
     assert!(error.contains("line breaks") && !error.contains("jected"), "{error}");
     std::fs::write(&path, " \n").unwrap();
-    assert!(header(Some(&bearer)).await.unwrap_err().to_string().contains("empty"));
+    assert!(
+        header(Some(&bearer), FileRule::Lenient)
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("empty")
+    );
     let folder = Credentials::BearerFile(folder.path().to_owned());
-    assert!(header(Some(&folder)).await.unwrap_err().to_string().contains("not a regular file"));
+    assert!(
+        header(Some(&folder), FileRule::Lenient)
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("no regular file")
+    );
 }
 
 #[tokio::test]
@@ -38,7 +56,10 @@ async fn a_header_file_may_name_its_scheme() {
     for (text, expected) in [("token\n", "Bearer token"), ("Basic dTpw\n", "Basic dTpw")] {
         std::fs::write(&path, text).unwrap();
         assert_eq!(
-            header(Some(&Credentials::HeaderFile(path.clone()))).await.unwrap().unwrap(),
+            header(Some(&Credentials::HeaderFile(path.clone())), FileRule::Lenient)
+                .await
+                .unwrap()
+                .unwrap(),
             expected
         );
     }
@@ -50,5 +71,8 @@ async fn a_user_name_and_a_password_are_joined() {
         username: "Aladdin".to_owned(),
         password: Password::Given("open sesame".into()),
     };
-    assert_eq!(header(Some(&basic)).await.unwrap().unwrap(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+    assert_eq!(
+        header(Some(&basic), FileRule::Lenient).await.unwrap().unwrap(),
+        "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+    );
 }

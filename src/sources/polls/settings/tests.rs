@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 use super::*;
+use crate::supervise::secret_file::FileRule;
 
 fn endpoint(url: &str) -> Endpoint {
     Endpoint {
@@ -26,6 +27,7 @@ fn endpoints_are_spread_evenly_and_told_by_host_and_port() {
             .to_vec(),
         allow_invalid_certs: false,
         max_body_bytes: 1,
+        secret_rule: FileRule::Lenient,
         event_metric: None,
     };
     let (sources, offsets): (Vec<_>, Vec<_>) = settings.targets().map(|(target, offset)| (target.source, offset)).unzip();
