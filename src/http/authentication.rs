@@ -7,7 +7,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response, Uri};
 
 use super::access::{Access, AccessControl, Login, Sender, Token, unauthorized};
-use super::client::{PeerAddr, effective_client};
+use super::client::{PeerAddr, effective_client, is_forwarded};
 use super::connection::SharedConnection;
 use super::stats::{HttpStats, count};
 use super::web::{Credentials, Verdict, WebPolicy, retry_after};
@@ -23,15 +23,17 @@ pub(super) struct Authentication {
     stats: Arc<HttpStats>,
 }
 
-/// The sender of a request, by its connection alone.
+/// The sender of a request, by its connection alone. The user id and the certificate of a peer that forwards for others are its own, and grant
+/// nothing to these.
 pub(super) fn sender_of(request: &Request<Body>, shared: &SharedConnection, settings: &Access) -> Sender {
+    let is_own = !is_forwarded(request.headers());
     Sender {
         client: effective_client(shared.peer(), request.headers(), &settings.trusted_proxies),
         uid: match shared.peer() {
-            PeerAddr::Unix { uid } => *uid,
-            PeerAddr::Tcp(_) | PeerAddr::Link(_) => None,
+            PeerAddr::Unix { uid } if is_own => *uid,
+            PeerAddr::Unix { .. } | PeerAddr::Tcp(_) | PeerAddr::Link(_) => None,
         },
-        certificate_names: shared.certificate_names(),
+        certificate_names: if is_own { shared.certificate_names() } else { Default::default() },
         login: Login::None,
     }
 }

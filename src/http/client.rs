@@ -101,10 +101,15 @@ pub fn effective_client(peer: &PeerAddr, headers: &HeaderMap, trusted: &[IpNet])
     if is_trusted && let Some(real) = headers.get("x-real-ip").and_then(|value| address(value.to_str().ok()?)) {
         return Client::Ip(real);
     }
-    match FORWARDING.iter().any(|name| headers.contains_key(*name)) {
+    match is_forwarded(headers) {
         true => Client::Behind(here),
         false => Client::Ip(here),
     }
+}
+
+/// Returns true if a request says that its peer forwards it for another client.
+pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
+    FORWARDING.iter().any(|name| headers.contains_key(*name))
 }
 
 /// The host that a trusted reverse proxy was asked for (X-Forwarded-Host); the last one if several proxies added theirs.

@@ -152,11 +152,14 @@ fn fit(widths: &mut [usize; 6], total: usize) {
     if name + source + status <= rest {
         return;
     }
-    // The state gets what names and sources leave, which get no more than their shares.
-    let name = name.min((rest * 2 / 5).max(get_line_width(HEADINGS[0])));
-    let source = source.min((rest / 4).max(get_line_width(HEADINGS[2])));
-    (widths[0], widths[2]) = (name, source);
-    widths[5] = status.min(rest.saturating_sub(name + source).max(MIN_STATUS));
+    // Names and sources get their shares first, then the state, and what the state leaves is theirs again.
+    let (least_name, least_source) = (rest * 2 / 5, rest / 4);
+    let shared = [(name, least_name, HEADINGS[0]), (source, least_source, HEADINGS[2])];
+    let [narrow_name, narrow_source] = shared.map(|(natural, share, heading)| natural.min(share.max(get_line_width(heading))));
+    widths[5] = status.min(rest.saturating_sub(narrow_name + narrow_source).max(MIN_STATUS));
+    let spare = rest.saturating_sub(narrow_name + narrow_source + widths[5]);
+    widths[0] = name.min(narrow_name + spare);
+    widths[2] = source.min(narrow_source + spare.saturating_sub(widths[0] - narrow_name));
 }
 
 /// A text of at most this width, with its middle left out.

@@ -354,6 +354,22 @@ async fn a_verified_certificate_is_an_identity() {
     };
     assert_eq!(status, "200");
     assert_eq!(asked(Some("client"), "/apps").await.unwrap(), "403");
+    // A reverse proxy with a certificate does not lend it to its clients.
+    let url = format!("https://{}/metrics", proxy.http);
+    let [pem, key] = ["client", "client-key"].map(|name| files.path(&format!("{name}.pem")).display().to_string());
+    let ca_file = ca.to_str().unwrap();
+    let forwarded = [
+        "--cacert",
+        ca_file,
+        "--cert",
+        &pem,
+        "--key",
+        &key,
+        "-H",
+        "X-Forwarded-For: 9.9.9.9",
+        &url,
+    ];
+    assert_eq!(curl(&forwarded).await.unwrap(), "403");
     assert_eq!(asked(Some("stranger"), "/metrics").await.unwrap(), "403");
     // No credentials of HTTP would help.
     assert_eq!(asked(None, "/metrics").await.unwrap(), "403");

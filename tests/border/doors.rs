@@ -43,6 +43,33 @@ async fn http_on_a_unix_socket_reads_and_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_id_is_of_the_peer_and_not_of_those_it_forwards_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("http.sock");
+    let own = nix::unistd::geteuid().as_raw();
+    let table = |uid: u32| format!("[http]\nunix_socket = {socket:?}\n[[http.access]]\nuid = {uid}\nroles = [\"push\", \"scrape\"]\n");
+    let push = async |headers: &str| {
+        let answer = over(&socket, "PUT", "/apps/a/metrics", headers, "m 1\n").await;
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    let proxy = Proxy::with(&table(own)).await;
+    assert_eq!(push("").await, "200");
+    for header in [
+        "x-forwarded-for: 9.9.9.9\r\n",
+        "forwarded: for=9.9.9.9\r\n",
+        "via: 1.1 nginx\r\n",
+        "x-real-ip: 9.9.9.9\r\n",
+    ] {
+        assert_eq!(push(header).await, "403", "{header}");
+    }
+    // No table grants anything to a client over TCP, which has no user id.
+    assert_eq!(proxy.get("/metrics").await.status(), 403);
+    proxy.finish().await;
+    let _other = Proxy::with(&table(own + 1)).await;
+    assert_eq!(push("").await, "403");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn commands_reach_a_unix_socket() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("http.sock");
