@@ -39,7 +39,8 @@ mod web_config;
 mod tests;
 
 pub use access::{
-    Access, AccessControl, AccessRule, AccessRules, AppPattern, Identity, Login, Need, Refusal, Role, Sender, Token, TokenReload, Tokens,
+    Access, AccessControl, AccessDenied, AccessRule, AccessRules, AppPattern, Identity, Login, Need, Role, Sender, Token, TokenReload,
+    Tokens,
 };
 pub use body::{BodyError, BodyLimit, MemoryBudget, drain_body, read_body, read_kept_body};
 pub use browsers::is_from_browser;

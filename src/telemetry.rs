@@ -15,7 +15,7 @@ pub use instruments::{Counter, Gauge, Instrument, Latency, PerLabel, Seconds, he
 pub use link_states::{LinkState, LinkStates};
 pub use logging::{DroppedLogLines, LogFormat, LogWriter, init as init_logging, print_error, print_warning};
 pub use process::Process;
-pub use recent::{Refusal, Removal, RemovalReason};
+pub use recent::{RecentRefusal, Removal, RemovalReason};
 pub use throttle::Throttle;
 
 use recent::{RecentRefusals, RecentRemovals};
@@ -154,7 +154,7 @@ impl BridgeTelemetry {
 
     /// The latest faults of links, the last one first; those of one client for one reason are one entry.
     #[must_use]
-    pub fn recent_link_faults(&self) -> Vec<Refusal> {
+    pub fn recent_link_faults(&self) -> Vec<RecentRefusal> {
         self.link_faults.list()
     }
 }
@@ -191,7 +191,7 @@ impl Telemetry {
 
     /// The latest refusals, the last one first; those of one client for one reason are one entry.
     #[must_use]
-    pub fn recent_refusals(&self) -> Vec<Refusal> {
+    pub fn recent_refusals(&self) -> Vec<RecentRefusal> {
         self.refusals.list()
     }
 

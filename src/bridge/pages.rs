@@ -24,7 +24,7 @@ use crate::model::{Timestamp, printable};
 use crate::page::{self, Plain, span};
 use crate::peer::PublicKey;
 use crate::supervise::{Notes, Readiness};
-use crate::telemetry::Refusal;
+use crate::telemetry::RecentRefusal;
 
 /// Limit on the aliases of the HTML overview; `/aliases` lists all of them.
 const MAX_ROWS: usize = 1_000;
@@ -154,7 +154,7 @@ pub(super) async fn status(State(pages): State<Arc<Pages>>) -> Response<Body> {
     let (now, list) = (Instant::now(), pages.registry.list());
     let obstacles = pages.readiness.obstacles();
     let age = |at: Instant| now.saturating_duration_since(at).as_secs();
-    let fault = |fault: &Refusal| {
+    let fault = |fault: &RecentRefusal| {
         json!({
             "source": fault.source, "client": fault.client, "reason": fault.reason, "detail": fault.detail,
             "count": fault.count, "age_seconds": age(fault.last),
@@ -233,7 +233,7 @@ fn overview(pages: &Pages, headers: &HeaderMap) -> Markup {
                     Some(lines) => { @for line in lines.lines() { p.fault { "not ready: " (Plain(line)) } } },
                 }
                 @for note in pages.notes.lines() { p.stale { "note: " (Plain(&note)) } }
-                ul.facts { li { b { (list.len()) } " aliases" } li { b { (connected) } " connected" } }
+                ul.facts { li { b { (list.len()) } (if list.len() == 1 { " alias" } else { " aliases" }) } li { b { (connected) } " connected" } }
             }
             section #aliases data-part { h2 { "Aliases" } (alias_table(&list)) }
             section #faults data-part { h2 { "Recent faults of links" } (fault_table(&faults, now)) }
@@ -273,7 +273,7 @@ fn alias_table(list: &[AliasListing]) -> Markup {
     }
 }
 
-fn fault_table(faults: &[Refusal], now: Instant) -> Markup {
+fn fault_table(faults: &[RecentRefusal], now: Instant) -> Markup {
     if faults.is_empty() {
         return html! { p.soft { "None." } };
     }

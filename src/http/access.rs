@@ -20,7 +20,7 @@ use super::{PublicUrl, reply};
 
 pub use pattern::AppPattern;
 pub use reload::TokenReload;
-pub use rules::{AccessRule, AccessRules, Identity, Login, Need, Refusal, Role, Sender};
+pub use rules::{AccessDenied, AccessRule, AccessRules, Identity, Login, Need, Role, Sender};
 pub use tokens::Token;
 
 /// Rights of clients by their identities and by the host that they name, replaced as a whole by a configuration reload.

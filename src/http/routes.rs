@@ -8,7 +8,7 @@ use axum::routing::MethodRouter;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
-use super::access::{Need, Refusal, Role, Sender, unauthorized};
+use super::access::{AccessDenied, Need, Role, Sender, unauthorized};
 use super::{Connection, reply};
 
 /// The permission that a route needs: a role, for all apps or for the one that a request names.
@@ -168,7 +168,7 @@ pub(super) fn refusal(parts: &Parts, need: Need<'_>) -> Option<Response<Body>> {
         return Some(reply::text(StatusCode::FORBIDDEN, "the sender of the request is not known"));
     };
     let refused = connection.access().rules.check(sender, need).err()?;
-    let Refusal {
+    let AccessDenied {
         identity,
         basic,
         bearer,

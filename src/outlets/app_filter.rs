@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::de::IntoDeserializer as _;
+use serde::{Deserialize, Deserializer};
 
 use super::table::Present;
 use crate::store::{App, Status};
@@ -74,9 +75,19 @@ pub(super) struct AppFilter {
     /// Only apps with this in their name, source or state, in upper or lower case.
     pub(super) q: Option<String>,
     /// Only apps in this state.
+    #[serde(default, deserialize_with = "none_if_empty")]
     pub(super) state: Option<State>,
     /// The order.
+    #[serde(default, deserialize_with = "none_if_empty")]
     pub(super) sort: Option<Order>,
+}
+
+/// Reads a parameter that a form sends without a value where nothing was chosen.
+pub(super) fn none_if_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    match String::deserialize(from)? {
+        text if text.is_empty() => Ok(None),
+        text => T::deserialize(text.into_deserializer()).map(Some),
+    }
 }
 
 /// An app and its state.

@@ -9,7 +9,7 @@ use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::app_filter::{AppFilter, Order, State as AppState};
+use super::app_filter::{AppFilter, Order, State as AppState, none_if_empty};
 use super::listing_cache::{ListingCache, ListingFormat};
 use super::query::Query;
 use super::table::Present;
@@ -65,9 +65,12 @@ enum ListFormat {
 /// Query parameters of `/apps`.
 #[derive(Debug, Deserialize)]
 pub(super) struct ListParams {
+    #[serde(default, deserialize_with = "none_if_empty")]
     format: Option<ListFormat>,
     q: Option<String>,
+    #[serde(default, deserialize_with = "none_if_empty")]
     state: Option<AppState>,
+    #[serde(default, deserialize_with = "none_if_empty")]
     sort: Option<Order>,
 }
 

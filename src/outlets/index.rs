@@ -80,7 +80,7 @@ fn overview(index: &IndexHandler, filter: &AppFilter, selection: &Selection) -> 
             div #state data-part {
                 (readiness(&report))
                 ul.facts {
-                    li { b { (counts.apps()) } " apps" }
+                    li { b { (counts.apps()) } (if counts.apps() == 1 { " app" } else { " apps" }) }
                     @if counts.fault > 0 { li.fault { b { (counts.fault) } " with faults" } }
                     @if counts.stale > 0 { li.stale { b { (counts.stale) } " stale" } }
                     @if let Some(series) = counts.series { li { b { (series) } " series" } }
@@ -189,7 +189,7 @@ fn section(heading: &str, head: &[&str], rows: &[Markup], nothing: &str) -> Mark
 }
 
 fn refused(report: &Report) -> Markup {
-    let row = |refusal: &crate::telemetry::Refusal| {
+    let row = |refusal: &crate::telemetry::RecentRefusal| {
         html! {
             td.fixed { (span(report.age(refusal.last))) " ago" } td.fixed { (Plain(&refusal.client)) } td { (Plain(&refusal.source)) }
             td.text.fault { (Plain(&refusal.detail)) } td { (refusal.reason) } td.n { (refusal.count) }
@@ -331,7 +331,7 @@ pub(super) fn app_page(app: &App, present: Present) -> Response<Body> {
             pre { (text_start(app)) }
         }
         p { button type="button" data-delete=(segment(app.name.as_str())) data-name=(printable(app.name.as_str())) data-then="../" { "Delete this app" } }
-        p.soft { "page " span #live role="status" { "as of when it was loaded" } }
+        footer { p.soft { "page " span #live role="status" { "as of when it was loaded" } } }
     };
     page::page(&format!("{} - exporter-proxy", app.name), "../", &body)
 }

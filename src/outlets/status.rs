@@ -18,7 +18,7 @@ use super::table;
 use crate::http::{Connections, reply};
 use crate::store::{EventsOverview, View};
 use crate::supervise::{Notes, Readiness};
-use crate::telemetry::{LinkState, Refusal, Removal, RemovalReason, Telemetry};
+use crate::telemetry::{LinkState, RecentRefusal, Removal, RemovalReason, Telemetry};
 
 /// Apps with faults that the report lists; `/apps?state=fault` lists all.
 pub(super) const MAX_FAULTS: usize = 100;
@@ -69,7 +69,7 @@ pub(super) struct Report {
     pub(super) uptime_seconds: u64,
     pub(super) notes: Vec<String>,
     pub(super) obstacles: Option<String>,
-    pub(super) refusals: Vec<Refusal>,
+    pub(super) refusals: Vec<RecentRefusal>,
     pub(super) removals: Vec<Removal>,
     pub(super) events: Option<EventsOverview>,
     pub(super) scrapers: Vec<Scraper>,
@@ -181,7 +181,7 @@ fn document(sources: &StatusSources, selection: &Selection) -> Value {
     })
 }
 
-fn refused(report: &Report, refusal: &Refusal) -> Value {
+fn refused(report: &Report, refusal: &RecentRefusal) -> Value {
     json!({
         "source": refusal.source, "client": refusal.client, "reason": refusal.reason, "detail": refusal.detail,
         "count": refusal.count, "age_seconds": report.age(refusal.last),

@@ -15,7 +15,7 @@ const MAX_DETAIL: usize = 400;
 
 /// Refusals of one client for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RecentRefusal {
     /// The way in: the listener's address, the socket's path, `http`, a polled endpoint.
     pub source: Box<str>,
     /// The client, without the port of its connection.
@@ -33,10 +33,10 @@ pub struct Refusal {
 /// The latest refusals. When there are too many, the oldest of the source with the most gives way, so that clients of one listener do not
 /// hide the refusals of another one, or of polls.
 #[derive(Debug, Default)]
-pub(super) struct RecentRefusals(Mutex<Vec<Refusal>>);
+pub(super) struct RecentRefusals(Mutex<Vec<RecentRefusal>>);
 
 impl RecentRefusals {
-    fn all(&self) -> MutexGuard<'_, Vec<Refusal>> {
+    fn all(&self) -> MutexGuard<'_, Vec<RecentRefusal>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -44,7 +44,7 @@ impl RecentRefusals {
     pub(super) fn record(&self, source: &str, client: &str, reason: &'static str, detail: &str, now: Instant) {
         let detail = cut(detail, MAX_DETAIL);
         let mut all = self.all();
-        let same = |known: &&mut Refusal| known.reason == reason && *known.client == *client && *known.source == *source;
+        let same = |known: &&mut RecentRefusal| known.reason == reason && *known.client == *client && *known.source == *source;
         if let Some(known) = all.iter_mut().find(same) {
             (known.count, known.last) = (known.count + 1, now);
             if *known.detail != *detail {
@@ -62,7 +62,7 @@ impl RecentRefusals {
                 all.swap_remove(oldest);
             }
         }
-        all.push(Refusal {
+        all.push(RecentRefusal {
             source: source.into(),
             client: client.into(),
             reason,
@@ -73,7 +73,7 @@ impl RecentRefusals {
     }
 
     /// Returns them, the latest first.
-    pub(super) fn list(&self) -> Vec<Refusal> {
+    pub(super) fn list(&self) -> Vec<RecentRefusal> {
         let mut list = self.all().clone();
         list.sort_by_key(|refusal| std::cmp::Reverse(refusal.last));
         list

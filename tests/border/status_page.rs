@@ -38,6 +38,8 @@ async fn faults_come_first_and_refused_updates_are_listed() {
     assert!(faulty < healthy, "{shown}");
     let found = page(&proxy, "/?q=HEAL&state=ok").await;
     assert!(found.contains(">healthy<") && !found.contains(">zfaulty<"), "{found}");
+    // A form sends the parameters that were not chosen without a value.
+    assert!(page(&proxy, "/?q=heal&state=&sort=").await.contains(">healthy<"));
     assert_eq!(proxy.get("/?sort=color").await.status(), 400);
 
     let status = status(&proxy).await;

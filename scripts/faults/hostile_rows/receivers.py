@@ -124,6 +124,27 @@ def malformed(case):
     return f"each of these over TCP and Unix: {names}", "every one refused and counted, senders of JSON told in one line, earlier data intact"
 
 
+@row("senders outside receiver.allow", settings={"receiver.allow": ["127.0.0.1"]})
+def not_allowed(case):
+    keep(case)
+    before = case.proxy.own("exporter_proxy_rejected_total")
+    count = case.so_many(3_000, 300)
+    streams = []
+    for _ in range(count):
+        stream = swarm.connect(case.proxy.tcp, source="127.0.0.2")
+        stream.sendall(b'{"kept":"bad 1"}')
+        streams.append(stream)
+    told = swarm.hear(streams[0])
+    case.check(b"receiver.allow" in told, f"the answer does not name the key: {told!r}")
+    left = count - swarm.closed_within(streams, 30)[0]
+    case.check(not left, f"{left} connections are still open")
+    swarm.close_all(streams)
+    rejected = case.proxy.own("exporter_proxy_rejected_total") - before
+    case.check(rejected == count, f"{rejected} of {count} were counted")
+    check_kept(case)
+    return f"{count} senders of an address that is not allowed, which stay", "every one refused and counted, and closed within a second"
+
+
 @row("garbage", memory=64)
 def garbage(case):
     keep(case)

@@ -251,7 +251,7 @@ impl AccessRules {
     /// # Errors
     ///
     /// The refusal, if no rule that applies to the sender grants what the request needs.
-    pub fn check(&self, sender: &Sender, need: Need<'_>) -> Result<(), Refusal> {
+    pub fn check(&self, sender: &Sender, need: Need<'_>) -> Result<(), AccessDenied> {
         // The peer of a link is authenticated by its key, and only the routes that read are served there.
         if matches!(sender.client, Client::Link(_)) && !matches!(need.role, Some(Role::Push | Role::Event | Role::Admin)) {
             return Ok(());
@@ -279,7 +279,7 @@ impl AccessRules {
             let subject = self.subject(sender, need);
             format!("{identity} does not have {role}{subject}; grant it in [[http.access]]")
         };
-        Err(Refusal {
+        Err(AccessDenied {
             identity,
             basic,
             bearer,
@@ -346,7 +346,7 @@ impl AccessRules {
 
 /// A refused request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct AccessDenied {
     /// The identity of the sender, for the metric.
     pub identity: String,
     /// True if a user could help.
