@@ -45,7 +45,7 @@ async fn a_sender_needs_tls_and_the_certificate_that_is_required() {
         .output()
         .unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
-    assert!(listed.contains("\u{2502} a "), "{listed}");
+    assert!(listed.contains("1 app, 1 series"), "{listed}");
     let (accepted, text) = send(&files, &format!("tcp://{}", server.tcp()), &[]);
     assert!(!accepted && text.contains("takes TLS only"), "{text}");
 
