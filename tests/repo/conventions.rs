@@ -118,7 +118,7 @@ fn the_index_of_scripts_is_complete() {
             !text
                 .lines()
                 .nth(1)
-                .is_some_and(|line| line.starts_with("# ") || line.starts_with("\"\"\""))
+                .is_some_and(|line| ["# ", "// ", "\"\"\""].iter().any(|comment| line.starts_with(comment)))
         })
         .collect();
     assert!(silent.is_empty(), "scripts that do not say what they do: {silent:?}");

@@ -141,6 +141,14 @@ fn a_name_cannot_change_how_a_terminal_shows_the_table() {
 }
 
 #[test]
+fn a_long_name_uses_the_room_that_a_short_state_leaves() {
+    let mut sound = (*app(&"n".repeat(50), Some(1))).clone();
+    sound.text = Text::Read(Arc::new(Exposition::parse("a 1\n".into(), Syntax::Text)));
+    let drawn = draw_within(Some(TERMINAL), &[Arc::new(sound)], present(MonotonicTime::default()), &[]);
+    assert_eq!(get_line_width(drawn.lines().next().unwrap()), TERMINAL, "{drawn}");
+}
+
+#[test]
 fn long_names_are_shortened_in_the_middle_and_faults_are_wrapped() {
     assert_eq!(shortened("payments-api-production-eu-west-1", 20), "payments-...u-west-1");
     assert_eq!(
