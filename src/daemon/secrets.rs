@@ -25,7 +25,7 @@ pub fn check_secrets(loaded: &Loaded) -> Result<Vec<String>, Faults> {
 
 fn exposed_secrets(loaded: &Loaded) -> Vec<Found> {
     let settings = &loaded.settings;
-    let named = shared_secrets(settings).chain(settings.polls.endpoints.iter().filter_map(poll_secret));
+    let named = shared_secrets(settings).chain(settings.polls.endpoints.iter().flat_map(poll_secrets));
     let tokens = settings.http.access.iter().filter_map(|rule| match &rule.identity {
         Identity::TokenFile(path) => Some(("http.access", &**path)),
         _ => None,
@@ -43,16 +43,18 @@ fn shared_secrets(settings: &Settings) -> impl Iterator<Item = (&'static str, &P
     })
 }
 
-fn poll_secret(endpoint: &Endpoint) -> Option<(&'static str, &Path)> {
+fn poll_secrets(endpoint: &Endpoint) -> impl Iterator<Item = (&'static str, &Path)> {
     let key = match endpoint.kind {
         EndpointKind::Metrics => "poll_external.other_scrape_endpoints",
         EndpointKind::Peers { .. } => "ipfs",
     };
-    match endpoint.credentials.as_ref()? {
-        Credentials::BearerFile(path) | Credentials::HeaderFile(path) => Some((key, path)),
+    let credentials = endpoint.credentials.as_ref().and_then(|credentials| match credentials {
+        Credentials::BearerFile(path) | Credentials::HeaderFile(path) => Some(path.as_path()),
         Credentials::Basic { password, .. } => match password {
-            Password::File(path) => Some((key, path)),
+            Password::File(path) => Some(path),
             Password::Given(_) => None,
         },
-    }
+    });
+    let certificate = endpoint.certificate.as_ref().map(|certificate| certificate.key_file.as_path());
+    credentials.into_iter().chain(certificate).map(move |path| (key, path))
 }

@@ -60,7 +60,7 @@ pub async fn client_tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Str
 ///
 /// The file and the reason if certificate and key cannot be read, or do not belong together.
 pub async fn with_client_certificate(config: Arc<ClientConfig>, certificate: &ClientCertificate) -> Result<Arc<ClientConfig>, String> {
-    let made = trust::with_client_certificate(config, certificate).await;
+    let made = trust::with_client_certificate(config, certificate, FileRule::Lenient).await;
     made.map_err(|failure| failure.to_string())
 }
 
@@ -76,7 +76,7 @@ pub async fn unusable_files(endpoint: &Endpoint) -> Vec<String> {
         found.push(failure.to_string());
     }
     if let Some(certificate) = &endpoint.certificate
-        && let Err(failure) = trust::client_key(certificate).await
+        && let Err(failure) = trust::client_key(certificate, FileRule::Lenient).await
     {
         found.push(failure.to_string());
     }

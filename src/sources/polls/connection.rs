@@ -43,6 +43,8 @@ pub(super) type PollRequest = Request<Empty<Bytes>>;
 pub(super) struct PollConnection {
     trust: Trust,
     certificate: Option<ClientCertificate>,
+    /// The rule for its key file.
+    secret_rule: FileRule,
     socket: Option<PathBuf>,
     open: Option<OpenConnection>,
     /// A running lookup and its host. The system's resolver cannot be cancelled, so a poll that times out leaves it to the next one, and at
@@ -64,10 +66,11 @@ struct OpenConnection {
 
 impl PollConnection {
     /// A connection for an endpoint that is opened by its first poll.
-    pub(super) fn new(trust: Trust, endpoint: &Endpoint) -> Self {
+    pub(super) fn new(trust: Trust, endpoint: &Endpoint, secret_rule: FileRule) -> Self {
         Self {
             trust,
             certificate: endpoint.certificate.clone(),
+            secret_rule,
             socket: endpoint.socket.clone(),
             open: None,
             lookup: None,
@@ -148,7 +151,7 @@ impl PollConnection {
     async fn tls(&mut self) -> Result<Arc<ClientConfig>, PollError> {
         let config = self.trust.config().await?;
         match &self.certificate {
-            Some(certificate) => with_client_certificate(config, certificate).await,
+            Some(certificate) => with_client_certificate(config, certificate, self.secret_rule).await,
             None => Ok(config),
         }
     }

@@ -86,7 +86,7 @@ impl Fetcher {
             None => Trust::System(Arc::clone(&shared.system_trust)),
         };
         Self {
-            connection: PollConnection::new(trust, &target.endpoint),
+            connection: PollConnection::new(trust, &target.endpoint, target.secret_rule),
             target,
             shared,
             expected: 0,

@@ -17,6 +17,7 @@ use super::error::PollError;
 use super::files;
 use super::settings::ClientCertificate;
 use crate::supervise::blocking;
+use crate::supervise::secret_file::FileRule;
 
 /// The only ALPN protocol, so that a server cannot choose HTTP/2.
 const ALPN: &[u8] = b"http/1.1";
@@ -86,8 +87,8 @@ impl Trust {
     }
 }
 
-/// Reads the certificate and the key of a client.
-pub(super) async fn client_key(certificate: &ClientCertificate) -> Result<CertifiedKey, PollError> {
+/// Reads the certificate and the key of a client. The key is a secret file.
+pub(super) async fn client_key(certificate: &ClientCertificate, rule: FileRule) -> Result<CertifiedKey, PollError> {
     let ClientCertificate { cert_file, key_file } = certificate;
     let fail = |path: &Path, why: String| PollError::File {
         path: path.to_owned(),
@@ -95,7 +96,8 @@ pub(super) async fn client_key(certificate: &ClientCertificate) -> Result<Certif
     };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&files::read(cert_file).await?).collect();
     let chain = chain.map_err(|e| fail(cert_file, e.to_string()))?;
-    let key = PrivateKeyDer::from_pem_slice(&files::read(key_file).await?).map_err(|e| fail(key_file, e.to_string()))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(files::read_secret(key_file, rule).await?.as_bytes()).map_err(|e| fail(key_file, e.to_string()))?;
     CertifiedKey::from_der(chain, key, &provider()).map_err(|e| fail(cert_file, format!("{e} (with the key of {})", key_file.display())))
 }
 
@@ -103,8 +105,9 @@ pub(super) async fn client_key(certificate: &ClientCertificate) -> Result<Certif
 pub(super) async fn with_client_certificate(
     config: Arc<ClientConfig>,
     certificate: &ClientCertificate,
+    rule: FileRule,
 ) -> Result<Arc<ClientConfig>, PollError> {
-    let resolver: Arc<dyn ResolvesClientCert> = Arc::new(SingleCertAndKey::from(client_key(certificate).await?));
+    let resolver: Arc<dyn ResolvesClientCert> = Arc::new(SingleCertAndKey::from(client_key(certificate, rule).await?));
     let mut config = ClientConfig::clone(&config);
     config.client_auth_cert_resolver = resolver;
     Ok(Arc::new(config))
