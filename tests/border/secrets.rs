@@ -91,6 +91,22 @@ fn a_secret_in_a_configuration_that_all_can_read_is_a_warning() {
 }
 
 #[test]
+fn the_key_of_a_certificate_for_polls_is_a_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = file(directory.path(), "client.key", "a key", 0o644);
+    let endpoint = format!("{{ url = \"https://127.0.0.1:1\", cert_file = \"/c.pem\", key_file = {key:?} }}");
+    let polls = format!("poll_external.poll_other_scrape_endpoints = true\npoll_external.other_scrape_endpoints = [{endpoint}]\n");
+    let path = config(directory.path(), &polls);
+    let warning = format!(
+        "poll_external.other_scrape_endpoints: every user of this machine can read or change {}",
+        key.display()
+    );
+    assert!(check(&path).1.contains(&warning));
+    set_mode(&key, 0o600);
+    assert!(!check(&path).1.contains("every user"));
+}
+
+#[test]
 fn a_reload_refuses_what_the_start_would_refuse() {
     let directory = tempfile::tempdir().unwrap();
     let token = file(directory.path(), "token", "word", 0o600);

@@ -25,6 +25,7 @@ use super::normalizing_stream::{HeadExpected, NormalizingStream};
 use super::settings::{ClientCertificate, Endpoint};
 use super::socket::{CloseMode, PollSocket};
 use super::trust::{Trust, with_client_certificate};
+use crate::supervise::secret_file::FileRule;
 
 /// Limit of addresses that are tried per poll: enough for IPv6 and IPv4 of a few hosts, few enough to leave each some time.
 const MAX_ADDRESSES: usize = 8;
