@@ -24,6 +24,7 @@ mod response_cache;
 mod stored_apps;
 #[cfg(test)]
 mod tests;
+mod update_rate;
 mod view;
 
 pub use app::{App, Status, Text};
@@ -37,6 +38,7 @@ pub use inlet::{EmitError, Inlet, PutOptions, Receipt, Refused};
 pub use limits::{Limits, Mode};
 pub use polled_events::{EventFamilies, PolledEvent, PolledEvents, take_events};
 pub use rendered::{PendingExposition, RenderedExposition};
+pub use update_rate::{MINUTES, UpdateRate};
 pub use view::{Totals, View};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -18,7 +18,7 @@ use crate::exposition::Family;
 use crate::http::reply;
 use crate::model::printable;
 use crate::page::{self, Plain, span};
-use crate::store::App;
+use crate::store::{App, MINUTES};
 use crate::telemetry::RemovalReason;
 
 /// The most applications shown on the page; a search finds the others.
@@ -146,7 +146,7 @@ fn apps(sources: &StatusSources, selection: &Selection) -> Markup {
     }
     html! {
         div.scroll tabindex="0" { table {
-            thead { tr { th scope="col" { "App" } th scope="col" { "State" } th.n scope="col" { "Age" } th.n scope="col" { "Series" }
+            thead { tr { th scope="col" { "App" } th scope="col" { "State" } th.n scope="col" { "Age" } th scope="col" { "Updates" } th.n scope="col" { "Series" }
                 th.n scope="col" { "Bytes" } th scope="col" { "Source" } } }
             tbody { @for row in selection.listed.iter().take(MAX_ROWS) { (app_row(row, present)) } }
         } }
@@ -163,9 +163,29 @@ fn app_row((app, status): &Listed, present: Present) -> Markup {
             td.name { a href=(format!("apps/{}", segment(app.name.as_str()))) { (Plain(app.name.as_str())) } }
             td.text.(state.word()) { (Plain(&status.to_string())) }
             td.n { (present.age(app).map_or_else(|| "never".to_owned(), |age| span(age.as_secs()))) }
+            td { (rate_chart(present.rate(app))) }
             td.n { (table::series(app)) }
             td.n { (app.text.body().len()) }
             td { (Plain(&app.origin.source)) }
+        }
+    }
+}
+
+/// The updates of the last minutes as bars, the last minute on the right.
+fn rate_chart(minutes: [u16; MINUTES]) -> Markup {
+    const BAR: usize = 4;
+    const HEIGHT: u16 = 16;
+    let highest = minutes.iter().copied().max().unwrap_or(0).max(1);
+    let last = minutes.iter().rev().nth(1).copied().unwrap_or(0);
+    let bars = minutes.iter().enumerate().map(|(n, &count)| {
+        // One update is visible beside many.
+        let height = u32::from(count) * u32::from(HEIGHT) / u32::from(highest);
+        let height = if count > 0 { height.max(1) } else { 0 };
+        (n * BAR, u32::from(HEIGHT) - height, height)
+    });
+    html! {
+        svg.rate role="img" viewBox=(format!("0 0 {} {HEIGHT}", MINUTES * BAR)) preserveAspectRatio="none" aria-label=(format!("{last} in the last whole minute, at most {highest}")) {
+            @for (x, y, height) in bars { rect x=(x) y=(y) width=(BAR - 1) height=(height) {} }
         }
     }
 }
@@ -324,6 +344,7 @@ pub(super) fn app_page(app: &App, present: Present) -> Response<Body> {
             h1 { (Plain(app.name.as_str())) }
             p.(AppState::of(&status).word()) { (Plain(&status.to_string())) }
             pre { (table::describe(app, present)) }
+            p { "Updates in each of the last " (MINUTES) " minutes: " (rate_chart(present.rate(app))) }
             h2 { "Families" }
             (family_table(app, families))
             h2 { "Text" }

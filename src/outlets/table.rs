@@ -15,7 +15,7 @@ use crate::exposition::Fault;
 use crate::exposition::negotiate::ContentEncoding;
 use crate::http::Slices;
 use crate::model::{Clock, Timestamp, printable, printable_json};
-use crate::store::{App, MonotonicTime, Status, View};
+use crate::store::{App, MINUTES, MonotonicTime, Status, View};
 
 /// A point in time for people: UTC with milliseconds.
 pub(super) fn clock_time(at: Timestamp) -> String {
@@ -46,6 +46,11 @@ impl Present {
     /// The age of an app's last update; `None` if it has had none.
     pub(super) fn age(&self, app: &App) -> Option<Duration> {
         app.updated.map(|_| self.moment.since(app.refreshed))
+    }
+
+    /// The number of an app's updates in each of the last minutes, the current one last.
+    pub(super) fn rate(&self, app: &App) -> [u16; MINUTES] {
+        app.rate.by_minute(self.moment)
     }
 
     pub(super) fn status(&self, app: &App) -> Status {
@@ -341,6 +346,7 @@ pub(super) fn facts(app: &App, status: &Status) -> Value {
 /// As [`facts`], with all that is wrong with the application's text and between it and others, and what is worth knowing besides.
 pub(super) fn all_facts(app: &App, present: Present) -> Value {
     let mut value = facts(app, &present.status(app));
+    value["updates_by_minute"] = present.rate(app).to_vec().into();
     value["invalid_lines"] = app.invalid_lines().into();
     value["duplicate_series"] = app.duplicates.into();
     value["invalid_exemplars"] = app.invalid_exemplars().into();

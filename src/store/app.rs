@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::MonotonicTime;
+use super::{MonotonicTime, UpdateRate};
 use crate::exposition::Exposition;
 use crate::exposition::catalog::Conflicts;
 use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp};
@@ -36,6 +36,8 @@ pub struct App {
     pub updated: Option<Timestamp>,
     /// The same, or when it was registered, by the clock that ages are measured with.
     pub refreshed: MonotonicTime,
+    /// The number of its updates in each of the last minutes.
+    pub rate: UpdateRate,
     /// The fault of its source, if there is one.
     pub fault: Option<Arc<str>>,
     /// The contradictions between it and other apps.

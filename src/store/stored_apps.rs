@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::app_table::{AppTable, index_bytes};
 use super::combiner::{Change, Combiner, Draft, ParsedUpdate};
 use super::events::{MonotonicClock, MonotonicTime};
-use super::{App, Limits, Mode, Receipt, Refused, Text};
+use super::{App, Limits, Mode, Receipt, Refused, Text, UpdateRate};
 use crate::exposition::catalog::Outcome;
 use crate::exposition::render::OutputFormat;
 use crate::model::{AppName, Origin, Timestamp};
@@ -155,6 +155,7 @@ impl StoredApps {
             first_seen,
             updated: Some(update.at),
             refreshed,
+            rate: old.as_ref().map(|old| old.rate).unwrap_or_default().updated(refreshed),
             fault: None,
             conflicts: Arc::new(outcome.conflicts),
             duplicates: outcome.duplicates,
@@ -190,6 +191,7 @@ impl StoredApps {
             first_seen,
             updated: None,
             refreshed: self.clock.at(at),
+            rate: UpdateRate::default(),
             fault: None,
             conflicts: Arc::default(),
             duplicates: 0,

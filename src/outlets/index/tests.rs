@@ -47,3 +47,16 @@ async fn the_page_of_an_app_shows_its_families_and_the_first_part_of_its_text() 
         assert!(page.contains(part), "{part}: {page}");
     }
 }
+
+#[test]
+fn one_update_is_visible_beside_many() {
+    let mut minutes = [0; MINUTES];
+    (minutes[0], minutes[MINUTES - 2]) = (1, 600);
+    let chart = rate_chart(minutes).into_string();
+    assert!(chart.contains("<rect x=\"0\" y=\"15\" width=\"3\" height=\"1\">"), "{chart}");
+    assert!(chart.contains("<rect x=\"4\" y=\"16\" width=\"3\" height=\"0\">"), "{chart}");
+    assert!(
+        chart.contains("aria-label=\"600 in the last whole minute, at most 600\""),
+        "{chart}"
+    );
+}

@@ -26,6 +26,7 @@ pub(in crate::outlets) fn app(name: &str, updated: Option<i64>) -> Arc<App> {
         first_seen: Timestamp::from_millis(0),
         updated: updated.map(Timestamp::from_millis),
         refreshed: MonotonicTime::default(),
+        rate: crate::store::UpdateRate::default(),
         fault: None,
         withdrawn: false,
         expires: true,

@@ -28,6 +28,11 @@ impl MonotonicTime {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// The number of the minute that it is in.
+    pub(in crate::store) fn minute(self) -> u32 {
+        u32::try_from(self.0.div_euclid(60_000).max(0)).unwrap_or(u32::MAX)
+    }
+
     /// The moment that was so long before.
     pub(in crate::store) fn before(self, age: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)))

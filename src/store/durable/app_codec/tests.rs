@@ -24,6 +24,7 @@ proptest! {
             first_seen: Timestamp::from_millis(first_seen),
             updated: Some(Timestamp::from_millis(updated)),
             refreshed: MonotonicTime::default(),
+        rate: crate::store::UpdateRate::default(),
             fault: None,
             conflicts: Arc::default(),
             duplicates: 0,
