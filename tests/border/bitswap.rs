@@ -144,7 +144,7 @@ async fn real_kubo_nodes_are_seen_to_connect_want_cancel_and_leave() {
         sample.contains(&id) && sample.contains("kubo/0.22")
     })
     .await;
-    let apps = proxy.text("/apps").await;
+    let apps = proxy.text("/apps?format=wide").await;
     assert!(apps.contains("bitswap: north"), "{apps}");
     drop(wanting);
     let closed = |event: &Value| event["connection_event"]["connection_event_type"] == 1;

@@ -113,13 +113,16 @@ async fn polls_over_a_unix_socket() {
     ))
     .await;
     proxy.shows("polled_over_unix 1\n").await;
-    let apps = proxy.text("/apps").await;
+    let apps = proxy.text("/apps?format=wide").await;
     assert!(apps.contains(&format!("external_poll: unix:{}", socket.display())), "{apps}");
     // The same connection is used again, and a lost socket is a failed poll.
     polled.send(Request::put("/apps/a/metrics"), "polled_over_unix 2\n").await;
     proxy.shows("polled_over_unix 2\n").await;
     polled.finish().await;
-    until("the poll fails", async || proxy.text("/apps").await.contains("cannot connect to /")).await;
+    until("the poll fails", async || {
+        proxy.text("/apps?format=wide").await.contains("cannot connect to /")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

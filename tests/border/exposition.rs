@@ -226,7 +226,7 @@ async fn a_fleet_is_upgraded_app_by_app_without_a_gap() {
         )
         .await;
     assert!(proxy.text("/metrics?own=false").await.contains("# TYPE req_seconds histogram\n"));
-    assert!(!proxy.text("/apps").await.contains("untyped"));
+    assert!(!proxy.text("/apps?format=wide").await.contains("untyped"));
     prometheus.stop().await;
 }
 
@@ -295,7 +295,7 @@ async fn raw_mode_touches_nothing() {
         proxy.text("/metrics?own=false").await,
         "m 1\n\nany thing at all\n# TYPE m gauge\n# TYPE m gauge\n"
     );
-    assert!(proxy.text("/apps").await.contains("| -      |"));
+    assert!(proxy.text("/apps?format=wide").await.contains("| -      |"));
     let packed = proxy
         .ask(
             Request::get("/metrics?own=false")

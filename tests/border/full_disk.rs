@@ -214,7 +214,7 @@ async fn fill_while_polling(folder: PathBuf, disk: PathBuf) {
         assert_eq!(ask(server, Request::post(query), "").await.status(), StatusCode::OK);
     }
     until("the table says why", async || {
-        let (_, apps) = get(address, "/apps").await;
+        let (_, apps) = get(address, "/apps?format=wide").await;
         apps.contains("cannot record its one-shot events") && apps.contains("No space left")
     })
     .await;

@@ -230,7 +230,7 @@ async fn a_bridge_that_is_not_reached_is_noted_until_it_is() {
     let about = format!("note: bridge {address} (p2p.bridges): ");
     assert_eq!(proxy.text("/readyz").await, format!("ready\n{about}not registered yet\n"));
     until("the note says why", async || {
-        let (ready, apps) = (proxy.text("/readyz").await, proxy.text("/apps").await);
+        let (ready, apps) = (proxy.text("/readyz").await, proxy.text("/apps?format=wide").await);
         let list: serde_json::Value = serde_json::from_str(&proxy.text("/apps?format=json").await).unwrap();
         let is_noted = |text: &str| text.contains(&format!("{about}cannot connect: "));
         is_noted(&ready) && is_noted(&apps) && list["notes"][0].as_str().unwrap().contains("cannot connect")
@@ -255,7 +255,7 @@ async fn a_bridge_that_is_not_reached_is_noted_until_it_is() {
     bridge.get("/scrape/a/metrics").await;
     until("the scrape is shown", async || link().await["last_scrape_age_seconds"].is_u64()).await;
     until("there is nothing to note", async || proxy.text("/readyz").await == "ready\n").await;
-    assert!(!proxy.text("/apps").await.contains("note: "));
+    assert!(!proxy.text("/apps?format=wide").await.contains("note: "));
     bridge.kill().await;
     until("the end of the link is noted", async || {
         proxy.text("/readyz").await.contains(&about)

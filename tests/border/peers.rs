@@ -36,7 +36,7 @@ async fn netcat_pushes_the_samples() {
     proxy
         .shows("http_requests_total_foo_bar_app1{method=\"post\",code=\"400\"}    3\n")
         .await;
-    let apps = proxy.text("/apps").await;
+    let apps = proxy.text("/apps?format=wide").await;
     for shown in ["foo_bar_app0_metrics", "foo_bar_app1_metrics", &tcp.to_string(), &unix] {
         assert!(apps.contains(shown), "{shown} is missing in {apps}");
     }

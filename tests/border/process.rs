@@ -637,7 +637,7 @@ async fn a_second_signal_stops_at_once() {
         .write_all(b"{\"whole\":\"m 1\"}")
         .unwrap();
     until("the whole message is stored", async || {
-        text(ask(address, Request::get("/apps"), "").await.body()).contains("whole")
+        text(ask(address, Request::get("/apps?format=wide"), "").await.body()).contains("whole")
     })
     .await;
     process.signal(Signal::SIGTERM);

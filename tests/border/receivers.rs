@@ -22,7 +22,7 @@ async fn both_formats_on_both_sockets() {
     for line in ["a 1", "b 1", "d 1", "e 1", "f 1", "g 1"] {
         assert!(text.lines().any(|l| l == line), "{line} is missing in {text}");
     }
-    let apps = proxy.text("/apps").await;
+    let apps = proxy.text("/apps?format=wide").await;
     assert!(apps.contains(&proxy.tcp().to_string()) && apps.contains("receiver.sock"), "{apps}");
     assert!(apps.contains("| c "), "an update to nothing stays listed: {apps}");
 }

@@ -164,7 +164,7 @@ async fn originals_are_relayed_to_their_own_kind_of_client_and_counted() {
         proxy.own(&format!("exporter_proxy_stream_upstream_up{{upstream=\"{old}\"}}")).await,
         Some(0.0)
     );
-    let apps = proxy.text("/apps").await;
+    let apps = proxy.text("/apps?format=wide").await;
     assert!(apps.contains("stream failed: invalid handshake: its version is 2, not 3"), "{apps}");
     assert!(!proxy.text("/metrics").await.contains("12D3KooW"), "no peer is named in /metrics");
 }
@@ -271,7 +271,10 @@ async fn a_stock_node_gives_the_plugins_metrics() {
         format!("[[ipfs]]\napi = \"http://127.0.0.1:{port}\"\nname = \"node\"\npopulate_interval = 1\nauthorization_file = {token:?}");
     let proxy = Proxy::with(&node).await;
     until("the refusal is shown", async || {
-        proxy.text("/apps").await.contains("the response has status 403 Forbidden")
+        proxy
+            .text("/apps?format=wide")
+            .await
+            .contains("the response has status 403 Forbidden")
     })
     .await;
     std::fs::write(&token, "swordfish\n").unwrap();
@@ -288,7 +291,7 @@ async fn a_stock_node_gives_the_plugins_metrics() {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
     assert!(!metrics.contains("12D3KooW") && !metrics.contains("203.0.113") && !metrics.contains('\u{1b}'));
-    let apps = proxy.text("/apps").await;
+    let apps = proxy.text("/apps?format=wide").await;
     assert!(apps.contains(&format!("ipfs: 127.0.0.1:{port}")), "{apps}");
     let sample = proxy.text("/metric_plugin/v1/sample_peer_metadata?only_connected=true").await;
     let sample: Value = serde_json::from_str(&sample).unwrap();

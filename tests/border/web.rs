@@ -36,7 +36,7 @@ async fn push_scrape_and_forget() {
 async fn the_list_of_apps_as_table_and_json() {
     let proxy = Proxy::start().await;
     proxy.tcp_say(br#"{"zeta":"z 1","alpha":"a 1\n"}"#).await;
-    let table = proxy.text("/apps").await;
+    let table = proxy.text("/apps?format=wide").await;
     let (alpha, zeta) = (table.find("| alpha").unwrap(), table.find("| zeta").unwrap());
     assert!(alpha < zeta && table.contains("Current time: "), "{table}");
     let answer = proxy.ask(Request::get("/apps").header("accept", "application/json")).await;

@@ -161,7 +161,7 @@ def every_kind(case):
         case.check(all(up(proxy, f"good {n}") == 1 for n in range(3)), "a good target is not up")
         for name in [*bad, "does not accept"]:
             case.check(up(proxy, name) == 0, f"{name!r} is up")
-        status, apps = proxy.ask("GET", "/apps")
+        status, apps = proxy.ask("GET", "/apps?format=wide")
         case.check(status == 200 and b"poll failed" in apps, "/apps does not say what is wrong")
         peak, files = proxy.peak(), proxy.open_files()
         case.check(peak < 600, f"memory rose to {peak:.0f} MiB")

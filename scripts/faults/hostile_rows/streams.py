@@ -97,7 +97,7 @@ def every_kind(case):
             if name not in lasting:
                 case.until(f"{name!r} is down", lambda: up(upstream) == 0)
             case.check(case.quick or name in lasting or upstream.connections > 2, f"{name!r} was not tried again")
-        apps = proxy.text("/apps")
+        apps = proxy.text("/apps?format=wide")
         case.check("stream failed: invalid handshake: its version is 2, not 3" in apps, "/apps does not say what is wrong")
         peak, files = proxy.peak(), proxy.open_files()
         # Each bomb's 1 MiB as it came and 32 MiB of what it unpacks to; the allocator keeps some of it for a while.

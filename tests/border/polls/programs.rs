@@ -83,7 +83,7 @@ async fn the_pages_of_a_plain_web_server() {
             let series = line.rsplit_once(' ').map_or(line, |(series, _)| series.trim_end());
             assert!(exposed.contains(series), "{series} of {name} is not exposed");
         }
-        let table = proxy.text("/apps").await;
+        let table = proxy.text("/apps?format=wide").await;
         assert!(table.contains(&app), "{table}");
     }
 }
