@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::app_filter::{AppCounts, AppFilter, Listed, Order, with_states};
@@ -88,6 +88,7 @@ struct CachedSelection {
     version: Version,
     since: Instant,
     selection: Arc<Selection>,
+    _forgetting: AbortOnDropHandle<()>,
 }
 
 /// The first apps that a filter names, and the counts of all apps.
@@ -139,16 +140,21 @@ impl CacheSlot {
 
 /// Returns true if a listing of this age and number of apps can be used.
 fn stands(age: Duration, is_current: bool, apps: usize) -> bool {
-    let changed = if apps > SMALL {
-        STANDS_PER_APP * u32::try_from(apps).unwrap_or(u32::MAX)
-    } else {
-        Duration::ZERO
-    };
+    let changed = lifetime(apps);
     age < if is_current { STANDS.max(changed) } else { changed }
 }
 
+/// For how long a listing of so many apps is used although some have changed.
+fn lifetime(apps: usize) -> Duration {
+    if apps > SMALL {
+        STANDS_PER_APP * u32::try_from(apps).unwrap_or(u32::MAX)
+    } else {
+        Duration::ZERO
+    }
+}
+
 impl ListingCache {
-    /// ListingCache of this view.
+    /// The listings of this view.
     #[must_use]
     pub fn new(view: View, clock: Clock) -> Self {
         Self {
@@ -188,8 +194,22 @@ impl ListingCache {
             version,
             since: Instant::now(),
             selection: Arc::clone(&selection),
+            _forgetting: self.forget_selection(version.1),
         });
         selection
+    }
+
+    /// A task that forgets the selection once it can no longer be used: unlike a listing it holds apps, and with them texts that have been
+    /// replaced since.
+    fn forget_selection(self: &Arc<Self>, apps: usize) -> AbortOnDropHandle<()> {
+        let listings = Arc::downgrade(self);
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            sleep(lifetime(apps).max(STANDS)).await;
+            if let Some(listings) = listings.upgrade() {
+                // This ends the task, too.
+                *listings.selection.lock().await = None;
+            }
+        }))
     }
 
     fn make_selection(&self, filter: &AppFilter, most: usize) -> Selection {

@@ -52,6 +52,19 @@ async fn a_selection_counts_all_apps_and_lists_the_first() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_selection_keeps_no_replaced_text_for_long() {
+    let (inlet, listings) = listings();
+    put(&inlet, "a");
+    let selection = listings.select(AppFilter::default(), 1).await;
+    let app = Arc::downgrade(&selection.listed[0].0);
+    drop(selection);
+    put(&inlet, "a");
+    assert!(app.upgrade().is_some());
+    tokio::time::sleep(STANDS * 2).await;
+    assert!(app.upgrade().is_none(), "the replaced app is still held");
+}
+
 #[test]
 fn few_applications_are_listed_as_they_are_and_many_as_they_were_a_moment_ago() {
     let millis = Duration::from_millis;
