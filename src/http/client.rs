@@ -86,7 +86,7 @@ impl Client {
 
 /// Finds the client: from the peer leftwards through X-Forwarded-For for as long as each hop is trusted, else X-Real-Ip.
 ///
-/// What these headers name is not believed if they come from an untrusted peer, and neither is anything left of the first untrusted hop;
+/// An address that these headers name is not believed if it comes from an untrusted peer, nor is one left of the first untrusted hop;
 /// but they show that this hop forwards for another client, which is then unknown. The peer of a link is authenticated by its key, so the
 /// last address that it forwards for is added to its name.
 pub fn effective_client(peer: &PeerAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Client {

@@ -61,7 +61,7 @@ async fn a_selection_keeps_no_replaced_text_for_long() {
     drop(selection);
     put(&inlet, "a");
     assert!(app.upgrade().is_some());
-    tokio::time::sleep(STANDS * 2).await;
+    sleep(STANDS * 2).await;
     assert!(app.upgrade().is_none(), "the replaced app is still held");
 }
 
@@ -104,8 +104,8 @@ async fn a_listing_that_is_not_asked_for_is_forgotten() {
     let (_inlet, listings) = listings();
     listings.get(ListingFormat::Table).await;
     let is_kept = || listings.places[ListingFormat::Table as usize].kept().is_some();
-    tokio::time::sleep(KEPT - Duration::from_millis(1)).await;
+    sleep(KEPT - Duration::from_millis(1)).await;
     assert!(is_kept());
-    tokio::time::sleep(Duration::from_millis(2)).await;
+    sleep(Duration::from_millis(2)).await;
     assert!(!is_kept());
 }
