@@ -144,7 +144,7 @@ fn stands(age: Duration, is_current: bool, apps: usize) -> bool {
     age < if is_current { STANDS.max(changed) } else { changed }
 }
 
-/// For how long a listing of so many apps is used although some have changed.
+/// Time for which a listing of this number of apps is used although some have changed.
 fn lifetime(apps: usize) -> Duration {
     if apps > SMALL {
         STANDS_PER_APP * u32::try_from(apps).unwrap_or(u32::MAX)
