@@ -4,6 +4,7 @@
 pub mod accept;
 pub mod bitswap;
 pub mod capnp_stream;
+pub mod dht_message;
 pub mod event_form;
 pub mod exposition;
 mod feeding;
@@ -32,6 +33,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("accept", accept::check),
     ("bitswap", bitswap::check),
     ("capnp_stream", capnp_stream::check),
+    ("dht_message", dht_message::check),
     ("event_form", event_form::check),
     ("exposition", exposition::check),
     ("foreign", foreign::check),
