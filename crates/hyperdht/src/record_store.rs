@@ -1,6 +1,6 @@
 //! The records of announced keys at a node that stores them, and the handshakes that it relays to their owners.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,8 @@ struct Record {
     /// The address of the owner as this node sees it.
     owner: SocketAddrV4,
     encoded: Bytes,
-    since: Instant,
+    /// The number of its last announcement.
+    announced: u64,
 }
 
 /// The response of a node to a command of HyperDHT.
@@ -47,14 +48,19 @@ pub(crate) enum Response {
 #[derive(Debug, Default)]
 pub(crate) struct RecordStore {
     records: HashMap<NodeId, Record>,
-    /// The time of each announcement, the oldest first. A record that was announced again has several.
-    order: VecDeque<(Instant, NodeId)>,
+    /// The last announcement of each record, the oldest first.
+    order: BTreeMap<u64, (Instant, NodeId)>,
+    announcements: u64,
 }
 
 impl RecordStore {
     /// Handles a command for the node with the id `own`. The caller has checked the token.
     pub(crate) fn handle(&mut self, own: &NodeId, from: SocketAddrV4, request: &Request, now: Instant) -> Response {
-        while self.order.front().is_some_and(|(since, _)| now.duration_since(*since) >= TTL) {
+        while self
+            .order
+            .first_key_value()
+            .is_some_and(|(_, (since, _))| now.duration_since(*since) >= TTL)
+        {
             self.evict_oldest();
         }
         let Some(target) = request.target else {
@@ -71,31 +77,33 @@ impl RecordStore {
     }
 
     fn announce(&mut self, own: &NodeId, from: SocketAddrV4, target: &NodeId, request: &Request, now: Instant) -> Option<()> {
-        let record = verified(own, target, request, Purpose::Announce)?;
-        if self.order.len() >= 2 * MAX_RECORDS {
-            self.order
-                .retain(|(since, target)| self.records.get(target).is_some_and(|record| record.since == *since));
-        }
-        while self.records.len() >= MAX_RECORDS && !self.records.contains_key(target) {
+        let encoded = verified(own, target, request, Purpose::Announce)?;
+        self.remove(target);
+        while self.records.len() >= MAX_RECORDS {
             self.evict_oldest();
         }
-        let (owner, encoded, since) = (from, record, now);
-        self.records.insert(*target, Record { owner, encoded, since });
-        self.order.push_back((now, *target));
+        self.announcements += 1;
+        let (owner, announced) = (from, self.announcements);
+        self.order.insert(announced, (now, *target));
+        let record = Record { owner, encoded, announced };
+        self.records.insert(*target, record);
         Some(())
     }
 
     fn unannounce(&mut self, own: &NodeId, target: &NodeId, request: &Request) -> Option<()> {
         verified(own, target, request, Purpose::Unannounce)?;
-        self.records.remove(target);
+        self.remove(target);
         Some(())
     }
 
-    /// Removes the record of the oldest announcement, unless it was announced again.
+    fn remove(&mut self, target: &NodeId) {
+        if let Some(record) = self.records.remove(target) {
+            self.order.remove(&record.announced);
+        }
+    }
+
     fn evict_oldest(&mut self) {
-        if let Some((since, target)) = self.order.pop_front()
-            && self.records.get(&target).is_some_and(|record| record.since == since)
-        {
+        if let Some((_, (_, target))) = self.order.pop_first() {
             self.records.remove(&target);
         }
     }

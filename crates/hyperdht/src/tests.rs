@@ -93,6 +93,40 @@ async fn a_peer_is_found_by_its_key_and_talks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_packets_of_a_node_leave_from_its_port() {
+    let rig = Rig::new().await;
+    // A port that is free, for all but an unlikely moment.
+    let port = std::net::UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    let here = Node::open(&[rig.network.bootstrap()], port).await.unwrap();
+    let there = rig.node().await;
+    let mut listener = rig.listener(&there).await;
+    let (dialed, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
+    assert_eq!(accepted.address.port(), port);
+    assert_eq!(dialed.unwrap().address.port(), there.dht.socket().port());
+    let taken = Node::open(&[rig.network.bootstrap()], port)
+        .await
+        .map(drop)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        taken.starts_with(&format!("cannot join HyperDHT on udp port {port}: Address already in use")),
+        "{taken}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_node_ends_its_connections() {
+    let rig = Rig::new().await;
+    let (here, there) = (rig.node().await, rig.node().await);
+    let mut listener = rig.listener(&there).await;
+    let (dialed, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
+    let mut dialed = dialed.unwrap();
+    drop(here);
+    assert!(timeout(LONG, dialed.reader.next()).await.unwrap().is_err());
+    drop(accepted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_gets_no_answer_and_is_named() {
     let rig = Rig::new().await;
     let (here, there) = (rig.node().await, rig.node().await);

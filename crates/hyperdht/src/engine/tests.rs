@@ -21,7 +21,7 @@ fn address(number: usize) -> SocketAddrV4 {
 struct Network {
     now: Instant,
     nodes: HashMap<SocketAddrV4, Engine>,
-    /// Nodes that get no packets.
+    /// Nodes of which no packet arrives and that get none.
     down: BTreeSet<SocketAddrV4>,
     packets: usize,
 }
@@ -70,6 +70,7 @@ impl Network {
             self.packets += packets.len();
             for (from, to, packet) in packets {
                 if !self.down.contains(&to)
+                    && !self.down.contains(&from)
                     && let Some(node) = self.nodes.get_mut(&to)
                 {
                     node.receive(from, packet.into(), now);

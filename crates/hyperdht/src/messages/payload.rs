@@ -193,7 +193,7 @@ impl HandshakePayload {
         Ok(payload)
     }
 
-    /// Encodes the payload, without the parts that are only received: a refusal to use a relay has none.
+    /// Encodes the payload, without a data relay, which is only received.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let flags = u64::from(self.holepunch.is_some())

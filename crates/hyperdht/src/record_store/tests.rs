@@ -92,21 +92,17 @@ fn records_expire_unless_they_are_announced_again() {
 #[test]
 fn the_number_of_records_is_bounded() {
     let (mut store, now) = (RecordStore::default(), Instant::now());
-    let pair = KeyPair::from_seed(&[1; 32]);
     for number in 0..MAX_RECORDS + 5 {
-        let mut target = [0; 32];
-        target[..8].copy_from_slice(&number.to_le_bytes());
-        let (owner, encoded, since) = (peer(1), Bytes::new(), now);
-        if number < MAX_RECORDS {
-            store.records.insert(target, Record { owner, encoded, since });
-            store.order.push_back((now, target));
-        } else {
-            announce(&mut store, &pair, now);
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&number.to_le_bytes());
+        let pair = KeyPair::from_seed(&seed);
+        for _ in 0..2 {
+            assert_eq!(announce(&mut store, &pair, now), Response::Done);
         }
     }
-    assert_eq!(store.records.len(), MAX_RECORDS);
-    (0..3 * MAX_RECORDS).for_each(|_| drop(announce(&mut store, &pair, now)));
-    assert!(store.order.len() <= 2 * MAX_RECORDS);
+    assert_eq!((store.records.len(), store.order.len()), (MAX_RECORDS, MAX_RECORDS));
+    let first = KeyPair::from_seed(&[0; 32]);
+    assert!(!is_known(&mut store, &first, now), "the oldest was evicted");
 }
 
 #[test]

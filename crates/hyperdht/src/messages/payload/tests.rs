@@ -58,10 +58,9 @@ fn values_are_those_of_the_javascript_programs() {
 
     // With parts that are only received: an address over IPv6, a data relay and relays.
     let everything = format!(
-        "017f000203010101010101000202020202 0200010a010203d71101000000000000000000000000000000010900010001000101 00{KEY}{}01030303030300",
+        "017f00020301010101010100020202020200010a010203d7110100000000000000000000000000000001090001000100010100{KEY}{}01030303030300",
         "01".repeat(32)
-    )
-    .replace(' ', "");
+    );
     let decoded = HandshakePayload::decode(from_hex(&everything)).unwrap();
     let relay = RelayInfo {
         relay: address("1.1.1.1:1"),
