@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::engine::{Call, Engine, IncomingRequest, Role};
+use crate::engine::{Call, Engine, IncomingRequest, NodeRole};
 use crate::key::fill_random;
 use crate::messages::{Reply, command};
 use crate::mutex::lock;
@@ -97,7 +97,7 @@ impl Dht {
     /// If the address is not free, or the system has no randomness.
     pub(crate) async fn open(bind: SocketAddrV4, bootstrap: Vec<BootstrapNode>) -> io::Result<Self> {
         let socket = NodeSocket::bind(bind).await?;
-        Self::start(socket, Role::Ephemeral, bootstrap)
+        Self::start(socket, NodeRole::Ephemeral, bootstrap)
     }
 
     /// Starts a node that stores records, at an address that others reach.
@@ -107,11 +107,11 @@ impl Dht {
     /// As [`Dht::open`].
     pub(crate) async fn open_storing(address: Ipv4Addr, bootstrap: Vec<BootstrapNode>) -> io::Result<Self> {
         let socket = NodeSocket::bind(SocketAddrV4::new(address, 0)).await?;
-        let role = Role::Storing(SocketAddrV4::new(address, socket.port()));
+        let role = NodeRole::Storing(SocketAddrV4::new(address, socket.port()));
         Self::start(socket, role, bootstrap)
     }
 
-    fn start(socket: Arc<NodeSocket>, role: Role, bootstrap: Vec<BootstrapNode>) -> io::Result<Self> {
+    fn start(socket: Arc<NodeSocket>, role: NodeRole, bootstrap: Vec<BootstrapNode>) -> io::Result<Self> {
         let mut seed = [0; 32];
         fill_random(&mut seed)?;
         let shared = Arc::new(Shared {

@@ -15,7 +15,7 @@ use crate::nat::NatSampler;
 use crate::query::{Found, Query};
 use crate::record_store::{RecordStore, Response};
 use crate::request_table::{Attempts, Ended, RequestTable};
-use crate::routing_table::{BUCKET_NODES, Node, NodeId, RoutingTable, node_id};
+use crate::routing_table::{BUCKET_NODES, KnownNode, NodeId, RoutingTable, node_id};
 
 /// Interval of maintenance.
 const TICK: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ const MAX_QUERIES: usize = 256;
 
 /// The role of a node.
 #[derive(Debug)]
-pub(crate) enum Role {
+pub(crate) enum NodeRole {
     /// It stores no records of others, because it may be short-lived or unreachable, and other nodes do not add it to their routing
     /// tables.
     Ephemeral,
@@ -98,7 +98,7 @@ enum Purpose {
     /// A request of a user of the node.
     Call(oneshot::Sender<Reply>),
     /// A ping that decides whether a node stays in the routing table, and another one that waits for its place.
-    Check { id: NodeId, replacement: Option<Node> },
+    Check { id: NodeId, replacement: Option<KnownNode> },
     /// A hint, of which the reply does not matter.
     Hint,
 }
@@ -150,10 +150,10 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Creates a node; `seed` must be random.
-    pub(crate) fn new(role: Role, seed: [u8; 32], now: Instant) -> Self {
+    pub(crate) fn new(role: NodeRole, seed: [u8; 32], now: Instant) -> Self {
         let (id, records) = match role {
-            Role::Ephemeral => (None, None),
-            Role::Storing(address) => (Some(node_id(address)), Some(RecordStore::default())),
+            NodeRole::Ephemeral => (None, None),
+            NodeRole::Storing(address) => (Some(node_id(address)), Some(RecordStore::default())),
         };
         Self {
             id,
@@ -584,7 +584,7 @@ impl Engine {
             (node.seen, node.pinged) = (tick, tick);
             return;
         }
-        let node = Node {
+        let node = KnownNode {
             id,
             address: from,
             added: tick,
@@ -596,14 +596,14 @@ impl Engine {
         }
         // Of a full bucket the node that was in contact the longest ago is pinged, and replaced if it does not respond.
         let stalest = self.table.stalest_beside(&id).copied();
-        let is_stable = |old: &Node| tick - old.pinged < RECENT_TICKS && tick - old.added > OLD_TICKS;
+        let is_stable = |old: &KnownNode| tick - old.pinged < RECENT_TICKS && tick - old.added > OLD_TICKS;
         if let Some(old) = stalest.filter(|old| old.pinged < tick && !is_stable(old)) {
             self.check(old, Some(node));
         }
     }
 
     /// Pings a node; if it does not respond, it is removed from the routing table, and the other one takes its place.
-    fn check(&mut self, node: Node, replacement: Option<Node>) {
+    fn check(&mut self, node: KnownNode, replacement: Option<KnownNode>) {
         if let Some(node) = self.table.get_mut(&node.id) {
             node.pinged = self.tick;
         }
@@ -613,7 +613,7 @@ impl Engine {
         self.send_request(request, Attempts::default(), Purpose::Check { id, replacement });
     }
 
-    fn replace(&mut self, id: &NodeId, replacement: Option<Node>) {
+    fn replace(&mut self, id: &NodeId, replacement: Option<KnownNode>) {
         self.table.remove(id);
         if let Some(node) = replacement {
             self.table.add(node);

@@ -28,7 +28,7 @@ pub(crate) fn distance(a: &NodeId, b: &NodeId) -> NodeId {
 
 /// A known node. Times are ticks of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Node {
+pub(crate) struct KnownNode {
     pub(crate) id: NodeId,
     pub(crate) address: SocketAddrV4,
     /// The time at which it was added.
@@ -43,7 +43,7 @@ pub(crate) struct Node {
 #[derive(Debug)]
 pub(crate) struct RoutingTable {
     own: NodeId,
-    buckets: Vec<Vec<Node>>,
+    buckets: Vec<Vec<KnownNode>>,
     len: usize,
 }
 
@@ -75,13 +75,13 @@ impl RoutingTable {
     }
 
     /// Returns the node with this id.
-    pub(crate) fn get_mut(&mut self, id: &NodeId) -> Option<&mut Node> {
+    pub(crate) fn get_mut(&mut self, id: &NodeId) -> Option<&mut KnownNode> {
         let bucket = self.bucket_of(id);
         self.buckets[bucket].iter_mut().find(|node| node.id == *id)
     }
 
     /// Adds a node that is not in the table; `false` if its bucket is full or it is ourselves.
-    pub(crate) fn add(&mut self, node: Node) -> bool {
+    pub(crate) fn add(&mut self, node: KnownNode) -> bool {
         let at = self.bucket_of(&node.id);
         let bucket = &mut self.buckets[at];
         if node.id == self.own || bucket.len() >= BUCKET_NODES || bucket.iter().any(|other| other.id == node.id) {
@@ -101,30 +101,30 @@ impl RoutingTable {
     }
 
     /// Returns the node of the bucket of `id` that was in contact the longest ago.
-    pub(crate) fn stalest_beside(&self, id: &NodeId) -> Option<&Node> {
+    pub(crate) fn stalest_beside(&self, id: &NodeId) -> Option<&KnownNode> {
         let bucket = &self.buckets[self.bucket_of(id)];
         bucket.iter().min_by_key(|node| (node.pinged, node.added))
     }
 
     /// Returns up to `count` nodes that were in contact the longest ago.
-    pub(crate) fn stalest(&self, count: usize) -> Vec<Node> {
-        let mut nodes: Vec<Node> = self.buckets.iter().flatten().copied().collect();
+    pub(crate) fn stalest(&self, count: usize) -> Vec<KnownNode> {
+        let mut nodes: Vec<KnownNode> = self.buckets.iter().flatten().copied().collect();
         nodes.sort_by_key(|node| (node.pinged, node.added));
         nodes.truncate(count);
         nodes
     }
 
     /// Returns a node for a random number.
-    pub(crate) fn pick(&self, random: u64) -> Option<&Node> {
+    pub(crate) fn pick(&self, random: u64) -> Option<&KnownNode> {
         let at = usize::try_from(random % u64::try_from(self.len).ok().filter(|len| *len > 0)?).ok()?;
         self.buckets.iter().flatten().nth(at)
     }
 
     /// Returns up to `count` nodes closest to a target, the closest first.
-    pub(crate) fn closest(&self, target: &NodeId, count: usize) -> Vec<Node> {
+    pub(crate) fn closest(&self, target: &NodeId, count: usize) -> Vec<KnownNode> {
         let near = self.bucket_of(target);
         // The target's bucket is closest; all buckets nearer to us are at one distance from the target; the others follow one by one.
-        let mut found: Vec<Node> = self.buckets[near].clone();
+        let mut found: Vec<KnownNode> = self.buckets[near].clone();
         if found.len() < count {
             found.extend(self.buckets[near + 1..].iter().flatten());
         }

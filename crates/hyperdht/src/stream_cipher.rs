@@ -34,12 +34,12 @@ const COUNTER_BYTES: usize = 4;
 pub(crate) struct NotAuthentic;
 
 /// The key and the nonce of the next message, equal at both ends.
-struct State {
+struct CipherState {
     key: [u8; 32],
     nonce: [u8; 12],
 }
 
-impl State {
+impl CipherState {
     fn new(key: &[u8; 32], header: &[u8; HEADER_BYTES]) -> Self {
         let (input, rest) = header.split_at(16);
         let input: &Array<u8, U16> = input.try_into().expect("16 bytes");
@@ -99,7 +99,7 @@ fn authenticate(mut mac: Poly1305, tag_block: &[u8; BLOCK_BYTES], message: &[u8]
 }
 
 /// The encrypting end.
-pub(crate) struct Encryptor(State);
+pub(crate) struct Encryptor(CipherState);
 
 impl Encryptor {
     /// Starts a stream under a key of one connection and direction; returns the header for the other end.
@@ -110,7 +110,7 @@ impl Encryptor {
     pub(crate) fn new(key: &[u8; 32]) -> std::io::Result<(Self, [u8; HEADER_BYTES])> {
         let mut header = [0; HEADER_BYTES];
         fill_random(&mut header)?;
-        Ok((Self(State::new(key, &header)), header))
+        Ok((Self(CipherState::new(key, &header)), header))
     }
 
     /// Appends the encrypted message to `out`: [`OVERHEAD_BYTES`] longer than the message.
@@ -134,12 +134,12 @@ impl Encryptor {
 }
 
 /// The decrypting end.
-pub(crate) struct Decryptor(State);
+pub(crate) struct Decryptor(CipherState);
 
 impl Decryptor {
     /// Starts a stream with the header from the other end.
     pub(crate) fn new(key: &[u8; 32], header: &[u8; HEADER_BYTES]) -> Self {
-        Self(State::new(key, header))
+        Self(CipherState::new(key, header))
     }
 
     /// Decrypts the next message in place.

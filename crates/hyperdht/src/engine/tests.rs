@@ -37,9 +37,9 @@ impl Network {
         };
         for number in (1..=size).chain([0]) {
             let role = if number == 0 {
-                Role::Ephemeral
+                NodeRole::Ephemeral
             } else {
-                Role::Storing(address(number))
+                NodeRole::Storing(address(number))
             };
             let mut seed = [0; 32];
             seed[..8].copy_from_slice(&number.to_le_bytes());
@@ -254,7 +254,7 @@ fn without_bootstrap_nodes_the_network_is_tried_again() {
     let mut network = Network::new(1);
     network.down.insert(address(1));
     network.nodes.remove(&address(0));
-    let mut engine = Engine::new(Role::Ephemeral, [5; 32], network.now);
+    let mut engine = Engine::new(NodeRole::Ephemeral, [5; 32], network.now);
     engine.set_bootstrap(vec![address(1)]);
     let (caller, mut results) = oneshot::channel();
     engine.find_neighbors(Some(caller));
@@ -291,7 +291,7 @@ fn request(internal: bool, command: u64, target: Option<NodeId>, value: Option<&
 #[test]
 fn every_command_has_its_answer() {
     let now = Instant::now();
-    let mut engine = Engine::new(Role::Ephemeral, [1; 32], now);
+    let mut engine = Engine::new(NodeRole::Ephemeral, [1; 32], now);
     let reply = |error| {
         Packet::Reply(Reply {
             tid: 5,
@@ -332,7 +332,7 @@ fn every_command_has_its_answer() {
 #[test]
 fn a_delayed_ping_is_answered_later_within_bounds() {
     let now = Instant::now();
-    let mut engine = Engine::new(Role::Ephemeral, [1; 32], now);
+    let mut engine = Engine::new(NodeRole::Ephemeral, [1; 32], now);
     let ping = |value| request(true, internal::DELAYED_PING, None, Some(value));
     // 10001 ms and 4000 ms.
     assert!(answer(&mut engine, &ping(&[0x11, 0x27, 0, 0]), now).is_empty() && engine.delayed.is_empty());
@@ -350,7 +350,7 @@ fn a_delayed_ping_is_answered_later_within_bounds() {
 #[test]
 fn a_node_under_a_false_id_is_not_added() {
     let now = Instant::now();
-    let mut engine = Engine::new(Role::Ephemeral, [1; 32], now);
+    let mut engine = Engine::new(NodeRole::Ephemeral, [1; 32], now);
     let under = |id| Request {
         id: Some(id),
         ..request(true, internal::PING, None, None)
@@ -372,7 +372,9 @@ fn the_stalest_node_of_a_full_bucket_is_replaced_only_if_it_is_down() {
         .take(BUCKET_NODES + 1)
         .collect();
     for node in &far {
-        network.nodes.insert(*node, Engine::new(Role::Storing(*node), [2; 32], network.now));
+        network
+            .nodes
+            .insert(*node, Engine::new(NodeRole::Storing(*node), [2; 32], network.now));
     }
     let (new, old) = far.split_last().unwrap();
     for node in old {
@@ -394,7 +396,7 @@ fn the_stalest_node_of_a_full_bucket_is_replaced_only_if_it_is_down() {
 #[test]
 fn a_flood_of_calls_is_refused_beyond_the_limit() {
     let now = Instant::now();
-    let mut engine = Engine::new(Role::Ephemeral, [1; 32], now);
+    let mut engine = Engine::new(NodeRole::Ephemeral, [1; 32], now);
     let mut callers = Vec::new();
     for number in 0..5_000 {
         let (caller, reply) = oneshot::channel();
@@ -418,7 +420,7 @@ proptest! {
         storing: bool,
     ) {
         let now = Instant::now();
-        let role = if storing { Role::Storing(address(0)) } else { Role::Ephemeral };
+        let role = if storing { NodeRole::Storing(address(0)) } else { NodeRole::Ephemeral };
         let mut engine = Engine::new(role, [1; 32], now);
         engine.set_bootstrap(vec![address(1)]);
         engine.find_neighbors(None);

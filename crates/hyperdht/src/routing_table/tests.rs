@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn node(id: NodeId, time: u64) -> Node {
-    Node {
+fn node(id: NodeId, time: u64) -> KnownNode {
+    KnownNode {
         id,
         address: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1),
         added: time,

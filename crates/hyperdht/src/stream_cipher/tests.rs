@@ -23,7 +23,7 @@ fn messages_of_libsodium_are_understood_and_written_alike() {
     ];
     let plain: [&[u8]; 4] = [b"", b"hello", &[7; 16], &[8; 77]];
     let mut decryptor = Decryptor::new(&[9; 32], &header);
-    let mut encryptor = Encryptor(State::new(&[9; 32], &header));
+    let mut encryptor = Encryptor(CipherState::new(&[9; 32], &header));
     for (sealed, plain) in sealed.into_iter().zip(plain) {
         let sealed = from_hex(sealed);
         let mut out = Vec::new();
@@ -38,7 +38,7 @@ fn messages_of_libsodium_are_understood_and_written_alike() {
 fn a_new_key_is_derived_alike() {
     let header = bytes("c0381b046bd354f1bc54d0bfa6466d0a2cf7c0363d77ce9a");
     let mut decryptor = Decryptor::new(&[9; 32], &header);
-    let mut encryptor = Encryptor(State::new(&[9; 32], &header));
+    let mut encryptor = Encryptor(CipherState::new(&[9; 32], &header));
     for (sealed, plain, tag) in [
         ("352352f3fa55f0b6d6b522723c06d307698e5943fa1d", "rekey", TAG_REKEY),
         ("35f9df711b0a7f1608d6ca0967b1bbf3f238fabe92e1", "after", TAG_MESSAGE),
