@@ -85,7 +85,12 @@ impl Receivers {
     pub(super) fn start(self, slots: usize, tls: Option<Arc<WebPolicy>>, program: &mut Program) {
         let listeners = self.tcp.map(|tcp| (tcp, tls)).into_iter().chain(self.unix.map(|unix| (unix, None)));
         for (listener, tls) in listeners {
-            program.add(receiver::service(listener, ConnectionSlots::new(slots), self.context.clone(), tls));
+            program.add(receiver::service(
+                listener,
+                ConnectionSlots::with_address_limit(slots),
+                self.context.clone(),
+                tls,
+            ));
         }
     }
 }

@@ -39,7 +39,6 @@ use super::transport_io::TransportIo;
 use super::web::{Tls, WebPolicy};
 use super::web_config::subject_alt_names;
 use super::{Connection, MAX_HEAD, PeerAddr, Timers, reply};
-use crate::supervise::slots::{GRACE, INCOMPLETE_GRACE};
 use crate::supervise::{Accepted, Slot, Stream, panic_message};
 
 /// The preface of an HTTP/2 client (RFC 9113, 3.4).
@@ -388,8 +387,8 @@ async fn evictable(slot: &Slot, shared: &SharedConnection, began: Instant) {
         slot.evicted().await;
         let idle_since = shared.state().idle_since();
         let until = match slot.is_evicted_as_incomplete() {
-            true => Some(idle_since.unwrap_or(began) + INCOMPLETE_GRACE),
-            false => idle_since.map(|since| since + GRACE),
+            true => Some(idle_since.unwrap_or(began) + slot.grace()),
+            false => idle_since.map(|since| since + slot.grace()),
         };
         match until {
             Some(until) if Instant::now() < until => sleep_until(until).await,

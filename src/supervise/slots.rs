@@ -20,10 +20,14 @@ use tokio::sync::Notify;
 /// of the earth. A client that has just connected is about to send a request, and would lose it.
 pub const GRACE: Duration = Duration::from_millis(250);
 
-/// The same for one of too many connections of an address without a complete request. With [`GRACE`] an address that opens 3,000 such
-/// connections again and again makes all other clients wait for 170 ms in the kernel's backlog. A client on the same continent has sent
-/// its request within this time.
+/// The same for one of too many connections of an address without a complete request, where an address may hold [`MAX_INCOMPLETE`]. With
+/// [`GRACE`] an address that opens 3,000 such connections again and again makes all other clients wait for 170 ms in the kernel's backlog.
+/// A client on the same continent has sent its request within this time. Where an address may hold fewer, the time is shorter by as much,
+/// so that the backlog is served as fast: with 70 slots, 330 silent connections before another client would make it wait for 240 ms.
 pub const INCOMPLETE_GRACE: Duration = Duration::from_millis(25);
+
+/// The shortest grace of one of too many connections of an address: a client on this machine sends right after it has connected.
+const MIN_INCOMPLETE_GRACE: Duration = Duration::from_millis(2);
 
 /// Connections without a complete request that an address may hold while slots are short; half of the slots where there are fewer
 /// than twice as many. A scraper of ten thousand targets has that many complete requests, and a client that is well has a request
@@ -246,8 +250,23 @@ impl Table {
         self.evict_incomplete() || self.evict_longest_idle()
     }
 
+    /// Connections without a complete request that an address may hold while slots are short.
+    fn incomplete_limit(&self) -> usize {
+        MAX_INCOMPLETE.min(self.capacity / 2).max(1)
+    }
+
+    fn grace(&self, index: usize) -> Duration {
+        match self.entries[index].state {
+            SlotState::Leaving { incomplete: true } => {
+                let held = self.incomplete_limit() as f64 / MAX_INCOMPLETE as f64;
+                INCOMPLETE_GRACE.mul_f64(held).max(MIN_INCOMPLETE_GRACE)
+            }
+            _ => GRACE,
+        }
+    }
+
     fn evict_incomplete(&mut self) -> bool {
-        let limit = MAX_INCOMPLETE.min(self.capacity / 2).max(1);
+        let limit = self.incomplete_limit();
         let oldest = self.incomplete.as_ref().and_then(|incomplete| incomplete.oldest_beyond(limit));
         oldest.is_some_and(|index| self.evict(index, true))
     }
@@ -360,7 +379,7 @@ impl Slot {
         }
     }
 
-    /// Resolves once the holder is evicted: within its [`GRACE`] it checks for work a last time, then calls [`Slot::busy`] or drops its slot.
+    /// Resolves once the holder is evicted: within its [grace](Slot::grace) it checks for work a last time, then calls [`Slot::busy`] or drops its slot.
     /// It is the one that has been idle longest, so all other holders were active later.
     ///
     /// One task may wait at a time.
@@ -374,6 +393,12 @@ impl Slot {
     #[must_use]
     pub fn is_evicted_as_incomplete(&self) -> bool {
         self.state() == SlotState::Leaving { incomplete: true }
+    }
+
+    /// The time after its last activity, or after it was accepted, by which an evicted holder may delay its end.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        self.shared.lock().grace(self.index)
     }
 
     fn state(&self) -> SlotState {

@@ -56,8 +56,9 @@ class Outcome:
             if found:
                 times = sum(times for times, _, _ in found)
                 median = statistics.median([took for _, _, all_of_them in found for took in all_of_them] or [0])
-                worst = max(worst for _, worst, _ in found)
-                parts.append(f"{times} {name}{'es' if name == 'push' else 's'}, median {median * 1000:.1f} ms, worst {worst * 1000:.0f} ms")
+                worst, way = max((self.served[way][1], way) for way in ways if way in self.served)
+                where = f" ({way})" if len(found) > 1 else ""
+                parts.append(f"{times} {name}{'es' if name == 'push' else 's'}, median {median * 1000:.1f} ms, worst {worst * 1000:.0f} ms{where}")
         return "; ".join(parts) or "nobody else"
 
 

@@ -16,7 +16,6 @@ use crate::http::Client;
 use crate::model::{Format, Update};
 use crate::sources::{LARGE_BYTES, unusable};
 use crate::store::PutOptions;
-use crate::supervise::slots::GRACE;
 use crate::supervise::{Slot, blocking};
 use crate::telemetry::Rejection;
 use crate::wire::{Inbound, StreamDecoder};
@@ -169,7 +168,7 @@ impl<'a> ReceiverConnection<'a> {
                     stopping = true;
                     continue;
                 }
-                Wake::Evicted => match self.final_read(allowance).await {
+                Wake::Evicted => match self.final_read(allowance, slot).await {
                     Some(read) => read,
                     None => return End::Closed,
                 },
@@ -180,7 +179,7 @@ impl<'a> ReceiverConnection<'a> {
                 Ok(_) => {}
             }
             // Also after complete messages only: the idle time restarts.
-            slot.busy();
+            slot.requested();
             let now = Instant::now();
             self.clock.bytes_came(now);
             if !self.take_messages().await {
@@ -249,8 +248,8 @@ impl<'a> ReceiverConnection<'a> {
     }
 
     /// After an eviction: reads bytes that have arrived or arrive within the grace period.
-    async fn final_read(&mut self, allowance: usize) -> Option<io::Result<usize>> {
-        let until = self.clock.last_byte + GRACE;
+    async fn final_read(&mut self, allowance: usize, slot: &Slot) -> Option<io::Result<usize>> {
+        let until = self.clock.last_byte + slot.grace();
         let mut spare = self.decoder.spare(allowance);
         if let Ok(read) = timeout_at(until, self.stream.read_buf(&mut spare)).await {
             return Some(read);
