@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+mod accept;
 mod access;
 mod authentication;
 mod body;
@@ -38,6 +39,7 @@ mod web_config;
 #[cfg(test)]
 mod tests;
 
+pub use accept::{accepts, path_segment};
 pub use access::{
     Access, AccessControl, AccessDenied, AccessRule, AccessRules, AppPattern, Identity, Login, Need, Role, Sender, Token, TokenReload,
     Tokens,

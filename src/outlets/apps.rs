@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,10 +14,10 @@ use super::listing_cache::{ListingCache, ListingFormat};
 use super::query::Query;
 use super::table::Present;
 use super::{index, table, unknown_app};
-use crate::http::{SharedBody, Slices, reply};
+use crate::http::{SharedBody, Slices, accepts, reply};
 use crate::page;
 use crate::store::View;
-use crate::supervise::{Notes, blocking};
+use crate::supervise::Notes;
 
 /// Handler of the endpoints about apps.
 #[derive(Debug)]
@@ -74,17 +74,6 @@ pub(super) struct ListParams {
     sort: Option<Order>,
 }
 
-/// Returns true if an `Accept` header contains this media type.
-pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
-    let values = headers.get_all(ACCEPT).iter().filter_map(|value: &HeaderValue| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|range| {
-        range
-            .split(';')
-            .next()
-            .is_some_and(|name| name.trim().eq_ignore_ascii_case(media_type))
-    })
-}
-
 /// `GET /apps`
 pub(super) async fn all(State(listing): State<Arc<AppsHandler>>, Query(params): Query<ListParams>, headers: HeaderMap) -> Response<Body> {
     let now = (listing.listings.clock)();
@@ -131,7 +120,7 @@ pub(super) async fn one(
     let present = Present::of(&listing.view, listing.listings.clock);
     if params.format.is_none() && page::is_wanted(&headers) {
         // The text of a large app takes a moment.
-        return blocking(move || index::app_page(&app, present)).await;
+        return listing.listings.pages.render(move || index::app_page(&app, present)).await;
     }
     if params.json(&headers) {
         reply::json(StatusCode::OK, &table::all_facts(&app, present))
