@@ -18,6 +18,7 @@ use crate::http::{SharedBody, Slices, accepts, reply};
 use crate::page;
 use crate::store::View;
 use crate::supervise::Notes;
+use crate::telemetry::Telemetry;
 
 /// Handler of the endpoints about apps.
 #[derive(Debug)]
@@ -25,13 +26,19 @@ pub struct AppsHandler {
     view: View,
     listings: Arc<ListingCache>,
     notes: Arc<Notes>,
+    telemetry: Arc<Telemetry>,
 }
 
 impl AppsHandler {
-    /// Endpoints over this view, and its listings. The notes stand below the table.
+    /// Endpoints over this view, and its listings. The notes stand below the table; the telemetry has the latest updates of each app.
     #[must_use]
-    pub fn new(view: View, listings: Arc<ListingCache>, notes: Arc<Notes>) -> Self {
-        Self { view, listings, notes }
+    pub fn new(view: View, listings: Arc<ListingCache>, notes: Arc<Notes>, telemetry: Arc<Telemetry>) -> Self {
+        Self {
+            view,
+            listings,
+            notes,
+            telemetry,
+        }
     }
 }
 
@@ -118,12 +125,17 @@ pub(super) async fn one(
         return unknown_app(&name);
     };
     let present = Present::of(&listing.view, listing.listings.clock);
+    let updates = listing.telemetry.recent_updates(&app.name);
     if params.format.is_none() && page::is_wanted(&headers) {
         // The text of a large app takes a moment.
-        return listing.listings.pages.render(move || index::app_page(&app, present)).await;
+        return listing
+            .listings
+            .pages
+            .render(move || index::app_page(&app, present, &updates))
+            .await;
     }
     if params.json(&headers) {
-        reply::json(StatusCode::OK, &table::all_facts(&app, present))
+        reply::json(StatusCode::OK, &table::all_facts(&app, present, &updates))
     } else {
         reply::text(StatusCode::OK, table::describe(&app, present))
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -18,7 +19,7 @@ use crate::http::{path_segment as segment, reply};
 use crate::model::printable;
 use crate::page::{self, Plain, section, span};
 use crate::store::{App, MINUTES};
-use crate::telemetry::RemovalReason;
+use crate::telemetry::{RemovalReason, UpdateRun};
 
 /// The most applications shown on the page; a search finds the others.
 const MAX_ROWS: usize = 500;
@@ -299,7 +300,7 @@ fn endpoints(endpoints: &[(&str, &str)]) -> Markup {
 }
 
 /// The page of one app.
-pub(super) fn app_page(app: &App, present: Present) -> Response<Body> {
+pub(super) fn app_page(app: &App, present: Present, updates: &[UpdateRun]) -> Response<Body> {
     let status = present.status(app);
     let exposition = app.text.exposition();
     let families = exposition.map_or(&[] as &[Family], |text| text.families());
@@ -310,6 +311,7 @@ pub(super) fn app_page(app: &App, present: Present) -> Response<Body> {
             p.(AppState::of(&status).word()) { (Plain(&status.to_string())) }
             pre { (table::describe(app, present)) }
             p { "Updates in each of the last " (MINUTES) " minutes: " (rate_chart(present.rate(app))) }
+            (last_updates(updates))
             h2 { "Families" }
             (family_table(app, families))
             h2 { "Text" }
@@ -320,6 +322,27 @@ pub(super) fn app_page(app: &App, present: Present) -> Response<Body> {
         footer { p.soft { "page " span #live role="status" { "as of when it was loaded" } } }
     };
     page::page(&format!("{} - exporter-proxy", app.name), "../", &body)
+}
+
+/// The latest updates of an app, those of one client with the same outcome as one row.
+fn last_updates(updates: &[UpdateRun]) -> Markup {
+    let now = Instant::now();
+    let age = |at: Instant| format!("{} ago", span(now.saturating_duration_since(at).as_secs()));
+    let row = |run: &UpdateRun| {
+        let size = match run.smallest == run.largest {
+            true => run.bytes.to_string(),
+            false => format!("{} ({} to {})", run.bytes, run.smallest, run.largest),
+        };
+        html! {
+            td.fixed { (age(run.last)) } td.fixed { (if run.count > 1 { age(run.first) } else { "-".to_owned() }) }
+            td.n { (run.count) } td.n { (size) }
+            td { (run.client.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)) } td { (Plain(&run.source)) }
+            @match run.refused { None => { td.ok { "accepted" } }, Some(reason) => { td.fault { "refused: " (reason) } } }
+        }
+    };
+    let rows: Vec<_> = updates.iter().map(row).collect();
+    let head = ["Last", "First", "#Times", "#Bytes of the last", "Client", "Received on", "Outcome"];
+    section("Last updates", &head, &rows, "None since the start.")
 }
 
 fn family_table(app: &App, families: &[Family]) -> Markup {

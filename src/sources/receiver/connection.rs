@@ -17,7 +17,7 @@ use crate::model::{Format, Update};
 use crate::sources::{LARGE_BYTES, unusable};
 use crate::store::PutOptions;
 use crate::supervise::{Slot, blocking};
-use crate::telemetry::Rejection;
+use crate::telemetry::{Rejection, UpdateOutcome};
 use crate::wire::{Inbound, StreamDecoder};
 
 /// Minimum size of a read. A buffer at most doubles with each read, so that a sender must send half of the memory that it causes.
@@ -306,6 +306,16 @@ impl<'a> ReceiverConnection<'a> {
         } else {
             self.shared.inlet.put(update, PutOptions::PUSHED)
         };
+        let address = self.stream.transport().peer();
+        self.shared.telemetry.app_updated(
+            &inbound.app,
+            UpdateOutcome {
+                source: &self.shared.source,
+                client: address.map(|address| Client::Ip(address.ip().to_canonical())).as_ref(),
+                bytes: body.len(),
+                refused: stored.as_ref().err().map(|refused| unusable(refused, &body).0),
+            },
+        );
         match stored {
             Ok(receipt) => {
                 self.shared.accepted(format).inc();
