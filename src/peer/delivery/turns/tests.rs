@@ -52,7 +52,7 @@ async fn a_response_whose_reader_does_not_read_gives_its_turn_up() {
         wrote(response, Poll::Pending);
     }
     assert_eq!(room(&mut other), None);
-    tokio::time::sleep(BLOCKED_AFTER + Duration::from_millis(1)).await;
+    sleep(BLOCKED_AFTER + Duration::from_millis(1)).await;
     stuck.iter_mut().for_each(|response| wrote(response, Poll::Pending));
     assert_eq!(room(&mut other), Some(TURN_BYTES));
     // It may write as soon as it can, and from then on it takes turns again.
