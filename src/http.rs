@@ -31,6 +31,7 @@ mod shared_body;
 mod stalled_responses;
 mod stats;
 mod timer;
+mod tls_signatures;
 mod tracked_body;
 mod transport_io;
 mod web;
@@ -58,6 +59,7 @@ pub use service::{ConnectionInfo, HttpService, OnRefused};
 pub use shared_body::{ResponseMemory, SharedBody, Slices};
 pub use stalled_responses::{MAX_STALLED_BYTES, StalledResponses};
 pub use stats::HttpStats;
+pub(crate) use tls_signatures::verify_signatures;
 pub use web::{WebConfigReload, WebPolicy};
 pub use web_config::{CheckedWebConfig, WebConfig, WebConfigFaults, WebConfigReading, read_web_config};
 

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use http::HeaderValue;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -40,4 +41,13 @@ fn a_weight_of_zero_refuses_a_media_type() {
 fn a_segment_has_no_character_with_a_meaning_in_a_url() {
     assert_eq!(path_segment("a-b_c.d~e"), "a-b_c.d~e");
     assert_eq!(path_segment("a/b?c#d%e f\u{e9}"), "a%2Fb%3Fc%23d%25e%20f%C3%A9");
+}
+
+proptest! {
+    #[test]
+    fn a_named_type_is_found_in_any_list(before in "[ -~]{0,40}", after in "[ -~]{0,40}") {
+        let list = format!("{before},text/html,{after}");
+        prop_assert!(accepts(&headers(&[&list]), "text/html"));
+        prop_assert!(!accepts(&headers(&[&list.replace("html", "css")]), "text/html"));
+    }
 }

@@ -235,18 +235,18 @@ async fn under_stress_nobody_is_lost_and_the_number_holds() {
 }
 
 #[test]
-fn where_an_address_may_hold_fewer_it_has_a_shorter_grace() {
-    let grace = |capacity: usize| {
-        let slots = ConnectionSlots::with_address_limit(capacity);
-        let crowd: Vec<Slot> = (0..capacity).map(|_| take_at(&slots, 1)).collect();
+fn with_few_files_an_address_has_a_shorter_grace_the_fewer_it_may_hold() {
+    let grace = |slots: &ConnectionSlots, capacity: usize| {
+        let crowd: Vec<Slot> = (0..capacity).map(|_| take_at(slots, 1)).collect();
         let mut newcomer = Box::pin(slots.take_for(at(2)));
         assert!(newcomer.as_mut().now_or_never().is_none());
         assert!(crowd[0].is_evicted_as_incomplete());
         crowd[0].grace()
     };
-    assert_eq!(grace(2_048), INCOMPLETE_GRACE);
-    assert_eq!(grace(128), INCOMPLETE_GRACE / 4);
-    assert_eq!(grace(4), MIN_INCOMPLETE_GRACE);
+    for (capacity, expected) in [(1_024, INCOMPLETE_GRACE), (128, INCOMPLETE_GRACE / 4), (4, MIN_INCOMPLETE_GRACE)] {
+        assert_eq!(grace(&ConnectionSlots::for_few_files(capacity), capacity), expected);
+        assert_eq!(grace(&ConnectionSlots::with_address_limit(capacity), capacity), INCOMPLETE_GRACE);
+    }
     let slots = ConnectionSlots::new(1);
     let idle = take_now(&slots);
     idle.idle();
