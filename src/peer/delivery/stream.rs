@@ -104,6 +104,7 @@ impl AsyncWrite for ServedStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.turns.release();
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

@@ -76,6 +76,11 @@ impl ResponseTurns {
         Poll::Ready(TURN_BYTES)
     }
 
+    /// Gives the turn back: all that there was to write is written, and what follows may take its time.
+    pub(super) fn release(&mut self) {
+        (self.held, self.blocked) = (None, None);
+    }
+
     /// Records the outcome of a write.
     pub(super) fn wrote(&mut self, outcome: &Poll<usize>, cx: &mut Context<'_>) {
         match outcome {

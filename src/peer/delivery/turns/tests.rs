@@ -38,8 +38,15 @@ async fn large_responses_take_turns_and_small_ones_need_none() {
     wrote(&mut all[0], Poll::Ready(1));
     // The turn goes to the one that waits, and the first one waits behind it.
     assert_eq!((room(&mut all[0]), room(&mut all[WRITERS])), (None, Some(TURN_BYTES)));
+    all[1].release();
+    assert_eq!(
+        room(&mut all[0]),
+        Some(TURN_BYTES),
+        "a response with nothing to write at the moment gives its turn back"
+    );
+    assert_eq!(room(&mut all[1]), None);
     all.truncate(WRITERS);
-    assert_eq!(room(&mut all[0]), Some(TURN_BYTES), "a dropped response gives its turn back");
+    assert_eq!(room(&mut all[1]), Some(TURN_BYTES), "a dropped response gives its turn back");
 }
 
 #[tokio::test(start_paused = true)]
