@@ -29,7 +29,7 @@ impl ScrapeServer {
         }
     }
 
-    /// The server for the streams of one link, whose responses share its send window in turns.
+    /// The server for the streams of one link: their responses share its send window in turns.
     pub(crate) fn for_link(&self) -> Self {
         Self {
             turns: LinkTurns::default(),
