@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::ListenerShared;
 use super::budget::{FREE_BYTES, Reservation};
 use super::tls::ReceiverStream;
-use crate::model::{Format, Update};
+use crate::model::{Client, Format, Update};
 use crate::sources::{LARGE_BYTES, unusable};
 use crate::store::PutOptions;
 use crate::supervise::{Slot, blocking};
