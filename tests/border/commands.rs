@@ -4,7 +4,7 @@ use std::path::Path;
 
 use http::Request;
 
-use crate::harness::{Proxy, free_port, peer};
+use crate::harness::{Proxy, ask, free_port, peer};
 use crate::links::TestBridge;
 use crate::process::{Process, config, program};
 
@@ -161,4 +161,31 @@ async fn help_fits_a_terminal_of_80_columns() {
     let (_, version, _) = ran(&["--version"]).await;
     let expected = concat!("exporter-proxy ", env!("CARGO_PKG_VERSION"), " (");
     assert!(version.starts_with(expected) && version.ends_with(")\n"), "{version}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_on_a_port_of_another_kind_is_led_to_the_right_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let proxy = Proxy::start().await;
+    let tcp = format!("http://{}", proxy.tcp());
+    let right = format!(
+        "this is an HTTP request; a receiver takes JSON objects and unpacked Cap'n Proto messages; HTTP is served at {}",
+        proxy.http
+    );
+    let answer = ask(proxy.tcp(), Request::get("/metrics"), "").await;
+    assert_eq!(answer.status(), 400);
+    let text = String::from_utf8(answer.into_body().to_vec()).unwrap();
+    assert!(text.contains(&right), "{text}");
+    let metrics = directory.path().join("m.txt");
+    std::fs::write(&metrics, "m 1\n").unwrap();
+    for arguments in [
+        &["apps", "--from", &tcp][..],
+        &["send", "a", metrics.to_str().unwrap(), "--to", &tcp],
+    ] {
+        let (good, _, why) = ran(arguments).await;
+        assert!(!good && why.contains(&right), "{why}");
+    }
+    let to_http = format!("tcp://{}", proxy.http);
+    let (good, _, why) = ran(&["send", "a", metrics.to_str().unwrap(), "--to", &to_http]).await;
+    assert!(!good && why.contains(&format!("use http://{}", proxy.http)), "{why}");
 }
