@@ -13,12 +13,10 @@ const REQUESTS: [&str; 2] = ["schema/inbound_metrics.request", "schema/link.requ
 const REVISION: &str = "EXPORTER_PROXY_REVISION";
 
 /// The commit and its date. Builds without optimization do not ask for it, because all of the crate would be built again after each commit.
-fn revision() -> String {
+fn revision() -> Option<String> {
     let given = std::env::var(REVISION).ok().filter(|revision| !revision.is_empty());
     let is_release = std::env::var("OPT_LEVEL").is_ok_and(|level| level != "0");
-    given
-        .or_else(|| if is_release { commit() } else { None })
-        .unwrap_or_else(|| "unknown".to_owned())
+    given.or_else(|| if is_release { commit() } else { None })
 }
 
 fn commit() -> Option<String> {
@@ -39,7 +37,13 @@ fn commit() -> Option<String> {
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed={REVISION}");
-    println!("cargo:rustc-env={REVISION}={}", revision());
+    let (version, revision) = (env!("CARGO_PKG_VERSION"), revision());
+    let (revision, long_version) = match revision {
+        Some(revision) => (revision.clone(), format!("{version} ({revision})")),
+        None => ("unknown".to_owned(), version.to_owned()),
+    };
+    println!("cargo:rustc-env={REVISION}={revision}");
+    println!("cargo:rustc-env=EXPORTER_PROXY_LONG_VERSION={long_version}");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is set by cargo")?);
     for stored in REQUESTS {
         println!("cargo:rerun-if-changed={stored}");
