@@ -223,7 +223,7 @@ fn foreign_file(root: &RawTable) -> Option<Fault> {
     let keys = known_keys();
     let is_ours = |found: &&str| keys.iter().any(|(section, key)| found == section || found == key);
     // One name may be misspelled, and is then reported as such.
-    if found.len() < 2 || found.iter().any(|found| is_ours(found)) {
+    if found.len() < 2 || found.iter().any(is_ours) {
         return None;
     }
     let mut sections: Vec<&str> = keys
