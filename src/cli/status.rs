@@ -112,7 +112,7 @@ pub(super) fn totals(status: &Value) -> String {
     )
 }
 
-/// What keeps the program from being ready, and its notes.
+/// Reasons not to be ready, and notes, a line each.
 pub(super) fn troubles(status: &Value) -> Vec<String> {
     let obstacles = items(&status["not_ready_because"])
         .iter()

@@ -207,7 +207,7 @@ fn table(head: &[&str], rows: &[[String; 6]], width: usize) -> Vec<String> {
     std::iter::once(line(head)).chain(rows.map(|row| line(&row))).collect()
 }
 
-/// The least width of a name: less tells nothing.
+/// The least width of a name: in less, names are not recognized.
 const MIN_NAME: usize = 12;
 
 /// A line cut to a width in characters, with an ellipsis at its end.
