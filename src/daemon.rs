@@ -298,6 +298,7 @@ fn read_routes(
             context.view.clone(),
             Arc::clone(&listings),
             Arc::clone(&program.notes),
+            Arc::clone(&context.telemetry),
         )),
         index: Arc::new(IndexHandler::new(Arc::clone(&status), routes::endpoints(settings.events.enabled))),
         status,

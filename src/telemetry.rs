@@ -11,6 +11,7 @@ mod logging;
 mod process;
 mod recent;
 mod throttle;
+mod update_history;
 
 pub use build_info::{LONG_VERSION, REVISION};
 pub use instruments::{Counter, Gauge, Instrument, Latency, PerLabel, Seconds, header, push_label, sample};
@@ -19,8 +20,10 @@ pub use logging::{DroppedLogLines, LogFormat, LogWriter, init as init_logging, p
 pub use process::Process;
 pub use recent::{RecentRefusal, Removal, RemovalReason};
 pub use throttle::Throttle;
+pub use update_history::{UpdateOutcome, UpdateRun};
 
 use recent::{RecentRefusals, RecentRemovals};
+use update_history::UpdateHistory;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -117,6 +120,7 @@ instruments! {
         throttle: Throttle,
         refusals: RecentRefusals,
         removals: RecentRemovals,
+        updates: UpdateHistory,
         links: LinkStates,
     }
 }
@@ -201,11 +205,23 @@ impl Telemetry {
 
     /// Records that an app is no longer known.
     pub fn app_removed(&self, app: &AppName, reason: RemovalReason) {
+        self.updates.forget(app);
         self.removals.record(Removal {
             app: app.clone(),
             reason,
             at: Instant::now(),
         });
+    }
+
+    /// Records an update of an app and its outcome.
+    pub fn app_updated(&self, app: &AppName, outcome: UpdateOutcome<'_>) {
+        self.updates.record(app, outcome, Instant::now());
+    }
+
+    /// The latest updates of an app, the last one first; successive ones of one client with the same outcome are one entry.
+    #[must_use]
+    pub fn recent_updates(&self, app: &AppName) -> Vec<UpdateRun> {
+        self.updates.of(app)
     }
 
     /// The latest removals of apps, the last one first.

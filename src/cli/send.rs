@@ -9,7 +9,6 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use http::Request;
 use http_body_util::Full;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -20,6 +19,7 @@ use super::{count, input};
 use crate::daemon::usual_sockets;
 use crate::exposition::negotiate::Format;
 use crate::exposition::{self, detect};
+use crate::http::path_segment;
 use crate::model::{AppName, Syntax, printable};
 use crate::wire::encode;
 
@@ -27,9 +27,6 @@ use crate::wire::encode;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum of a receiver's error text that is read.
 const MAX_RESPONSE_BYTES: u64 = 64 * 1024;
-/// Characters of a path segment that need no escaping.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
 #[derive(Debug, Args)]
 pub(super) struct Send {
     /// Name of the application; its earlier metrics are replaced.
@@ -165,7 +162,7 @@ async fn push(server: &HttpServer, access: &HttpAccess, app: &AppName, metrics: 
         Syntax::Text => Format::Text004,
         Syntax::OpenMetrics => Format::OpenMetrics100(None),
     };
-    let path = format!("/apps/{}/metrics", utf8_percent_encode(app.as_str(), SEGMENT));
+    let path = format!("/apps/{}/metrics", path_segment(app.as_str()));
     let request = Request::put(path)
         .header("content-type", format.content_type())
         // Without it an empty push would have no length.

@@ -13,7 +13,7 @@ use super::{Addresses, Context};
 use crate::config::{HostPort, HttpSocket, Settings};
 use crate::http::{Connections, HttpService, WebPolicy};
 use crate::supervise::listen::BindErrorKind;
-use crate::supervise::{AddressFamilies, BindError, Listener, limits, service_manager};
+use crate::supervise::{AddressFamilies, BindError, ConnectionSlots, Listener, limits, service_manager};
 
 /// All sockets, bound but not yet served.
 pub(super) struct Sockets {
@@ -68,9 +68,14 @@ impl Sockets {
         program: &mut Program,
     ) {
         let slots = self.slots(settings);
-        self.receivers.start(slots, receiver_tls, program);
+        let has_few_files = slots < settings.exporter.concurrent_requests;
+        self.receivers.start(slots, has_few_files, receiver_tls, program);
         self.streams.start(slots, settings, context, program);
         for listener in self.scraped {
+            let slots = match has_few_files {
+                true => ConnectionSlots::for_few_files(slots),
+                false => ConnectionSlots::with_address_limit(slots),
+            };
             program.serve(listener, slots, service.clone());
         }
     }
