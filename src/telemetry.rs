@@ -3,6 +3,7 @@
 //! [`Telemetry`] is the one list of the program's instruments. The doc comment of a field is the HELP text of its
 //! family and the field's name, with `exporter_proxy_` before it, the family's name, so neither can drift apart.
 
+mod build_info;
 mod instruments;
 mod link_states;
 mod log_queue;
@@ -12,6 +13,7 @@ mod recent;
 mod throttle;
 mod update_history;
 
+pub use build_info::{LONG_VERSION, REVISION};
 pub use instruments::{Counter, Gauge, Instrument, Latency, PerLabel, Seconds, header, push_label, sample};
 pub use link_states::{LinkState, LinkStates};
 pub use logging::{DroppedLogLines, LogFormat, LogWriter, init as init_logging, print_error, print_warning};

@@ -50,6 +50,15 @@ pub(super) struct HttpAccess {
     pinned: Option<CertificateDer<'static>>,
 }
 
+/// Credentials without what is secret.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Credential<'a> {
+    /// A bearer token: that of this file, or of the environment variable.
+    Token(Option<&'a Path>),
+    /// A password of this user.
+    Password(String),
+}
+
 /// A byte stream to a server.
 pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for S {}
@@ -88,6 +97,26 @@ impl HttpAccess {
         let mut value = HeaderValue::try_from(header)?;
         value.set_sensitive(true);
         Ok(Some(value))
+    }
+
+    /// The credentials in use, without what is secret. Those that cannot be read are left out.
+    pub(super) fn credential(&self) -> Option<Credential<'_>> {
+        let user = |text: String| Some(Credential::Password(text.lines().next()?.split_once(':')?.0.to_owned()));
+        match (&self.credentials_file, &self.token_file) {
+            (Some(file), _) => user(secret_file::read(file, FileRule::Lenient).ok()?),
+            (None, Some(file)) => Some(Credential::Token(Some(file))),
+            (None, None) => match (variable(CREDENTIALS_VARIABLE), variable(TOKEN_VARIABLE)) {
+                (Some(text), _) => user(text),
+                (None, Some(_)) => Some(Credential::Token(None)),
+                (None, None) => None,
+            },
+        }
+    }
+
+    /// The file of CA certificates, and those of the client certificate and its key.
+    pub(super) fn tls_files(&self) -> (Option<&Path>, Option<(&Path, &Path)>) {
+        let pair = self.cert_file.as_deref().zip(self.key_file.as_deref());
+        (self.ca_file.as_deref(), pair)
     }
 
     /// Connects to a server, with TLS if its URL says so.

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::http_access::HttpAccess;
+use super::server::default_server;
 use super::target::{HttpServer, Target, cannot_connect, hint, send_request};
 use super::{count, input};
 use crate::daemon::usual_sockets;
@@ -36,9 +37,9 @@ pub(super) struct Send {
     /// Also send an empty input, which leaves the application listed without metrics.
     #[arg(long)]
     allow_empty: bool,
-    /// Address of the proxy: http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT, unix:PATH (receiver; unix: alone looks in the usual places) or http+unix:PATH (http.unix_socket). Over HTTP the proxy reports the accepted families and series.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6555")]
-    to: Target,
+    /// Address of the proxy: http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT, unix:PATH (receiver; unix: alone looks in the usual places) or http+unix:PATH (http.unix_socket). Over HTTP the proxy reports the accepted families and series. Default: the HTTP address in the file of -c, otherwise http://127.0.0.1:6555.
+    #[arg(long, value_name = "URL")]
+    to: Option<Target>,
     /// The message format on TCP and Unix sockets.
     #[arg(long, value_enum, default_value_t)]
     format: Framing,
@@ -56,7 +57,7 @@ enum Framing {
 }
 
 impl Send {
-    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
         let app = AppName::new(&self.app)?;
         let metrics = input::read(&self.file)?;
         if metrics.trim_ascii().is_empty() && !self.allow_empty {
@@ -64,7 +65,11 @@ impl Send {
             bail!("{name} is empty; sending it would remove all metrics of {app} (--allow-empty sends it)");
         }
         let outcome = super::current_thread_runtime()?.block_on(async {
-            match &self.to {
+            let Some(to) = &self.to else {
+                let (server, access) = default_server(named, &self.access).await?;
+                return push(&server, &access, &app, metrics).await;
+            };
+            match to {
                 Target::Http(server) => push(server, &self.access, &app, metrics).await,
                 Target::Tcp(authority) => {
                     let stream = TcpStream::connect(authority).await.map_err(|why| cannot_connect(authority, &why))?;

@@ -35,7 +35,8 @@ pub(super) struct Receivers {
     context: ReceiverContext,
 }
 
-pub(super) async fn bind(settings: &Settings, context: &Context) -> anyhow::Result<Receivers> {
+/// Binds the receivers; `http` is where HTTP is served, for clients that send it here.
+pub(super) async fn bind(settings: &Settings, context: &Context, http: Arc<str>) -> anyhow::Result<Receivers> {
     let tcp = match &settings.receiver.tcp {
         Some(address) => Some(listen(settings, address).await.context("receiver.receiver_tcp_socket")?),
         None => None,
@@ -58,6 +59,7 @@ pub(super) async fn bind(settings: &Settings, context: &Context) -> anyhow::Resu
         clock: context.clock,
         budget: Arc::clone(&budget),
         limits: limits.subscribe(),
+        http,
     };
     Ok(Receivers {
         tcp,

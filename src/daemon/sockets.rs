@@ -30,7 +30,7 @@ impl Sockets {
             .context("exporter.scrape_expose_endpoint")?;
         scraped.extend(http_socket(settings).await?);
         Ok(Self {
-            receivers: receivers::bind(settings, context).await?,
+            receivers: receivers::bind(settings, context, http_places(&scraped)).await?,
             scraped,
             streams: streams::bind(settings).await?,
         })
@@ -45,6 +45,7 @@ impl Sockets {
             unix: self.receivers.unix.as_ref().map(|listener| PathBuf::from(&**listener.place())),
             stream: self.streams.addresses(),
             https: false,
+            can_push: false,
             tls: settings.receiver.tls,
             key: None,
             links: None,
@@ -91,6 +92,12 @@ impl Sockets {
     fn listeners(&self) -> impl Iterator<Item = &Listener> {
         self.receivers.listeners().chain(&self.scraped).chain(self.streams.listeners())
     }
+}
+
+/// The addresses and the path of HTTP, for people.
+fn http_places(scraped: &[Listener]) -> Arc<str> {
+    let places: Vec<&str> = scraped.iter().map(|listener| &**listener.place()).collect();
+    places.join(", ").into()
 }
 
 /// The path of the Unix socket among the listeners of HTTP.

@@ -323,8 +323,11 @@ impl<'a> ReceiverConnection<'a> {
         }
     }
 
-    /// Counts and logs a refusal, and sends it to a JSON sender.
+    /// Counts and logs a refusal, and sends it to a JSON sender. A client of HTTP gets it as one, with the address of HTTP.
     fn refuse(&mut self, reason: &'static str, detail: &str) {
+        let is_http = self.decoder.is_http();
+        let with_address = is_http.then(|| format!("{detail}; HTTP is served at {} (exporter.scrape_expose_endpoint)", self.shared.http));
+        let detail = with_address.as_deref().unwrap_or(detail);
         let source = &*self.shared.source;
         self.shared.telemetry.reject(Rejection {
             source,
@@ -335,8 +338,10 @@ impl<'a> ReceiverConnection<'a> {
         if self.reply_failed || self.decoder.format() == Some(Format::Capnp) {
             return;
         }
-        let mut line = serde_json::json!({ "error": detail }).to_string();
-        line.push('\n');
+        let line = match is_http {
+            true => http_refusal(detail),
+            false => format!("{}\n", serde_json::json!({ "error": detail })),
+        };
         // A sender that does not read must not block this task: the line is written at once or dropped.
         self.reply_failed = !matches!(self.stream.write_all(line.as_bytes()).now_or_never(), Some(Ok(())));
     }
@@ -352,6 +357,14 @@ impl<'a> ReceiverConnection<'a> {
         // The result does not matter, because further input is discarded.
         let _ = timeout(LINGERING_CLOSE_TIMEOUT, drain).await;
     }
+}
+
+/// A refusal as a response of HTTP.
+fn http_refusal(detail: &str) -> String {
+    let length = detail.len() + 1;
+    format!(
+        "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\r\n{detail}\n"
+    )
 }
 
 /// Deadline of the current message.
