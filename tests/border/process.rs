@@ -136,8 +136,8 @@ async fn it_says_what_listens_reloads_and_stops() {
     process.line("receiving on tcp://127.0.0.1:");
     let serving = process.line("serving http://127.0.0.1:");
     let address = serving.rsplit_once("http://").unwrap().1.parse().unwrap();
-    process.line("to push:   echo 'jobs_done 7' | curl");
-    process.line("to scrape: curl http://127.0.0.1:");
+    let example = process.line("to scrape: curl http://127.0.0.1:");
+    assert!(!process.log().contains("to push:"), "no client may push: {example}");
     let push = || Request::put("/apps/a/metrics");
     assert_eq!(ask(address, push(), "m 1").await.status(), 403);
     process.line("refused: PUT /apps/a/metrics: 127.0.0.1 is not allowed to push; add it to http.write_from");
@@ -516,6 +516,35 @@ fn a_bridge_says_which_files_it_makes() {
     second.line("proxies register at udp");
     told = second.stop();
     assert_eq!(told.matches("created ").count(), 0, "{told}");
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_an_error_that_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("bridge.key");
+    let text = format!(
+        "[bridge]\nhttp_listen = \"127.0.0.1:0\"\nquic_listen = \"127.0.0.1:0\"\nkey_file = {key:?}\nsecret = \"{}\"\ntargets_file = {:?}\n",
+        "1".repeat(64),
+        folder.path().join("targets.json")
+    );
+    let file = config(folder.path(), &text);
+    let limited = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -f 0; exec \"$@\"",
+            "sh",
+            PROGRAM,
+            "bridge",
+            "-c",
+            file.to_str().unwrap(),
+        ])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&limited.stderr);
+    assert_eq!(limited.status.code(), Some(1), "{told}");
+    assert!(told.contains("bridge.key: File too large"), "{told}");
+    assert!(!key.exists(), "a file that cannot be used is left");
+    Process::command("bridge", &file).line("serving http://");
 }
 
 #[tokio::test(flavor = "multi_thread")]
