@@ -5,6 +5,7 @@
 //! file. The bridge stores no metrics. It reads a response body from its link as fast as the link delivers it and buffers it for a slow
 //! reader, so that a slow reader does not block others.
 
+mod alias_moves;
 mod alias_table;
 mod discovery;
 mod forward;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::routing::{delete, get};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -60,19 +61,13 @@ pub const ENDPOINTS: &[(&str, &str)] = &[
     ("GET /metrics", "the bridge's own metrics"),
     ("GET /healthz", "200 while the bridge runs"),
     ("GET /readyz", "200 if the bridge is ready, otherwise the reason"),
+    ("POST /-/reload", "reload the configuration (http.enable_lifecycle)"),
+    ("POST /-/quit", "stop gracefully (http.enable_lifecycle)"),
 ];
 
 /// Time after the start of a bridge in which its proxies reconnect over QUIC: they dial every 8 s, with a handshake timeout of 5 s. Over
 /// HyperDHT a proxy registers every [`REGISTER_INTERVAL`].
 const RECONNECT_TIME: Duration = Duration::from_secs(20);
-
-/// Characters that are not percent-encoded in a path segment.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// Returns a name percent-encoded as a path segment.
-fn segment(name: &str) -> String {
-    utf8_percent_encode(name, UNRESERVED).to_string()
-}
 
 /// Settings of the registry of proxies and of scrapes through it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +120,27 @@ pub(crate) struct PagesContext {
 pub(crate) struct Bridge {
     registry: Arc<ProxyRegistry>,
     policy: Arc<RegistrationPolicy>,
-    request_timeout: Duration,
+    settings: watch::Sender<Settings>,
+}
+
+/// A handle that puts other settings into force. The targets file stays the same one.
+pub(crate) struct BridgeSettings {
+    registry: Arc<ProxyRegistry>,
+    settings: watch::Sender<Settings>,
+}
+
+impl BridgeSettings {
+    /// Puts settings into force.
+    pub(crate) fn apply(&self, settings: &Settings) {
+        self.registry.set_policy(settings.alias_policy, settings.entry_expiry);
+        self.settings.send_if_modified(|current| {
+            let is_new = current != settings;
+            if is_new {
+                current.clone_from(settings);
+            }
+            is_new
+        });
+    }
 }
 
 impl Bridge {
@@ -150,13 +165,22 @@ impl Bridge {
             clock,
         } = context;
         let registry = Arc::new(ProxyRegistry::new(aliases, events, telemetry, clock));
-        let writer = TargetsFileWriter::open(registry.clone(), settings.targets_file, settings.check_expired_interval, readiness)?;
+        let settings = watch::Sender::new(settings);
+        let writer = TargetsFileWriter::open(registry.clone(), settings.subscribe(), readiness)?;
         let bridge = Self {
             policy: Arc::new(RegistrationPolicy::new(registry.clone(), secret)),
             registry,
-            request_timeout: settings.request_timeout,
+            settings,
         };
         Ok((bridge, writer))
+    }
+
+    /// The handle for a reload.
+    pub(crate) fn settings(&self) -> BridgeSettings {
+        BridgeSettings {
+            registry: self.registry.clone(),
+            settings: self.settings.clone(),
+        }
     }
 
     /// The service for proxies over QUIC.
@@ -188,7 +212,7 @@ impl Bridge {
         let forwarder = ScrapeForwarder {
             registry: self.registry.clone(),
             pool,
-            request_timeout: self.request_timeout,
+            settings: self.settings.subscribe(),
         };
         let discovery = Discovery {
             registry: self.registry.clone(),
@@ -203,6 +227,7 @@ impl Bridge {
             quic_port,
             hyperdht,
             started: Instant::now(),
+            queue: page::RenderQueue::default(),
         });
         let watched = Arc::clone(&pages);
         let scrapes = Routes::new()

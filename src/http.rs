@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
+mod accept;
 mod access;
 mod authentication;
+mod authorization;
 mod body;
 mod browsers;
 mod client;
@@ -30,6 +32,7 @@ mod shared_body;
 mod stalled_responses;
 mod stats;
 mod timer;
+mod tls_signatures;
 mod tracked_body;
 mod transport_io;
 mod web;
@@ -38,10 +41,12 @@ mod web_config;
 #[cfg(test)]
 mod tests;
 
+pub use accept::{accepts, path_segment};
 pub use access::{
-    Access, AccessControl, AccessDenied, AccessRule, AccessRules, AppPattern, Identity, Login, Need, Role, Sender, Token, TokenReload,
-    Tokens,
+    Access, AccessControl, AccessDenied, AccessRule, AccessRules, AppPattern, Identity, Login, Need, Role, Sender, Token, Tokens,
+    token_reload,
 };
+pub use authorization::{Authorization, Credentials};
 pub use body::{BodyError, BodyLimit, MemoryBudget, drain_body, read_body, read_kept_body};
 pub use browsers::is_from_browser;
 pub use client::{Client, PeerAddr, effective_client};
@@ -56,7 +61,8 @@ pub use service::{ConnectionInfo, HttpService, OnRefused};
 pub use shared_body::{ResponseMemory, SharedBody, Slices};
 pub use stalled_responses::{MAX_STALLED_BYTES, StalledResponses};
 pub use stats::HttpStats;
-pub use web::{WebConfigReload, WebPolicy};
+pub(crate) use tls_signatures::verify_signatures;
+pub use web::WebPolicy;
 pub use web_config::{CheckedWebConfig, WebConfig, WebConfigFaults, WebConfigReading, read_web_config};
 
 /// Bytes of a request's head, and of a piece of a body that is read at once: cookies and a long query fit, a flood does not.

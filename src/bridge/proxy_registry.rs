@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::alias_table::{AliasChange, AliasEntry, AliasTable, AliasUnavailable, LinkId, Transport};
+use super::alias_moves::AliasMoves;
+use super::alias_table::{AliasChange, AliasEntry, AliasPolicy, AliasTable, AliasUnavailable, LinkId, Transport};
 use crate::model::{Clock, Timestamp};
 use crate::peer::{Link, LinkEvent, LinkEvents, PeerState, PublicKey};
 use crate::telemetry::BridgeTelemetry;
@@ -52,6 +53,8 @@ pub(super) struct ProxyRegistry {
     changed: Notify,
     peer_state: PeerState,
     pub(super) events: Arc<LinkEvents>,
+    /// The latest moves of aliases.
+    pub(super) moves: AliasMoves,
     pub(super) telemetry: Arc<BridgeTelemetry>,
     pub(super) clock: Clock,
 }
@@ -87,9 +90,15 @@ impl ProxyRegistry {
             changed: Notify::new(),
             peer_state: PeerState::default(),
             events,
+            moves: AliasMoves::default(),
             telemetry,
             clock,
         }
+    }
+
+    /// Replaces the policy for aliases and the time after which they expire.
+    pub(super) fn set_policy(&self, policy: AliasPolicy, expiry: Duration) {
+        self.lock().aliases.set_policy(policy, expiry);
     }
 
     fn lock(&self) -> MutexGuard<'_, RegistryState> {
@@ -151,6 +160,7 @@ impl ProxyRegistry {
             for (link, message) in to {
                 link.send_control(message);
             }
+            self.moves.record(&event, std::time::Instant::now());
             self.events.emit(event);
         }
     }

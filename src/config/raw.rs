@@ -60,6 +60,11 @@ impl RawTable {
         Some(self.entries.swap_remove(at))
     }
 
+    /// The keys that were not taken.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.key.as_str())
+    }
+
     /// The entries that were not taken.
     pub(super) fn into_remaining(self) -> Vec<RawEntry> {
         self.entries

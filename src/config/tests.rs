@@ -100,7 +100,9 @@ fn the_tables_of_the_shipped_file_are_the_simple_form() {
 fn the_shipped_file_spells_out_the_defaults() {
     let (shipped, defaults) = (sound(&shipped()), sound(""));
     assert_eq!(values(&shipped), values(&defaults));
-    assert_eq!(changes(&defaults, &shipped), Changes::default());
+    for program in [ProgramKind::Proxy, ProgramKind::Bridge] {
+        assert_eq!(changes(&defaults, &shipped, program), Changes::default());
+    }
     let typed = |s: &Settings| {
         format!(
             "{:?}",
@@ -597,28 +599,46 @@ fn a_token_in_a_url_is_shown_nowhere() {
 fn a_reload_tells_what_it_takes_up() {
     let old = sound("[exporter]\nworker_threads = 2\n[store]\nexpire_after = 60\n");
     let same = sound("[exporter]\nworker_threads = 2\n[store]\nexpire_after = \"1m\"\n[http]\ntrusted_proxies = []\n");
-    assert_eq!(changes(&old, &same), Changes::default());
+    assert_eq!(changes(&old, &same, ProgramKind::Proxy), Changes::default());
     let new = sound("[exporter]\nworker_threads = 3\n[store]\nexpire_after = 61\n[receiver]\nformat = \"json\"\n");
-    let found = changes(&old, &new);
+    let found = changes(&old, &new, ProgramKind::Proxy);
     assert_eq!(found.reloaded, ["store.expire_after"]);
     assert_eq!(found.needs_restart, ["exporter.worker_threads", "receiver.format"]);
     let with = |password: &str| {
         let endpoint = format!("{{ url = \"http://h:1\", basic_auth = {{ username = \"u\", password = \"{password}\" }} }}");
         sound(&format!("[poll_external]\nother_scrape_endpoints = [{endpoint}]"))
     };
-    assert_eq!(changes(&with("a"), &with("b")).reloaded, ["poll_external.other_scrape_endpoints"]);
+    assert_eq!(
+        changes(&with("a"), &with("b"), ProgramKind::Proxy).reloaded,
+        ["poll_external.other_scrape_endpoints"]
+    );
     let asking = |token: &str| {
         sound(&format!(
             "[poll_external]\nother_scrape_endpoints = [\"http://h:1/m?token={token}\"]"
         ))
     };
     assert_eq!(
-        changes(&asking("a"), &asking("b")).reloaded,
+        changes(&asking("a"), &asking("b"), ProgramKind::Proxy).reloaded,
         ["poll_external.other_scrape_endpoints"]
     );
 }
 
-/// A value of each key that is not its default. Keys of `[p2p]`, `[bridge]` and `[hyperdht]` all need a restart.
+#[test]
+fn a_program_is_told_of_the_keys_that_it_reads() {
+    let old = sound("");
+    let new = sound(
+        "[exporter]\nworker_threads = 3\nscrape_expose_endpoint = \"127.0.0.1:1\"\n[store]\nexpire_after = 61\n[http]\nallowed_hosts = \
+         [\"metrics.example\"]\n[bridge]\nrequest_timeout = 7\nhttp_listen = \"127.0.0.1:2\"\n",
+    );
+    let found = changes(&old, &new, ProgramKind::Bridge);
+    assert_eq!(found.reloaded, ["http.allowed_hosts", "bridge.request_timeout"]);
+    assert_eq!(found.needs_restart, ["exporter.worker_threads", "bridge.http_listen"]);
+    let found = changes(&old, &new, ProgramKind::Proxy);
+    assert_eq!(found.reloaded, ["store.expire_after", "http.allowed_hosts"]);
+    assert_eq!(found.needs_restart, ["exporter.worker_threads", "exporter.scrape_expose_endpoint"]);
+}
+
+/// A value of each key that is not its default. Keys of `[p2p]` and `[hyperdht]` all need a restart.
 const OTHER_VALUES: &[(&str, &str)] = &[
     ("exporter.worker_threads", "3"),
     ("exporter.concurrent_requests", "7"),
@@ -687,19 +707,45 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("stream.events", "[\"poll\"]"),
     ("stream.legacy_addresses", "false"),
     ("ipfs", "[{ api = \"http://127.0.0.1:5001\" }]"),
+    ("bridge.http_listen", "\"127.0.0.1:5\""),
+    ("bridge.quic_listen", "\"127.0.0.1:6\""),
+    ("bridge.hyperdht", "true"),
+    ("bridge.hyperdht_port", "7"),
+    ("bridge.key_file", "\"/var/lib/other.key\""),
+    (
+        "bridge.key_seed",
+        "\"1111111111111111111111111111111111111111111111111111111111111111\"",
+    ),
+    ("bridge.secret_file", "\"/etc/other.secret\""),
+    (
+        "bridge.secret",
+        "\"1111111111111111111111111111111111111111111111111111111111111111\"",
+    ),
+    ("bridge.targets_file", "\"/var/lib/other.json\""),
+    ("bridge.entry_expiry", "7"),
+    ("bridge.check_expired_interval", "7"),
+    ("bridge.request_timeout", "7"),
+    ("bridge.alias_policy", "\"first\""),
 ];
 
 #[test]
 fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
     let old = sound("");
-    let restarted = ["bitswap", "p2p", "bridge", "hyperdht"];
-    for entry in old.entries.iter().filter(|entry| !restarted.contains(&entry.section)) {
+    let restarted = ["bitswap", "p2p", "hyperdht"];
+    // Without the feature it cannot be switched on.
+    let is_built = |entry: &&KeyEntry| entry.path() != "bridge.hyperdht" || cfg!(feature = "hyperdht");
+    let others = old.entries.iter().filter(|entry| !restarted.contains(&entry.section));
+    for entry in others.filter(is_built) {
+        let program = match entry.section {
+            "bridge" => ProgramKind::Bridge,
+            _ => ProgramKind::Proxy,
+        };
         let (path, value) = *OTHER_VALUES
             .iter()
             .find(|(path, _)| *path == entry.path())
             .unwrap_or_else(|| panic!("{} has no other value in OTHER_VALUES", entry.path()));
         let new = sound(&format!("{path} = {value}\n"));
-        let found = changes(&old, &new);
+        let found = changes(&old, &new, program);
         let expected = if entry.reloadable { &found.reloaded } else { &found.needs_restart };
         assert_eq!(
             (expected.as_slice(), found.reloaded.len() + found.needs_restart.len()),
@@ -709,13 +755,12 @@ fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
         let shown = |settings: &Settings| format!("{settings:?}");
         assert_eq!(shown(&in_force), shown(if entry.reloadable { &new } else { &old }), "{path}");
         // The key is reported for as long as it differs, and going back is no change.
-        assert_eq!(changes(&in_force, &new).needs_restart, found.needs_restart, "{path}");
-        assert!(changes(&in_force, &old).needs_restart.is_empty(), "{path}");
+        assert_eq!(changes(&in_force, &new, program).needs_restart, found.needs_restart, "{path}");
+        assert!(changes(&in_force, &old, program).needs_restart.is_empty(), "{path}");
     }
     for section in [
         "p2p.enabled = true\np2p.listen = \"127.0.0.1:5\"\np2p.allow = [\"KEY\"]",
         "bitswap.enabled = ENABLED\nbitswap.max_peers = 7",
-        "bridge.request_timeout = 7",
         "hyperdht.bootstrap = [\"127.0.0.1:6\"]",
     ] {
         let enabled = cfg!(feature = "bitswap").to_string();
@@ -902,4 +947,64 @@ fn hyperdht_takes_keys_alone() {
         .unwrap_err()
         .to_string();
     assert!(told.contains("bootstrap"), "{told}");
+}
+
+#[test]
+fn settings_in_vain_are_warned_about() {
+    let warnings = |text: &str| sound(text).warnings();
+    assert!(warnings("").is_empty());
+    assert_eq!(
+        warnings("p2p.alias = \"north\"\np2p.enabled = false\n"),
+        ["p2p.alias without effect: links are off; set p2p.enabled = true"]
+    );
+    let enabled = format!(
+        "p2p.enabled = true\np2p.listen = \"127.0.0.1:1\"\np2p.allow = [\"{}\"]\n",
+        "y".repeat(52)
+    );
+    assert!(warnings(&enabled).is_empty());
+    let told = sound(&enabled).bridge_warnings();
+    assert!(
+        told[0].starts_with("p2p.enabled, p2p.listen, p2p.allow without effect: a bridge reads [bridge]"),
+        "{told:?}"
+    );
+    assert!(sound("bridge.request_timeout = 7\n").bridge_warnings().is_empty());
+    let zeros = "0".repeat(64);
+    assert!(warnings(&format!("bridge.secret = \"{zeros}\"\n"))[0].starts_with("bridge.secret is the example of config.toml"));
+    assert!(warnings(&format!("bridge.secret = \"{}\"\n", "1".repeat(64))).is_empty());
+}
+
+#[test]
+fn variables_with_one_underscore_are_warned_about_and_those_of_kubernetes_are_not() {
+    let environment = Environment::from_pairs([
+        ("EXPORTER_PROXY_RECEIVER_FORMAT", "json"),
+        ("EXPORTER_PROXY_HTTP_ALLOWED_HOSTS", "[]"),
+        ("EXPORTER_PROXY_PORT", "tcp://10.0.0.1:6555"),
+        ("EXPORTER_PROXY_PORT_6555_TCP", "tcp://10.0.0.1:6555"),
+        ("EXPORTER_PROXY_SERVICE_HOST", "10.0.0.1"),
+        ("EXPORTER_PROXY_TOKEN", "x"),
+        ("EXPORTER_PROXY_CREDENTIALS", "a:b"),
+        ("EXPORTER_PROXY__STORE__MAX_APPS", "7"),
+    ]);
+    assert_eq!(
+        environment.warnings(),
+        [
+            "the variable EXPORTER_PROXY_HTTP_ALLOWED_HOSTS has no effect; EXPORTER_PROXY__HTTP__ALLOWED_HOSTS, with two underscores, sets \
+             http.allowed_hosts",
+            "the variable EXPORTER_PROXY_RECEIVER_FORMAT has no effect; EXPORTER_PROXY__RECEIVER__FORMAT, with two underscores, sets \
+             receiver.format",
+        ]
+    );
+}
+
+#[test]
+fn a_file_of_another_program_is_named_as_such() {
+    let found = faults("[package]\nname = \"x\"\n[dependencies]\na = 1\n");
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].starts_with("c.toml: this is the configuration of another program: it has none of the sections [exporter], [receiver]"),
+        "{found:?}"
+    );
+    // One misspelled section, and one that is right, are ours.
+    assert!(faults("[recever]\nformat = \"json\"\n")[0].contains("did you mean [receiver]?"));
+    assert_eq!(faults("[recever]\n[store]\n[nothing]\n").len(), 2);
 }

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 pub use budget::{Budget, FREE_BYTES};
 
 use self::connection::ReceiverConnection;
-use self::tls::{HANDSHAKE_TIMEOUT, ReceiverStream};
-use crate::http::WebPolicy;
+use self::tls::{HANDSHAKE_TIMEOUT, ReceiverStream, deny};
+use crate::http::{Client, WebPolicy};
 use crate::model::{Clock, Format, Origin};
 use crate::store::Inlet;
 use crate::supervise::{Accepted, ConnectionSlots, Listener, Service, Slot, Stream};
@@ -52,6 +52,8 @@ pub struct ReceiverContext {
     pub budget: Arc<Budget>,
     /// The limits for new connections.
     pub limits: watch::Receiver<Limits>,
+    /// The addresses of HTTP, for clients that send it to a receiver.
+    pub http: Arc<str>,
 }
 
 /// State shared by the connections of one listener.
@@ -88,6 +90,30 @@ impl ListenerShared {
             source: Arc::clone(&self.source),
             format,
         }
+    }
+
+    /// The reason if the sender is not one of those that may send.
+    fn forbidden(&self, stream: &Stream) -> Option<String> {
+        let limits = self.limits.borrow();
+        if let Some(address) = stream.peer() {
+            let client = Client::Ip(address.ip().to_canonical());
+            return (!client.is_in(&limits.allow)).then(|| format!("{client} is not allowed to send; add it to receiver.allow"));
+        }
+        let uid = stream.peer_uid();
+        if limits.allow_users.is_empty() || uid.is_some_and(|uid| limits.allow_users.contains(&uid)) {
+            return None;
+        }
+        let user = uid.map_or_else(|| "an unknown user".to_owned(), |uid| format!("user {uid}"));
+        Some(format!("{user} is not allowed to send; add it to receiver.unix_socket_allow_users"))
+    }
+
+    fn reject(&self, peer: &str, reason: &'static str, detail: &str) {
+        self.telemetry.reject(Rejection {
+            source: &self.source,
+            peer,
+            reason,
+            detail,
+        });
     }
 
     fn accepted(&self, format: Format) -> &Counter {
@@ -160,6 +186,12 @@ async fn secure(
     (policy, slot, stop): (&WebPolicy, &Slot, &CancellationToken),
 ) -> Option<ReceiverStream> {
     slot.idle();
+    // Before the handshake, which is work for clients that may send nothing.
+    if let Some(why) = shared.forbidden(&stream) {
+        shared.reject(peer, "forbidden", &why);
+        deny(stream).await;
+        return None;
+    }
     let accepting = async {
         let config = policy
             .tls_config()
@@ -171,14 +203,7 @@ async fn secure(
         () = stop.cancelled() => return None,
         () = slot.evicted() => return None,
     };
-    let failed = |detail: &str| {
-        shared.telemetry.reject(Rejection {
-            source: &shared.source,
-            peer,
-            reason: "tls",
-            detail,
-        });
-    };
+    let failed = |detail: &str| shared.reject(peer, "tls", detail);
     match outcome {
         Ok(Ok(stream)) => return stream,
         Ok(Err(why)) => failed(&why),

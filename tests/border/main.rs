@@ -11,6 +11,7 @@
 mod access;
 #[cfg(feature = "bitswap")]
 mod bitswap;
+mod commands;
 mod doors;
 mod event_scripts;
 mod events;
