@@ -62,6 +62,8 @@ impl NodeSocket {
         // With smaller buffers more packets are retransmitted.
         let _ = SockRef::from(&socket).set_recv_buffer_size(SOCKET_BYTES);
         let _ = SockRef::from(&socket).set_send_buffer_size(SOCKET_BYTES);
+        // Until the runtime knows that it is writable, sending without waiting would fail: the first request of a node would be lost.
+        socket.writable().await?;
         Ok(Arc::new(Self {
             address: socket.local_addr()?,
             socket,
