@@ -11,6 +11,7 @@
 mod access;
 #[cfg(feature = "bitswap")]
 mod bitswap;
+mod documentation;
 mod doors;
 mod event_scripts;
 mod events;
