@@ -9,6 +9,7 @@
 
 mod access;
 mod address;
+mod aliases;
 mod bitswap;
 mod bridge;
 mod changes;
@@ -193,6 +194,7 @@ pub fn load(named: Option<&Path>, environment: &Environment) -> Result<Loaded, F
 pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Settings, Faults> {
     let (mut root, mut faults) = syntax::parse(text);
     environment.apply(&mut root, &mut faults);
+    aliases::apply(&mut root, &mut faults);
     let (settings, faults) = Settings::read(ConfigReader::new(root, faults));
     if faults.is_empty() {
         Ok(settings)

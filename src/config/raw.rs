@@ -60,6 +60,11 @@ impl RawTable {
         Some(self.entries.swap_remove(at))
     }
 
+    /// The entry of a key.
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut RawEntry> {
+        self.entries.iter_mut().find(|entry| entry.key == key)
+    }
+
     /// The entries that were not taken.
     pub(super) fn into_remaining(self) -> Vec<RawEntry> {
         self.entries

@@ -32,6 +32,9 @@ const REASONS: &[&str] = &[
     "feature",        // needs another set of cargo features
 ];
 
+/// Programs that pages use and a system may lack.
+const OTHER_PROGRAMS: &[&str] = &["curl", "nc", "openssl", "pgrep", "prometheus-node-exporter", "promtool"];
+
 /// What precedes the steps of each page.
 ///
 /// `cargo run --release` starts the program of this test. `ready N` waits until N programs in the background have notified that they are ready; `listening N` until more than N TCP sockets listen.
@@ -201,6 +204,23 @@ fn run(page: &str) {
         .map(|block| (step(&block), block))
         .collect();
     assert!(steps.iter().any(|(step, _)| *step == Step::Run), "{page} has nothing to run");
+    let commands: String = steps
+        .iter()
+        .filter(|(step, _)| matches!(step, Step::Run | Step::Background))
+        .map(|(_, block)| block.text.as_str())
+        .collect();
+    let is_used = |word: &str| {
+        commands
+            .split(|c: char| c.is_whitespace() || "$()|;'\"".contains(c))
+            .any(|part| part == word)
+    };
+    if OTHER_PROGRAMS.iter().any(|program| is_used(program) && peer(program).is_none()) {
+        return;
+    }
+    let python = python(&["prometheus_client"]);
+    if is_used("python3") && python.is_none() {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let (work, state) = (directory.path().join("work"), directory.path().join("state"));
     for path in [&work, &state] {
@@ -218,7 +238,7 @@ fn run(page: &str) {
         move || count_notifications(&socket, &file, &done)
     });
     let mut path = vec![Path::new(env!("CARGO_BIN_EXE_exporter-proxy")).parent().unwrap().to_owned()];
-    path.extend(python(&["prometheus_client"]).and_then(|python| Some(python.parent()?.to_owned())));
+    path.extend(python.and_then(|python| Some(python.parent()?.to_owned())));
     path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
     let output = Command::new(unshare)
         .args([

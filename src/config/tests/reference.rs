@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 
+use super::super::aliases::ALIASES;
 use super::super::fault::Location;
 use super::super::reader::KeyEntry;
 use super::{root, sound, uncommented, uncommented_settings};
@@ -104,6 +105,12 @@ fn generated() -> String {
                 shown => format!("`{shown}`"),
             };
             let _ = writeln!(out, "| {shown} | `{variable}` | {reload} |");
+        }
+        for entry in group {
+            let aliases = ALIASES.iter().filter(|(_, _, of, key)| (*of, *key) == (entry.section, entry.key));
+            for (section, alias, ..) in aliases {
+                let _ = write!(out, "\nShort name: `{section}.{alias}`.\n");
+            }
         }
         let _ = write!(out, "\n{}", markdown(&comment(&lines, place(first))));
         at = end;
