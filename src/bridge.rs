@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use axum::routing::{delete, get};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +61,8 @@ pub const ENDPOINTS: &[(&str, &str)] = &[
     ("GET /metrics", "the bridge's own metrics"),
     ("GET /healthz", "200 while the bridge runs"),
     ("GET /readyz", "200 if the bridge is ready, otherwise the reason"),
+    ("POST /-/reload", "reload the configuration (http.enable_lifecycle)"),
+    ("POST /-/quit", "stop gracefully (http.enable_lifecycle)"),
 ];
 
 /// Time after the start of a bridge in which its proxies reconnect over QUIC: they dial every 8 s, with a handshake timeout of 5 s. Over
@@ -125,7 +128,27 @@ pub(crate) struct PagesContext {
 pub(crate) struct Bridge {
     registry: Arc<ProxyRegistry>,
     policy: Arc<RegistrationPolicy>,
-    request_timeout: Duration,
+    settings: watch::Sender<Settings>,
+}
+
+/// A handle that puts other settings into force. The targets file stays the same one.
+pub(crate) struct BridgeSettings {
+    registry: Arc<ProxyRegistry>,
+    settings: watch::Sender<Settings>,
+}
+
+impl BridgeSettings {
+    /// Puts settings into force.
+    pub(crate) fn apply(&self, settings: &Settings) {
+        self.registry.set_policy(settings.alias_policy, settings.entry_expiry);
+        self.settings.send_if_modified(|current| {
+            let is_new = current != settings;
+            if is_new {
+                current.clone_from(settings);
+            }
+            is_new
+        });
+    }
 }
 
 impl Bridge {
@@ -150,13 +173,22 @@ impl Bridge {
             clock,
         } = context;
         let registry = Arc::new(ProxyRegistry::new(aliases, events, telemetry, clock));
-        let writer = TargetsFileWriter::open(registry.clone(), settings.targets_file, settings.check_expired_interval, readiness)?;
+        let settings = watch::Sender::new(settings);
+        let writer = TargetsFileWriter::open(registry.clone(), settings.subscribe(), readiness)?;
         let bridge = Self {
             policy: Arc::new(RegistrationPolicy::new(registry.clone(), secret)),
             registry,
-            request_timeout: settings.request_timeout,
+            settings,
         };
         Ok((bridge, writer))
+    }
+
+    /// The handle for a reload.
+    pub(crate) fn settings(&self) -> BridgeSettings {
+        BridgeSettings {
+            registry: self.registry.clone(),
+            settings: self.settings.clone(),
+        }
     }
 
     /// The service for proxies over QUIC.
@@ -188,7 +220,7 @@ impl Bridge {
         let forwarder = ScrapeForwarder {
             registry: self.registry.clone(),
             pool,
-            request_timeout: self.request_timeout,
+            settings: self.settings.subscribe(),
         };
         let discovery = Discovery {
             registry: self.registry.clone(),

@@ -18,10 +18,12 @@ mod target;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Environment, Settings};
 use crate::model::printable;
+use crate::supervise::signals::ignore_file_size_signal;
 use crate::telemetry::{LogFormat, LogWriter, init_logging, print_error, print_warning};
 
 /// One port for the Prometheus metrics of many applications.
@@ -122,7 +124,8 @@ pub fn main() -> ExitCode {
         Some(Command::Scrape(_)) => "error",
         Some(_) => "warn",
     };
-    let outcome = init_logging(cli.log_format, level).and_then(|()| match cli.command {
+    let ready = init_logging(cli.log_format, level).and_then(|()| ignore_file_size_signal().context("cannot ignore SIGXFSZ"));
+    let outcome = ready.and_then(|()| match cli.command {
         None => run::run(cli.config.config.as_deref(), WebConfigFile::default()),
         Some(Command::Run(web)) => run::run(cli.config.config.as_deref(), web),
         Some(Command::Bridge(web)) => bridge::run(cli.config.config.as_deref(), web),

@@ -46,7 +46,7 @@ pub use self::http::HttpConfig;
 pub use address::HostPort;
 pub use bitswap::BitswapConfig;
 pub use bridge::BridgeConfig;
-pub use changes::{Changes, changes};
+pub use changes::{Changes, ProgramKind, changes};
 pub use environment::Environment;
 pub use events::{EventsConfig, Rate};
 pub use exporter::{ExporterConfig, Threads};
@@ -66,7 +66,7 @@ pub(crate) use units::parse_size;
 #[cfg(test)]
 mod tests;
 
-use crate::http::{Access, AccessRules};
+use crate::http::{Access, AccessRules, Identity};
 use crate::model::AppName;
 use crate::sources::polls::{Credentials, Endpoint, Password, PollSettings};
 use fault::{Fault, Location};
@@ -256,6 +256,12 @@ impl Settings {
                 )
             });
         }
+        let has_uid = self.http.access.iter().any(|rule| matches!(rule.identity, Identity::Uid(_)));
+        notes.require(
+            &[("http", "unix_socket"), ("http", "access")],
+            !has_uid || self.http.unix_socket.is_some(),
+            || "\"uid\" in [[http.access]] is that of a client of http.unix_socket, which is not set".to_owned(),
+        );
         self.check_addresses(notes);
         let received = self.receiver.unix.as_ref().map(|unix| &unix.path);
         let both = match (&self.http.unix_socket, received) {
@@ -281,6 +287,7 @@ impl Settings {
             trusted_proxies: http.trusted_proxies.clone(),
             allowed_hosts: http.allowed_hosts.clone(),
             external_url: http.external_url.clone(),
+            secret_rule: self.secrets.file_rule(),
         }
     }
 

@@ -41,11 +41,10 @@ pub use usual_sockets::usual_sockets;
 #[cfg(test)]
 pub(crate) use bridge::{BridgeKeys, assemble as assemble_bridge};
 
-use self::lifecycle::Lifecycle;
 use self::program::Program;
-use self::reload::{Reloadable, Reloader};
+use self::reload::Reloadable;
 use self::sockets::Sockets;
-use crate::config::{Environment, Loaded, Settings};
+use crate::config::{Environment, ExpositionConfig, Loaded, ProgramKind, Settings};
 use crate::http::{Connections, OnRefused, Routes};
 use crate::model::{AppName, Clock, Timestamp};
 use crate::outlets::{
@@ -58,8 +57,9 @@ use crate::peer_samples::PeerSamples;
 use crate::sources::events::PostRate;
 use crate::sources::polls::{PollSettings, Polls};
 use crate::sources::push;
+use crate::sources::receiver::{Budget, Limits};
 use crate::store::{Dropped, Housekeeping, Inlet, View};
-use crate::telemetry::{Rejection, RemovalReason, Telemetry};
+use crate::telemetry::{Gauge, Rejection, RemovalReason, Telemetry};
 
 /// The addresses of all listeners of a proxy.
 #[derive(Debug, Clone, Default)]
@@ -87,6 +87,7 @@ pub struct Addresses {
 }
 
 /// Location of the configuration for a reload.
+#[derive(Default)]
 pub struct ConfigSource {
     /// The file named on the command line, if one was.
     pub named: Option<PathBuf>,
@@ -131,14 +132,15 @@ impl Daemon<Addresses> {
     /// When a socket cannot be bound, and when what `store.path` keeps cannot be read; the error names the key and the address or file.
     pub async fn bind(loaded: Loaded, config_source: ConfigSource) -> anyhow::Result<Self> {
         let settings = loaded.settings;
+        let mut program = Program::new()?;
         let (inlet, view, persistence) = events::open_store(&settings)?;
         let context = Context::new(&settings, inlet, view);
-        let mut program = Program::new();
         let sockets = Sockets::bind(&settings, &context).await?;
         let mut addresses = sockets.addresses(&settings);
 
         let polls = polls(&settings, &context, &mut program);
-        let (reloader, lifecycle) = reload_parts(&settings, config_source, polls, &sockets, &context, &program)?;
+        let reloadable = ReloadableProxy::new(&settings, polls, &sockets, &context);
+        let lifecycle = program.reload(&settings, config_source, reloadable, refusals(&context))?;
         let events = settings.events.enabled.then(|| events::outlet(&settings, &context));
         let handler = metrics_handler(&settings, &context, sockets.connections(), events.clone(), &mut program);
         let read_routes = read_routes(&settings, &context, handler, events, &sockets, &program);
@@ -167,7 +169,6 @@ impl Daemon<Addresses> {
             .with_web(web)
             .with_refusals(refusals(&context));
         sockets.start(&settings, &context, (&service, receiver_tls), &mut program);
-        program.add(reloader);
         program.add(housekeeping(&context));
         let persistence = persistence.map(|persistence| events::start(persistence, Arc::clone(&program.readiness)));
         let persistence = persistence.transpose().context("cannot start to write to store.path")?;
@@ -188,28 +189,51 @@ fn polls(settings: &Settings, context: &Context, program: &mut Program) -> watch
     polls
 }
 
-/// Creates the reloader and the lifecycle endpoints that use it.
-fn reload_parts(
-    settings: &Settings,
-    config_source: ConfigSource,
+/// The services of a proxy that take new settings at run time.
+struct ReloadableProxy {
+    inlet: Inlet,
+    /// The rules in force, since merging everything again is expensive.
+    exposition: ExpositionConfig,
+    receiver_limits: watch::Sender<Limits>,
+    budget: Arc<Budget>,
     polls: watch::Sender<Arc<PollSettings>>,
-    sockets: &Sockets,
-    context: &Context,
-    program: &Program,
-) -> anyhow::Result<(Reloader, Lifecycle)> {
-    let reloadable = Reloadable {
-        polls,
-        exposition: settings.exposition.clone(),
-        inlet: context.inlet.clone(),
-        receiver_limits: sockets.receivers.limits.clone(),
-        budget: Arc::clone(&sockets.receivers.budget),
-        access: Arc::clone(&program.access),
-        post_rate: Arc::clone(&context.post_rate),
-    };
-    let (reloader, requests) = Reloader::new(settings.clone(), config_source, reloadable, Arc::clone(&context.telemetry))?;
-    let stop = program.stop.graceful.clone();
-    let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, stop, Arc::clone(&context.telemetry));
-    Ok((reloader, lifecycle))
+    post_rate: Arc<PostRate>,
+    telemetry: Arc<Telemetry>,
+}
+
+impl ReloadableProxy {
+    fn new(settings: &Settings, polls: watch::Sender<Arc<PollSettings>>, sockets: &Sockets, context: &Context) -> Self {
+        Self {
+            inlet: context.inlet.clone(),
+            exposition: settings.exposition.clone(),
+            receiver_limits: sockets.receivers.limits.clone(),
+            budget: Arc::clone(&sockets.receivers.budget),
+            polls,
+            post_rate: Arc::clone(&context.post_rate),
+            telemetry: Arc::clone(&context.telemetry),
+        }
+    }
+}
+
+impl Reloadable for ReloadableProxy {
+    const PROGRAM: ProgramKind = ProgramKind::Proxy;
+
+    fn successful(&self) -> &Gauge {
+        &self.telemetry.config_last_reload_successful
+    }
+
+    fn apply(&mut self, settings: &Settings) {
+        self.inlet.set_limits(settings.store.limits.clone());
+        if self.exposition != settings.exposition {
+            self.inlet.set_mode(settings.exposition.store_mode(&settings.events.metric_name));
+            self.exposition = settings.exposition.clone();
+        }
+        // A disabled service has no receiver.
+        let _ = self.receiver_limits.send(settings.receiver.limits.clone());
+        let _ = self.polls.send(Arc::new(settings.polls.clone()));
+        self.budget.set_limit(settings.receiver.max_inflight_bytes);
+        self.post_rate.set(settings.events.post_rate.per_second());
+    }
 }
 
 /// Creates the handler of scrapes: apps, self metrics and events.
@@ -228,10 +252,10 @@ fn metrics_handler(
 }
 
 /// The routes that are on the port alone: pushing, events, lifecycle, and the addresses of the stream.
-fn write_routes(settings: &Settings, context: &Context, sockets: &Sockets, lifecycle: Lifecycle) -> Routes {
+fn write_routes(settings: &Settings, context: &Context, sockets: &Sockets, lifecycle: Routes) -> Routes {
     let routes = monitoring_api::routes(sockets.streams.api(context))
         .merge(push::routes(sockets.receivers.push_handler(context)))
-        .merge(lifecycle::routes(lifecycle));
+        .merge(lifecycle);
     if !settings.events.enabled {
         return routes;
     }

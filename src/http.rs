@@ -8,6 +8,7 @@ use std::time::Duration;
 
 mod access;
 mod authentication;
+mod authorization;
 mod body;
 mod browsers;
 mod client;
@@ -39,9 +40,10 @@ mod web_config;
 mod tests;
 
 pub use access::{
-    Access, AccessControl, AccessDenied, AccessRule, AccessRules, AppPattern, Identity, Login, Need, Role, Sender, Token, TokenReload,
-    Tokens,
+    Access, AccessControl, AccessDenied, AccessRule, AccessRules, AppPattern, Identity, Login, Need, Role, Sender, Token, Tokens,
+    token_reload,
 };
+pub use authorization::{Authorization, Credentials};
 pub use body::{BodyError, BodyLimit, MemoryBudget, drain_body, read_body, read_kept_body};
 pub use browsers::is_from_browser;
 pub use client::{Client, PeerAddr, effective_client};
@@ -56,7 +58,7 @@ pub use service::{ConnectionInfo, HttpService, OnRefused};
 pub use shared_body::{ResponseMemory, SharedBody, Slices};
 pub use stalled_responses::{MAX_STALLED_BYTES, StalledResponses};
 pub use stats::HttpStats;
-pub use web::{WebConfigReload, WebPolicy};
+pub use web::WebPolicy;
 pub use web_config::{CheckedWebConfig, WebConfig, WebConfigFaults, WebConfigReading, read_web_config};
 
 /// Bytes of a request's head, and of a piece of a body that is read at once: cookies and a long query fit, a flood does not.

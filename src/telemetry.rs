@@ -139,6 +139,8 @@ instruments! {
         bridge_takeovers_total: Counter = Counter::default(),
         /// Aliases forgotten because their proxies have not registered within bridge.entry_expiry.
         bridge_expired_total: Counter = Counter::default(),
+        /// 1 if the last reload of the configuration succeeded, 0 if the previous one is still in force.
+        config_last_reload_successful: Gauge = { let ok = Gauge::default(); ok.set(1); ok },
         /// Log lines that standard error did not take: it was full, closed or too slow.
         log_lines_dropped_total: DroppedLogLines = DroppedLogLines::default(),
     } beside {

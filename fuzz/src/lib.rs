@@ -2,6 +2,7 @@
 //! A new target needs a module here, a line in [`TARGETS`], a binary in `fuzz_targets/` and a directory in `corpus/`.
 
 pub mod accept;
+pub mod authorization;
 pub mod bitswap;
 pub mod capnp_stream;
 pub mod event_form;
@@ -30,6 +31,7 @@ pub type Check = fn(&[u8]);
 /// Every target by the name of its corpus.
 pub const TARGETS: &[(&str, Check)] = &[
     ("accept", accept::check),
+    ("authorization", authorization::check),
     ("bitswap", bitswap::check),
     ("capnp_stream", capnp_stream::check),
     ("event_form", event_form::check),

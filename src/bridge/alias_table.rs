@@ -118,6 +118,12 @@ impl AliasTable {
         }
     }
 
+    /// Replaces the policy and the time after which entries expire. Claims and reservations stay.
+    pub(super) fn set_policy(&mut self, policy: AliasPolicy, expiry: Duration) {
+        self.policy = policy;
+        self.expiry = expiry;
+    }
+
     fn is_live(&self, entry: &AliasEntry, now: Instant) -> bool {
         now.saturating_duration_since(entry.renewed) < self.expiry
     }

@@ -15,11 +15,12 @@ use http::header::{
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Empty;
+use tokio::sync::watch;
 use url::form_urlencoded;
 
 use super::proxy_registry::{ProxyRegistry, Route, UnknownAlias};
 use super::read_ahead::read_ahead;
-use super::segment;
+use super::{Settings, segment};
 use crate::http::{Connection, DeliveryOutcome, is_from_browser};
 use crate::model::printable;
 use crate::peer::{ConnectionPool, HyperdhtError, PublicKey, ScrapeResponse, error_text};
@@ -77,7 +78,7 @@ pub(super) struct ScrapeForwarder {
     pub(super) registry: Arc<ProxyRegistry>,
     /// Connections to proxies over HyperDHT, if the bridge is on HyperDHT.
     pub(super) pool: Option<ConnectionPool>,
-    pub(super) request_timeout: Duration,
+    pub(super) settings: watch::Receiver<Settings>,
 }
 
 /// The outcome of a scrape, as it is counted.
@@ -163,7 +164,8 @@ fn with_query(path: String, query: Option<String>) -> String {
 impl ScrapeForwarder {
     async fn forward(&self, alias: &str, forwarded: ForwardedRequest, connection: &Connection) -> Response<Body> {
         let began = Instant::now();
-        let wait = proxy_timeout(self.request_timeout, &forwarded.headers);
+        let request_timeout = self.settings.borrow().request_timeout;
+        let wait = proxy_timeout(request_timeout, &forwarded.headers);
         let unavailable = || self.refuse(ForwardOutcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
         let link = match (self.registry.find(alias), &self.pool) {
             (Ok(Route::Link(link)), _) => link,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::alias_table::{AliasChange, AliasEntry, AliasTable, AliasUnavailable, LinkId, Transport};
+use super::alias_table::{AliasChange, AliasEntry, AliasPolicy, AliasTable, AliasUnavailable, LinkId, Transport};
 use crate::model::{Clock, Timestamp};
 use crate::peer::{Link, LinkEvent, LinkEvents, PeerState, PublicKey};
 use crate::telemetry::BridgeTelemetry;
@@ -90,6 +90,11 @@ impl ProxyRegistry {
             telemetry,
             clock,
         }
+    }
+
+    /// Replaces the policy for aliases and the time after which they expire.
+    pub(super) fn set_policy(&self, policy: AliasPolicy, expiry: Duration) {
+        self.lock().aliases.set_policy(policy, expiry);
     }
 
     fn lock(&self) -> MutexGuard<'_, RegistryState> {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::sync::watch;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::proxy_registry::ProxyRegistry;
-use super::targets_file;
+use super::{Settings, targets_file};
 use crate::supervise::{Readiness, Service, blocking};
 
 /// Retry interval after a failed write.
@@ -21,7 +22,7 @@ const PART: &str = "targets file";
 pub(super) struct TargetsFileWriter {
     registry: Arc<ProxyRegistry>,
     path: PathBuf,
-    check_interval: Duration,
+    settings: watch::Receiver<Settings>,
     readiness: Arc<Readiness>,
     written: Option<String>,
     warned: bool,
@@ -37,10 +38,10 @@ impl TargetsFileWriter {
     /// If the file exists and cannot be read. Starting with an empty list would make Prometheus drop all targets.
     pub(super) fn open(
         registry: Arc<ProxyRegistry>,
-        path: PathBuf,
-        check_interval: Duration,
+        settings: watch::Receiver<Settings>,
         readiness: Arc<Readiness>,
     ) -> anyhow::Result<Self> {
+        let path = settings.borrow().targets_file.clone();
         let shown = path.display().to_string();
         targets_file::remove_leftovers(&path);
         let found = targets_file::load(&path).map_err(|e| anyhow::anyhow!("bridge.targets_file: cannot read {shown}: {e}"))?;
@@ -62,12 +63,19 @@ impl TargetsFileWriter {
         Ok(Self {
             registry,
             path,
-            check_interval,
+            settings,
             readiness,
             written: None,
             warned: false,
             missing,
         })
+    }
+
+    /// The times at which expired aliases are removed. The first one is now.
+    fn checks(&mut self) -> Interval {
+        let mut checks = interval(self.settings.borrow_and_update().check_expired_interval);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        checks
     }
 
     /// Writes the file if its text has changed; returns false if that failed.
@@ -112,8 +120,7 @@ impl Service for TargetsFileWriter {
 
     fn run(mut self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
         Box::pin(async move {
-            let mut checks = interval(self.check_interval);
-            checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut checks = self.checks();
             loop {
                 let written_ok = self.write().await;
                 let registry = self.registry.clone();
@@ -121,6 +128,8 @@ impl Service for TargetsFileWriter {
                     () = stop.cancelled() => break,
                     _ = checks.tick() => registry.expire(),
                     () = registry.changed() => {}
+                    // The first tick comes at once, so a shorter expiry takes effect now.
+                    Ok(()) = self.settings.changed() => checks = self.checks(),
                     () = tokio::time::sleep(RETRY_INTERVAL), if !written_ok => {}
                 }
             }

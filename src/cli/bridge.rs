@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::WebConfigFile;
 use super::run::{exposed_secrets, log_early_stop, raise_file_limit, read, report_exit, runtime, serve_until_stopped};
 use crate::config::Loaded;
-use crate::daemon::{BridgeAddresses, bind_bridge};
+use crate::daemon::{BridgeAddresses, ConfigSource, bind_bridge};
 use crate::supervise::service_manager;
 use crate::supervise::signals::Signals;
 
@@ -24,14 +24,18 @@ pub(super) fn run(named: Option<&Path>, web: WebConfigFile) -> anyhow::Result<Ex
     for warning in environment.warnings().into_iter().chain(exposed) {
         tracing::warn!("{warning}");
     }
+    let config_source = ConfigSource {
+        named: named.map(Path::to_owned),
+        environment,
+    };
     // Scrapers on one side; all proxies share one socket.
     raise_file_limit(loaded.settings.exporter.concurrent_requests as u64);
     runtime(loaded.settings.exporter.threads)
         .context("cannot start the worker threads")?
-        .block_on(serve(loaded))
+        .block_on(serve(loaded, config_source))
 }
 
-async fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
+async fn serve(loaded: Loaded, config_source: ConfigSource) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install().context("cannot catch SIGTERM and SIGINT")?;
     tracing::info!(
         "exporter-proxy {} bridge, configured by {}",
@@ -40,7 +44,7 @@ async fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     );
     service_manager::accept_sockets().context("cannot take the sockets of the service manager (LISTEN_FDS)")?;
     let bridge = tokio::select! {
-        bridge = bind_bridge(&loaded.settings) => bridge?,
+        bridge = bind_bridge(&loaded.settings, config_source) => bridge?,
         signal = signals.first() => return Ok(log_early_stop(signal)),
     };
     log_addresses(bridge.addresses());

@@ -1,9 +1,9 @@
 //! Access of commands to an HTTP port that has TLS and users.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::Args;
@@ -23,7 +23,10 @@ use crate::supervise::secret_file::{self, FileRule, exposed};
 /// The environment variable for credentials, where no file is given.
 const CREDENTIALS_VARIABLE: &str = "EXPORTER_PROXY_CREDENTIALS";
 
-/// Options for an HTTP port with TLS and users.
+/// The environment variable for a bearer token, where no file is given.
+const TOKEN_VARIABLE: &str = "EXPORTER_PROXY_TOKEN";
+
+/// Options for an HTTP port with TLS, users and tokens.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct HttpAccess {
     /// CA certificates (PEM) that are trusted for https:// instead of the system's.
@@ -32,6 +35,9 @@ pub(super) struct HttpAccess {
     /// File with USER:PASSWORD on its first line. Default: the environment variable EXPORTER_PROXY_CREDENTIALS.
     #[arg(long, value_name = "FILE")]
     credentials_file: Option<PathBuf>,
+    /// File with a bearer token. Default: the environment variable EXPORTER_PROXY_TOKEN.
+    #[arg(long, value_name = "FILE", conflicts_with = "credentials_file")]
+    token_file: Option<PathBuf>,
     /// Client certificate (PEM) for servers that ask for one.
     #[arg(long, value_name = "FILE", requires = "key_file")]
     cert_file: Option<PathBuf>,
@@ -56,25 +62,29 @@ impl HttpAccess {
         self
     }
 
-    /// The `Authorization` header, if there are credentials.
+    /// The `Authorization` header, if there are credentials: those of a file, otherwise those of an environment variable.
     pub(super) fn authorization(&self) -> anyhow::Result<Option<HeaderValue>> {
-        let (credentials, source) = match &self.credentials_file {
-            Some(file) => {
+        let header = match (&self.credentials_file, &self.token_file) {
+            (Some(file), _) => {
                 if let Some(warning) = exposed(file) {
                     tracing::warn!("--credentials-file: {warning}");
                 }
-                let text = secret_file::read(file, FileRule::Lenient);
-                let text = text.with_context(|| format!("cannot read {}", file.display()))?;
-                (text.into_bytes(), file.display().to_string())
+                basic(&read_secret(file)?, &file.display().to_string())?
             }
-            None => match std::env::var(CREDENTIALS_VARIABLE) {
-                Ok(text) if !text.is_empty() => (text.into_bytes(), CREDENTIALS_VARIABLE.to_owned()),
-                _ => return Ok(None),
+            (None, Some(file)) => {
+                if let Some(warning) = exposed(file) {
+                    tracing::warn!("--token-file: {warning}");
+                }
+                bearer(&read_secret(file)?, &file.display().to_string())?
+            }
+            (None, None) => match (variable(CREDENTIALS_VARIABLE), variable(TOKEN_VARIABLE)) {
+                (None, None) => return Ok(None),
+                (Some(credentials), None) => basic(&credentials, CREDENTIALS_VARIABLE)?,
+                (None, Some(token)) => bearer(token.trim(), TOKEN_VARIABLE)?,
+                (Some(_), Some(_)) => bail!("{CREDENTIALS_VARIABLE} and {TOKEN_VARIABLE} are both set; unset one of them"),
             },
         };
-        let line = credentials.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
-        ensure!(line.contains(&b':'), "{source} does not hold USER:PASSWORD");
-        let mut value = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(line)))?;
+        let mut value = HeaderValue::try_from(header)?;
         value.set_sensitive(true);
         Ok(Some(value))
     }
@@ -118,6 +128,30 @@ impl HttpAccess {
         let presented = with_client_certificate(config, &certificate).await;
         presented.map_err(|why| anyhow!(why))
     }
+}
+
+/// The text of a file with a secret.
+fn read_secret(file: &Path) -> anyhow::Result<String> {
+    secret_file::read(file, FileRule::Lenient).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// The value of an environment variable; none if it is empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The header for `USER:PASSWORD` on the first line of a text; `source` names it in errors.
+fn basic(text: &str, source: &str) -> anyhow::Result<String> {
+    let line = text.lines().next().unwrap_or_default();
+    ensure!(line.contains(':'), "{source} does not hold USER:PASSWORD");
+    Ok(format!("Basic {}", BASE64_STANDARD.encode(line)))
+}
+
+/// The header for a bearer token.
+fn bearer(token: &str, source: &str) -> anyhow::Result<String> {
+    let is_one = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    ensure!(is_one, "{source} does not hold one bearer token");
+    Ok(format!("Bearer {token}"))
 }
 
 fn pinned_config(certificate: CertificateDer<'static>) -> anyhow::Result<Arc<ClientConfig>> {

@@ -169,7 +169,7 @@ async fn push(server: &HttpServer, access: &HttpAccess, app: &AppName, metrics: 
     let answer = send_request(server, access, request).await?;
     let text = String::from_utf8_lossy(answer.body());
     if !answer.status().is_success() {
-        bail!("refused ({}): {}{}", answer.status(), text.trim_end(), hint(answer.status()));
+        bail!("refused ({}): {}{}", answer.status(), text.trim_end(), hint(answer.headers()));
     }
     Ok(format!("{}\n", text.trim_end()))
 }

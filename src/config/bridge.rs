@@ -73,14 +73,14 @@ impl BridgeConfig {
                 targets_file: t
                     .restart_only("targets_file")
                     .or(PathBuf::from("./prometheus/targets.json"), FilePath),
-                entry_expiry: t.restart_only("entry_expiry").or(Duration::from_secs(10_800), expiry),
+                entry_expiry: t.reloadable("entry_expiry").or(Duration::from_secs(10_800), expiry),
                 check_expired_interval: t
-                    .restart_only("check_expired_interval")
+                    .reloadable("check_expired_interval")
                     .or(Duration::from_secs(3_600), DurationRange(MIN_EXPIRY..=MAX_EXPIRY)),
                 request_timeout: t
-                    .restart_only("request_timeout")
+                    .reloadable("request_timeout")
                     .or(Duration::from_secs(5), DurationRange(MIN_TIMEOUT..=MAX_TIMEOUT)),
-                alias_policy: t.restart_only("alias_policy").or(AliasPolicy::Replace, OneOf(POLICIES)),
+                alias_policy: t.reloadable("alias_policy").or(AliasPolicy::Replace, OneOf(POLICIES)),
             },
         }
     }

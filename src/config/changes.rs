@@ -1,6 +1,8 @@
 //! Differences between two configurations, split by whether a reload applies them.
 
-use super::{EventsConfig, ExpositionConfig, HttpConfig, ReceiverConfig, Settings, StoreConfig};
+use super::reader::KeyEntry;
+use super::{BridgeConfig, EventsConfig, ExpositionConfig, HttpConfig, ReceiverConfig, Settings, StoreConfig};
+use crate::bridge;
 use crate::sources::polls::PollSettings;
 use crate::sources::receiver;
 
@@ -13,9 +15,29 @@ pub struct Changes {
     pub needs_restart: Vec<String>,
 }
 
-/// Compares the settings in force in a running proxy with newly read ones.
+/// A program that the configuration is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgramKind {
+    /// `exporter-proxy run`
+    Proxy,
+    /// `exporter-proxy bridge`
+    Bridge,
+}
+
+impl ProgramKind {
+    /// Returns true if the program reads a key. One file can be that of a proxy and of a bridge.
+    fn reads(self, entry: &KeyEntry) -> bool {
+        match (self, entry.section) {
+            (Self::Proxy, section) => section != "bridge",
+            (Self::Bridge, "exporter") => entry.key != "scrape_expose_endpoint",
+            (Self::Bridge, section) => matches!(section, "bridge" | "http" | "secrets" | "hyperdht"),
+        }
+    }
+}
+
+/// Compares the settings in force in a running program with newly read ones. Keys that it does not read are left out.
 #[must_use]
-pub fn changes(old: &Settings, new: &Settings) -> Changes {
+pub fn changes(old: &Settings, new: &Settings, program: ProgramKind) -> Changes {
     let mut out = Changes::default();
     for (old, new) in old.entries.iter().zip(&new.entries) {
         debug_assert_eq!(
@@ -23,7 +45,7 @@ pub fn changes(old: &Settings, new: &Settings) -> Changes {
             (new.section, new.key),
             "settings are always read in the same order"
         );
-        if old.identity != new.identity {
+        if old.identity != new.identity && program.reads(new) {
             let list = if new.reloadable {
                 &mut out.reloaded
             } else {
@@ -82,7 +104,13 @@ impl Settings {
             stream: old.stream,
             bitswap: old.bitswap,
             p2p: old.p2p,
-            bridge: old.bridge,
+            bridge: BridgeConfig {
+                registry: bridge::Settings {
+                    targets_file: old.bridge.registry.targets_file,
+                    ..new.bridge.registry
+                },
+                ..old.bridge
+            },
             hyperdht: old.hyperdht,
             entries: entries.map(|(old, new)| if new.reloadable { new } else { old }).collect(),
         }

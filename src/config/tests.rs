@@ -102,7 +102,9 @@ fn the_tables_of_the_shipped_file_are_the_simple_form() {
 fn the_shipped_file_spells_out_the_defaults() {
     let (shipped, defaults) = (sound(&shipped()), sound(""));
     assert_eq!(values(&shipped), values(&defaults));
-    assert_eq!(changes(&defaults, &shipped), Changes::default());
+    for program in [ProgramKind::Proxy, ProgramKind::Bridge] {
+        assert_eq!(changes(&defaults, &shipped, program), Changes::default());
+    }
     let typed = |s: &Settings| {
         format!(
             "{:?}",
@@ -599,28 +601,46 @@ fn a_token_in_a_url_is_shown_nowhere() {
 fn a_reload_tells_what_it_takes_up() {
     let old = sound("[exporter]\nworker_threads = 2\n[store]\nexpire_after = 60\n");
     let same = sound("[exporter]\nworker_threads = 2\n[store]\nexpire_after = \"1m\"\n[http]\ntrusted_proxies = []\n");
-    assert_eq!(changes(&old, &same), Changes::default());
+    assert_eq!(changes(&old, &same, ProgramKind::Proxy), Changes::default());
     let new = sound("[exporter]\nworker_threads = 3\n[store]\nexpire_after = 61\n[receiver]\nformat = \"json\"\n");
-    let found = changes(&old, &new);
+    let found = changes(&old, &new, ProgramKind::Proxy);
     assert_eq!(found.reloaded, ["store.expire_after"]);
     assert_eq!(found.needs_restart, ["exporter.worker_threads", "receiver.format"]);
     let with = |password: &str| {
         let endpoint = format!("{{ url = \"http://h:1\", basic_auth = {{ username = \"u\", password = \"{password}\" }} }}");
         sound(&format!("[poll_external]\nother_scrape_endpoints = [{endpoint}]"))
     };
-    assert_eq!(changes(&with("a"), &with("b")).reloaded, ["poll_external.other_scrape_endpoints"]);
+    assert_eq!(
+        changes(&with("a"), &with("b"), ProgramKind::Proxy).reloaded,
+        ["poll_external.other_scrape_endpoints"]
+    );
     let asking = |token: &str| {
         sound(&format!(
             "[poll_external]\nother_scrape_endpoints = [\"http://h:1/m?token={token}\"]"
         ))
     };
     assert_eq!(
-        changes(&asking("a"), &asking("b")).reloaded,
+        changes(&asking("a"), &asking("b"), ProgramKind::Proxy).reloaded,
         ["poll_external.other_scrape_endpoints"]
     );
 }
 
-/// A value of each key that is not its default. Keys of `[p2p]`, `[bridge]` and `[hyperdht]` all need a restart.
+#[test]
+fn a_program_is_told_of_the_keys_that_it_reads() {
+    let old = sound("");
+    let new = sound(
+        "[exporter]\nworker_threads = 3\nscrape_expose_endpoint = \"127.0.0.1:1\"\n[store]\nexpire_after = 61\n[http]\nallowed_hosts = \
+         [\"metrics.example\"]\n[bridge]\nrequest_timeout = 7\nhttp_listen = \"127.0.0.1:2\"\n",
+    );
+    let found = changes(&old, &new, ProgramKind::Bridge);
+    assert_eq!(found.reloaded, ["http.allowed_hosts", "bridge.request_timeout"]);
+    assert_eq!(found.needs_restart, ["exporter.worker_threads", "bridge.http_listen"]);
+    let found = changes(&old, &new, ProgramKind::Proxy);
+    assert_eq!(found.reloaded, ["store.expire_after", "http.allowed_hosts"]);
+    assert_eq!(found.needs_restart, ["exporter.worker_threads", "exporter.scrape_expose_endpoint"]);
+}
+
+/// A value of each key that is not its default. Keys of `[p2p]` and `[hyperdht]` all need a restart.
 const OTHER_VALUES: &[(&str, &str)] = &[
     ("exporter.worker_threads", "3"),
     ("exporter.concurrent_requests", "7"),
@@ -689,19 +709,45 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("stream.events", "[\"poll\"]"),
     ("stream.legacy_addresses", "false"),
     ("ipfs", "[{ api = \"http://127.0.0.1:5001\" }]"),
+    ("bridge.http_listen", "\"127.0.0.1:5\""),
+    ("bridge.quic_listen", "\"127.0.0.1:6\""),
+    ("bridge.hyperdht", "true"),
+    ("bridge.hyperdht_port", "7"),
+    ("bridge.key_file", "\"/var/lib/other.key\""),
+    (
+        "bridge.key_seed",
+        "\"1111111111111111111111111111111111111111111111111111111111111111\"",
+    ),
+    ("bridge.secret_file", "\"/etc/other.secret\""),
+    (
+        "bridge.secret",
+        "\"1111111111111111111111111111111111111111111111111111111111111111\"",
+    ),
+    ("bridge.targets_file", "\"/var/lib/other.json\""),
+    ("bridge.entry_expiry", "7"),
+    ("bridge.check_expired_interval", "7"),
+    ("bridge.request_timeout", "7"),
+    ("bridge.alias_policy", "\"first\""),
 ];
 
 #[test]
 fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
     let old = sound("");
-    let restarted = ["bitswap", "p2p", "bridge", "hyperdht"];
-    for entry in old.entries.iter().filter(|entry| !restarted.contains(&entry.section)) {
+    let restarted = ["bitswap", "p2p", "hyperdht"];
+    // Without the feature it cannot be switched on.
+    let is_built = |entry: &&KeyEntry| entry.path() != "bridge.hyperdht" || cfg!(feature = "hyperdht");
+    let others = old.entries.iter().filter(|entry| !restarted.contains(&entry.section));
+    for entry in others.filter(is_built) {
+        let program = match entry.section {
+            "bridge" => ProgramKind::Bridge,
+            _ => ProgramKind::Proxy,
+        };
         let (path, value) = *OTHER_VALUES
             .iter()
             .find(|(path, _)| *path == entry.path())
             .unwrap_or_else(|| panic!("{} has no other value in OTHER_VALUES", entry.path()));
         let new = sound(&format!("{path} = {value}\n"));
-        let found = changes(&old, &new);
+        let found = changes(&old, &new, program);
         let expected = if entry.reloadable { &found.reloaded } else { &found.needs_restart };
         assert_eq!(
             (expected.as_slice(), found.reloaded.len() + found.needs_restart.len()),
@@ -711,13 +757,12 @@ fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
         let shown = |settings: &Settings| format!("{settings:?}");
         assert_eq!(shown(&in_force), shown(if entry.reloadable { &new } else { &old }), "{path}");
         // The key is reported for as long as it differs, and going back is no change.
-        assert_eq!(changes(&in_force, &new).needs_restart, found.needs_restart, "{path}");
-        assert!(changes(&in_force, &old).needs_restart.is_empty(), "{path}");
+        assert_eq!(changes(&in_force, &new, program).needs_restart, found.needs_restart, "{path}");
+        assert!(changes(&in_force, &old, program).needs_restart.is_empty(), "{path}");
     }
     for section in [
         "p2p.enabled = true\np2p.listen = \"127.0.0.1:5\"\np2p.allow = [\"KEY\"]",
         "bitswap.enabled = ENABLED\nbitswap.max_peers = 7",
-        "bridge.request_timeout = 7",
         "hyperdht.bootstrap = [\"127.0.0.1:6\"]",
     ] {
         let enabled = cfg!(feature = "bitswap").to_string();

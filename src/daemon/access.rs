@@ -7,7 +7,7 @@ use anyhow::bail;
 use super::preflight::Found;
 use super::program::Program;
 use crate::config::Settings;
-use crate::http::{Access, Identity, TokenReload, WebConfig, WebPolicy};
+use crate::http::{Access, Identity, WebConfig, WebPolicy, token_reload};
 use crate::supervise::blocking;
 
 /// The key of the tables.
@@ -25,7 +25,7 @@ pub(super) async fn open(settings: &Settings, web: Option<&WebPolicy>, program: 
     match blocking(move || reading.read_tokens()).await {
         Ok(tokens) if faults.is_empty() => {
             program.access.set(access, tokens);
-            program.add(TokenReload::new(Arc::clone(&program.access), Arc::clone(&program.notes)).await);
+            program.add(token_reload(Arc::clone(&program.access), Arc::clone(&program.notes)).await);
             return Ok(());
         }
         Ok(_) => {}

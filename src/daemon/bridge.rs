@@ -6,15 +6,17 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 
 use super::program::{self, Daemon, Program};
-use super::{access, links, sockets, system_clock, web};
-use crate::bridge::{Bridge, BridgeContext, ENDPOINTS, PagesContext};
-use crate::config::{BridgeConfig, Settings};
+use super::reload::Reloadable;
+use super::{ConfigSource, access, links, sockets, system_clock, web};
+use crate::bridge::{Bridge, BridgeContext, BridgeSettings, ENDPOINTS, PagesContext};
+use crate::config::{BridgeConfig, ProgramKind, Settings};
+use crate::http::OnRefused;
 use crate::model::Clock;
 use crate::peer::{ConnectionPool, Identity, LinkEvents, Network, PublicKey, QuicListener, Seed, SharedSecret};
 use crate::supervise::Listener;
 use crate::supervise::files::FileLock;
 use crate::supervise::secret_file::FileRule;
-use crate::telemetry::BridgeTelemetry;
+use crate::telemetry::{BridgeTelemetry, Gauge};
 
 /// The addresses of a bridge.
 #[derive(Debug, Clone, Copy)]
@@ -45,13 +47,14 @@ pub(crate) struct BridgeKeys {
 /// # Errors
 /// When no transport is enabled, when the secret is missing, when the key or the targets file cannot be read, or when a socket cannot be
 /// bound.
-pub async fn bind_bridge(all: &Settings) -> anyhow::Result<Daemon<BridgeAddresses>> {
+pub async fn bind_bridge(all: &Settings, config_source: ConfigSource) -> anyhow::Result<Daemon<BridgeAddresses>> {
     let table = &all.bridge;
     ensure!(
         table.quic_listen.is_some() || table.hyperdht,
         "no proxy can register: set bridge.quic_listen, or bridge.hyperdht = true"
     );
-    assemble(all, keys(table, all.secrets.file_rule()).await?, system_clock).await
+    let keys = keys(table, all.secrets.file_rule()).await?;
+    assemble(all, config_source, keys, system_clock).await
 }
 
 async fn keys(table: &BridgeConfig, rule: FileRule) -> anyhow::Result<BridgeKeys> {
@@ -78,16 +81,21 @@ async fn keys(table: &BridgeConfig, rule: FileRule) -> anyhow::Result<BridgeKeys
 ///
 /// # Errors
 /// When a socket cannot be bound, or the targets file exists and cannot be read.
-pub(crate) async fn assemble(all: &Settings, keys: BridgeKeys, clock: Clock) -> anyhow::Result<Daemon<BridgeAddresses>> {
+pub(crate) async fn assemble(
+    all: &Settings,
+    config_source: ConfigSource,
+    keys: BridgeKeys,
+    clock: Clock,
+) -> anyhow::Result<Daemon<BridgeAddresses>> {
     let table = &all.bridge;
     let BridgeKeys { identity, lock, secret } = keys;
-    let mut program = Program::new();
+    let mut program = Program::new()?;
     program.hold(lock);
     let telemetry = Arc::new(BridgeTelemetry::default());
     let events = Arc::new(links::bridge_events(Arc::clone(&telemetry), Arc::clone(&program.notes)));
     let context = BridgeContext {
         events: Arc::clone(&events),
-        telemetry,
+        telemetry: Arc::clone(&telemetry),
         readiness: Arc::clone(&program.readiness),
         clock,
     };
@@ -126,7 +134,12 @@ pub(crate) async fn assemble(all: &Settings, keys: BridgeKeys, clock: Clock) -> 
         hyperdht: table.hyperdht,
         stop: program.stop.graceful.clone(),
     };
-    let routes = bridge.routes(pool, pages).merge(program.health_routes());
+    let reloadable = ReloadableBridge {
+        settings: bridge.settings(),
+        telemetry,
+    };
+    let lifecycle = program.reload(all, config_source, reloadable, refusals(&program))?;
+    let routes = bridge.routes(pool, pages).merge(program.health_routes()).merge(lifecycle);
     let endpoints: Vec<&str> = ENDPOINTS.iter().map(|(request, _)| *request).collect();
     let service = program.http_service(routes, &endpoints).with_web(web);
     for listener in [listener].into_iter().chain(unix) {
@@ -134,6 +147,30 @@ pub(crate) async fn assemble(all: &Settings, keys: BridgeKeys, clock: Clock) -> 
     }
     program.add(writer);
     Ok(program.finish(addresses, None))
+}
+
+/// The services of a bridge that take new settings at run time.
+struct ReloadableBridge {
+    settings: BridgeSettings,
+    telemetry: Arc<BridgeTelemetry>,
+}
+
+impl Reloadable for ReloadableBridge {
+    const PROGRAM: ProgramKind = ProgramKind::Bridge;
+
+    fn successful(&self) -> &Gauge {
+        &self.telemetry.config_last_reload_successful
+    }
+
+    fn apply(&mut self, settings: &Settings) {
+        self.settings.apply(&settings.bridge.registry);
+    }
+}
+
+/// Logs refused requests to the lifecycle endpoints, as others that are refused.
+fn refusals(program: &Program) -> OnRefused {
+    let stats = Arc::clone(&program.http_stats);
+    Arc::new(move |client, _, detail| stats.log_refused(client, detail))
 }
 
 /// Joins HyperDHT, announces the key, and returns the connections for scrapes.

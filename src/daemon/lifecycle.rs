@@ -11,24 +11,23 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::reload::Request;
-use crate::http::{Connection, Role, Routes, reply};
-use crate::telemetry::{Rejection, Telemetry};
+use crate::http::{Connection, OnRefused, Role, Routes, reply};
 
 /// State of the lifecycle endpoints.
 pub(super) struct Lifecycle {
     enabled: bool,
     reload: mpsc::Sender<Request>,
     stop: CancellationToken,
-    telemetry: Arc<Telemetry>,
+    on_refused: OnRefused,
 }
 
 impl Lifecycle {
-    pub(super) fn new(enabled: bool, reload: mpsc::Sender<Request>, stop: CancellationToken, telemetry: Arc<Telemetry>) -> Self {
+    pub(super) fn new(enabled: bool, reload: mpsc::Sender<Request>, stop: CancellationToken, on_refused: OnRefused) -> Self {
         Self {
             enabled,
             reload,
             stop,
-            telemetry,
+            on_refused,
         }
     }
 
@@ -37,12 +36,8 @@ impl Lifecycle {
         if self.enabled {
             return None;
         }
-        self.telemetry.reject(Rejection {
-            source: "http",
-            peer: &connection.client(headers).to_string(),
-            reason: "forbidden",
-            detail: "lifecycle endpoints are disabled (http.enable_lifecycle)",
-        });
+        let why = "lifecycle endpoints are disabled (http.enable_lifecycle)";
+        (self.on_refused)(&connection.client(headers), StatusCode::FORBIDDEN, why);
         let text = "lifecycle endpoints are disabled; set http.enable_lifecycle = true\n";
         Some(reply::text(StatusCode::FORBIDDEN, text))
     }
@@ -64,7 +59,7 @@ async fn reload(
         return refusal;
     }
     let (answer, outcome) = oneshot::channel();
-    let gone = || reply::text(StatusCode::SERVICE_UNAVAILABLE, "the proxy is shutting down");
+    let gone = || reply::text(StatusCode::SERVICE_UNAVAILABLE, "the program is shutting down");
     if lifecycle.reload.send(answer).await.is_err() {
         return gone();
     }

@@ -3,8 +3,14 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::health;
-use crate::http::{AccessControl, Connections, HttpService, HttpStats, Routes, Server, ServerMetrics};
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::lifecycle::{self, Lifecycle};
+use super::reload::{Reloadable, Reloader};
+use super::{ConfigSource, health};
+use crate::config::Settings;
+use crate::http::{AccessControl, Connections, HttpService, HttpStats, OnRefused, Routes, Server, ServerMetrics};
 use crate::store::PersistenceHandle;
 use crate::supervise::files::FileLock;
 use crate::supervise::service_manager::Watchdog;
@@ -19,20 +25,27 @@ pub(super) struct Program {
     pub(super) access: Arc<AccessControl>,
     pub(super) http_stats: Arc<HttpStats>,
     pub(super) stop: Stop,
+    /// SIGHUP, caught from the beginning of the start, until the reloader takes it.
+    hangup: Option<Signal>,
     key_locks: Vec<FileLock>,
 }
 
 impl Program {
-    pub(super) fn new() -> Self {
-        Self {
+    /// A program without services.
+    ///
+    /// # Errors
+    /// When SIGHUP cannot be caught.
+    pub(super) fn new() -> anyhow::Result<Self> {
+        Ok(Self {
             supervisor: Supervisor::new(),
             readiness: Arc::default(),
             notes: Arc::default(),
             access: Arc::default(),
             http_stats: Arc::default(),
             stop: Stop::default(),
+            hangup: Some(signal(SignalKind::hangup()).context("cannot catch SIGHUP")?),
             key_locks: Vec::new(),
-        }
+        })
     }
 
     /// Adds a service that has bound its sockets.
@@ -53,6 +66,26 @@ impl Program {
     /// Adds an HTTP server on a listener, with this number of connection slots.
     pub(super) fn serve(&mut self, listener: Listener, slots: usize, service: HttpService) {
         self.add(Server::new(listener, ConnectionSlots::with_address_limit(slots), service));
+    }
+
+    /// Adds the service that reloads the configuration, and returns the lifecycle endpoints.
+    ///
+    /// # Errors
+    /// When the program has one already.
+    pub(super) fn reload(
+        &mut self,
+        settings: &Settings,
+        config_source: ConfigSource,
+        reloadable: impl Reloadable,
+        on_refused: OnRefused,
+    ) -> anyhow::Result<Routes> {
+        let hangup = self.hangup.take().context("the program has a reloader already")?;
+        let access = Arc::clone(&self.access);
+        let (reloader, requests) = Reloader::new(settings.clone(), config_source, access, reloadable, hangup);
+        self.add(reloader);
+        let stop = self.stop.graceful.clone();
+        let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, stop, on_refused);
+        Ok(lifecycle::routes(lifecycle))
     }
 
     /// The routes for health and readiness.

@@ -1,23 +1,18 @@
-//! Reload of the configuration.
+//! Reload of the configuration, of the proxy and of the bridge.
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use futures_util::future::BoxFuture;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::signal::unix::Signal;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::ConfigSource;
 use super::secrets::check_secrets;
-use crate::config::{self, ExpositionConfig, Settings};
+use crate::config::{self, ProgramKind, Settings};
 use crate::http::{AccessControl, Tokens};
-use crate::sources::events::PostRate;
-use crate::sources::polls;
-use crate::sources::receiver::{Budget, Limits};
-use crate::store::Inlet;
-use crate::supervise::{Service, service_manager};
-use crate::telemetry::Telemetry;
+use crate::supervise::{Service, blocking, service_manager};
+use crate::telemetry::Gauge;
 
 /// Queued reload requests: more of them would all read the same file.
 const WAITING: usize = 4;
@@ -25,89 +20,72 @@ const WAITING: usize = 4;
 /// A request to reload: receives the outcome, with the faults of the configuration.
 pub(super) type Request = oneshot::Sender<Result<(), String>>;
 
-/// Handles that apply new settings at run time.
-pub(super) struct Reloadable {
-    pub(super) inlet: Inlet,
-    /// The rules in force, since merging everything again is expensive.
-    pub(super) exposition: ExpositionConfig,
-    pub(super) receiver_limits: watch::Sender<Limits>,
-    pub(super) budget: Arc<Budget>,
-    pub(super) polls: watch::Sender<Arc<polls::PollSettings>>,
-    pub(super) access: Arc<AccessControl>,
-    pub(super) post_rate: Arc<PostRate>,
+/// The services of a program that take new settings at run time. The access settings of its HTTP port are the reloader's.
+pub(super) trait Reloadable: Send + 'static {
+    /// The program, which decides which keys concern it.
+    const PROGRAM: ProgramKind;
+
+    /// The metric of the outcome: 1 if the last reload succeeded, 0 if the previous configuration is still in force.
+    fn successful(&self) -> &Gauge;
+
+    /// Puts settings into force.
+    fn apply(&mut self, settings: &Settings);
 }
 
-impl Reloadable {
-    fn apply(&mut self, settings: &Settings, tokens: Tokens) {
-        self.inlet.set_limits(settings.store.limits.clone());
-        if self.exposition != settings.exposition {
-            self.inlet.set_mode(settings.exposition.store_mode(&settings.events.metric_name));
-            self.exposition = settings.exposition.clone();
-        }
-        // A disabled service has no receiver.
-        let _ = self.receiver_limits.send(settings.receiver.limits.clone());
-        let _ = self.polls.send(Arc::new(settings.polls.clone()));
-        self.budget.set_limit(settings.receiver.max_inflight_bytes);
-        self.post_rate.set(settings.events.post_rate.per_second());
-        self.access.set(settings.access(), tokens);
-    }
-}
-
-/// The part that reloads on SIGHUP and on request.
-pub(super) struct Reloader {
+/// The service that reloads on SIGHUP and on request.
+pub(super) struct Reloader<R> {
     /// The settings in force.
     current: Settings,
-    config_source: ConfigSource,
-    reloadable: Reloadable,
-    telemetry: Arc<Telemetry>,
+    config_source: Arc<ConfigSource>,
+    access: Arc<AccessControl>,
+    reloadable: R,
     hangup: Signal,
     requests: mpsc::Receiver<Request>,
 }
 
-impl Reloader {
+impl<R: Reloadable> Reloader<R> {
+    /// The service, and the sender of requests to it.
     pub(super) fn new(
         current: Settings,
         config_source: ConfigSource,
-        reloadable: Reloadable,
-        telemetry: Arc<Telemetry>,
-    ) -> anyhow::Result<(Self, mpsc::Sender<Request>)> {
-        let hangup = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
+        access: Arc<AccessControl>,
+        reloadable: R,
+        hangup: Signal,
+    ) -> (Self, mpsc::Sender<Request>) {
         let (sender, requests) = mpsc::channel(WAITING);
-        Ok((
-            Self {
-                current,
-                config_source,
-                reloadable,
-                telemetry,
-                hangup,
-                requests,
-            },
-            sender,
-        ))
+        let reloader = Self {
+            current,
+            config_source: Arc::new(config_source),
+            access,
+            reloadable,
+            hangup,
+            requests,
+        };
+        (reloader, sender)
     }
 
     /// Reads the configuration and applies its reloadable keys; a faulty one changes nothing.
-    fn reload(&mut self) -> Result<(), String> {
-        let loaded = config::load(self.config_source.named.as_deref(), &self.config_source.environment);
-        let (loaded, exposed) = match loaded.and_then(|loaded| Ok((check_secrets(&loaded)?, loaded))) {
-            Ok((exposed, loaded)) => (loaded, exposed),
-            Err(faults) => return Err(self.not_reloaded(&faults.to_string())),
-        };
-        // What a user or a certificate name refers to may come with the next change of the web configuration file.
-        let tokens = match loaded.settings.access().read_tokens() {
-            Ok(tokens) => tokens,
-            Err(faults) => return Err(self.not_reloaded(&format!("http.access: {}", faults.join("\n")))),
+    async fn reload(&mut self) -> Result<(), String> {
+        let config_source = Arc::clone(&self.config_source);
+        let ReadConfig { settings, tokens, exposed } = match blocking(move || ReadConfig::read(&config_source)).await {
+            Ok(read) => read,
+            Err(faults) => {
+                self.reloadable.successful().set(0);
+                tracing::error!("configuration not reloaded, the previous one stays in force:\n{faults}");
+                return Err(faults);
+            }
         };
         for warning in exposed {
             tracing::warn!("{warning}");
         }
-        let changes = config::changes(&self.current, &loaded.settings);
+        let changes = config::changes(&self.current, &settings, R::PROGRAM);
         for key in &changes.needs_restart {
             tracing::warn!("{key} has changed and needs a restart");
         }
-        self.current = self.current.with_reloaded(loaded.settings);
-        self.reloadable.apply(&self.current, tokens);
-        self.telemetry.config_last_reload_successful.set(1);
+        self.current = self.current.with_reloaded(settings);
+        self.reloadable.apply(&self.current);
+        self.access.set(self.current.access(), tokens);
+        self.reloadable.successful().set(1);
         if changes.reloaded.is_empty() {
             tracing::info!("configuration reloaded, no changes");
         } else {
@@ -115,16 +93,33 @@ impl Reloader {
         }
         Ok(())
     }
+}
 
-    /// Notes a failed reload; returns the faults.
-    fn not_reloaded(&self, faults: &str) -> String {
-        self.telemetry.config_last_reload_successful.set(0);
-        tracing::error!("configuration not reloaded, the previous one stays in force:\n{faults}");
-        faults.to_owned()
+/// A configuration that can be put into force.
+struct ReadConfig {
+    settings: Settings,
+    /// The tokens of all files in its tables.
+    tokens: Tokens,
+    /// Warnings about secrets that all users can read or change.
+    exposed: Vec<String>,
+}
+
+impl ReadConfig {
+    /// Reads the file and the token files that it names. Blocks on the file system.
+    fn read(source: &ConfigSource) -> Result<Self, String> {
+        let loaded = config::load(source.named.as_deref(), &source.environment).map_err(|faults| faults.to_string())?;
+        let exposed = check_secrets(&loaded).map_err(|faults| faults.to_string())?;
+        // What a user or a certificate name refers to may come with the next change of the web configuration file.
+        let tokens = loaded.settings.access().read_tokens();
+        Ok(Self {
+            tokens: tokens.map_err(|faults| format!("http.access: {}", faults.join("\n")))?,
+            settings: loaded.settings,
+            exposed,
+        })
     }
 }
 
-impl Service for Reloader {
+impl<R: Reloadable> Service for Reloader<R> {
     fn name(&self) -> &str {
         "reloader"
     }
@@ -138,7 +133,7 @@ impl Service for Reloader {
                     Some(request) = self.requests.recv() => Some(request),
                 };
                 service_manager::reloading().await;
-                let outcome = self.reload();
+                let outcome = self.reload().await;
                 service_manager::ready(match outcome {
                     Ok(()) => "configuration reloaded",
                     Err(_) => "the last reload failed, the earlier configuration is in force",

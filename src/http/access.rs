@@ -17,9 +17,10 @@ use ipnet::IpNet;
 
 use self::tokens::{TokenHasher, TokenTable};
 use super::{PublicUrl, reply};
+use crate::supervise::secret_file::FileRule;
 
 pub use pattern::AppPattern;
-pub use reload::TokenReload;
+pub use reload::token_reload;
 pub use rules::{AccessDenied, AccessRule, AccessRules, Identity, Login, Need, Role, Sender};
 pub use tokens::Token;
 
@@ -34,6 +35,8 @@ pub struct Access {
     pub allowed_hosts: Vec<String>,
     /// The URL of this server behind a reverse proxy (`http.external_url`).
     pub external_url: Option<PublicUrl>,
+    /// The permissions with which a changed token file is not used (`secrets.strict`).
+    pub secret_rule: FileRule,
 }
 
 /// The tokens of files.
@@ -49,7 +52,8 @@ impl Access {
         let (mut tokens, mut faults) = (Vec::new(), Vec::new());
         let files: HashSet<&Arc<Path>> = self.rules.token_files().collect();
         for file in files {
-            match tokens::read_token(file) {
+            // Open permissions are refused when the configuration is read (secrets.strict).
+            match tokens::read_token(file, FileRule::Lenient) {
                 Ok(token) => tokens.push((Arc::clone(file), token)),
                 Err(why) => faults.push(format!("token_file {:?}: {why}", file.display().to_string())),
             }
@@ -97,10 +101,11 @@ impl AccessControl {
         (!files.is_empty()).then_some(Login::Token(files))
     }
 
-    /// Replaces the tokens of files that are in use.
-    fn replace_tokens(&self, tokens: Tokens) {
+    /// Replaces the tokens of files that are in use. Returns true if one of them was another before.
+    fn replace_tokens(&self, tokens: Tokens) -> bool {
         let read = self.hasher.table(tokens);
-        self.tokens.rcu(|current| current.updated_by(&read));
+        let before = self.tokens.rcu(|current| current.updated_by(&read));
+        *before != before.updated_by(&read)
     }
 }
 

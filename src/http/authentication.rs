@@ -6,11 +6,12 @@ use axum::body::Body;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response, Uri};
 
-use super::access::{Access, AccessControl, Login, Sender, Token, unauthorized};
+use super::access::{Access, AccessControl, Login, Sender, unauthorized};
 use super::client::{PeerAddr, effective_client, is_forwarded};
 use super::connection::SharedConnection;
 use super::stats::{HttpStats, count};
-use super::web::{Credentials, Verdict, WebPolicy, retry_after};
+use super::web::{Verdict, WebPolicy, retry_after};
+use super::{Authorization, Credentials};
 
 /// The credentials of a request and what they are checked by. It does not borrow the request, which cannot be shared between threads.
 pub(super) struct Authentication {
@@ -63,22 +64,24 @@ impl Authentication {
         if let Some(web) = &self.web {
             web.admit()?;
         }
-        let token = self.header.as_ref().and_then(Token::from_header).filter(|_| self.has_tokens());
-        if let Some(token) = token {
-            self.sender.login = self.control.login(&token).ok_or_else(|| self.wrong("wrong token"))?;
+        let authorization = self.header.as_ref().and_then(Authorization::from_header);
+        if let Some(Authorization::Bearer(token)) = &authorization
+            && self.has_tokens()
+        {
+            self.sender.login = self.control.login(token).ok_or_else(|| self.wrong("wrong token"))?;
             return Ok(self.sender);
         }
         let Some(web) = self.web.clone().filter(|web| web.has_users()) else {
             return Ok(self.sender);
         };
-        match self.header.as_ref().and_then(Credentials::from_header) {
-            Some(credentials) => self.sender.login = self.check_user(&web, credentials).await?,
+        match authorization {
+            Some(Authorization::Basic(credentials)) => self.sender.login = self.check_user(&web, credentials).await?,
             // Without tables a user may do everything, and each request needs one.
-            None if !self.settings.rules.are_tables() => {
+            _ if !self.settings.rules.are_tables() => {
                 count(&self.stats.unauthorized);
                 return Err(unauthorized("this server needs a user and a password", true, false));
             }
-            None => {}
+            _ => {}
         }
         Ok(self.sender)
     }

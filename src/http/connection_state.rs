@@ -115,6 +115,11 @@ impl ConnectionState {
         matches!(self.phase, Phase::Response { .. })
     }
 
+    /// Returns true if a request is being answered and a part of its body has not arrived, or may not have.
+    pub(super) fn awaits_body(&self) -> bool {
+        matches!(self.phase, Phase::Response { body_left: 1.. })
+    }
+
     /// Returns true if the outcome of a response is open.
     pub(super) fn has_open_responses(&self) -> bool {
         !self.open.is_empty()

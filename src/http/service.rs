@@ -491,6 +491,11 @@ impl Service<Request<Incoming>> for ConnectionService {
             if let Some(observer) = shared.observer() {
                 observer.on_response(response.status(), response.extensions());
             }
+            if shared.state().awaits_body() {
+                // HTTP sees that no handler reads the rest of the body only when it runs again: then it announces that it closes the
+                // connection, unless the rest has arrived.
+                tokio::task::yield_now().await;
+            }
             if stop.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

@@ -17,14 +17,15 @@ use http::{Response, StatusCode};
 use rustls::ServerConfig;
 
 use self::authenticator::Authenticator;
-pub(super) use self::authenticator::{Credentials, Verdict};
+pub(super) use self::authenticator::Verdict;
 use self::rate_limiter::RateLimiter;
+use super::file_watch::FileReload;
 use super::stats::{HttpStats, count};
 use super::web_config::{CheckedWebConfig, WebConfig, WebConfigFaults, read_web_config};
-use super::{Client, reply};
-use crate::supervise::{Notes, blocking};
+use super::{Client, Credentials, reply};
+use crate::supervise::{Notes, Service, blocking};
 
-pub use reload::WebConfigReload;
+use self::reload::WebConfigFiles;
 
 /// Demands of a port on its clients.
 pub struct WebPolicy {
@@ -52,7 +53,7 @@ impl WebPolicy {
     /// # Errors
     ///
     /// All faults of the file and of those that it names.
-    pub async fn open(file: PathBuf, stats: Arc<HttpStats>, notes: Arc<Notes>) -> Result<(Arc<Self>, WebConfigReload), WebConfigFaults> {
+    pub async fn open(file: PathBuf, stats: Arc<HttpStats>, notes: Arc<Notes>) -> Result<(Arc<Self>, impl Service), WebConfigFaults> {
         let path = file.clone();
         let reading = blocking(move || read_web_config(&path)).await;
         let CheckedWebConfig { config, warnings } = reading.outcome?;
@@ -69,8 +70,12 @@ impl WebPolicy {
             authenticator: Authenticator::new(),
             stats,
         });
-        let reload = WebConfigReload::new(policy.clone(), reading.files, notes).await;
-        Ok((policy, reload))
+        let files = WebConfigFiles {
+            policy: policy.clone(),
+            notes,
+            files: reading.files,
+        };
+        Ok((policy, FileReload::new(files).await))
     }
 
     /// Returns true if connections are encrypted. It does not change while the program runs.

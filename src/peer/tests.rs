@@ -22,7 +22,7 @@ use super::quic::tls::Protocol;
 use super::quic::transport::CLOSED;
 use super::*;
 use crate::config::{self, Environment};
-use crate::daemon::{BridgeKeys, assemble_bridge};
+use crate::daemon::{BridgeKeys, ConfigSource, assemble_bridge};
 use crate::http::{Connection, DeliveryOutcome, HttpService, Role, Routes};
 use crate::supervise::{Report, Stop};
 use crate::wire::{LinkMessage, Register};
@@ -151,7 +151,7 @@ impl TestBridge {
             lock: None,
             secret: SECRET,
         };
-        let bridge = assemble_bridge(&settings, keys, clock).await.unwrap();
+        let bridge = assemble_bridge(&settings, ConfigSource::default(), keys, clock).await.unwrap();
         let addresses = bridge.addresses();
         Self {
             http: addresses.http.unwrap(),

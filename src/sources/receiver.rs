@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 pub use budget::{Budget, FREE_BYTES};
 
 use self::connection::ReceiverConnection;
-use self::tls::{HANDSHAKE_TIMEOUT, ReceiverStream};
-use crate::http::WebPolicy;
+use self::tls::{HANDSHAKE_TIMEOUT, ReceiverStream, deny};
+use crate::http::{Client, WebPolicy};
 use crate::model::{Clock, Format, Origin};
 use crate::store::Inlet;
 use crate::supervise::{Accepted, ConnectionSlots, Listener, Service, Slot, Stream};
@@ -90,6 +90,30 @@ impl ListenerShared {
         }
     }
 
+    /// The reason if the sender is not one of those that may send.
+    fn forbidden(&self, stream: &Stream) -> Option<String> {
+        let limits = self.limits.borrow();
+        if let Some(address) = stream.peer() {
+            let client = Client::Ip(address.ip().to_canonical());
+            return (!client.is_in(&limits.allow)).then(|| format!("{client} is not allowed to send; add it to receiver.allow"));
+        }
+        let uid = stream.peer_uid();
+        if limits.allow_users.is_empty() || uid.is_some_and(|uid| limits.allow_users.contains(&uid)) {
+            return None;
+        }
+        let user = uid.map_or_else(|| "an unknown user".to_owned(), |uid| format!("user {uid}"));
+        Some(format!("{user} is not allowed to send; add it to receiver.unix_socket_allow_users"))
+    }
+
+    fn reject(&self, peer: &str, reason: &'static str, detail: &str) {
+        self.telemetry.reject(Rejection {
+            source: &self.source,
+            peer,
+            reason,
+            detail,
+        });
+    }
+
     fn accepted(&self, format: Format) -> &Counter {
         if format == Format::Capnp { &self.capnp } else { &self.json }
     }
@@ -160,6 +184,12 @@ async fn secure(
     (policy, slot, stop): (&WebPolicy, &Slot, &CancellationToken),
 ) -> Option<ReceiverStream> {
     slot.idle();
+    // Before the handshake, which is work for clients that may send nothing.
+    if let Some(why) = shared.forbidden(&stream) {
+        shared.reject(peer, "forbidden", &why);
+        deny(stream).await;
+        return None;
+    }
     let accepting = async {
         let config = policy
             .tls_config()
@@ -171,14 +201,7 @@ async fn secure(
         () = stop.cancelled() => return None,
         () = slot.evicted() => return None,
     };
-    let failed = |detail: &str| {
-        shared.telemetry.reject(Rejection {
-            source: &shared.source,
-            peer,
-            reason: "tls",
-            detail,
-        });
-    };
+    let failed = |detail: &str| shared.reject(peer, "tls", detail);
     match outcome {
         Ok(Ok(stream)) => return stream,
         Ok(Err(why)) => failed(&why),

@@ -17,13 +17,14 @@ const FORBIDDEN_FOR_KEYS: u32 = 0o027;
 const EXPOSING: u32 = 0o006;
 
 /// Permissions that make reading a file fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FileRule {
     /// A private key: none for others, and no writing for the group.
     Key,
     /// A secret with `secrets.strict`: no reading and no writing for all users.
     Strict,
     /// A secret without it: any. [`exposed`] describes those that deserve a warning.
+    #[default]
     Lenient,
 }
 

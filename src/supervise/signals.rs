@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT as a [`Stop`]: the first asks for a gentle end, the second for one at once.
+//! SIGTERM and SIGINT as a [`Stop`]: the first asks for a gentle end, the second for one at once. SIGXFSZ as an error of the write.
 
 #![allow(unsafe_code, reason = "what a signal handler may do is for its author to keep to")]
 
@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use nix::libc::{SIGINT, SIGTERM};
+use nix::sys::signal::{SigHandler, Signal};
 use tokio::signal::unix::{self, SignalKind, signal};
 
 use super::Stop;
@@ -108,6 +109,18 @@ impl Signals {
             }
         }
     }
+}
+
+/// Makes a write beyond the limit on file sizes (`ulimit -f`, `LimitFSIZE=`) fail with an error, which names the file like that of a full
+/// disk. By default the signal ends the process without a word.
+///
+/// # Errors
+///
+/// If the operating system refuses it.
+pub fn ignore_file_size_signal() -> io::Result<()> {
+    // SAFETY: ignoring a signal installs no handler, so none of this program's code runs in one.
+    unsafe { nix::sys::signal::signal(Signal::SIGXFSZ, SigHandler::SigIgn) }?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,9 +8,11 @@ use base64::prelude::BASE64_STANDARD;
 use http::{Method, Request};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::process::Command;
 
-use crate::harness::{Proxy, ask, free_port, peer, run, until};
+use crate::harness::{Proxy, ask, free_port, over, peer, run, until};
 use crate::links::TestBridge;
 use crate::process::{Process, config, program};
 use crate::web_config::{HASH, TLS, WebFiles, certificates, curl};
@@ -42,6 +44,7 @@ impl Rights {
     fn tables(&self) -> String {
         format!(
             r#"[http]
+unix_socket = "{socket}"
 web_config_file = "{web}"
 trusted_proxies = ["127.0.0.1"]
 [[http.access]]
@@ -57,7 +60,12 @@ roles = ["push", "scrape", "read", "admin", "event"]
 [[http.access]]
 networks = ["10.0.0.0/8"]
 roles = ["event"]
+[[http.access]]
+uid = {uid}
+roles = ["push", "read"]
 "#,
+            socket = self.path("http.sock"),
+            uid = nix::unistd::geteuid(),
             web = self.path("web.yml"),
             team = self.path("team.token"),
             ops = self.path("ops.token"),
@@ -82,69 +90,74 @@ fn senders() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
         ("team", authorization("Bearer team-token".to_owned())),
         ("ops", authorization("bearer ops-token".to_owned())),
         ("network", vec![("x-forwarded-for", "10.1.2.3".to_owned())]),
+        // Over the Unix socket.
+        ("uid", Vec::new()),
     ]
 }
 
 /// Expected status codes by sender and request. `password` and `token` are wrong ones; `team` has roles for `team-a-*` alone. The apps
 /// `team-a-web` and `other` are there, lifecycle endpoints are disabled (403).
 const PROXY: &str = "
-request                                     none password token bob alice team ops network
-GET /healthz                                 200      200   200 200   200  200 200     200
-GET /-/ready                                 200      200   200 200   200  200 200     200
-GET /metrics                                 401      401   401 403   200  403 200     401
-HEAD /metrics                                401      401   401 403   200  403 200     401
-GET /metrics?app=team-a-web                  401      401   401 403   200  403 200     401
-GET /metrics?app=team-a-web&own=false        401      401   401 403   200  200 200     401
-GET /metrics?app=other&own=false             401      401   401 403   200  403 200     401
-GET /event/metrics                           401      401   401 403   200  403 200     401
-GET /apps/team-a-web/metrics                 401      401   401 403   200  200 200     401
-GET /apps/other/metrics                      401      401   401 403   200  403 200     401
-GET /                                        401      401   401 403   200  403 200     401
-GET /apps                                    401      401   401 403   200  403 200     401
-GET /apps/team-a-web                         401      401   401 403   200  200 200     401
-GET /apps/other                              401      401   401 403   200  403 200     401
-GET /events                                  401      401   401 403   200  403 200     401
-GET /sd                                      401      401   401 403   200  403 200     401
-GET /api/status                              401      401   401 403   200  403 200     401
-GET /metric_plugin/v1/ping                   401      401   401 403   200  403 200     401
-PUT /apps/team-a-web/metrics                 401      401   401 403   403  200 200     401
-POST /apps/team%2Da%2Dweb/metrics            401      401   401 403   403  200 200     401
-PUT /apps/other/metrics                      401      401   401 403   403  403 200     401
-DELETE /apps/team-a-web                      401      401   401 403   403  202 202     401
-DELETE /apps/other                           401      401   401 403   403  403 202     401
-POST /event?kind=x                           401      401   401 403   403  403 200     200
-POST /-/reload                               401      401   401 403   403  403 403     401
-POST /-/quit                                 401      401   401 403   403  403 403     401
-GET /ui/page.css                             401      401   401 403   200  200 200     200
-GET /nowhere                                 401      401   401 403   404  404 404     404
-PATCH /metrics                               401      401   401 403   405  405 405     405
+request                                     none password token bob alice team ops network uid
+GET /healthz                                 200      200   200 200   200  200 200     200     200
+GET /-/ready                                 200      200   200 200   200  200 200     200     200
+GET /metrics                                 401      401   401 403   200  403 200     401     401
+HEAD /metrics                                401      401   401 403   200  403 200     401     401
+GET /metrics?app=team-a-web                  401      401   401 403   200  403 200     401     401
+GET /metrics?app=team-a-web&own=false        401      401   401 403   200  200 200     401     401
+GET /metrics?app=other&own=false             401      401   401 403   200  403 200     401     401
+GET /event/metrics                           401      401   401 403   200  403 200     401     401
+GET /apps/team-a-web/metrics                 401      401   401 403   200  200 200     401     401
+GET /apps/other/metrics                      401      401   401 403   200  403 200     401     401
+GET /                                        401      401   401 403   200  403 200     401     200
+GET /apps                                    401      401   401 403   200  403 200     401     200
+GET /apps/team-a-web                         401      401   401 403   200  200 200     401     200
+GET /apps/other                              401      401   401 403   200  403 200     401     200
+GET /events                                  401      401   401 403   200  403 200     401     200
+GET /sd                                      401      401   401 403   200  403 200     401     200
+GET /api/status                              401      401   401 403   200  403 200     401     200
+GET /metric_plugin/v1/ping                   401      401   401 403   200  403 200     401     200
+PUT /apps/team-a-web/metrics                 401      401   401 403   403  200 200     401     200
+POST /apps/team%2Da%2Dweb/metrics            401      401   401 403   403  200 200     401     200
+PUT /apps/other/metrics                      401      401   401 403   403  403 200     401     200
+DELETE /apps/team-a-web                      401      401   401 403   403  202 202     401     401
+DELETE /apps/other                           401      401   401 403   403  403 202     401     401
+POST /event?kind=x                           401      401   401 403   403  403 200     200     401
+POST /-/reload                               401      401   401 403   403  403 403     401     401
+POST /-/quit                                 401      401   401 403   403  403 403     401     401
+GET /ui/page.css                             401      401   401 403   200  200 200     200     200
+GET /nowhere                                 401      401   401 403   404  404 404     404     404
+PATCH /metrics                               401      401   401 403   405  405 405     405     405
 ";
 
 /// As [`PROXY`], for a bridge at which no proxy is registered: a scrape that is allowed gets 404.
 const BRIDGE: &str = "
-request                                     none password token bob alice team ops network
-GET /healthz                                 200      200   200 200   200  200 200     200
-GET /readyz                                  200      200   200 200   200  200 200     200
-GET /metrics                                 401      401   401 403   200  403 200     401
-GET /metrics?app=team-a-web&own=false        401      401   401 403   200  403 200     401
-GET /scrape/x/metrics                        401      401   401 403   404  403 404     401
-GET /scrape/x/metrics?app=team-a-web&own=false 401    401   401 403   404  404 404     401
-GET /scrape/x/metrics?app=other&own=false    401      401   401 403   404  403 404     401
-GET /scrape/x/apps/team-a-web/metrics        401      401   401 403   404  404 404     401
-GET /scrape/x/apps/other/metrics             401      401   401 403   404  403 404     401
-GET /                                        401      401   401 403   200  403 200     401
-GET /aliases                                 401      401   401 403   200  403 200     401
-GET /sd                                      401      401   401 403   200  403 200     401
-GET /api/status                              401      401   401 403   200  403 200     401
-GET /ui/page.js                              401      401   401 403   200  200 200     200
-DELETE /aliases/x                            401      401   401 403   403  403 404     401
-GET /nowhere                                 401      401   401 403   404  404 404     404
-POST /aliases                                401      401   401 403   405  405 405     405
+request                                     none password token bob alice team ops network uid
+GET /healthz                                 200      200   200 200   200  200 200     200     200
+GET /readyz                                  200      200   200 200   200  200 200     200     200
+GET /metrics                                 401      401   401 403   200  403 200     401     401
+GET /metrics?app=team-a-web&own=false        401      401   401 403   200  403 200     401     401
+GET /scrape/x/metrics                        401      401   401 403   404  403 404     401     401
+GET /scrape/x/metrics?app=team-a-web&own=false 401    401   401 403   404  404 404     401     401
+GET /scrape/x/metrics?app=other&own=false    401      401   401 403   404  403 404     401     401
+GET /scrape/x/apps/team-a-web/metrics        401      401   401 403   404  404 404     401     401
+GET /scrape/x/apps/other/metrics             401      401   401 403   404  403 404     401     401
+GET /                                        401      401   401 403   200  403 200     401     200
+GET /aliases                                 401      401   401 403   200  403 200     401     200
+GET /sd                                      401      401   401 403   200  403 200     401     200
+GET /api/status                              401      401   401 403   200  403 200     401     200
+GET /ui/page.js                              401      401   401 403   200  200 200     200     200
+DELETE /aliases/x                            401      401   401 403   403  403 404     401     401
+POST /-/reload                               401      401   401 403   403  403 403     401     401
+POST /-/quit                                 401      401   401 403   403  403 403     401     401
+GET /nowhere                                 401      401   401 403   404  404 404     404     404
+POST /aliases                                401      401   401 403   405  405 405     405     405
 ";
 
 /// Sends each request of a matrix as each of its senders. `before` is done before each.
-async fn check(address: SocketAddr, matrix: &str, before: impl AsyncFn()) {
+async fn check(address: SocketAddr, rights: &Rights, matrix: &str, before: impl AsyncFn()) {
     let senders = senders();
+    let socket = rights.0.path().join("http.sock");
     let mut lines = matrix.trim().lines();
     let heads: Vec<&str> = lines.next().unwrap().split_whitespace().skip(1).collect();
     let names: Vec<&str> = senders.iter().map(|(name, _)| *name).collect();
@@ -159,16 +172,15 @@ async fn check(address: SocketAddr, matrix: &str, before: impl AsyncFn()) {
                 request = request.header(*header, value);
             }
             let body = if path.ends_with("metrics") { "m 1\n" } else { "" };
-            let answer = ask(
-                address,
-                request,
-                if method == Method::PUT || method == Method::POST {
-                    body
-                } else {
-                    ""
-                },
-            )
-            .await;
+            let body = if method == Method::PUT || method == Method::POST {
+                body
+            } else {
+                ""
+            };
+            let answer = match *name {
+                "uid" => over(UnixStream::connect(&socket).await.unwrap(), request.header("host", "x"), body).await,
+                _ => ask(address, request, body).await,
+            };
             assert_eq!(answer.status().as_str(), *expected, "{line}, as {name}: {answer:?}");
             let challenges = answer.headers().get_all("www-authenticate").iter().count();
             assert_eq!(challenges > 0, answer.status() == 401, "{line}, as {name}");
@@ -182,7 +194,7 @@ async fn each_identity_gets_what_the_matrix_says_from_a_proxy() {
     let rights = Rights::new();
     let proxy = Proxy::with(&rights.tables()).await;
     let as_ops = |request: http::request::Builder| request.header("authorization", "Bearer ops-token");
-    check(proxy.http, PROXY, async || {
+    check(proxy.http, &rights, PROXY, async || {
         for app in ["team-a-web", "other"] {
             let push = as_ops(Request::put(format!("/apps/{app}/metrics")));
             assert_eq!(proxy.send(push, "m 1\n").await.status(), 200);
@@ -202,13 +214,14 @@ async fn each_identity_gets_what_the_matrix_says_from_a_proxy() {
     assert_eq!(refused("user:bob", "any"), "3");
     assert_eq!(refused("anonymous", "scrape"), "8");
     assert_eq!(refused("networks:10.0.0.0/8", "read"), "8");
+    assert_eq!(refused(&format!("uid:{}", nix::unistd::geteuid()), "scrape"), "8");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_identity_gets_what_the_matrix_says_from_a_bridge() {
     let rights = Rights::new();
     let bridge = TestBridge::with(tempfile::tempdir().unwrap(), free_port(), &rights.tables()).await;
-    check(bridge.http, BRIDGE, async || {}).await;
+    check(bridge.http, &rights, BRIDGE, async || {}).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -438,4 +451,211 @@ async fn only_declared_scrapers_get_events_where_that_is_set() {
     let request = Request::get("/metrics").header("authorization", basic("alice:secret"));
     let metrics = proxy.ask(request).await.into_body();
     assert!(String::from_utf8_lossy(&metrics).contains(event));
+}
+
+#[test]
+fn a_user_id_needs_a_unix_socket() {
+    let rights = Rights::new();
+    let file = rights.write("config.toml", "[[http.access]]\nuid = 1000\nroles = [\"read\"]\n");
+    for command in ["check", "run", "bridge"] {
+        let output = program(&[command, "--config", file.to_str().unwrap()]).output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(
+            text.contains("\"uid\" in [[http.access]] is that of a client of http.unix_socket, which is not set"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_file_that_all_users_can_read_is_refused_when_its_mode_changes() {
+    use std::os::unix::fs::PermissionsExt;
+    let rights = Rights::new();
+    let token = rights.path("ops.token");
+    let mode = |mode: u32| std::fs::set_permissions(&token, PermissionsExt::from_mode(mode)).unwrap();
+    mode(0o600);
+    let table = format!("secrets.strict = true\n[[http.access]]\ntoken_file = {token:?}\nroles = [\"read\"]\n");
+    let proxy = Proxy::with(&table).await;
+    let ready = async || String::from_utf8(proxy.get("/readyz").await.into_body().to_vec()).unwrap();
+    let status = async || {
+        proxy
+            .ask(Request::get("/apps").header("authorization", "Bearer ops-token"))
+            .await
+            .status()
+    };
+    mode(0o604);
+    until("the mode is refused", async || {
+        ready()
+            .await
+            .contains("mode 0604 lets every user of this machine read or change it")
+    })
+    .await;
+    assert_eq!(status().await, 200);
+    mode(0o600);
+    until("the mode is accepted", async || !ready().await.contains("0604")).await;
+    assert_eq!(status().await, 200);
+}
+
+/// The configuration of a bridge in a process of its own.
+fn bridge_config(rights: &Rights, http: &str, bridge: &str) -> PathBuf {
+    let text = format!(
+        "[bridge]\nhttp_listen = \"127.0.0.1:0\"\nquic_listen = \"127.0.0.1:0\"\nkey_file = {:?}\nsecret = \"{}\"\n\
+         targets_file = {:?}\n{bridge}\n[http]\n{http}\n",
+        rights.path("bridge.key"),
+        "1".repeat(64),
+        rights.path("targets.json"),
+    );
+    rights.write("bridge.toml", &text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_reloads_its_tables_and_settings_as_a_proxy_does() {
+    let rights = Rights::new();
+    let table = |token: &str| {
+        format!(
+            "enable_lifecycle = true\n[[http.access]]\ntoken_file = \"{}\"\nroles = [\"read\", \"scrape\", \"admin\"]\n",
+            rights.path(token)
+        )
+    };
+    let file = bridge_config(&rights, &table("ops.token"), "");
+    let mut process = Process::command("bridge", &file);
+    let serving = process.line("serving http://127.0.0.1:");
+    let address = serving.rsplit_once("http://").unwrap().1.parse().unwrap();
+    let send = async |method: Method, path: &str, token: &str| {
+        let request = Request::builder().method(method).uri(path);
+        let answer = ask(address, request.header("authorization", format!("Bearer {token}")), "").await;
+        (answer.status().as_u16(), String::from_utf8(answer.into_body().to_vec()).unwrap())
+    };
+    let status = async |token: &str| send(Method::GET, "/aliases", token).await.0;
+    let successful = async || {
+        let metrics = send(Method::GET, "/metrics", "ops-token").await.1;
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("exporter_proxy_config_last_reload_successful "));
+        line.unwrap().to_owned()
+    };
+    assert_eq!((status("ops-token").await, status("team-token").await), (200, 401));
+
+    // A file that cannot be used leaves everything as it is, and says so.
+    rights.write("bridge.toml", "[bridge]\nrequest_timeout = \"never\"\n");
+    process.signal(Signal::SIGHUP);
+    let refused = process.line("configuration not reloaded, the previous one stays in force");
+    assert!(refused.contains("request_timeout"), "{refused}");
+    let (code, text) = send(Method::POST, "/-/reload", "ops-token").await;
+    assert_eq!(code, 500, "{text}");
+    assert!(text.contains("bridge.toml:2:") && text.contains("stays in force"), "{text}");
+    assert_eq!((status("ops-token").await, successful().await), (200, "0".to_owned()));
+
+    // A missing token is such a fault.
+    bridge_config(&rights, &table("missing.token"), "");
+    process.signal(Signal::SIGHUP);
+    process.line("missing.token");
+    assert_eq!(status("ops-token").await, 200);
+
+    bridge_config(
+        &rights,
+        &table("ops.token"),
+        "request_timeout = 7\nalias_policy = \"first\"\nhyperdht_port = 9\nentry_expiry = 60",
+    );
+    let (code, text) = send(Method::POST, "/-/reload", "ops-token").await;
+    assert_eq!(code, 200, "{text}");
+    process.line("bridge.hyperdht_port has changed and needs a restart");
+    let line = process.line("configuration reloaded");
+    for key in ["bridge.entry_expiry", "bridge.request_timeout", "bridge.alias_policy"] {
+        assert!(line.contains(key), "{line}");
+    }
+    assert_eq!(successful().await, "1");
+
+    bridge_config(&rights, &table("team.token"), "");
+    process.signal(Signal::SIGHUP);
+    process.line("configuration reloaded");
+    assert_eq!((status("ops-token").await, status("team-token").await), (401, 200));
+    assert_eq!(send(Method::POST, "/-/quit", "ops-token").await.0, 401);
+    assert_eq!(send(Method::POST, "/-/quit", "team-token").await.0, 200);
+    process.line("stopped");
+    assert_eq!(process.ended(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_log_in_with_a_token() {
+    let rights = Rights::new();
+    let proxy = Proxy::with(&rights.tables()).await;
+    let url = format!("http://{}", proxy.http);
+    let file = rights.path("ops.token");
+    let metrics = rights.write("m.txt", "m 1\n");
+    let metrics = metrics.to_str().unwrap();
+    let ran = async |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = program(arguments);
+        command.envs(variables.iter().copied());
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.success(), text)
+    };
+    let (good, text) = ran(&["send", "a", metrics, "--to", &url, "--token-file", &file], &[]).await;
+    assert!(good && text.contains("1 series"), "{text}");
+    let token = [("EXPORTER_PROXY_TOKEN", "ops-token")];
+    let (good, text) = ran(&["apps", "--from", &url], &token).await;
+    assert!(good && text.contains("1 app, 1 series"), "{text}");
+    let (good, text) = ran(&["healthcheck", &format!("{url}/api/status")], &token).await;
+    assert!(good, "{text}");
+    let (good, text) = ran(&["apps", "--from", &url], &[]).await;
+    let hint = "set --credentials-file or --token-file, or EXPORTER_PROXY_CREDENTIALS or EXPORTER_PROXY_TOKEN";
+    assert!(!good && text.contains(hint), "{text}");
+    let (good, text) = ran(&["send", "a", metrics, "--to", &url], &[]).await;
+    assert!(!good && text.contains("set --token-file or EXPORTER_PROXY_TOKEN"), "{text}");
+    let both = [token[0], ("EXPORTER_PROXY_CREDENTIALS", "alice:secret")];
+    let (good, text) = ran(&["apps", "--from", &url], &both).await;
+    assert!(!good && text.contains("both set"), "{text}");
+    // A file counts before any variable.
+    let (good, text) = ran(&["apps", "--from", &url, "--token-file", &file], &both).await;
+    assert!(good, "{text}");
+    let (good, text) = ran(&["apps", "--from", &url, "--token-file", metrics], &[]).await;
+    assert!(!good && text.contains("does not hold one bearer token"), "{text}");
+}
+
+/// The head of the response to the first bytes of a request, and whether the same connection takes another request.
+async fn exchange(address: SocketAddr, head: &str, body: &str) -> (String, bool) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("{head}host: x\r\n\r\n{body}").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let mut ends_with = async |stream: &mut TcpStream, end: &str| {
+        while !String::from_utf8_lossy(&answer).contains(end) {
+            if stream.read_buf(&mut answer).await.unwrap_or(0) == 0 {
+                return false;
+            }
+        }
+        true
+    };
+    assert!(ends_with(&mut stream, "\r\n\r\n").await);
+    let sent = stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.is_ok();
+    let is_open = sent && ends_with(&mut stream, "\r\n\r\nok\n").await;
+    let text = String::from_utf8(answer).unwrap();
+    let head = text.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
+    (head, is_open)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_push_announces_that_its_connection_is_closed() {
+    let proxy = Proxy::with("http.write_from = []").await;
+    let head = |length: &str| format!("PUT /apps/a/metrics HTTP/1.1\r\n{length}\r\n");
+    for (length, body) in [
+        ("content-length: 1000000", "m 1\n"),
+        ("content-length: 4", ""),
+        ("content-length: 1000000\r\nexpect: 100-continue", ""),
+        ("transfer-encoding: chunked", "4\r\nm 1\n\r\n"),
+    ] {
+        let (answer, is_open) = exchange(proxy.http, &head(length), body).await;
+        assert!(answer.starts_with("http/1.1 403"), "{answer}");
+        assert!(answer.contains("\r\nconnection: close") && !is_open, "{length}: {is_open} {answer}");
+    }
+    // What has arrived is read, and the connection serves further requests.
+    for (length, body) in [
+        ("content-length: 4", "m 1\n"),
+        ("transfer-encoding: chunked", "4\r\nm 1\n\r\n0\r\n\r\n"),
+    ] {
+        let (answer, is_open) = exchange(proxy.http, &head(length), body).await;
+        assert!(answer.starts_with("http/1.1 403"), "{answer}");
+        assert!(!answer.contains("connection: close") && is_open, "{length}: {is_open} {answer}");
+    }
 }

@@ -21,7 +21,7 @@ const INSIDE: &str = "EXPORTER_PROXY_TEST_INSIDE_MOUNTS";
 const DISK_BYTES: &str = "1m";
 
 /// Whether this machine lets us mount a small disk; under CI it must.
-fn can_mount() -> bool {
+pub fn can_mount() -> bool {
     let tried = Command::new("unshare")
         .args(["--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/tmp"])
         .output();

@@ -157,16 +157,23 @@ impl Drop for Proxy {
 
 /// Sends a request over a connection of its own, to the host that it names or to the address.
 pub async fn ask(address: SocketAddr, request: http::request::Builder, body: impl Into<Bytes>) -> Response<Bytes> {
+    let named = request.headers_ref().is_some_and(|headers| headers.contains_key("host"));
+    let request = if named {
+        request
+    } else {
+        request.header("host", address.to_string())
+    };
+    over(TcpStream::connect(address).await.unwrap(), request, body).await
+}
+
+/// Sends a request with its host over a new connection.
+pub async fn over<S>(stream: S, request: http::request::Builder, body: impl Into<Bytes>) -> Response<Bytes>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
     let exchange = async {
-        let stream = TcpStream::connect(address).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         let driver = tokio::spawn(connection);
-        let named = request.headers_ref().is_some_and(|headers| headers.contains_key("host"));
-        let request = if named {
-            request
-        } else {
-            request.header("host", address.to_string())
-        };
         let request = request.body(Full::new(body.into())).unwrap();
         let (head, body) = sender.send_request(request).await.unwrap().into_parts();
         let body = body.collect().await.unwrap().to_bytes();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use exporter_proxy::config::{self, Environment};
-use exporter_proxy::daemon::bind_bridge;
+use exporter_proxy::daemon::{ConfigSource, bind_bridge};
 use exporter_proxy::peer::{
     Alias, Client, ClientSettings, HyperdhtError, Identity, LinkAddress, LinkEvent, LinkEvents, PublicKey, REQUEST_TIMEOUT, Registration,
     RunningClient, ScrapeError, ScrapeOutcome, Scraper, metrics_service,
@@ -52,7 +52,7 @@ impl TestBridge {
     async fn with(network: &TestNetwork, folder: TempDir, extra: &str) -> Self {
         let text = bridge_config(network, folder.path(), 0, extra);
         let settings = config::parse(&text, "test", &Environment::default()).unwrap_or_else(|faults| panic!("{faults}"));
-        let bridge = bind_bridge(&settings).await.unwrap();
+        let bridge = bind_bridge(&settings, ConfigSource::default()).await.unwrap();
         let addresses = *bridge.addresses();
         assert!(addresses.hyperdht);
         Self {
@@ -147,7 +147,7 @@ async fn client(network: &TestNetwork, bridge: &TestBridge, alias: &str, text: S
 async fn a_bridge_where_nobody_can_register_does_not_start() {
     let text = format!("[bridge]\nquic_listen = \"\"\nsecret = \"{SECRET}\"\n");
     let settings = config::parse(&text, "test", &Environment::default()).unwrap_or_else(|faults| panic!("{faults}"));
-    let told = bind_bridge(&settings).await.err().unwrap().to_string();
+    let told = bind_bridge(&settings, ConfigSource::default()).await.err().unwrap().to_string();
     assert!(told.contains("bridge.quic_listen") && told.contains("bridge.hyperdht"), "{told}");
 }
 
@@ -221,7 +221,7 @@ async fn a_bridge_that_cannot_be_found_is_noted_at_both_ends() {
          secret = \"{SECRET}\"\ntargets_file = \"{place}/targets.json\"\n"
     );
     let settings = config::parse(&text, "test", &Environment::default()).unwrap_or_else(|faults| panic!("{faults}"));
-    let bridge = bind_bridge(&settings).await.unwrap();
+    let bridge = bind_bridge(&settings, ConfigSource::default()).await.unwrap();
     let (http, key, stop) = (bridge.addresses().http.unwrap(), bridge.addresses().key, bridge.stop());
     let running = tokio::spawn(bridge.run());
     let proxy = Proxy::with(&format!(

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::routing::get;
 use bytes::Bytes;
 use exporter_proxy::config::{self, Environment};
-use exporter_proxy::daemon::bind_bridge;
+use exporter_proxy::daemon::{ConfigSource, bind_bridge};
 use exporter_proxy::http::{Connection, Delivery, HttpService, Role, Routes};
 use exporter_proxy::peer::{
     Alias, Client, ClientSettings, Identity, LinkAddress, LinkEvent, LinkEvents, PublicKey, Registration, RunningClient, ScrapeOutcome,
@@ -54,7 +54,7 @@ impl TestBridge {
         // A bridge that was killed in this very process gives its port back when its connections have been drained.
         let deadline = Instant::now() + PATIENCE;
         let bridge = loop {
-            match bind_bridge(&settings).await {
+            match bind_bridge(&settings, ConfigSource::default()).await {
                 Ok(bridge) => break bridge,
                 Err(error) => assert!(Instant::now() < deadline, "{error:#}"),
             }

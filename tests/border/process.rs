@@ -518,6 +518,35 @@ fn a_bridge_says_which_files_it_makes() {
     assert_eq!(told.matches("created ").count(), 0, "{told}");
 }
 
+#[test]
+fn a_limit_on_file_sizes_is_an_error_that_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("bridge.key");
+    let text = format!(
+        "[bridge]\nhttp_listen = \"127.0.0.1:0\"\nquic_listen = \"127.0.0.1:0\"\nkey_file = {key:?}\nsecret = \"{}\"\ntargets_file = {:?}\n",
+        "1".repeat(64),
+        folder.path().join("targets.json")
+    );
+    let file = config(folder.path(), &text);
+    let limited = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -f 0; exec \"$@\"",
+            "sh",
+            PROGRAM,
+            "bridge",
+            "-c",
+            file.to_str().unwrap(),
+        ])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&limited.stderr);
+    assert_eq!(limited.status.code(), Some(1), "{told}");
+    assert!(told.contains("bridge.key: File too large"), "{told}");
+    assert!(!key.exists(), "a file that cannot be used is left");
+    Process::command("bridge", &file).line("serving http://");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn send_reaches_every_way_in() {
     let proxy = Proxy::start().await;

@@ -2,7 +2,11 @@
 
 use std::process::Stdio;
 
-use crate::harness::Proxy;
+use http::Request;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::harness::{Proxy, over};
 use crate::process::{config, program};
 use crate::web_config::{TLS, WebFiles, certificates};
 
@@ -78,4 +82,30 @@ fn without_certificates_the_program_does_not_start() {
         assert_eq!(output.status.code(), Some(1), "{text}");
         assert!(text.contains("receiver.tls") && text.contains("http.web_config_file"), "{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_is_not_allowed_gets_no_handshake() {
+    let files = WebFiles::new(TLS);
+    let socket = files.path("http.sock");
+    let text = format!(
+        "http.web_config_file = {:?}\nhttp.unix_socket = {socket:?}\nreceiver.tls = true\nreceiver.allow = []",
+        files.path("web.yml")
+    );
+    let server = Proxy::with(&text).await;
+    // A handshake would wait for its first byte.
+    let mut stream = TcpStream::connect(server.tcp()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert_eq!(answer, [0x15, 3, 3, 0, 2, 2, 49], "the alert access_denied");
+    let (accepted, text) = send(&files, &format!("tls://localhost:{}", server.tcp().port()), &[]);
+    assert!(!accepted && text.contains("AccessDenied"), "{text}");
+    let scrape = Request::get("/metrics?only=own").header("host", "x");
+    let own = over(UnixStream::connect(&socket).await.unwrap(), scrape, "").await;
+    let own = String::from_utf8(own.into_body().to_vec()).unwrap();
+    let refused = format!(
+        "exporter_proxy_rejected_total{{source=\"{}\",reason=\"forbidden\"}} 2\n",
+        server.tcp()
+    );
+    assert!(own.contains(&refused), "{own}");
 }

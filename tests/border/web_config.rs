@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use exporter_proxy::config::{self, Environment};
-use exporter_proxy::daemon::bind_bridge;
+use exporter_proxy::daemon::{ConfigSource, bind_bridge};
 use exporter_proxy::http::read_web_config;
 use exporter_proxy::sources::polls::client_tls;
 use http::Request;
@@ -395,7 +395,7 @@ async fn a_bridge_has_the_same_door() {
     );
     let nothing = Environment::from_pairs(std::iter::empty::<(String, String)>());
     let settings = config::parse(&text, "test", &nothing).unwrap_or_else(|faults| panic!("{faults}"));
-    let bridge = bind_bridge(&settings).await.unwrap();
+    let bridge = bind_bridge(&settings, ConfigSource::default()).await.unwrap();
     let (addresses, stop) = (*bridge.addresses(), bridge.stop());
     assert!(addresses.https);
     let address = addresses.http.unwrap();

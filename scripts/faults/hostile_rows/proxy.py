@@ -62,23 +62,23 @@ class Proxy:
             errors="replace", preexec_fn=limit,
         )
         self.pid = self.child.pid
-        threading.Thread(target=self._listen, args=(self.child.stderr,), daemon=True).start()
+        threading.Thread(target=self._listen, args=(self.child.stderr, self.log), daemon=True).start()
         host, port = self.says(r"serving https?://(.*):(\d+)").groups()
         self.http = (host, int(port))
         self.started()
 
     def started(self):
-        host, port = self.says(r"receiving on tcp://(.*):(\d+)").groups()
+        host, port = self.says(r"receiving on (?:tcp|tls)://(.*):(\d+)").groups()
         self.tcp = (host, int(port))
 
-    def _listen(self, stream):
+    def _listen(self, stream, log):
         for line in stream:
             self.log_is_read.wait()
             with self._said:
-                self.log.append(line.rstrip())
+                log.append(line.rstrip())
                 self._said.notify_all()
         with self._said:
-            self.log.append("(the log has ended)")
+            log.append("(the log has ended)")
             self._said.notify_all()
 
     def says(self, pattern, since=0, patience=PATIENCE):
@@ -105,6 +105,14 @@ class Proxy:
 
     def wait(self, patience=PATIENCE):
         return self.child.wait(patience)
+
+    def kill_and_start(self):
+        """`kill -9`, and the next life: with a log of its own, in the same folder, on other ports."""
+        self.child.kill()
+        self.child.wait()
+        with self._said:
+            self.log = []
+        self.start()
 
     def remove(self):
         if self.child.poll() is None:

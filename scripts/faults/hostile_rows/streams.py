@@ -53,7 +53,7 @@ class Upstream:
     """A server that does the same on each connection, and counts them."""
 
     def __init__(self, hello, then):
-        self.hello, self.then, self.connections = hello, then, 0
+        self.hello, self.then, self.connections, self.last = hello, then, 0, None
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
         threading.Thread(target=self.accept, daemon=True).start()
@@ -61,7 +61,7 @@ class Upstream:
     def accept(self):
         while True:
             stream, _ = self.listener.accept()
-            self.connections += 1
+            self.connections, self.last = self.connections + 1, stream
             threading.Thread(target=self.serve, args=(stream,), daemon=True).start()
 
     def serve(self, stream):
@@ -73,6 +73,13 @@ class Upstream:
                     pass
             except OSError:
                 pass  # the proxy has left, which is what is wanted
+
+    def cut(self):
+        """Ends the last connection, so that the proxy comes again."""
+        try:
+            self.last.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it has ended by itself, or is being opened
 
 
 @row("streams: every kind of bad upstream", ways=())

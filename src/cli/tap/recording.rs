@@ -1,13 +1,14 @@
 //! Recordings of a monitoring stream: gzip files of JSON lines.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, ErrorKind, Read, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read, Seek as _, Write as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Timelike as _, Utc};
+use flate2::bufread::GzDecoder;
 use flate2::read::MultiGzDecoder;
 
 use crate::wire::monitoring::{Compressor, MAX_TEXT_BYTES};
@@ -58,11 +59,23 @@ pub(super) struct Recorder {
 impl Recorder {
     /// Opens the file; a recording in it is continued. Only its owner can read a new file, because it has addresses of peers.
     ///
+    /// What a killed recording left incomplete at the end is cut off: nothing behind it could be replayed.
+    ///
     /// # Errors
-    /// If it cannot be opened.
+    /// If it cannot be opened or read, or holds something else than a recording.
     pub(super) fn open(path: &Path, rotation: Option<Rotation>, now: DateTime<Utc>) -> anyhow::Result<Self> {
         let file = create(path)?;
-        let size = file.metadata().with_context(|| path.display().to_string())?.len();
+        let shown = || path.display().to_string();
+        let (size, complete) = (file.metadata().with_context(shown)?.len(), complete_len(&file).with_context(shown)?);
+        if complete < size {
+            tracing::warn!(
+                bytes = size - complete,
+                "truncated an incomplete record at the end of {}",
+                path.display()
+            );
+            file.set_len(complete).with_context(shown)?;
+        }
+        let size = complete;
         Ok(Self {
             path: path.to_owned(),
             rotation,
@@ -101,9 +114,11 @@ impl Recorder {
         }
         self.member.clear();
         self.compressor.member(&self.text, &mut self.member);
-        self.file
-            .write_all(&self.member)
-            .with_context(|| format!("cannot write {}", self.path.display()))?;
+        if let Err(why) = self.file.write_all(&self.member) {
+            // What follows a part of a member could not be replayed. If this fails as well, the next recording cuts it off.
+            let _ = self.file.set_len(self.size);
+            return Err(why).with_context(|| format!("cannot write {}", self.path.display()));
+        }
         self.size += self.member.len() as u64;
         self.text.clear();
         Ok(())
@@ -132,8 +147,40 @@ impl Recorder {
 }
 
 fn create(path: &Path) -> anyhow::Result<File> {
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    // For reading as well: what is there is checked before it is continued.
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
     file.with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// Returns the length of the complete gzip members at the start of a file, which is that of a whole recording.
+///
+/// # Errors
+/// If it cannot be read, or has bytes that begin no gzip member.
+fn complete_len(file: &File) -> io::Result<u64> {
+    let (mut bytes, mut complete) = (BufReader::new(file), 0);
+    while !bytes.fill_buf()?.is_empty() {
+        let what = match io::copy(&mut GzDecoder::new(&mut bytes), &mut io::sink()) {
+            Ok(_) => {
+                complete = bytes.stream_position()?;
+                continue;
+            }
+            Err(why) if why.kind() == ErrorKind::UnexpectedEof && begins_member(file, complete)? => break,
+            Err(why) if why.kind() == ErrorKind::UnexpectedEof => "no gzip".to_owned(),
+            Err(why) if matches!(why.kind(), ErrorKind::InvalidInput | ErrorKind::InvalidData) => why.to_string(),
+            Err(why) => return Err(why),
+        };
+        let why = format!("no recording, or a corrupt one, from byte {complete} on ({what}); name another file, or move this one away");
+        return Err(io::Error::new(ErrorKind::InvalidData, why));
+    }
+    Ok(complete)
+}
+
+/// Returns whether the bytes of a file from this one on can be the start of a gzip member. A shorter one than its header ends a file early,
+/// whatever it holds.
+fn begins_member(file: &File, at: u64) -> io::Result<bool> {
+    let mut start = [0; GZIP.len()];
+    let read = file.read_at(&mut start, at)?;
+    Ok(GZIP.starts_with(&start[..read]))
 }
 
 fn hour(time: DateTime<Utc>) -> (chrono::NaiveDate, u32) {

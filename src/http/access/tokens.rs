@@ -37,10 +37,9 @@ pub(super) enum TokenError {
 ///
 /// # Errors
 ///
-/// If the file cannot be read, or does not hold exactly one token.
-pub(super) fn read_token(path: &Path) -> Result<Token, TokenError> {
-    // Open permissions are refused when the configuration is read (secrets.strict).
-    let text = secret_file::read(path, FileRule::Lenient).map_err(|why| match why {
+/// If the file cannot be read, has permissions that the rule forbids, or does not hold exactly one token.
+pub(super) fn read_token(path: &Path, rule: FileRule) -> Result<Token, TokenError> {
+    let text = secret_file::read(path, rule).map_err(|why| match why {
         SecretFileError::TooLong => TokenError::TooLong,
         why => TokenError::Read(why),
     })?;
@@ -82,7 +81,7 @@ impl fmt::Debug for Token {
 }
 
 /// The tokens in force, by their files.
-#[derive(Default, Clone)]
+#[derive(Default, Clone, PartialEq, Eq)]
 pub(super) struct TokenTable(Vec<(Arc<Path>, Digest)>);
 
 impl TokenTable {

@@ -7,13 +7,12 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use ring::hmac;
 use ring::rand::SystemRandom;
 use tokio::sync::{OnceCell, Semaphore};
 
+use crate::http::Credentials;
 use crate::http::web_config::PasswordHash;
 use crate::supervise::blocking;
 use crate::supervise::slots::counted_address;
@@ -31,32 +30,6 @@ const MAX_CACHED: usize = 1_024;
 fn max_checks() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     (cores / 2).max(1)
-}
-
-/// A user and a password.
-pub(in crate::http) struct Credentials {
-    user: String,
-    password: Vec<u8>,
-}
-
-impl Credentials {
-    /// Reads `Basic ...`; none if the header is of another scheme or malformed.
-    pub(in crate::http) fn from_header(header: &HeaderValue) -> Option<Self> {
-        let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
-        if !scheme.eq_ignore_ascii_case("basic") {
-            return None;
-        }
-        let decoded = BASE64_STANDARD.decode(encoded.trim()).ok()?;
-        let colon = decoded.iter().position(|byte| *byte == b':')?;
-        Some(Self {
-            user: String::from_utf8(decoded[..colon].to_vec()).ok()?,
-            password: decoded[colon + 1..].to_vec(),
-        })
-    }
-
-    pub(in crate::http) fn user(&self) -> &str {
-        &self.user
-    }
 }
 
 /// Result of a check.

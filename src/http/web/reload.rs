@@ -1,38 +1,36 @@
-//! Follows the web configuration file and the files that it names.
+//! Reads the web configuration file and the files that it names again when they change.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures_util::future::BoxFuture;
-use tokio_util::sync::CancellationToken;
-
 use super::WebPolicy;
-use crate::http::file_watch::{FileWatch, LOOK};
+use crate::http::file_watch::WatchedFiles;
 use crate::http::web_config::{CheckedWebConfig, read_web_config};
-use crate::supervise::{Notes, Service, blocking};
+use crate::supervise::{Notes, blocking};
 
-/// The service that reads the files again when they change. A file with faults changes nothing: the previous configuration stays.
+/// The files of a web configuration. Content with faults changes nothing: the previous configuration stays.
 #[derive(Debug)]
-pub struct WebConfigReload {
-    policy: Arc<WebPolicy>,
-    notes: Arc<Notes>,
-    watch: FileWatch,
+pub(super) struct WebConfigFiles {
+    pub(super) policy: Arc<WebPolicy>,
+    pub(super) notes: Arc<Notes>,
+    /// The file, and those that it names.
+    pub(super) files: Vec<PathBuf>,
 }
 
-impl WebConfigReload {
-    pub(super) async fn new(policy: Arc<WebPolicy>, files: Vec<PathBuf>, notes: Arc<Notes>) -> Self {
-        Self {
-            policy,
-            notes,
-            watch: FileWatch::new(files).await,
-        }
+impl WatchedFiles for WebConfigFiles {
+    fn name(&self) -> &'static str {
+        "web configuration"
+    }
+
+    fn files(&mut self) -> Vec<PathBuf> {
+        self.files.clone()
     }
 
     async fn reload(&mut self) {
         let path = self.policy.file.clone();
         let reading = blocking(move || read_web_config(&path)).await;
-        self.watch.set_files(reading.files).await;
+        self.files = reading.files;
         let file = self.policy.file.display();
         let about = format!("web configuration {file}");
         let outcome = match reading.outcome {
@@ -56,25 +54,5 @@ impl WebConfigReload {
                 );
             }
         }
-    }
-}
-
-impl Service for WebConfigReload {
-    fn name(&self) -> &str {
-        "web configuration"
-    }
-
-    fn run(mut self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
-        Box::pin(async move {
-            loop {
-                tokio::select! {
-                    () = stop.cancelled() => return Ok(()),
-                    () = tokio::time::sleep(LOOK) => {}
-                }
-                if self.watch.has_changed().await {
-                    self.reload().await;
-                }
-            }
-        })
     }
 }

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::unistd::linkat;
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -233,16 +236,45 @@ impl fmt::Debug for Identity {
     }
 }
 
+/// Writes a key file, which gets its name when it is complete and on the disk: a file that a killed program had begun would make every
+/// later start fail.
 fn write_new(path: &Path, seed: &Seed) -> io::Result<()> {
     let directory = parent(path);
     if !directory.exists() {
         create_directory(&directory, 0o700)?;
     }
+    let text = format!("{}\n", write_hex(&seed.0));
+    match write_unnamed(&directory, path, &text) {
+        Err(why) if has_no_unnamed_files(&why) => write_named(path, &text),
+        done => done,
+    }?;
+    sync_directory(&directory)
+}
+
+/// Writes a file without a name, which the system removes if the program ends, and names it.
+fn write_unnamed(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600).custom_flags(OFlag::O_TMPFILE.bits());
+    let mut file = options.open(directory)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)?)
+}
+
+/// Returns true for the errors of [`write_unnamed`] where the file system has no files without a name (NFS, old overlay file systems), or
+/// `/proc` is not mounted.
+fn has_no_unnamed_files(why: &io::Error) -> bool {
+    matches!(
+        why.kind(),
+        ErrorKind::Unsupported | ErrorKind::IsADirectory | ErrorKind::InvalidInput | ErrorKind::NotFound | ErrorKind::CrossesDevices
+    )
+}
+
+/// Writes a file that has its name from the start.
+fn write_named(path: &Path, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let written = file
-        .write_all(format!("{}\n", write_hex(&seed.0)).as_bytes())
-        .and_then(|()| file.sync_all())
-        .and_then(|()| sync_directory(&directory));
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
     if written.is_err() {
         // A truncated key file would make the next start fail; if it cannot be removed, that start reports it.
         let _ = fs::remove_file(path);

@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use super::ListenerShared;
 use super::budget::{FREE_BYTES, Reservation};
 use super::tls::ReceiverStream;
-use crate::http::Client;
 use crate::model::{Format, Update};
 use crate::sources::{LARGE_BYTES, unusable};
 use crate::store::PutOptions;
@@ -99,7 +98,7 @@ impl<'a> ReceiverConnection<'a> {
 
     /// Receives until the sender closes, violates the protocol, or is evicted.
     pub(super) async fn run(mut self, slot: &Slot, stop: &CancellationToken) {
-        if let Some(why) = self.forbidden() {
+        if let Some(why) = self.shared.forbidden(self.stream.transport()) {
             self.refuse("forbidden", &why);
             return self.lingering_close().await;
         }
@@ -139,21 +138,6 @@ impl<'a> ReceiverConnection<'a> {
             End::Closed => {}
         }
         self.stream.end_session().await;
-    }
-
-    /// The reason if the sender is not one of those that may send.
-    fn forbidden(&self) -> Option<String> {
-        let limits = self.shared.limits.borrow();
-        if let Some(address) = self.stream.transport().peer() {
-            let client = Client::Ip(address.ip().to_canonical());
-            return (!client.is_in(&limits.allow)).then(|| format!("{client} is not allowed to send; add it to receiver.allow"));
-        }
-        let uid = self.stream.transport().peer_uid();
-        if limits.allow_users.is_empty() || uid.is_some_and(|uid| limits.allow_users.contains(&uid)) {
-            return None;
-        }
-        let user = uid.map_or_else(|| "an unknown user".to_owned(), |uid| format!("user {uid}"));
-        Some(format!("{user} is not allowed to send; add it to receiver.unix_socket_allow_users"))
     }
 
     async fn receive(&mut self, slot: &Slot, stop: &CancellationToken) -> End {

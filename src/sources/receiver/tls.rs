@@ -25,6 +25,28 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 /// The line that a sender without TLS gets.
 const TLS_ONLY: &[u8] = b"{\"error\":\"this receiver takes TLS only (receiver.tls)\"}\n";
 
+/// The TLS alert `access_denied`, fatal (RFC 8446, 6): clients print its name.
+const ACCESS_DENIED: &[u8] = &[0x15, 3, 3, 0, 2, 2, 49];
+
+/// Refuses a sender in place of a handshake.
+pub(super) async fn deny(stream: Stream) {
+    reply_and_close(stream, ACCESS_DENIED).await;
+}
+
+/// Sends the last bytes to a sender and closes.
+async fn reply_and_close(mut stream: Stream, reply: &[u8]) {
+    let refuse = async {
+        stream.write_all(reply).await?;
+        stream.shutdown().await?;
+        // Unread bytes would reset the connection and destroy the reply.
+        let mut sink = vec![0; SINK_BYTES];
+        while stream.read(&mut sink).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // The result does not matter: the sender may have closed already.
+    let _ = timeout(REPLY_TIMEOUT, refuse).await;
+}
+
 /// The byte stream of a sender.
 #[derive(Debug)]
 pub(super) enum ReceiverStream {
@@ -38,21 +60,12 @@ impl ReceiverStream {
     /// # Errors
     ///
     /// The reason if the sender does not use TLS, or the handshake fails.
-    pub(super) async fn accept_tls(mut stream: Stream, config: Arc<ServerConfig>) -> Result<Option<Self>, String> {
+    pub(super) async fn accept_tls(stream: Stream, config: Arc<ServerConfig>) -> Result<Option<Self>, String> {
         match stream.first_byte().await {
             Ok(Some(HANDSHAKE_RECORD)) => {}
             Ok(None) | Err(_) => return Ok(None),
             Ok(Some(_)) => {
-                let refuse = async {
-                    stream.write_all(TLS_ONLY).await?;
-                    stream.shutdown().await?;
-                    // Unread bytes would reset the connection and destroy the line.
-                    let mut sink = vec![0; SINK_BYTES];
-                    while stream.read(&mut sink).await? > 0 {}
-                    io::Result::Ok(())
-                };
-                // The result does not matter: the sender may have closed already.
-                let _ = timeout(REPLY_TIMEOUT, refuse).await;
+                reply_and_close(stream, TLS_ONLY).await;
                 return Err("the sender does not use TLS (receiver.tls)".to_owned());
             }
         }

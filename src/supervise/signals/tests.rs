@@ -29,3 +29,10 @@ async fn the_first_signal_is_gentle_and_the_second_is_not() {
         () = stop.immediate.cancelled() => {}
     }
 }
+
+/// With a limit of the process itself, the other tests could write no file either; `tests/border/process.rs` has that.
+#[test]
+fn the_signal_of_a_file_that_is_too_large_ends_nothing() {
+    ignore_file_size_signal().unwrap();
+    raise(Signal::SIGXFSZ).unwrap();
+}

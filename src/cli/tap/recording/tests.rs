@@ -103,6 +103,41 @@ fn a_killed_recording_is_replayed_as_far_as_it_goes() {
 }
 
 #[test]
+fn a_killed_recording_is_continued_after_its_last_complete_part() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("trace.gz");
+    let record = |n: i64| {
+        let mut recorder = Recorder::open(&path, None, at(n)).unwrap();
+        recorder.push(format!("{n}").as_bytes(), at(n)).unwrap();
+        recorder.flush(at(n)).unwrap();
+    };
+    record(0);
+    let one = fs::read(&path).unwrap();
+    // Cut off anywhere, in the header of a member or its trailer.
+    for cut in 1..one.len() {
+        fs::write(&path, [&one, &one[..cut]].concat()).unwrap();
+        record(1);
+        assert_eq!(messages(&path), ["0", "1"], "cut after {cut} bytes");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_recording_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notes.txt");
+    let mut corrupt = Vec::new();
+    let mut compressor = Compressor::default();
+    compressor.member(b"1", &mut corrupt);
+    corrupt[12] ^= 0x55;
+    for bytes in [b"my notes".to_vec(), corrupt] {
+        fs::write(&path, &bytes).unwrap();
+        let error = format!("{:#}", Recorder::open(&path, None, at(0)).unwrap_err());
+        assert!(error.contains("notes.txt") && error.contains("name another file"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+    }
+}
+
+#[test]
 fn rotations_are_sizes_or_hours() {
     assert_eq!("hour".parse(), Ok(Rotation::Hour));
     assert_eq!("10MiB".parse(), Ok(Rotation::Size(10 << 20)));

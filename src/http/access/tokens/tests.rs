@@ -37,7 +37,7 @@ fn a_file_holds_one_token() {
     let path = directory.path().join("token");
     let read = |content: &[u8]| {
         fs::write(&path, content).unwrap();
-        read_token(&path)
+        read_token(&path, FileRule::Lenient)
     };
     assert_eq!(read(b" abc.DEF-_~+/1==\n").unwrap(), Token((*b"abc.DEF-_~+/1==").into()));
     assert!(matches!(read(b" \n"), Err(TokenError::Empty)));
@@ -45,7 +45,10 @@ fn a_file_holds_one_token() {
     assert!(matches!(read("schl\u{fc}ssel".as_bytes()), Err(TokenError::Invalid)));
     assert!(matches!(read(&[b'a'; MAX_TOKEN_BYTES + 1]), Err(TokenError::TooLong)));
     assert!(matches!(read(&[b'a'; 1 << 20]), Err(TokenError::TooLong)));
-    assert!(matches!(read_token(&directory.path().join("none")), Err(TokenError::Read(_))));
+    assert!(matches!(
+        read_token(&directory.path().join("none"), FileRule::Lenient),
+        Err(TokenError::Read(_))
+    ));
     assert_eq!(format!("{:?}", read(b"secret").unwrap()), "Token(MASKED)");
 }
 

@@ -38,6 +38,29 @@ fn a_file_is_made_once_and_for_its_owner_alone() {
 }
 
 #[test]
+fn a_key_file_has_its_name_only_when_it_is_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = || fs::read_dir(folder.path()).unwrap().count();
+    let (path, text) = (folder.path().join("p2p.key"), "1".repeat(64));
+    // Its name is taken in between.
+    fs::write(&path, &text).unwrap();
+    for write in [
+        |path: &Path| write_unnamed(&parent(path), path, "new"),
+        |path: &Path| write_named(path, "new"),
+    ] {
+        assert_eq!(write(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!((fs::read_to_string(&path).unwrap(), names()), (text.clone(), 1));
+    }
+    // Where there are no files without a name, it is written under its name.
+    let unsupported = write_unnamed(Path::new("/proc"), &path, "new").unwrap_err();
+    assert!(has_no_unnamed_files(&unsupported), "{unsupported:?}");
+    fs::remove_file(&path).unwrap();
+    write_named(&path, &text).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!((fs::read_to_string(&path).unwrap(), names()), (text, 1));
+}
+
+#[test]
 fn a_fifo_is_no_key_file_and_blocks_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("p2p.key");
