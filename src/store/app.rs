@@ -93,7 +93,7 @@ impl Text {
 /// The remark about a text with timestamps that are all too old.
 const OUTDATED: &str = "timestamps too old for Prometheus";
 
-/// The remark about an app that is listed before its first update, such as an endpoint whose first poll is due.
+/// The remark about an app that is listed before its first update, such as an endpoint before its first poll.
 const NO_UPDATE: &str = "no update yet";
 
 /// The state of an app.
