@@ -5,6 +5,7 @@
 //! file. The bridge stores no metrics. It reads a response body from its link as fast as the link delivers it and buffers it for a slow
 //! reader, so that a slow reader does not block others.
 
+mod alias_moves;
 mod alias_table;
 mod discovery;
 mod forward;
@@ -22,7 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::routing::{delete, get};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -68,14 +68,6 @@ pub const ENDPOINTS: &[(&str, &str)] = &[
 /// Time after the start of a bridge in which its proxies reconnect over QUIC: they dial every 8 s, with a handshake timeout of 5 s. Over
 /// HyperDHT a proxy registers every [`REGISTER_INTERVAL`].
 const RECONNECT_TIME: Duration = Duration::from_secs(20);
-
-/// Characters that are not percent-encoded in a path segment.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// Returns a name percent-encoded as a path segment.
-fn segment(name: &str) -> String {
-    utf8_percent_encode(name, UNRESERVED).to_string()
-}
 
 /// Settings of the registry of proxies and of scrapes through it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,6 +227,7 @@ impl Bridge {
             quic_port,
             hyperdht,
             started: Instant::now(),
+            queue: page::RenderQueue::default(),
         });
         let watched = Arc::clone(&pages);
         let scrapes = Routes::new()

@@ -11,27 +11,31 @@ mod keygen;
 mod man;
 mod run;
 mod scrape;
+mod sd_config;
 mod send;
+mod server;
+mod status;
 mod tap;
 mod target;
+mod top;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::config::{Environment, Settings};
 use crate::model::printable;
 use crate::supervise::signals::ignore_file_size_signal;
-use crate::telemetry::{LogFormat, LogWriter, init_logging, print_error, print_warning};
+use crate::telemetry::{LONG_VERSION, LogFormat, LogWriter, init_logging, print_error, print_warning};
 
 /// One port for the Prometheus metrics of many applications.
 ///
 /// Applications push their metrics over TCP, a Unix socket or HTTP; Prometheus scrapes them all from one place.
 /// Without a command the proxy runs.
 #[derive(Debug, Parser)]
-#[command(name = "exporter-proxy", version, max_term_width = 110, after_help = EXAMPLES)]
+#[command(name = "exporter-proxy", version, long_version = LONG_VERSION, max_term_width = 80, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -40,6 +44,9 @@ pub struct Cli {
     /// Format of the log lines and errors on standard error; RUST_LOG or LOG_LEVEL filters log lines.
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
+    /// Log more: -v debug lines, -vv trace lines. RUST_LOG has precedence.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
 }
 
 const EXAMPLES: &str = "\
@@ -53,12 +60,16 @@ Examples:
     printf 'jobs_done 7\\n' | exporter-proxy send my_job
   Scrape everything:
     curl http://127.0.0.1:6555/metrics
-  List the applications:
+  List the applications, or watch them:
     exporter-proxy apps
+    exporter-proxy top
+  Configure Prometheus for a running proxy:
+    exporter-proxy sd-config --from http://127.0.0.1:6555
   Print live events (needs stream.listen_addresses):
     exporter-proxy tap
 
-Environment variables override any key, e.g. EXPORTER_PROXY__RECEIVER__FORMAT=json";
+Environment variables override any key, such as
+EXPORTER_PROXY__RECEIVER__FORMAT=json";
 
 #[derive(Debug, Args)]
 struct ConfigFile {
@@ -87,18 +98,24 @@ impl WebConfigFile {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the proxy (the default).
-    Run(WebConfigFile),
+    Run(run::Run),
     /// Run a bridge: remote proxies register with it, and Prometheus scrapes them through it.
-    Bridge(WebConfigFile),
+    Bridge(bridge::Bridge),
     /// Validate a configuration file, exposition text with `check metrics`, or a web configuration file with `check web-config`.
     Check(check::Check),
     /// Push metrics to a running proxy.
     Send(send::Send),
     /// Print the table of applications of a running proxy.
     Apps(apps::Apps),
+    /// Print what a running proxy or bridge reports: readiness, faults, refusals, events, scrapers, links, limits.
+    Status(status::Status),
+    /// Show the applications of a running proxy, or the aliases of a bridge, and keep the table current.
+    Top(top::Top),
+    /// Print the scrape configuration for a Prometheus that scrapes a running proxy or bridge.
+    SdConfig(sd_config::SdConfig),
     /// Print live events, one per line.
     Tap(tap::Tap),
-    /// Create a key for links and print its public half.
+    /// Create a key for links and print its public half, or print that of an existing key.
     Keygen(keygen::Keygen),
     /// Scrape one proxy over a link, as a bridge would, and print the metrics.
     Scrape(scrape::Scrape),
@@ -119,23 +136,34 @@ pub fn main() -> ExitCode {
     };
     // The services log their work; the other commands print to standard output and only warn.
     let level = match cli.command {
+        _ if cli.verbose > 0 => {
+            if cli.verbose == 1 {
+                "debug"
+            } else {
+                "trace"
+            }
+        }
         None | Some(Command::Run(_) | Command::Bridge(_)) => service_log_level(),
         // A failed link is the outcome, which is printed at the end.
         Some(Command::Scrape(_)) => "error",
         Some(_) => "warn",
     };
+    let named = cli.config.config.as_deref();
     let ready = init_logging(cli.log_format, level).and_then(|()| ignore_file_size_signal().context("cannot ignore SIGXFSZ"));
     let outcome = ready.and_then(|()| match cli.command {
-        None => run::run(cli.config.config.as_deref(), WebConfigFile::default()),
-        Some(Command::Run(web)) => run::run(cli.config.config.as_deref(), web),
-        Some(Command::Bridge(web)) => bridge::run(cli.config.config.as_deref(), web),
+        None => run::Run::default().run(named),
+        Some(Command::Run(run)) => run.run(named),
+        Some(Command::Bridge(bridge)) => bridge.run(named),
         Some(Command::Keygen(keygen)) => keygen.run(),
         Some(Command::Scrape(scrape)) => scrape.run(),
-        Some(Command::Check(check)) => check.run(cli.config.config.as_deref()),
-        Some(Command::Send(send)) => send.run(),
-        Some(Command::Apps(apps)) => apps.run(),
+        Some(Command::Check(check)) => check.run(named),
+        Some(Command::Send(send)) => send.run(named),
+        Some(Command::Apps(apps)) => apps.run(named),
+        Some(Command::Status(status)) => status.run(named),
+        Some(Command::Top(top)) => top.run(named),
+        Some(Command::SdConfig(sd_config)) => sd_config.run(named),
         Some(Command::Tap(tap)) => tap.run(),
-        Some(Command::Healthcheck(healthcheck)) => healthcheck.run(cli.config.config.as_deref()),
+        Some(Command::Healthcheck(healthcheck)) => healthcheck.run(named),
         Some(Command::Completions(completions)) => completions.run(),
         Some(Command::Man(man)) => man.run(),
     });

@@ -70,6 +70,7 @@ use crate::http::{Access, AccessRules, Identity};
 use crate::model::AppName;
 use crate::sources::polls::{Credentials, Endpoint, Password, PollSettings};
 use fault::{Fault, Location};
+use raw::RawTable;
 use reader::{ConfigReader, KeyEntry, ReaderOutput};
 
 /// All settings, checked, as the program uses them.
@@ -162,6 +163,12 @@ impl Loaded {
 
 /// Keys that hold a secret themselves.
 const INLINE_SECRETS: [&str; 3] = ["p2p.secret", "bridge.secret", "bridge.key_seed"];
+/// Returns true for the secrets of the examples, which are zeros.
+fn is_zeros(shown: &str) -> bool {
+    let digits: Vec<char> = shown.chars().filter(char::is_ascii_alphanumeric).collect();
+    digits.len() >= 32 && digits.iter().all(|digit| *digit == '0')
+}
+
 /// The key that holds the passwords of endpoints, among others.
 const ENDPOINTS: &str = "poll_external.other_scrape_endpoints";
 
@@ -193,6 +200,9 @@ pub fn load(named: Option<&Path>, environment: &Environment) -> Result<Loaded, F
 /// Every fault of the text and of the environment.
 pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Settings, Faults> {
     let (mut root, mut faults) = syntax::parse(text);
+    if let Some(fault) = foreign_file(&root) {
+        return Err(Faults::new(name.to_owned(), vec![fault]));
+    }
     environment.apply(&mut root, &mut faults);
     aliases::apply(&mut root, &mut faults);
     let (settings, faults) = Settings::read(ConfigReader::new(root, faults));
@@ -201,6 +211,36 @@ pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Settin
     } else {
         Err(Faults::new(name.to_owned(), faults))
     }
+}
+
+/// All keys, each with its section.
+fn known_keys() -> Vec<(&'static str, &'static str)> {
+    let defaults = Settings::read(ConfigReader::new(RawTable::default(), Vec::new())).0;
+    defaults.entries.iter().map(|entry| (entry.section, entry.key)).collect()
+}
+
+/// The fault of a file that has sections and keys, and none of ours: programs of many kinds have a `config.toml`.
+fn foreign_file(root: &RawTable) -> Option<Fault> {
+    let found: Vec<&str> = root.keys().collect();
+    let keys = known_keys();
+    let is_ours = |found: &&str| keys.iter().any(|(section, key)| found == section || found == key);
+    // One name may be misspelled, and is then reported as such.
+    if found.len() < 2 || found.iter().any(is_ours) {
+        return None;
+    }
+    let mut sections: Vec<&str> = keys
+        .iter()
+        .map(|(section, _)| *section)
+        .filter(|section| !section.is_empty())
+        .collect();
+    sections.dedup();
+    Some(Fault {
+        place: Location::File,
+        text: format!(
+            "this is the configuration of another program: it has none of the sections {}; name the right file with --config",
+            sections.iter().map(|section| format!("[{section}]")).collect::<Vec<_>>().join(", ")
+        ),
+    })
 }
 
 impl Settings {
@@ -304,10 +344,47 @@ impl Settings {
                 "poll_external.other_scrape_endpoints has {unpolled}, but polling is disabled; set poll_external.poll_other_scrape_endpoints = true"
             ));
         }
+        if self.p2p.is_none() && !self.changed("p2p").is_empty() {
+            warnings.push(format!(
+                "{} without effect: links are off; set p2p.enabled = true",
+                self.changed("p2p").join(", ")
+            ));
+        }
+        for key in INLINE_SECRETS {
+            let is_example =
+                |entry: &&KeyEntry| entry.path() == key && !entry.identity.expose().is_empty() && is_zeros(entry.identity.expose());
+            if self.entries.iter().any(|entry| is_example(&entry)) {
+                warnings.push(format!(
+                    "{key} is the example of config.toml, which is public; make one with: openssl rand -hex 32"
+                ));
+            }
+        }
         if self.events.scrapers_only && self.events.options.scrapers.is_empty() {
             warnings.push("events.scrapers_only is set, but events.scrapers is empty, so no client gets events".to_owned());
         }
         warnings
+    }
+
+    /// The warnings of a bridge about settings that are for a proxy.
+    #[must_use]
+    pub fn bridge_warnings(&self) -> Vec<String> {
+        let keys = self.changed("p2p");
+        let is_of_proxy = self.p2p.is_some() || !keys.is_empty();
+        let text = || {
+            format!(
+                "{} without effect: a bridge reads [bridge], and [p2p] is for proxies",
+                keys.join(", ")
+            )
+        };
+        is_of_proxy.then(text).into_iter().collect()
+    }
+
+    /// The keys of a section with other values than by default.
+    fn changed(&self, section: &str) -> Vec<String> {
+        let defaults = Self::read(ConfigReader::new(RawTable::default(), Vec::new())).0;
+        let pairs = self.entries.iter().zip(&defaults.entries);
+        let changed = pairs.filter(|(entry, default)| entry.section == section && entry.identity != default.identity);
+        changed.map(|(entry, _)| entry.path()).collect()
     }
 
     /// Returns true if a key of this section was set.

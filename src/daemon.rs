@@ -70,6 +70,8 @@ pub struct Addresses {
     pub http_unix: Option<PathBuf>,
     /// True if the HTTP addresses are encrypted.
     pub https: bool,
+    /// True if a client of this machine may push without credentials.
+    pub can_push: bool,
     /// The TCP receiver.
     pub tcp: Option<SocketAddr>,
     /// True if it takes TLS.
@@ -163,6 +165,7 @@ impl Daemon<Addresses> {
         let web = web::open(&settings, &mut program).await?;
         access::open(&settings, web.as_deref(), &mut program).await?;
         addresses.https = web.as_ref().is_some_and(|web| web.is_tls());
+        addresses.can_push = access::can_push(&settings, web.as_deref());
         let receiver_tls = web::receiver_tls(&settings, web.as_ref())?;
         let service = program
             .http_service(routes, &routes::requests(settings.events.enabled))
@@ -295,6 +298,7 @@ fn read_routes(
             context.view.clone(),
             Arc::clone(&listings),
             Arc::clone(&program.notes),
+            Arc::clone(&context.telemetry),
         )),
         index: Arc::new(IndexHandler::new(Arc::clone(&status), routes::endpoints(settings.events.enabled))),
         status,

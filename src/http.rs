@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+mod accept;
 mod access;
 mod authentication;
 mod authorization;
@@ -31,6 +32,7 @@ mod shared_body;
 mod stalled_responses;
 mod stats;
 mod timer;
+mod tls_signatures;
 mod tracked_body;
 mod transport_io;
 mod web;
@@ -39,6 +41,7 @@ mod web_config;
 #[cfg(test)]
 mod tests;
 
+pub use accept::{accepts, path_segment};
 pub use access::{
     Access, AccessControl, AccessDenied, AccessRule, AccessRules, AppPattern, Identity, Login, Need, Role, Sender, Token, Tokens,
     token_reload,
@@ -58,6 +61,7 @@ pub use service::{ConnectionInfo, HttpService, OnRefused};
 pub use shared_body::{ResponseMemory, SharedBody, Slices};
 pub use stalled_responses::{MAX_STALLED_BYTES, StalledResponses};
 pub use stats::HttpStats;
+pub(crate) use tls_signatures::verify_signatures;
 pub use web::WebPolicy;
 pub use web_config::{CheckedWebConfig, WebConfig, WebConfigFaults, WebConfigReading, read_web_config};
 

@@ -12,7 +12,7 @@ pub use event::{
     Event, EventError, EventId, IdError, IdempotencyKey, LabelSet, MAX_EVENT_BYTES, MAX_EVENT_LABELS, MAX_IDEMPOTENCY_KEY_BYTES,
     MAX_SCRAPER_ID_BYTES, ScraperId, truncated,
 };
-pub use printable::{is_hidden, printable, printable_json};
+pub use printable::{cut, is_hidden, printable, printable_json};
 
 use std::fmt;
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 //! id. Nothing on a page comes from elsewhere, and its policy forbids inline styles and scripts.
 
 mod live;
+mod render_queue;
 
 use axum::body::Body;
 use axum::routing::get;
@@ -11,10 +12,11 @@ use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderV
 use http::{HeaderMap, Response, StatusCode};
 use maud::{DOCTYPE, Markup, Render, html};
 
-use crate::http::{Permission, Routes, reply};
+use crate::http::{Permission, Routes, accepts, reply};
 use crate::model::printable;
 
 pub use live::{LiveUpdates, Version};
+pub use render_queue::RenderQueue;
 
 const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
@@ -92,11 +94,58 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
+/// A section with a table, or with one line where there is nothing to show. Columns with a `#` before their heading have numbers.
+#[must_use]
+pub fn section(heading: &str, head: &[&str], rows: &[Markup], nothing: &str) -> Markup {
+    html! {
+        h2 { (heading) }
+        @if rows.is_empty() { p.soft { (nothing) } } @else { (table(head, rows)) }
+    }
+}
+
+/// A table, which scrolls where the page is too narrow. Columns with a `#` before their heading have numbers; one without a heading has
+/// buttons.
+#[must_use]
+pub fn table(head: &[&str], rows: &[Markup]) -> Markup {
+    html! {
+        div.scroll tabindex="0" { table {
+            thead { tr { @for name in head { @match name.strip_prefix('#') {
+                Some(name) => { th.n scope="col" { (name) } },
+                None if name.is_empty() => { th scope="col" { span.hidden { "Action" } } },
+                None => { th scope="col" { (name) } },
+            } } } }
+            tbody { @for row in rows { tr { (row) } } }
+        } }
+    }
+}
+
+/// The head of the page about the program: its name, the time since its start, and how old the page is.
+#[must_use]
+pub fn header(name: &str, uptime_seconds: u64) -> Markup {
+    html! {
+        header {
+            h1 { (name) }
+            p.soft { "up " (span(uptime_seconds)) ", page " span #live role="status" { "as of when it was loaded" } }
+        }
+    }
+}
+
+/// The lines that say that the program is ready, or why it is not, and the notes about what does not work.
+#[must_use]
+pub fn readiness(obstacles: Option<&str>, notes: &[String]) -> Markup {
+    html! {
+        @match obstacles {
+            None => { p.ok { "ready" } },
+            Some(lines) => { @for line in lines.lines() { p.fault { "not ready: " (Plain(line)) } } },
+        }
+        @for note in notes { p.stale { "note: " (Plain(note)) } }
+    }
+}
+
 /// Returns true if a client prefers a page: it accepts HTML.
 #[must_use]
 pub fn is_wanted(headers: &HeaderMap) -> bool {
-    let mut accepted = headers.get_all(http::header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.any(|value| value.split(',').any(|range| range.trim_start().starts_with("text/html")))
+    accepts(headers, "text/html")
 }
 
 /// The answer to one stream of updates too many.

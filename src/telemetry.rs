@@ -3,6 +3,7 @@
 //! [`Telemetry`] is the one list of the program's instruments. The doc comment of a field is the HELP text of its
 //! family and the field's name, with `exporter_proxy_` before it, the family's name, so neither can drift apart.
 
+mod build_info;
 mod instruments;
 mod link_states;
 mod log_queue;
@@ -10,15 +11,19 @@ mod logging;
 mod process;
 mod recent;
 mod throttle;
+mod update_history;
 
+pub use build_info::{LONG_VERSION, REVISION};
 pub use instruments::{Counter, Gauge, Instrument, Latency, PerLabel, Seconds, header, push_label, sample};
 pub use link_states::{LinkState, LinkStates};
 pub use logging::{DroppedLogLines, LogFormat, LogWriter, init as init_logging, print_error, print_warning};
 pub use process::Process;
 pub use recent::{RecentRefusal, Removal, RemovalReason};
 pub use throttle::Throttle;
+pub use update_history::{UpdateOutcome, UpdateRun};
 
 use recent::{RecentRefusals, RecentRemovals};
+use update_history::UpdateHistory;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -115,6 +120,7 @@ instruments! {
         throttle: Throttle,
         refusals: RecentRefusals,
         removals: RecentRemovals,
+        updates: UpdateHistory,
         links: LinkStates,
     }
 }
@@ -199,11 +205,23 @@ impl Telemetry {
 
     /// Records that an app is no longer known.
     pub fn app_removed(&self, app: &AppName, reason: RemovalReason) {
+        self.updates.forget(app);
         self.removals.record(Removal {
             app: app.clone(),
             reason,
             at: Instant::now(),
         });
+    }
+
+    /// Records an update of an app and its outcome.
+    pub fn app_updated(&self, app: &AppName, outcome: UpdateOutcome<'_>) {
+        self.updates.record(app, outcome, Instant::now());
+    }
+
+    /// The latest updates of an app, the last one first; successive ones of one client with the same outcome are one entry.
+    #[must_use]
+    pub fn recent_updates(&self, app: &AppName) -> Vec<UpdateRun> {
+        self.updates.of(app)
     }
 
     /// The latest removals of apps, the last one first.

@@ -18,10 +18,10 @@ use http_body_util::Empty;
 use tokio::sync::watch;
 use url::form_urlencoded;
 
+use super::Settings;
 use super::proxy_registry::{ProxyRegistry, Route, UnknownAlias};
 use super::read_ahead::read_ahead;
-use super::{Settings, segment};
-use crate::http::{Connection, DeliveryOutcome, is_from_browser};
+use crate::http::{Connection, DeliveryOutcome, is_from_browser, path_segment};
 use crate::model::printable;
 use crate::peer::{ConnectionPool, HyperdhtError, PublicKey, ScrapeResponse, error_text};
 use crate::wire::hyperdht::MetricsReply;
@@ -132,7 +132,7 @@ pub(super) async fn one_app(
     headers: HeaderMap,
 ) -> Response<Body> {
     let forwarded = ForwardedRequest {
-        path: with_query(format!("/apps/{}/metrics", segment(&app)), query),
+        path: with_query(format!("/apps/{}/metrics", path_segment(&app)), query),
         one_app: true,
         method,
         headers,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use chrono::{DateTime, SecondsFormat, Utc};
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue};
+use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::uri::Authority;
 use http::{HeaderMap, Response, StatusCode};
 use maud::{Markup, html};
@@ -17,11 +17,12 @@ use tabled::builder::Builder;
 use tabled::settings::Style;
 
 use super::ENDPOINTS;
+use super::alias_moves::AliasMove;
 use super::alias_table::Transport;
 use super::proxy_registry::{AliasListing, ProxyRegistry};
-use crate::http::{ServerMetrics, reply};
+use crate::http::{ServerMetrics, accepts, path_segment, reply};
 use crate::model::{Timestamp, printable};
-use crate::page::{self, Plain, span};
+use crate::page::{self, Plain, RenderQueue, section, span};
 use crate::peer::PublicKey;
 use crate::supervise::{Notes, Readiness};
 use crate::telemetry::RecentRefusal;
@@ -39,6 +40,7 @@ pub(super) struct Pages {
     pub(super) quic_port: Option<u16>,
     pub(super) hyperdht: bool,
     pub(super) started: tokio::time::Instant,
+    pub(super) queue: RenderQueue,
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,11 +51,6 @@ pub(super) struct AliasesParams {
 fn time(at: Timestamp) -> String {
     DateTime::<Utc>::from_timestamp_millis(at.as_millis())
         .map_or_else(|| "?".to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
-}
-
-fn accepts(headers: &HeaderMap, kind: &str) -> bool {
-    let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.any(|value| value.contains(kind))
 }
 
 /// The table columns of one alias.
@@ -170,6 +167,10 @@ pub(super) async fn status(State(pages): State<Arc<Pages>>) -> Response<Body> {
         "notes": pages.notes.lines(),
         "key": pages.key.to_string(),
         "aliases": { "total": list.len(), "connected": list.iter().filter(|listed| listed.link.is_some()).count() },
+        "moves": pages.registry.moves.list().iter().map(|moved| json!({
+            "alias": moved.alias, "from": moved.from.map(|key| key.to_string()), "to": moved.to.to_string(),
+            "address": moved.address.map(|address| address.to_string()), "count": moved.count, "age_seconds": age(moved.last),
+        })).collect::<Vec<_>>(),
         "faults": pages.registry.telemetry.recent_link_faults().iter().map(fault).collect::<Vec<_>>(),
     });
     reply::json(StatusCode::OK, &value)
@@ -178,7 +179,9 @@ pub(super) async fn status(State(pages): State<Arc<Pages>>) -> Response<Body> {
 /// `GET /`
 pub(super) async fn index(State(pages): State<Arc<Pages>>, headers: HeaderMap) -> Response<Body> {
     if page::is_wanted(&headers) {
-        return page::page("exporter-proxy bridge", "", &overview(&pages, &headers));
+        let rendered = Arc::clone(&pages);
+        let render = move || page::page("exporter-proxy bridge", "", &overview(&rendered, &headers));
+        return pages.queue.render(render).await;
     }
     let width = ENDPOINTS.iter().map(|(request, _)| request.len()).max().unwrap_or(0);
     let mut text = format!("exporter-proxy {}, a bridge: {}\n\n", env!("CARGO_PKG_VERSION"), pages.key);
@@ -189,12 +192,13 @@ pub(super) async fn index(State(pages): State<Arc<Pages>>, headers: HeaderMap) -
 }
 
 impl Pages {
-    /// A number that changes with the aliases, their links and the faults of links.
+    /// A number that changes with the aliases, their moves, their links and the faults of links.
     pub(super) fn version(&self) -> u64 {
         let list = self.registry.list();
         let connected = list.iter().filter(|listed| listed.link.is_some()).count() as u64;
         let faults: u64 = self.registry.telemetry.recent_link_faults().iter().map(|fault| fault.count).sum();
-        [list.len() as u64, connected, faults]
+        let moves: u64 = self.registry.moves.list().iter().map(|moved| moved.count).sum();
+        [list.len() as u64, connected, faults, moves]
             .into_iter()
             .fold(0, |version: u64, part| version.wrapping_mul(1_000_003).wrapping_add(part))
     }
@@ -222,77 +226,73 @@ fn overview(pages: &Pages, headers: &HeaderMap) -> Markup {
     let connected = list.iter().filter(|listed| listed.link.is_some()).count();
     let faults = pages.registry.telemetry.recent_link_faults();
     html! {
-        header {
-            h1 { "exporter-proxy " (env!("CARGO_PKG_VERSION")) ": bridge" }
-            p.soft { "up " (span(pages.started.elapsed().as_secs())) ", page " span #live role="status" { "as of when it was loaded" } }
-        }
+        (page::header(concat!("exporter-proxy ", env!("CARGO_PKG_VERSION"), ": bridge"), pages.started.elapsed().as_secs()))
         main {
             div #state data-part {
-                @match pages.readiness.obstacles() {
-                    None => { p.ok { "ready" } },
-                    Some(lines) => { @for line in lines.lines() { p.fault { "not ready: " (Plain(line)) } } },
-                }
-                @for note in pages.notes.lines() { p.stale { "note: " (Plain(&note)) } }
+                (page::readiness(pages.readiness.obstacles().as_deref(), &pages.notes.lines()))
                 ul.facts { li { b { (list.len()) } (if list.len() == 1 { " alias" } else { " aliases" }) } li { b { (connected) } " connected" } }
             }
-            section #aliases data-part { h2 { "Aliases" } (alias_table(&list)) }
-            section #faults data-part { h2 { "Recent faults of links" } (fault_table(&faults, now)) }
+            section #aliases data-part { (alias_table(&list)) }
+            section #moves data-part { (move_table(&pages.registry.moves.list(), now)) }
+            section #faults data-part { (fault_table(&faults, now)) }
             section {
                 h2 { "Configuration of a new proxy" }
                 pre #config { (pages.proxy_configuration(headers)) }
                 button type="button" data-copy="config" { "Copy" }
             }
-            section { h2 { "Endpoints" } (endpoint_table()) }
+            section { (endpoint_table()) }
         }
     }
 }
 
 fn alias_table(list: &[AliasListing]) -> Markup {
-    if list.is_empty() {
-        return html! { p.soft { "No proxy has registered yet." } };
-    }
     let row = |listed: &AliasListing| {
         let [alias, hostname, service, key, registered, expires, state] = columns(listed);
-        let path = super::segment(listed.entry.alias.as_str());
-        html! { tr {
+        let path = path_segment(listed.entry.alias.as_str());
+        html! {
             td.name { a href=(format!("scrape/{path}/metrics")) { (alias) } }
             td.(if listed.link.is_some() { "ok" } else { "stale" }) { (state) }
             td { (hostname) } td { (service) } td { code { (key) } } td { (registered) } td { (expires) }
             td { button type="button" data-delete=(format!("aliases/{path}")) data-name=(alias) { "Forget" } }
-        } }
+        }
     };
+    let rows: Vec<_> = list.iter().take(MAX_ROWS).map(row).collect();
+    let head = ["Alias", "State", "Hostname", "Service", "Key", "Registered", "Expires", ""];
     html! {
-        div.scroll tabindex="0" { table {
-            thead { tr {
-                @for head in ["Alias", "State", "Hostname", "Service", "Key", "Registered", "Expires"] { th scope="col" { (head) } }
-                th scope="col" { span.hidden { "Action" } }
-            } }
-            tbody { @for listed in list.iter().take(MAX_ROWS) { (row(listed)) } }
-        } }
+        (section("Aliases", &head, &rows, "No proxy has registered yet."))
         @if list.len() > MAX_ROWS { p.soft { "and " (list.len() - MAX_ROWS) " more: see " a href="aliases" { "/aliases" } } }
     }
 }
 
+fn move_table(moves: &[AliasMove], now: Instant) -> Markup {
+    let row = |moved: &AliasMove| {
+        let from = moved.from.map_or_else(|| "a proxy that has left".to_owned(), |key| key.to_string());
+        html! {
+            td.fixed { (span(now.saturating_duration_since(moved.last).as_secs())) " ago" } td.name { (Plain(&moved.alias)) }
+            td { code { (from) } } td { code { (moved.to) } }
+            td { (moved.address.map_or_else(|| "-".to_owned(), |address| address.to_string())) } td.n { (moved.count) }
+        }
+    };
+    let rows: Vec<_> = moves.iter().map(row).collect();
+    let head = ["Last", "Alias", "From", "To", "Registered by", "#Times"];
+    section("Moved aliases", &head, &rows, "No alias has moved from one key to another.")
+}
+
 fn fault_table(faults: &[RecentRefusal], now: Instant) -> Markup {
-    if faults.is_empty() {
-        return html! { p.soft { "None." } };
-    }
-    html! {
-        div.scroll tabindex="0" { table {
-            thead { tr { th scope="col" { "Last" } th scope="col" { "Client" } th scope="col" { "Of" } th scope="col" { "Why" } th.n scope="col" { "Times" } } }
-            tbody { @for fault in faults { tr {
-                td.fixed { (span(now.saturating_duration_since(fault.last).as_secs())) " ago" } td { (Plain(&fault.client)) } td { (fault.source) }
-                td.text.fault { (Plain(&fault.detail)) } td.n { (fault.count) }
-            } } }
-        } }
-    }
+    let row = |fault: &RecentRefusal| {
+        html! {
+            td.fixed { (span(now.saturating_duration_since(fault.last).as_secs())) " ago" } td { (Plain(&fault.client)) } td { (fault.source) }
+            td.text.fault { (Plain(&fault.detail)) } td.n { (fault.count) }
+        }
+    };
+    let rows: Vec<_> = faults.iter().map(row).collect();
+    section("Recent faults of links", &["Last", "Client", "Of", "Why", "#Times"], &rows, "None.")
 }
 
 fn endpoint_table() -> Markup {
-    html! {
-        div.scroll tabindex="0" { table {
-            thead { tr { th scope="col" { "Request" } th scope="col" { "Result" } } }
-            tbody { @for (request, gives) in ENDPOINTS { tr { td { code { (request) } } td.text { (gives) } } } }
-        } }
-    }
+    let rows: Vec<_> = ENDPOINTS
+        .iter()
+        .map(|(request, gives)| html! { td { code { (request) } } td.text { (gives) } })
+        .collect();
+    section("Endpoints", &["Request", "Result"], &rows, "")
 }

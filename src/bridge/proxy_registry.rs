@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::alias_moves::AliasMoves;
 use super::alias_table::{AliasChange, AliasEntry, AliasPolicy, AliasTable, AliasUnavailable, LinkId, Transport};
 use crate::model::{Clock, Timestamp};
 use crate::peer::{Link, LinkEvent, LinkEvents, PeerState, PublicKey};
@@ -52,6 +53,8 @@ pub(super) struct ProxyRegistry {
     changed: Notify,
     peer_state: PeerState,
     pub(super) events: Arc<LinkEvents>,
+    /// The latest moves of aliases.
+    pub(super) moves: AliasMoves,
     pub(super) telemetry: Arc<BridgeTelemetry>,
     pub(super) clock: Clock,
 }
@@ -87,6 +90,7 @@ impl ProxyRegistry {
             changed: Notify::new(),
             peer_state: PeerState::default(),
             events,
+            moves: AliasMoves::default(),
             telemetry,
             clock,
         }
@@ -156,6 +160,7 @@ impl ProxyRegistry {
             for (link, message) in to {
                 link.send_control(message);
             }
+            self.moves.record(&event, std::time::Instant::now());
             self.events.emit(event);
         }
     }

@@ -5,23 +5,49 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use clap::Args;
+
 use super::WebConfigFile;
 use super::run::{exposed_secrets, log_early_stop, raise_file_limit, read, report_exit, runtime, serve_until_stopped};
-use crate::config::Loaded;
+use crate::config::{Environment, HostPort, Loaded};
 use crate::daemon::{BridgeAddresses, ConfigSource, bind_bridge};
 use crate::supervise::service_manager;
 use crate::supervise::signals::Signals;
+use crate::telemetry::LONG_VERSION;
 
-/// Reads the configuration, binds all sockets, logs them, serves until a signal, and logs the outcome.
-pub(super) fn run(named: Option<&Path>, web: WebConfigFile) -> anyhow::Result<ExitCode> {
-    let Some((mut loaded, environment)) = read(named) else {
-        return Ok(ExitCode::FAILURE);
-    };
-    web.apply(&mut loaded.settings);
+#[derive(Debug, Args)]
+pub(super) struct Bridge {
+    /// HTTP address. Overrides bridge.http_listen.
+    #[arg(long, value_name = "HOST:PORT", value_parser = HostPort::parse)]
+    listen: Option<HostPort>,
+    #[command(flatten)]
+    web: WebConfigFile,
+}
+
+impl Bridge {
+    /// Reads the configuration, binds all sockets, logs them, serves until a signal, and logs the outcome.
+    pub(super) fn run(self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
+        let Some((mut loaded, environment)) = read(named) else {
+            return Ok(ExitCode::FAILURE);
+        };
+        self.web.apply(&mut loaded.settings);
+        if let Some(listen) = self.listen {
+            loaded.settings.bridge.http_listen = listen;
+        }
+        start(loaded, environment, named)
+    }
+}
+
+fn start(loaded: Loaded, environment: Environment, named: Option<&Path>) -> anyhow::Result<ExitCode> {
     let Some(exposed) = exposed_secrets(&loaded) else {
         return Ok(ExitCode::FAILURE);
     };
-    for warning in environment.warnings().into_iter().chain(exposed) {
+    for warning in environment
+        .warnings()
+        .into_iter()
+        .chain(loaded.settings.bridge_warnings())
+        .chain(exposed)
+    {
         tracing::warn!("{warning}");
     }
     let config_source = ConfigSource {
@@ -37,11 +63,7 @@ pub(super) fn run(named: Option<&Path>, web: WebConfigFile) -> anyhow::Result<Ex
 
 async fn serve(loaded: Loaded, config_source: ConfigSource) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install().context("cannot catch SIGTERM and SIGINT")?;
-    tracing::info!(
-        "exporter-proxy {} bridge, configured by {}",
-        env!("CARGO_PKG_VERSION"),
-        loaded.source
-    );
+    tracing::info!("exporter-proxy {LONG_VERSION} bridge, configured by {}", loaded.source);
     service_manager::accept_sockets().context("cannot take the sockets of the service manager (LISTEN_FDS)")?;
     let bridge = tokio::select! {
         bridge = bind_bridge(&loaded.settings, config_source) => bridge?,

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{count, input};
@@ -14,7 +15,11 @@ use crate::http::{CheckedWebConfig, read_web_config};
 use crate::model::Syntax;
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Check {
+    /// The configuration file, as with -c.
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
     #[command(subcommand)]
     what: Option<CheckCommand>,
 }
@@ -68,7 +73,10 @@ impl From<MetricsFormat> for Syntax {
 impl Check {
     pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
         match &self.what {
-            None => check_configuration(named),
+            None => match (&self.file, named) {
+                (Some(file), Some(named)) => bail!("two configuration files: {} and, by -c, {}", file.display(), named.display()),
+                (file, named) => check_configuration(file.as_deref().or(named)),
+            },
             Some(CheckCommand::Metrics(metrics)) => metrics.run(),
             Some(CheckCommand::WebConfig(web)) => web.run(),
         }

@@ -1,27 +1,17 @@
 //! `exporter-proxy healthcheck`
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use clap::{Args, ValueEnum};
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use clap::Args;
 use url::Url;
 
 use super::WebConfigFile;
 use super::http_access::HttpAccess;
-use super::target::{HttpServer, Transport, cannot_connect, get};
-use crate::config::{self, Environment, HostPort};
-use crate::http::read_web_config;
-
-/// The programs that serve HTTP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Role {
-    Proxy,
-    Bridge,
-}
+use super::server::{Role, configured, connect};
+use super::target::{HttpServer, Transport, get};
 
 #[derive(Debug, Args)]
 pub(super) struct Healthcheck {
@@ -48,7 +38,9 @@ impl Healthcheck {
                 (vec![server], self.access.clone(), path)
             }
             None => {
-                let (servers, access) = self.configured(named)?;
+                let web_config_file = self.web.web_config_file.as_deref();
+                let found = configured(named, self.role, web_config_file, &self.access);
+                let (servers, access) = super::current_thread_runtime()?.block_on(found)?;
                 (servers, access, "/readyz".to_owned())
             }
         };
@@ -65,12 +57,8 @@ impl Healthcheck {
         for server in servers {
             let authority = &server.place;
             let exchange = async {
-                let connected = match server.transport {
-                    Transport::Unix => UnixStream::connect(authority).await.err(),
-                    Transport::Http | Transport::Https => TcpStream::connect(authority).await.err(),
-                };
-                if let Some(why) = connected {
-                    return Ok(Err(cannot_connect(authority, &why)));
+                if let Err(why) = connect(server).await {
+                    return Ok(Err(why));
                 }
                 get(server, access, path, "text/plain").await.map(Ok)
             };
@@ -83,37 +71,6 @@ impl Healthcheck {
             }
         }
         bail!("{}", refused.join("; "))
-    }
-
-    /// Returns the addresses at which this host's HTTP port may be reached, and the access to it: where it has TLS, its certificate is
-    /// that of its files, because it need not have the name of a local address.
-    fn configured(&self, named: Option<&Path>) -> anyhow::Result<(Vec<HttpServer>, HttpAccess)> {
-        let environment = Environment::from_pairs(std::env::vars_os());
-        let settings = config::load(named, &environment)
-            .map_err(|faults| anyhow::anyhow!("the configuration cannot be used:\n{faults}"))?
-            .settings;
-        let web_config_file = self.web.web_config_file.clone().or(settings.http.web_config_file);
-        let (mut https, mut certificate) = (false, None);
-        if let Some(file) = web_config_file {
-            let web = read_web_config(&file).outcome?.config;
-            (https, certificate) = (web.is_tls(), web.certificates().first().cloned());
-        }
-        let proxy = settings.exporter.scrape_addresses.into_iter().next();
-        let addresses = match self.role {
-            Some(Role::Proxy) => vec![proxy],
-            Some(Role::Bridge) => vec![Some(settings.bridge.http_listen)],
-            None => vec![proxy, Some(settings.bridge.http_listen)],
-        };
-        super::current_thread_runtime()?.block_on(async {
-            let mut authorities = Vec::new();
-            for address in addresses.into_iter().flatten() {
-                authorities.extend(reachable(&address).await?);
-            }
-            let transport = if https { Transport::Https } else { Transport::Http };
-            let server = |place| HttpServer { place, transport };
-            let access = self.access.clone().pinned_to(certificate);
-            Ok((authorities.into_iter().map(server).collect(), access))
-        })
     }
 }
 
@@ -138,26 +95,6 @@ fn parts(url: &Url) -> anyhow::Result<(HttpServer, String)> {
         },
     };
     Ok((server, format!("{}{query}", url.path())))
-}
-
-/// Replaces an unspecified address, which servers listen on and clients cannot connect to, by those of this host.
-async fn reachable(address: &HostPort) -> anyhow::Result<Vec<String>> {
-    let text = address.to_string();
-    let resolved: SocketAddr = lookup_host(&text)
-        .await
-        .ok()
-        .and_then(|mut all| all.next())
-        .with_context(|| format!("{text} does not resolve"))?;
-    let local = match resolved.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => vec![Ipv4Addr::LOCALHOST.into()],
-        // `[::]` takes IPv4 too, and a host may have no IPv6.
-        IpAddr::V6(ip) if ip.is_unspecified() => vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()],
-        ip => vec![ip],
-    };
-    Ok(local
-        .into_iter()
-        .map(|ip: IpAddr| SocketAddr::new(ip, resolved.port()).to_string())
-        .collect())
 }
 
 #[cfg(test)]

@@ -8,15 +8,16 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::Args;
 use http::HeaderValue;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, Error};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::target::{HttpServer, Transport, cannot_connect};
+use crate::http::verify_signatures;
 use crate::sources::polls::{ClientCertificate, client_tls, with_client_certificate};
 use crate::supervise::secret_file::{self, FileRule, exposed};
 
@@ -47,6 +48,15 @@ pub(super) struct HttpAccess {
     /// The server's certificate where it is known from its own files: then neither its issuer nor its names matter.
     #[arg(skip)]
     pinned: Option<CertificateDer<'static>>,
+}
+
+/// Credentials without what is secret.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Credential<'a> {
+    /// A bearer token: that of this file, or of the environment variable.
+    Token(Option<&'a Path>),
+    /// A password of this user.
+    Password(String),
 }
 
 /// A byte stream to a server.
@@ -87,6 +97,26 @@ impl HttpAccess {
         let mut value = HeaderValue::try_from(header)?;
         value.set_sensitive(true);
         Ok(Some(value))
+    }
+
+    /// The credentials in use, without what is secret. Those that cannot be read are left out.
+    pub(super) fn credential(&self) -> Option<Credential<'_>> {
+        let user = |text: String| Some(Credential::Password(text.lines().next()?.split_once(':')?.0.to_owned()));
+        match (&self.credentials_file, &self.token_file) {
+            (Some(file), _) => user(secret_file::read(file, FileRule::Lenient).ok()?),
+            (None, Some(file)) => Some(Credential::Token(Some(file))),
+            (None, None) => match (variable(CREDENTIALS_VARIABLE), variable(TOKEN_VARIABLE)) {
+                (Some(text), _) => user(text),
+                (None, Some(_)) => Some(Credential::Token(None)),
+                (None, None) => None,
+            },
+        }
+    }
+
+    /// The file of CA certificates, and those of the client certificate and its key.
+    pub(super) fn tls_files(&self) -> (Option<&Path>, Option<(&Path, &Path)>) {
+        let pair = self.cert_file.as_deref().zip(self.key_file.as_deref());
+        (self.ca_file.as_deref(), pair)
     }
 
     /// Connects to a server, with TLS if its URL says so.
@@ -187,25 +217,5 @@ impl ServerCertVerifier for PinnedCertificate {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
+    verify_signatures!(self => self.provider.signature_verification_algorithms);
 }

@@ -1,6 +1,6 @@
 //! Input of a command: a file or standard input.
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -21,6 +21,10 @@ pub(super) fn read(file: &Path) -> anyhow::Result<Bytes> {
         return Ok(std::fs::read(file)
             .with_context(|| format!("cannot read {}", file.display()))?
             .into());
+    }
+    if std::io::stdin().is_terminal() {
+        // Standard error may be closed, and the text is for people only.
+        let _ = std::io::stderr().write_all(b"reading metrics from the terminal; end them with Ctrl-D on a line of its own\n");
     }
     let mut text = Vec::new();
     std::io::stdin()

@@ -7,21 +7,42 @@ use anyhow::Context as _;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
+use clap::Args;
+
 use super::WebConfigFile;
-use crate::config::{self, Environment, Loaded, Settings, Threads};
+use crate::config::{self, Environment, HostPort, Loaded, Settings, Threads};
 use crate::daemon::{Addresses, ConfigSource, Daemon, check_secrets};
 use crate::supervise::limits::{raise_open_files, too_few_open_files};
 use crate::supervise::signals::Signals;
 use crate::supervise::{Report, Stop, service_manager};
-use crate::telemetry::print_error;
+use crate::telemetry::{LONG_VERSION, print_error};
 
-/// Reads the configuration, binds all sockets, logs them, serves until a signal, and logs the outcome.
-pub(super) fn run(named: Option<&Path>, web: WebConfigFile) -> anyhow::Result<ExitCode> {
-    let Some((mut loaded, environment)) = read(named) else {
-        return Ok(ExitCode::FAILURE);
-    };
-    web.apply(&mut loaded.settings);
-    let mut warnings = loaded.settings.warnings();
+#[derive(Debug, Default, Args)]
+pub(super) struct Run {
+    /// HTTP address; can be repeated. Overrides exporter.scrape_expose_endpoint.
+    #[arg(long, value_name = "HOST:PORT", value_parser = HostPort::parse)]
+    listen: Vec<HostPort>,
+    #[command(flatten)]
+    web: WebConfigFile,
+}
+
+impl Run {
+    /// Reads the configuration, binds all sockets, logs them, serves until a signal, and logs the outcome.
+    pub(super) fn run(self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
+        let Some((mut loaded, environment)) = read(named) else {
+            return Ok(ExitCode::FAILURE);
+        };
+        self.web.apply(&mut loaded.settings);
+        if !self.listen.is_empty() {
+            loaded.settings.exporter.scrape_addresses = self.listen;
+        }
+        start(loaded, environment, named)
+    }
+}
+
+fn start(loaded: Loaded, environment: Environment, named: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let mut warnings = environment.warnings();
+    warnings.extend(loaded.settings.warnings());
     let Some(exposed) = exposed_secrets(&loaded) else {
         return Ok(ExitCode::FAILURE);
     };
@@ -62,7 +83,7 @@ pub(super) fn exposed_secrets(loaded: &Loaded) -> Option<Vec<String>> {
 
 async fn serve(loaded: Loaded, config_source: ConfigSource) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::install().context("cannot catch SIGTERM and SIGINT")?;
-    tracing::info!("exporter-proxy {}, configured by {}", env!("CARGO_PKG_VERSION"), loaded.source);
+    tracing::info!("exporter-proxy {LONG_VERSION}, configured by {}", loaded.source);
     service_manager::accept_sockets().context("cannot take the sockets of the service manager (LISTEN_FDS)")?;
     let daemon = tokio::select! {
         daemon = Daemon::bind(loaded, config_source) => daemon?,
@@ -148,7 +169,9 @@ fn log_addresses(addresses: &Addresses) {
         if local.ip().is_unspecified() {
             local.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
         }
-        tracing::info!("to push:   echo 'jobs_done 7' | curl --data-binary @- {scheme}://{local}/apps/my_job/metrics");
+        if addresses.can_push {
+            tracing::info!("to push:   echo 'jobs_done 7' | curl --data-binary @- {scheme}://{local}/apps/my_job/metrics");
+        }
         tracing::info!("to scrape: curl {scheme}://{local}/metrics");
     }
 }

@@ -9,16 +9,17 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use http::Request;
 use http_body_util::Full;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::http_access::HttpAccess;
+use super::server::default_server;
 use super::target::{HttpServer, Target, cannot_connect, hint, send_request};
 use super::{count, input};
 use crate::daemon::usual_sockets;
 use crate::exposition::negotiate::Format;
 use crate::exposition::{self, detect};
+use crate::http::path_segment;
 use crate::model::{AppName, Syntax, printable};
 use crate::wire::encode;
 
@@ -26,9 +27,6 @@ use crate::wire::encode;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum of a receiver's error text that is read.
 const MAX_RESPONSE_BYTES: u64 = 64 * 1024;
-/// Characters of a path segment that need no escaping.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
 #[derive(Debug, Args)]
 pub(super) struct Send {
     /// Name of the application; its earlier metrics are replaced.
@@ -39,9 +37,9 @@ pub(super) struct Send {
     /// Also send an empty input, which leaves the application listed without metrics.
     #[arg(long)]
     allow_empty: bool,
-    /// Address of the proxy: http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT, unix:PATH (receiver; unix: alone looks in the usual places) or http+unix:PATH (http.unix_socket). Over HTTP the proxy reports the accepted families and series.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:6555")]
-    to: Target,
+    /// Address of the proxy: http://HOST:PORT, https://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT, unix:PATH (receiver; unix: alone looks in the usual places) or http+unix:PATH (http.unix_socket). Over HTTP the proxy reports the accepted families and series. Default: the HTTP address in the file of -c, otherwise http://127.0.0.1:6555.
+    #[arg(long, value_name = "URL")]
+    to: Option<Target>,
     /// The message format on TCP and Unix sockets.
     #[arg(long, value_enum, default_value_t)]
     format: Framing,
@@ -59,7 +57,7 @@ enum Framing {
 }
 
 impl Send {
-    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
         let app = AppName::new(&self.app)?;
         let metrics = input::read(&self.file)?;
         if metrics.trim_ascii().is_empty() && !self.allow_empty {
@@ -67,7 +65,11 @@ impl Send {
             bail!("{name} is empty; sending it would remove all metrics of {app} (--allow-empty sends it)");
         }
         let outcome = super::current_thread_runtime()?.block_on(async {
-            match &self.to {
+            let Some(to) = &self.to else {
+                let (server, access) = default_server(named, &self.access).await?;
+                return push(&server, &access, &app, metrics).await;
+            };
+            match to {
                 Target::Http(server) => push(server, &self.access, &app, metrics).await,
                 Target::Tcp(authority) => {
                     let stream = TcpStream::connect(authority).await.map_err(|why| cannot_connect(authority, &why))?;
@@ -160,7 +162,7 @@ async fn push(server: &HttpServer, access: &HttpAccess, app: &AppName, metrics: 
         Syntax::Text => Format::Text004,
         Syntax::OpenMetrics => Format::OpenMetrics100(None),
     };
-    let path = format!("/apps/{}/metrics", utf8_percent_encode(app.as_str(), SEGMENT));
+    let path = format!("/apps/{}/metrics", path_segment(app.as_str()));
     let request = Request::put(path)
         .header("content-type", format.content_type())
         // Without it an empty push would have no length.

@@ -15,6 +15,10 @@ pub(super) const CONFIG_VARIABLE: &str = "EXPORTER_PROXY_CONFIG";
 /// The prefix of every override. Two underscores, because container platforms set variables like `EXPORTER_PROXY_PORT` on their own.
 pub(super) const OVERRIDE_PREFIX: &str = "EXPORTER_PROXY__";
 
+/// The beginning of [`OVERRIDE_PREFIX`], and of variables with other meanings: Kubernetes sets `EXPORTER_PROXY_PORT` and
+/// `EXPORTER_PROXY_SERVICE_HOST` for a service of this name.
+const LOOK_ALIKE_PREFIX: &str = "EXPORTER_PROXY_";
+
 /// Sets the log level of `run` and `bridge`; `RUST_LOG` has precedence.
 const LOG_LEVEL_VARIABLE: &str = "LOG_LEVEL";
 
@@ -28,6 +32,8 @@ pub struct Environment {
     overrides: Vec<(Arc<str>, OsString)>,
     legacy_env: LegacyEnvironment,
     log_level: Option<String>,
+    /// Variables that begin as an override does, but with one underscore.
+    look_alikes: Vec<Arc<str>>,
 }
 
 impl Environment {
@@ -43,11 +49,14 @@ impl Environment {
                 out.overrides.push((name.as_ref().into(), value));
             } else if name == LOG_LEVEL_VARIABLE && !value.is_empty() {
                 out.log_level = Some(value.to_string_lossy().into_owned());
+            } else if name.starts_with(LOOK_ALIKE_PREFIX) {
+                out.look_alikes.push(name.as_ref().into());
             } else {
                 out.legacy_env.take(&name, &value.to_string_lossy());
             }
         }
         out.overrides.sort();
+        out.look_alikes.sort();
         out
     }
 
@@ -65,10 +74,25 @@ impl Environment {
             .collect()
     }
 
-    /// Warnings about unknown variables with a prefix of the replaced HyperDHT programs.
+    /// Warnings about variables without effect: unknown ones with a prefix of the replaced HyperDHT programs, and those that name a section
+    /// and a key with one underscore between.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        self.legacy_env.warnings()
+        let mut warnings = self.legacy_env.warnings();
+        if !self.look_alikes.is_empty() {
+            let keys = super::known_keys();
+            let wanted = |name: &Arc<str>| {
+                let rest = name.strip_prefix(LOOK_ALIKE_PREFIX)?;
+                let is_it = |(section, key): &&(&str, &str)| rest.eq_ignore_ascii_case(&format!("{section}_{key}"));
+                let (section, key) = keys.iter().find(is_it)?;
+                let right = format!("{OVERRIDE_PREFIX}{section}__{key}").to_ascii_uppercase();
+                Some(format!(
+                    "the variable {name} has no effect; {right}, with two underscores, sets {section}.{key}"
+                ))
+            };
+            warnings.extend(self.look_alikes.iter().filter_map(wanted));
+        }
+        warnings
     }
 
     /// The level that `LOG_LEVEL` names, with or without a prefix of the replaced HyperDHT programs, as a filter.

@@ -65,6 +65,11 @@ impl RawTable {
         self.entries.iter_mut().find(|entry| entry.key == key)
     }
 
+    /// The keys that were not taken.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.key.as_str())
+    }
+
     /// The entries that were not taken.
     pub(super) fn into_remaining(self) -> Vec<RawEntry> {
         self.entries

@@ -950,3 +950,63 @@ fn hyperdht_takes_keys_alone() {
         .to_string();
     assert!(told.contains("bootstrap"), "{told}");
 }
+
+#[test]
+fn settings_in_vain_are_warned_about() {
+    let warnings = |text: &str| sound(text).warnings();
+    assert!(warnings("").is_empty());
+    assert_eq!(
+        warnings("p2p.alias = \"north\"\np2p.enabled = false\n"),
+        ["p2p.alias without effect: links are off; set p2p.enabled = true"]
+    );
+    let enabled = format!(
+        "p2p.enabled = true\np2p.listen = \"127.0.0.1:1\"\np2p.allow = [\"{}\"]\n",
+        "y".repeat(52)
+    );
+    assert!(warnings(&enabled).is_empty());
+    let told = sound(&enabled).bridge_warnings();
+    assert!(
+        told[0].starts_with("p2p.enabled, p2p.listen, p2p.allow without effect: a bridge reads [bridge]"),
+        "{told:?}"
+    );
+    assert!(sound("bridge.request_timeout = 7\n").bridge_warnings().is_empty());
+    let zeros = "0".repeat(64);
+    assert!(warnings(&format!("bridge.secret = \"{zeros}\"\n"))[0].starts_with("bridge.secret is the example of config.toml"));
+    assert!(warnings(&format!("bridge.secret = \"{}\"\n", "1".repeat(64))).is_empty());
+}
+
+#[test]
+fn variables_with_one_underscore_are_warned_about_and_those_of_kubernetes_are_not() {
+    let environment = Environment::from_pairs([
+        ("EXPORTER_PROXY_RECEIVER_FORMAT", "json"),
+        ("EXPORTER_PROXY_HTTP_ALLOWED_HOSTS", "[]"),
+        ("EXPORTER_PROXY_PORT", "tcp://10.0.0.1:6555"),
+        ("EXPORTER_PROXY_PORT_6555_TCP", "tcp://10.0.0.1:6555"),
+        ("EXPORTER_PROXY_SERVICE_HOST", "10.0.0.1"),
+        ("EXPORTER_PROXY_TOKEN", "x"),
+        ("EXPORTER_PROXY_CREDENTIALS", "a:b"),
+        ("EXPORTER_PROXY__STORE__MAX_APPS", "7"),
+    ]);
+    assert_eq!(
+        environment.warnings(),
+        [
+            "the variable EXPORTER_PROXY_HTTP_ALLOWED_HOSTS has no effect; EXPORTER_PROXY__HTTP__ALLOWED_HOSTS, with two underscores, sets \
+             http.allowed_hosts",
+            "the variable EXPORTER_PROXY_RECEIVER_FORMAT has no effect; EXPORTER_PROXY__RECEIVER__FORMAT, with two underscores, sets \
+             receiver.format",
+        ]
+    );
+}
+
+#[test]
+fn a_file_of_another_program_is_named_as_such() {
+    let found = faults("[package]\nname = \"x\"\n[dependencies]\na = 1\n");
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].starts_with("c.toml: this is the configuration of another program: it has none of the sections [exporter], [receiver]"),
+        "{found:?}"
+    );
+    // One misspelled section, and one that is right, are ours.
+    assert!(faults("[recever]\nformat = \"json\"\n")[0].contains("did you mean [receiver]?"));
+    assert_eq!(faults("[recever]\n[store]\n[nothing]\n").len(), 2);
+}

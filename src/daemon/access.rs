@@ -1,5 +1,6 @@
 //! The access settings of the HTTP port, of the proxy and of the bridge.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use anyhow::bail;
@@ -7,7 +8,7 @@ use anyhow::bail;
 use super::preflight::Found;
 use super::program::Program;
 use crate::config::Settings;
-use crate::http::{Access, Identity, WebConfig, WebPolicy, token_reload};
+use crate::http::{Access, Client, Identity, Login, Need, Role, Sender, WebConfig, WebPolicy, token_reload};
 use crate::supervise::blocking;
 
 /// The key of the tables.
@@ -32,6 +33,23 @@ pub(super) async fn open(settings: &Settings, web: Option<&WebPolicy>, program: 
         Err(unreadable) => faults.extend(unreadable),
     }
     bail!("{KEY}: {}", faults.join("\n"))
+}
+
+/// Returns true if a client on this machine may push any app without credentials.
+pub(super) fn can_push(settings: &Settings, web: Option<&WebPolicy>) -> bool {
+    let rules = settings.access().rules;
+    let client = Sender {
+        client: Client::Ip(Ipv4Addr::LOCALHOST.into()),
+        uid: None,
+        certificate_names: Arc::default(),
+        login: Login::None,
+    };
+    let need = Need {
+        role: Some(Role::Push),
+        app: None,
+    };
+    let needs_login = web.is_some_and(WebPolicy::has_users) && !rules.are_tables();
+    !needs_login && rules.check(&client, need).is_ok()
 }
 
 /// The faults that only this machine shows. `web` is the content of the web configuration file; none if it is faulty itself.

@@ -13,9 +13,9 @@ use crate::config::{BridgeConfig, ProgramKind, Settings};
 use crate::http::OnRefused;
 use crate::model::Clock;
 use crate::peer::{ConnectionPool, Identity, LinkEvents, Network, PublicKey, QuicListener, Seed, SharedSecret};
-use crate::supervise::Listener;
 use crate::supervise::files::FileLock;
 use crate::supervise::secret_file::FileRule;
+use crate::supervise::{ConnectionSlots, Listener};
 use crate::telemetry::{BridgeTelemetry, Gauge};
 
 /// The addresses of a bridge.
@@ -143,7 +143,11 @@ pub(crate) async fn assemble(
     let endpoints: Vec<&str> = ENDPOINTS.iter().map(|(request, _)| *request).collect();
     let service = program.http_service(routes, &endpoints).with_web(web);
     for listener in [listener].into_iter().chain(unix) {
-        program.serve(listener, all.exporter.concurrent_requests, service.clone());
+        program.serve(
+            listener,
+            ConnectionSlots::with_address_limit(all.exporter.concurrent_requests),
+            service.clone(),
+        );
     }
     program.add(writer);
     Ok(program.finish(addresses, None))

@@ -63,9 +63,9 @@ impl Program {
         HttpService::new(routes, endpoints, Arc::clone(&self.access), Arc::clone(&self.http_stats))
     }
 
-    /// Adds an HTTP server on a listener, with this number of connection slots.
-    pub(super) fn serve(&mut self, listener: Listener, slots: usize, service: HttpService) {
-        self.add(Server::new(listener, ConnectionSlots::with_address_limit(slots), service));
+    /// Adds an HTTP server on a listener, with these connection slots.
+    pub(super) fn serve(&mut self, listener: Listener, slots: ConnectionSlots, service: HttpService) {
+        self.add(Server::new(listener, slots, service));
     }
 
     /// Adds the service that reloads the configuration, and returns the lifecycle endpoints.

@@ -17,7 +17,11 @@ use crate::sources::push::PushHandler;
 use crate::sources::receiver::{self, Budget, Limits, ReceiverContext};
 use crate::supervise::files::{create_private_directory, parent};
 use crate::supervise::listen::{BindError, BindErrorKind};
+use crate::supervise::slots::MAX_INCOMPLETE;
 use crate::supervise::{ConnectionSlots, Listener};
+
+/// Slots from which on an address may hold as many silent connections to a receiver as it ever may.
+const ENOUGH_FOR_ADDRESS_LIMIT: usize = 2 * MAX_INCOMPLETE;
 
 /// The hint of the warnings about a Unix socket that is not where it usually is.
 const CHOOSE: &str = "set receiver.receiver_unix_socket to choose a path";
@@ -31,7 +35,8 @@ pub(super) struct Receivers {
     context: ReceiverContext,
 }
 
-pub(super) async fn bind(settings: &Settings, context: &Context) -> anyhow::Result<Receivers> {
+/// Binds the receivers; `http` is where HTTP is served, for clients that send it here.
+pub(super) async fn bind(settings: &Settings, context: &Context, http: Arc<str>) -> anyhow::Result<Receivers> {
     let tcp = match &settings.receiver.tcp {
         Some(address) => Some(listen(settings, address).await.context("receiver.receiver_tcp_socket")?),
         None => None,
@@ -54,6 +59,7 @@ pub(super) async fn bind(settings: &Settings, context: &Context) -> anyhow::Resu
         clock: context.clock,
         budget: Arc::clone(&budget),
         limits: limits.subscribe(),
+        http,
     };
     Ok(Receivers {
         tcp,
@@ -82,10 +88,18 @@ impl Receivers {
 
     /// Gives each receiver `slots` connection slots and adds it to the supervisor; the TCP receiver with TLS where a web configuration is
     /// given.
-    pub(super) fn start(self, slots: usize, tls: Option<Arc<WebPolicy>>, program: &mut Program) {
+    ///
+    /// Silent senders are limited for each address where open files limit the slots, and where a sender that is slow to begin is one of many.
+    /// With few slots that are all that the operator wants, a burst of senders on a busy machine would lose messages to that limit.
+    pub(super) fn start(self, slots: usize, has_few_files: bool, tls: Option<Arc<WebPolicy>>, program: &mut Program) {
+        let connection_slots = || match slots {
+            _ if has_few_files => ConnectionSlots::for_few_files(slots),
+            0..ENOUGH_FOR_ADDRESS_LIMIT => ConnectionSlots::new(slots),
+            ENOUGH_FOR_ADDRESS_LIMIT.. => ConnectionSlots::with_address_limit(slots),
+        };
         let listeners = self.tcp.map(|tcp| (tcp, tls)).into_iter().chain(self.unix.map(|unix| (unix, None)));
         for (listener, tls) in listeners {
-            program.add(receiver::service(listener, ConnectionSlots::new(slots), self.context.clone(), tls));
+            program.add(receiver::service(listener, connection_slots(), self.context.clone(), tls));
         }
     }
 }

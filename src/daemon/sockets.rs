@@ -13,7 +13,7 @@ use super::{Addresses, Context};
 use crate::config::{HostPort, HttpSocket, Settings};
 use crate::http::{Connections, HttpService, WebPolicy};
 use crate::supervise::listen::BindErrorKind;
-use crate::supervise::{AddressFamilies, BindError, Listener, limits, service_manager};
+use crate::supervise::{AddressFamilies, BindError, ConnectionSlots, Listener, limits, service_manager};
 
 /// All sockets, bound but not yet served.
 pub(super) struct Sockets {
@@ -30,7 +30,7 @@ impl Sockets {
             .context("exporter.scrape_expose_endpoint")?;
         scraped.extend(http_socket(settings).await?);
         Ok(Self {
-            receivers: receivers::bind(settings, context).await?,
+            receivers: receivers::bind(settings, context, http_places(&scraped)).await?,
             scraped,
             streams: streams::bind(settings).await?,
         })
@@ -45,6 +45,7 @@ impl Sockets {
             unix: self.receivers.unix.as_ref().map(|listener| PathBuf::from(&**listener.place())),
             stream: self.streams.addresses(),
             https: false,
+            can_push: false,
             tls: settings.receiver.tls,
             key: None,
             links: None,
@@ -67,9 +68,14 @@ impl Sockets {
         program: &mut Program,
     ) {
         let slots = self.slots(settings);
-        self.receivers.start(slots, receiver_tls, program);
+        let has_few_files = slots < settings.exporter.concurrent_requests;
+        self.receivers.start(slots, has_few_files, receiver_tls, program);
         self.streams.start(slots, settings, context, program);
         for listener in self.scraped {
+            let slots = match has_few_files {
+                true => ConnectionSlots::for_few_files(slots),
+                false => ConnectionSlots::with_address_limit(slots),
+            };
             program.serve(listener, slots, service.clone());
         }
     }
@@ -86,6 +92,12 @@ impl Sockets {
     fn listeners(&self) -> impl Iterator<Item = &Listener> {
         self.receivers.listeners().chain(&self.scraped).chain(self.streams.listeners())
     }
+}
+
+/// The addresses and the path of HTTP, for people.
+fn http_places(scraped: &[Listener]) -> Arc<str> {
+    let places: Vec<&str> = scraped.iter().map(|listener| &**listener.place()).collect();
+    places.join(", ").into()
 }
 
 /// The path of the Unix socket among the listeners of HTTP.

@@ -138,10 +138,11 @@ impl Connection {
 
     /// Reports earlier responses that were written whole as acked, if the peer's kernel has acknowledged all of them. For a client that
     /// asks for the same data again on this connection, as [`Delivery::settle_now`] is for one that does so on another: a client that is
-    /// faster than our note that all was written looks as if it pipelined, and its request proves nothing by itself.
+    /// faster than our note that all was written looks as if it pipelined, and its request proves nothing by itself. One that certainly
+    /// pipelines gets nothing acked: its kernel has the response, and it may end without reading it.
     pub fn settle_acked(&self) {
         if self.0.state().has_open_responses() && self.0.is_acked() {
-            self.0.change(ConnectionState::confirm_written);
+            self.0.change(ConnectionState::confirm_asked_again);
         }
     }
 

@@ -67,8 +67,10 @@ pub(super) struct ConnectionState {
     /// Since when the reader has been waiting for a piece of the body, and since when for any of it.
     body_wait: Option<Instant>,
     body_since: Option<Instant>,
-    /// Bytes of a request came before the response to the one before it had been written, so a new request proves nothing here.
+    /// Bytes of a request may have come before the response to the one before it had been written, so a new request proves nothing here.
     pipelines: bool,
+    /// Bytes of a request certainly came before that: the client asks ahead, and what its kernel has it may never read.
+    asks_ahead: bool,
     eof: bool,
     failed: bool,
     over: bool,
@@ -85,6 +87,7 @@ impl ConnectionState {
             body_wait: None,
             body_since: None,
             pipelines: false,
+            asks_ahead: false,
             eof: false,
             failed: false,
             over: false,
@@ -140,7 +143,9 @@ impl ConnectionState {
         match &mut self.phase {
             Phase::Response { body_left } => {
                 let count = bytes.len() as u64;
-                self.pipelines |= count > *body_left;
+                let is_beyond = count > *body_left;
+                self.pipelines |= is_beyond;
+                self.asks_ahead |= is_beyond && self.progress == ResponseProgress::Sending;
                 *body_left = body_left.saturating_sub(count);
                 return outcomes;
             }
@@ -156,14 +161,18 @@ impl ConnectionState {
         outcomes
     }
 
-    /// A byte has been read while a response is being written: unless it belongs to the request's body, the client pipelines.
+    /// A byte has come while a response is being written: unless it belongs to the request's body, the client pipelines.
     pub(super) fn read_ahead(&mut self) {
-        self.pipelines |= !matches!(self.phase, Phase::Response { body_left: 1.. });
+        let is_beyond = !matches!(self.phase, Phase::Response { body_left: 1.. });
+        self.pipelines |= is_beyond;
+        self.asks_ahead |= is_beyond;
     }
 
     /// Marks the head of a request as complete; `body` is the length of its body, if it is known.
     pub(super) fn begin(&mut self, body: Option<u64>) {
-        self.pipelines |= !self.scan.complete || body.is_none_or(|body| self.beyond_head > body);
+        let is_beyond = !self.scan.complete || body.is_none_or(|body| self.beyond_head > body);
+        self.pipelines |= is_beyond;
+        self.asks_ahead |= is_beyond;
         let body_left = body.map_or(u64::MAX, |body| body.saturating_sub(self.beyond_head));
         self.phase = Phase::Response { body_left };
         self.progress = ResponseProgress::Sending;
@@ -204,6 +213,7 @@ impl ConnectionState {
             ResponseProgress::Truncated => self.take_unwritten(),
         };
         self.pipelines |= body_left > 0;
+        self.asks_ahead |= body_left > 0;
         self.phase = Phase::Idle { since: now };
         outcomes
     }
@@ -228,6 +238,19 @@ impl ConnectionState {
     pub(super) fn close(&mut self) -> Outcomes {
         self.over = true;
         self.take_unwritten()
+    }
+
+    /// True while a response with an open outcome is being written.
+    pub(super) fn is_writing_open(&self) -> bool {
+        self.is_answering() && self.open.iter().any(|open| !open.written)
+    }
+
+    /// The client asks for the same again, and has acknowledged all that was written whole: it has received it, unless it asks ahead.
+    pub(super) fn confirm_asked_again(&mut self) -> Outcomes {
+        match self.asks_ahead {
+            true => Vec::new(),
+            false => self.take_written(DeliveryOutcome::Acked),
+        }
     }
 
     /// All that was written whole has been received: its end of file came after it was acknowledged.

@@ -64,6 +64,16 @@ impl<S> HttpIo<S> {
     }
 }
 
+impl<S: AsyncRead + AsyncWrite + Unpin> HttpIo<S> {
+    /// Before a part of a response with an open outcome is written: bytes that wait unread are a request that does not follow its last byte.
+    fn look_for_early_request(&mut self) {
+        let is_open = self.shared.state().is_writing_open();
+        if is_open && (self.io.has_decrypted() || self.shared.has_unread()) {
+            self.shared.state().read_ahead();
+        }
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for HttpIo<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
@@ -85,10 +95,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for HttpIo<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.look_for_early_request();
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.look_for_early_request();
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 

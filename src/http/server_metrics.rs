@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::HttpStats;
 use crate::supervise::ListenerStats;
-use crate::telemetry::{PREFIX, Process, header, push_label, sample};
+use crate::telemetry::{PREFIX, Process, REVISION, header, push_label, sample};
 
 /// Lifetime of the cached process metrics: reading them takes a dozen system calls, as long as all the rest of a small scrape.
 const PROCESS_CACHED: Duration = Duration::from_millis(100);
@@ -39,8 +39,16 @@ impl ServerMetrics {
     /// Writes all families as text format 0.0.4; `own` writes those of the program among them.
     pub fn write(&self, out: &mut String, now: Instant, own: impl FnOnce(&mut String)) {
         let name = format!("{PREFIX}build_info");
-        header(out, &name, "gauge", "The version of the program; the value is always 1.");
-        sample(out, &name, concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""), 1);
+        header(
+            out,
+            &name,
+            "gauge",
+            "The version of the program and its commit; the value is always 1.",
+        );
+        let mut labels = String::new();
+        push_label(&mut labels, "version", env!("CARGO_PKG_VERSION"));
+        push_label(&mut labels, "revision", REVISION.split(' ').next().unwrap_or_default());
+        sample(out, &name, &labels, 1);
         self.listeners(out);
         self.requests(out);
         own(out);

@@ -1,46 +1,39 @@
 //! The service: one connection in, requests to the router, responses out, and a clean end.
 
-use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
+mod fallbacks;
+mod requests;
+
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use http::header::{CONNECTION, HOST, HeaderValue, LOCATION};
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{Request, Response, StatusCode};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::Service;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::access::{AccessControl, Need, Role};
-use super::authentication::{Authentication, sender_of};
-use super::browsers::{self, BrowserRefusal};
-use super::client::{Client, effective_client, forwarded_host};
+use self::fallbacks::with_fallbacks;
+use self::requests::ConnectionService;
+use super::access::AccessControl;
+use super::client::Client;
 use super::connection::{RequestObserver, SendQueue, SettleOnDrop, SharedConnection};
 use super::connection_state::ConnectionState;
 use super::http_io::HttpIo;
 use super::layer::{Layer, NoTls};
 use super::lingering_close::lingering_close;
 use super::response_ack::ResponseAck;
-use super::routes::{self, AccessRefused, Routes};
+use super::routes::Routes;
 use super::self_wakes::SelfWakes;
-use super::shared_body::ResponseMemory;
 use super::stats::{HttpStats, count};
-use super::tracked_body::TrackedBody;
 use super::transport_io::TransportIo;
 use super::web::{Tls, WebPolicy};
 use super::web_config::subject_alt_names;
-use super::{Connection, MAX_HEAD, PeerAddr, Timers, reply};
-use crate::supervise::slots::{GRACE, INCOMPLETE_GRACE};
-use crate::supervise::{Accepted, Slot, Stream, panic_message};
+use super::{Connection, MAX_HEAD, PeerAddr, Timers};
+use crate::supervise::{Accepted, Slot, Stream};
 
 /// The preface of an HTTP/2 client (RFC 9113, 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
@@ -388,8 +381,8 @@ async fn evictable(slot: &Slot, shared: &SharedConnection, began: Instant) {
         slot.evicted().await;
         let idle_since = shared.state().idle_since();
         let until = match slot.is_evicted_as_incomplete() {
-            true => Some(idle_since.unwrap_or(began) + INCOMPLETE_GRACE),
-            false => idle_since.map(|since| since + GRACE),
+            true => Some(idle_since.unwrap_or(began) + slot.grace()),
+            false => idle_since.map(|since| since + slot.grace()),
         };
         match until {
             Some(until) if Instant::now() < until => sleep_until(until).await,
@@ -453,262 +446,4 @@ fn needs_lingering_close(end: &End, state: &ConnectionState) -> bool {
         return false;
     }
     state.has_open_responses() || (matches!(end, End::Http(_)) && !state.has_ended())
-}
-
-/// One connection's requests on their way to the routes.
-struct ConnectionService {
-    service: Arc<ServiceInner>,
-    connection: Connection,
-    slot: Option<Arc<Slot>>,
-    stop: CancellationToken,
-}
-
-impl Service<Request<Incoming>> for ConnectionService {
-    type Response = Response<TrackedBody>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<TrackedBody>, Infallible>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let shared = self.connection.shared().clone();
-        shared.state().begin(request.body().size_hint().exact());
-        if let Some(slot) = &self.slot {
-            slot.requested();
-        }
-        count(&self.service.stats.requests);
-        if let Some(observer) = shared.observer() {
-            observer.on_request(request.uri(), request.headers());
-        }
-        let to_head = request.method() == Method::HEAD;
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(self.connection.clone());
-        let (service, stop) = (self.service.clone(), self.stop.clone());
-        let logged = tracing::enabled!(tracing::Level::TRACE).then(|| (request.method().clone(), request.uri().clone()));
-        Box::pin(async move {
-            let mut response = service.answer(request, &shared).await;
-            if let Some((method, uri)) = logged {
-                tracing::trace!(peer = %shared.peer(), %method, %uri, status = response.status().as_u16(), "request");
-            }
-            if let Some(observer) = shared.observer() {
-                observer.on_response(response.status(), response.extensions());
-            }
-            if shared.state().awaits_body() {
-                // HTTP sees that no handler reads the rest of the body only when it runs again: then it announces that it closes the
-                // connection, unless the rest has arrived.
-                tokio::task::yield_now().await;
-            }
-            if stop.is_cancelled() {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            let memory = response.extensions_mut().remove::<ResponseMemory>();
-            let opaque = || ResponseMemory::opaque(response.body().size_hint().exact().unwrap_or_default());
-            let memory = memory.unwrap_or_else(opaque);
-            shared.set_response_memory(memory.clone());
-            Ok(response.map(|body| TrackedBody::new(body, memory, shared, to_head)))
-        })
-    }
-}
-
-impl ServiceInner {
-    fn check_browser(&self, request: &Request<Body>, shared: &SharedConnection) -> Result<(), BrowserRefusal> {
-        let access = self.access.settings();
-        let forwarded = forwarded_host(shared.peer(), request.headers(), &access.trusted_proxies);
-        browsers::check(request, forwarded, &access)
-    }
-
-    fn log_refused(&self, request: &Request<Body>, shared: &SharedConnection, why: &BrowserRefusal) {
-        let client = effective_client(shared.peer(), request.headers(), &self.access.settings().trusted_proxies);
-        let (method, path) = (request.method(), request.uri().path());
-        let why = match why {
-            BrowserRefusal::CrossSite => "cross-site request of a browser".to_owned(),
-            BrowserRefusal::UnknownHost(host) => format!("request of a browser to {host:?}, which is not in http.allowed_hosts"),
-        };
-        self.stats.log_refused(&client, format_args!("{method} {path}: {why}"));
-    }
-
-    /// A write through a reverse proxy that is not trusted is a fault of the configuration, also where the write is allowed.
-    fn note_untrusted_proxy(&self, request: &Request<Body>, shared: &SharedConnection) {
-        if browsers::is_safe(request.method()) {
-            return;
-        }
-        let client = effective_client(shared.peer(), request.headers(), &self.access.settings().trusted_proxies);
-        if let Client::Behind(address) = client {
-            self.stats.warn_untrusted_proxy(address);
-        }
-    }
-
-    /// Rate-limited for each client: a request that triggers a bug can be repeated.
-    fn log_panic(&self, shared: &SharedConnection, panic: &(dyn std::any::Any + Send)) {
-        let subject = format!("panic {}", shared.peer().log_subject());
-        if let Some(suppressed) = self.stats.throttle.admit(&subject, std::time::Instant::now()) {
-            let suppressed = (suppressed > 0).then_some(suppressed);
-            tracing::error!(
-                peer = %shared.peer(),
-                suppressed,
-                "a request handler panicked, its client gets status 500: {}",
-                panic_message(panic)
-            );
-        }
-    }
-
-    async fn answer(&self, mut request: Request<Body>, shared: &SharedConnection) -> Response<Body> {
-        let sender = match self.is_open(&request) {
-            true => Ok(sender_of(&request, shared, &self.access.settings())),
-            false => {
-                let authentication = Authentication::of(&request, shared, self.web.clone(), self.stats.clone());
-                authentication.check().await
-            }
-        };
-        let mut response = match sender {
-            Ok(sender) => {
-                let client = sender.client.clone();
-                request.extensions_mut().insert(sender);
-                let mut response = self.route(request, shared).await;
-                if let Some(refused) = response.extensions_mut().remove::<AccessRefused>() {
-                    self.note_refused(&client, response.status(), &refused);
-                }
-                response
-            }
-            Err(refusal) => refusal,
-        };
-        if let Some(web) = &self.web {
-            web.add_headers(response.headers_mut());
-        }
-        response
-    }
-
-    fn is_open(&self, request: &Request<Body>) -> bool {
-        self.open_paths.contains(&request.uri().path())
-    }
-
-    fn note_refused(&self, client: &Client, status: StatusCode, refused: &AccessRefused) {
-        let AccessRefused {
-            role,
-            identity,
-            text,
-            method,
-            path,
-        } = refused;
-        if status == StatusCode::UNAUTHORIZED {
-            count(&self.stats.unauthorized);
-        }
-        self.stats.access_refused.count(identity, role.map_or("any", Role::as_str));
-        match &self.on_refused {
-            Some(on_refused) => on_refused(client, status, &format!("{method} {path}: {text}")),
-            None => self.stats.log_refused(client, format_args!("{method} {path}: {text}")),
-        }
-    }
-
-    async fn route(&self, request: Request<Body>, shared: &SharedConnection) -> Response<Body> {
-        if let Some(why) = wrong_host(&request, shared.peer()) {
-            return reply::text(StatusCode::BAD_REQUEST, why);
-        }
-        if let Err(refusal) = self.check_browser(&request, shared) {
-            count(&self.stats.cross_site);
-            self.log_refused(&request, shared, &refusal);
-            return reply::text(StatusCode::FORBIDDEN, refusal);
-        }
-        self.note_untrusted_proxy(&request, shared);
-        match AssertUnwindSafe(self.routes.call(request)).catch_unwind().await {
-            Ok(Ok(response)) => response,
-            Ok(Err(never)) => match never {},
-            Err(panic) => {
-                count(&self.stats.panics);
-                // Leases that the handler took belong to a response that is never sent; this one delivers nothing.
-                shared.change(ConnectionState::unack_unwritten);
-                self.log_panic(shared, &*panic);
-                let mut response = reply::text(StatusCode::INTERNAL_SERVER_ERROR, "internal error; see the log of the proxy");
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                response
-            }
-        }
-    }
-}
-
-/// The fault of a request that does not name exactly one host (RFC 9112, section 3.2). HTTP/1.0 may name none. The peer of a link needs no
-/// name.
-fn wrong_host(request: &Request<Body>, peer: &PeerAddr) -> Option<&'static str> {
-    if matches!(peer, PeerAddr::Link(_)) {
-        return None;
-    }
-    match request.headers().get_all(HOST).iter().count() {
-        0 if request.version() == Version::HTTP_11 => Some("the request has no Host header"),
-        0 | 1 => None,
-        _ => Some("the request has several Host headers"),
-    }
-}
-
-/// The response to a request without a route, if its sender has no role at all.
-fn refusal_of_any(request: Request<Body>) -> Option<Response<Body>> {
-    let need = Need { role: None, app: None };
-    routes::refusal(&request.into_parts().0, need)
-}
-
-/// Adds the answers for paths and methods that are not there.
-fn with_fallbacks(routes: Router, endpoints: &[&str]) -> Router {
-    let list: Arc<str> = endpoints
-        .iter()
-        .map(|endpoint| format!("  {endpoint}\n"))
-        .collect::<String>()
-        .into();
-    let paths: Arc<[String]> = endpoints
-        .iter()
-        .filter_map(|endpoint| Some(endpoint.split_once(' ')?.1.to_owned()))
-        .collect();
-    let not_found = move |request: Request<Body>| {
-        let (list, paths, uri) = (list.clone(), paths.clone(), request.uri().clone());
-        async move {
-            if let Some(refusal) = refusal_of_any(request) {
-                return refusal;
-            }
-            without_slash(&uri, &paths).unwrap_or_else(|| {
-                reply::text(
-                    StatusCode::NOT_FOUND,
-                    format_args!("no endpoint {}; the endpoints are:\n{list}", uri.path()),
-                )
-            })
-        }
-    };
-    let not_allowed = |request: Request<Body>| async move {
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        let path = uri.path();
-        if let Some(refusal) = refusal_of_any(request) {
-            return refusal;
-        }
-        reply::text(
-            StatusCode::METHOD_NOT_ALLOWED,
-            format_args!("{path} does not allow {method}; the header Allow lists the methods it allows"),
-        )
-    };
-    routes.fallback(not_found).method_not_allowed_fallback(not_allowed)
-}
-
-/// The redirect from a path with a slash at its end to the same without, where that is one of the endpoints.
-fn without_slash(uri: &Uri, endpoints: &[String]) -> Option<Response<Body>> {
-    let path = uri.path().strip_suffix('/')?;
-    let is_it = |endpoint: &String| {
-        let (mut wanted, mut found) = (endpoint.split('/'), path.split('/'));
-        loop {
-            match (wanted.next(), found.next()) {
-                (None, None) => return true,
-                // A word in capitals stands for any segment.
-                (Some(wanted), Some(found)) if wanted == found || (is_placeholder(wanted) && !found.is_empty()) => {}
-                _ => return false,
-            }
-        }
-    };
-    endpoints.iter().any(is_it).then_some(())?;
-    let last = path.rsplit('/').next().filter(|last| !last.is_empty())?;
-    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    // Relative, so that it holds behind a proxy that puts something before the path.
-    let location = HeaderValue::try_from(format!("../{last}{query}")).ok()?;
-    let mut response = reply::text(
-        StatusCode::PERMANENT_REDIRECT,
-        format_args!("moved to the path without the trailing slash: {path}"),
-    );
-    response.headers_mut().insert(LOCATION, location);
-    Some(response)
-}
-
-fn is_placeholder(segment: &str) -> bool {
-    !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_uppercase())
 }

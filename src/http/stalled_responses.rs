@@ -20,8 +20,13 @@ pub const MAX_STALLED_BYTES: u64 = 256 << 20;
 /// A write that has waited for so long counts as stalled. A reader on a usual network takes less for what a socket buffers.
 pub(super) const STALLED_AFTER: Duration = Duration::from_millis(250);
 
-/// Shortest time between two looks through all parts, which take some microseconds for a thousand parts.
+/// Shortest time between two looks through all parts for what has been replaced meanwhile. A look takes some microseconds for a thousand
+/// parts.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The part of the limit, as a divisor, that is free once responses were closed: so much has to be added before the next look that no time
+/// waits for. Without it each response that stalls at the limit costs a look.
+const SPARE: u64 = 16;
 
 /// The stalled responses of all connections that share it.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ struct Table {
     rows: HashMap<usize, HeldSlices>,
     /// Bytes of all parts.
     bytes: u64,
+    /// Bytes that were kept at the last look, and of the parts that were added since.
+    kept_at_most: u64,
     next_look: Option<Instant>,
 }
 
@@ -109,10 +116,16 @@ impl StalledResponses {
         self.table().kept()
     }
 
-    /// Counts a response that has stalled since then. The longest-stalled responses are closed if all together hold too much.
+    /// Counts a response that has stalled since then. The longest-stalled responses are closed if all together hold too much: between two
+    /// looks only what is replaced meanwhile adds to what is kept, which is one version of each part at most.
     pub(super) fn add(self: &Arc<Self>, memory: &ResponseMemory, since: Instant, waker: &Waker) -> Ticket {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.table().add(number, memory, since, waker.clone());
+        let mut table = self.table();
+        table.add(number, memory, since, waker.clone());
+        if table.kept_at_most + table.unshared() > self.limit {
+            table.enforce(self.limit);
+        }
+        drop(table);
         Ticket {
             number,
             stalled_responses: Arc::clone(self),
@@ -159,6 +172,7 @@ impl Table {
                 // A part that is gone has no size any more, and keeps nothing by itself.
                 let bytes = row.upgrade().map_or(0, |row| row.iter().map(|slice| slice.len() as u64).sum());
                 self.bytes += bytes;
+                self.kept_at_most += bytes;
                 HeldSlices {
                     row: row.clone(),
                     bytes,
@@ -207,25 +221,34 @@ impl Table {
         staying.map(|stalled| stalled.unshared.load(Ordering::Relaxed)).sum()
     }
 
-    /// Closes the longest-stalled responses until the others keep no more than the limit.
+    /// Looks from time to time whether what is kept has passed the limit.
     fn look(&mut self, limit: u64, now: Instant) {
         if self.next_look.is_some_and(|at| now < at) {
             return;
         }
         self.next_look = Some(now + LOOK_EVERY);
         // What is kept is not more than this, which is found faster.
-        if self.bytes + self.unshared() <= limit {
-            return;
+        if self.bytes + self.unshared() > limit {
+            self.enforce(limit);
         }
+    }
+
+    /// Closes the longest-stalled responses where more than the limit is kept, until the others leave some room below it.
+    fn enforce(&mut self, limit: u64) {
         let mut kept = self.kept();
-        if kept <= limit {
-            return;
+        if kept > limit {
+            kept = self.close_down_to(limit - limit / SPARE, kept);
         }
+        self.kept_at_most = kept.saturating_sub(self.unshared());
+    }
+
+    /// Closes the longest-stalled responses until the others keep no more than this, and returns what they keep.
+    fn close_down_to(&mut self, limit: u64, mut kept: u64) -> u64 {
         let mut by_age: Vec<_> = self.stalled.values_mut().filter(|stalled| !stalled.closing).collect();
         by_age.sort_by_key(|stalled| stalled.since);
         for stalled in by_age {
             if kept <= limit {
-                return;
+                break;
             }
             stalled.closing = true;
             kept = kept.saturating_sub(stalled.unshared.load(Ordering::Relaxed));
@@ -238,6 +261,7 @@ impl Table {
             }
             stalled.waker.wake_by_ref();
         }
+        kept
     }
 }
 

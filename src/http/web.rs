@@ -119,7 +119,8 @@ impl WebPolicy {
     }
 
     /// Returns true if names and passwords of users are checked.
-    pub(super) fn has_users(&self) -> bool {
+    #[must_use]
+    pub fn has_users(&self) -> bool {
         !self.active.load().config.users.is_empty()
     }
 

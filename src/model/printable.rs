@@ -44,5 +44,11 @@ fn escaped(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
     out.into()
 }
 
+/// The first part of a text, of at most this number of bytes, cut between characters.
+#[must_use]
+pub fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
 #[cfg(test)]
 mod tests;

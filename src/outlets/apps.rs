@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,10 +14,11 @@ use super::listing_cache::{ListingCache, ListingFormat};
 use super::query::Query;
 use super::table::Present;
 use super::{index, table, unknown_app};
-use crate::http::{SharedBody, Slices, reply};
+use crate::http::{SharedBody, Slices, accepts, reply};
 use crate::page;
 use crate::store::View;
-use crate::supervise::{Notes, blocking};
+use crate::supervise::Notes;
+use crate::telemetry::Telemetry;
 
 /// Handler of the endpoints about apps.
 #[derive(Debug)]
@@ -25,13 +26,19 @@ pub struct AppsHandler {
     view: View,
     listings: Arc<ListingCache>,
     notes: Arc<Notes>,
+    telemetry: Arc<Telemetry>,
 }
 
 impl AppsHandler {
-    /// Endpoints over this view, and its listings. The notes stand below the table.
+    /// Endpoints over this view, and its listings. The notes stand below the table; the telemetry has the latest updates of each app.
     #[must_use]
-    pub fn new(view: View, listings: Arc<ListingCache>, notes: Arc<Notes>) -> Self {
-        Self { view, listings, notes }
+    pub fn new(view: View, listings: Arc<ListingCache>, notes: Arc<Notes>, telemetry: Arc<Telemetry>) -> Self {
+        Self {
+            view,
+            listings,
+            notes,
+            telemetry,
+        }
     }
 }
 
@@ -72,17 +79,6 @@ pub(super) struct ListParams {
     state: Option<AppState>,
     #[serde(default, deserialize_with = "none_if_empty")]
     sort: Option<Order>,
-}
-
-/// Returns true if an `Accept` header contains this media type.
-pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
-    let values = headers.get_all(ACCEPT).iter().filter_map(|value: &HeaderValue| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|range| {
-        range
-            .split(';')
-            .next()
-            .is_some_and(|name| name.trim().eq_ignore_ascii_case(media_type))
-    })
 }
 
 /// `GET /apps`
@@ -129,12 +125,17 @@ pub(super) async fn one(
         return unknown_app(&name);
     };
     let present = Present::of(&listing.view, listing.listings.clock);
+    let updates = listing.telemetry.recent_updates(&app.name);
     if params.format.is_none() && page::is_wanted(&headers) {
         // The text of a large app takes a moment.
-        return blocking(move || index::app_page(&app, present)).await;
+        return listing
+            .listings
+            .pages
+            .render(move || index::app_page(&app, present, &updates))
+            .await;
     }
     if params.json(&headers) {
-        reply::json(StatusCode::OK, &table::all_facts(&app, present))
+        reply::json(StatusCode::OK, &table::all_facts(&app, present, &updates))
     } else {
         reply::text(StatusCode::OK, table::describe(&app, present))
     }

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
 use http::{HeaderMap, Response, StatusCode};
 use maud::{Markup, html};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::app_filter::{AppFilter, Listed, Order, State as AppState};
 use super::listing_cache::Selection;
@@ -15,11 +15,11 @@ use super::query::Query;
 use super::status::{self, Report, StatusSources, Usage};
 use super::table::{self, Present};
 use crate::exposition::Family;
-use crate::http::reply;
+use crate::http::{path_segment as segment, reply};
 use crate::model::printable;
-use crate::page::{self, Plain, span};
+use crate::page::{self, Plain, section, span};
 use crate::store::{App, MINUTES};
-use crate::telemetry::RemovalReason;
+use crate::telemetry::{RemovalReason, UpdateRun};
 
 /// The most applications shown on the page; a search finds the others.
 const MAX_ROWS: usize = 500;
@@ -56,7 +56,9 @@ fn list(endpoints: &[(&str, &str)]) -> String {
 pub(super) async fn index(State(index): State<Arc<IndexHandler>>, Query(filter): Query<AppFilter>, headers: HeaderMap) -> Response<Body> {
     if page::is_wanted(&headers) {
         let selection = index.sources.listings.select(filter.clone(), MAX_ROWS).await;
-        return page::page("exporter-proxy", "", &overview(&index, &filter, &selection));
+        let rendered = Arc::clone(&index);
+        let render = move || page::page("exporter-proxy", "", &overview(&rendered, &filter, &selection));
+        return index.sources.listings.pages.render(render).await;
     }
     reply::text(
         StatusCode::OK,
@@ -72,13 +74,10 @@ fn overview(index: &IndexHandler, filter: &AppFilter, selection: &Selection) -> 
     let report = index.sources.report();
     let counts = selection.counts;
     html! {
-        header {
-            h1 { "exporter-proxy " (env!("CARGO_PKG_VERSION")) }
-            p.soft { "up " (span(report.uptime_seconds)) ", page " span #live role="status" { "as of when it was loaded" } }
-        }
+        (page::header(concat!("exporter-proxy ", env!("CARGO_PKG_VERSION")), report.uptime_seconds))
         main {
             div #state data-part {
-                (readiness(&report))
+                (page::readiness(report.obstacles.as_deref(), &report.notes))
                 ul.facts {
                     li { b { (counts.apps()) } (if counts.apps() == 1 { " app" } else { " apps" }) }
                     @if counts.fault > 0 { li.fault { b { (counts.fault) } " with faults" } }
@@ -100,16 +99,6 @@ fn overview(index: &IndexHandler, filter: &AppFilter, selection: &Selection) -> 
             section #limits data-part { (limits(&report.usage)) }
             section { (endpoints(&index.endpoints)) }
         }
-    }
-}
-
-fn readiness(report: &Report) -> Markup {
-    html! {
-        @match &report.obstacles {
-            None => { p.ok { "ready" } },
-            Some(lines) => { @for line in lines.lines() { p.fault { "not ready: " (Plain(line)) } } },
-        }
-        @for note in &report.notes { p.stale { "note: " (Plain(note)) } }
     }
 }
 
@@ -144,12 +133,9 @@ fn apps(sources: &StatusSources, selection: &Selection) -> Markup {
         };
         return html! { p.soft { (text) } };
     }
+    let rows: Vec<_> = selection.listed.iter().take(MAX_ROWS).map(|row| app_row(row, present)).collect();
     html! {
-        div.scroll tabindex="0" { table {
-            thead { tr { th scope="col" { "App" } th scope="col" { "State" } th.n scope="col" { "Age" } th scope="col" { "Updates" } th.n scope="col" { "Series" }
-                th.n scope="col" { "Bytes" } th scope="col" { "Source" } } }
-            tbody { @for row in selection.listed.iter().take(MAX_ROWS) { (app_row(row, present)) } }
-        } }
+        (page::table(&["App", "State", "#Age", "Updates", "#Series", "#Bytes", "Source"], &rows))
         @if selection.named > MAX_ROWS {
             p.soft { "The first " (MAX_ROWS) " of " (selection.named) " apps; search for others, or see " a href="apps" { "/apps" } "." }
         }
@@ -159,15 +145,13 @@ fn apps(sources: &StatusSources, selection: &Selection) -> Markup {
 fn app_row((app, status): &Listed, present: Present) -> Markup {
     let state = AppState::of(status);
     html! {
-        tr {
-            td.name { a href=(format!("apps/{}", segment(app.name.as_str()))) { (Plain(app.name.as_str())) } }
-            td.text.(state.word()) { (Plain(&status.to_string())) }
-            td.n { (present.age(app).map_or_else(|| "never".to_owned(), |age| span(age.as_secs()))) }
-            td { (rate_chart(present.rate(app))) }
-            td.n { (table::series(app)) }
-            td.n { (app.text.body().len()) }
-            td { (Plain(&app.origin.source)) }
-        }
+        td.name { a href=(format!("apps/{}", segment(app.name.as_str()))) { (Plain(app.name.as_str())) } }
+        td.text.(state.word()) { (Plain(&status.to_string())) }
+        td.n { (present.age(app).map_or_else(|| "never".to_owned(), |age| span(age.as_secs()))) }
+        td { (rate_chart(present.rate(app))) }
+        td.n { (table::series(app)) }
+        td.n { (app.text.body().len()) }
+        td { (Plain(&app.origin.source)) }
     }
 }
 
@@ -186,24 +170,6 @@ fn rate_chart(minutes: [u16; MINUTES]) -> Markup {
     html! {
         svg.rate role="img" viewBox=(format!("0 0 {} {HEIGHT}", MINUTES * BAR)) preserveAspectRatio="none" aria-label=(format!("{last} in the last whole minute, at most {highest}")) {
             @for (x, y, height) in bars { rect x=(x) y=(y) width=(BAR - 1) height=(height) {} }
-        }
-    }
-}
-
-/// A section with a table, or with one line where there is nothing to show. Columns with a `#` before their heading have numbers.
-fn section(heading: &str, head: &[&str], rows: &[Markup], nothing: &str) -> Markup {
-    html! {
-        h2 { (heading) }
-        @if rows.is_empty() {
-            p.soft { (nothing) }
-        } @else {
-            div.scroll tabindex="0" { table {
-                thead { tr { @for name in head { @match name.strip_prefix('#') {
-                    Some(name) => { th.n scope="col" { (name) } },
-                    None => { th scope="col" { (name) } },
-                } } } }
-                tbody { @for row in rows { tr { (row) } } }
-            } }
         }
     }
 }
@@ -334,7 +300,7 @@ fn endpoints(endpoints: &[(&str, &str)]) -> Markup {
 }
 
 /// The page of one app.
-pub(super) fn app_page(app: &App, present: Present) -> Response<Body> {
+pub(super) fn app_page(app: &App, present: Present, updates: &[UpdateRun]) -> Response<Body> {
     let status = present.status(app);
     let exposition = app.text.exposition();
     let families = exposition.map_or(&[] as &[Family], |text| text.families());
@@ -345,6 +311,7 @@ pub(super) fn app_page(app: &App, present: Present) -> Response<Body> {
             p.(AppState::of(&status).word()) { (Plain(&status.to_string())) }
             pre { (table::describe(app, present)) }
             p { "Updates in each of the last " (MINUTES) " minutes: " (rate_chart(present.rate(app))) }
+            (last_updates(updates))
             h2 { "Families" }
             (family_table(app, families))
             h2 { "Text" }
@@ -357,22 +324,44 @@ pub(super) fn app_page(app: &App, present: Present) -> Response<Body> {
     page::page(&format!("{} - exporter-proxy", app.name), "../", &body)
 }
 
+/// The latest updates of an app, those of one client with the same outcome as one row.
+fn last_updates(updates: &[UpdateRun]) -> Markup {
+    let now = Instant::now();
+    let age = |at: Instant| format!("{} ago", span(now.saturating_duration_since(at).as_secs()));
+    let row = |run: &UpdateRun| {
+        let size = match run.smallest == run.largest {
+            true => run.bytes.to_string(),
+            false => format!("{} ({} to {})", run.bytes, run.smallest, run.largest),
+        };
+        html! {
+            td.fixed { (age(run.last)) } td.fixed { (if run.count > 1 { age(run.first) } else { "-".to_owned() }) }
+            td.n { (run.count) } td.n { (size) }
+            td { (run.client.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)) } td { (Plain(&run.source)) }
+            @match run.refused { None => { td.ok { "accepted" } }, Some(reason) => { td.fault { "refused: " (reason) } } }
+        }
+    };
+    let rows: Vec<_> = updates.iter().map(row).collect();
+    let head = ["Last", "First", "#Times", "#Bytes of the last", "Client", "Received on", "Outcome"];
+    section("Last updates", &head, &rows, "None since the start.")
+}
+
 fn family_table(app: &App, families: &[Family]) -> Markup {
     let Some(exposition) = app.text.exposition() else {
         return html! { p.soft { "Texts are not read in this mode (exposition.mode)." } };
     };
     let text = |span| String::from_utf8_lossy(exposition.text(span)).into_owned();
     let syntax = exposition.syntax();
+    let row = |family: &Family| {
+        html! {
+            td.name { code { (Plain(&text(family.name))) } }
+            td { (family.kind.word(syntax).unwrap_or("unknown")) }
+            td.n { (family.samples) }
+            td.text { (Plain(&family.help().map(text).unwrap_or_default())) }
+        }
+    };
+    let rows: Vec<_> = families.iter().take(MAX_FAMILIES).map(row).collect();
     html! {
-        div.scroll tabindex="0" { table {
-            thead { tr { th scope="col" { "Family" } th scope="col" { "Type" } th.n scope="col" { "Samples" } th scope="col" { "Help" } } }
-            tbody { @for family in families.iter().take(MAX_FAMILIES) { tr {
-                td.name { code { (Plain(&text(family.name))) } }
-                td { (family.kind.word(syntax).unwrap_or("unknown")) }
-                td.n { (family.samples) }
-                td.text { (Plain(&family.help().map(text).unwrap_or_default())) }
-            } } }
-        } }
+        (page::table(&["Family", "Type", "#Samples", "Help"], &rows))
         @if families.len() > MAX_FAMILIES { p.soft { "and " (families.len() - MAX_FAMILIES) " more" } }
     }
 }
@@ -398,14 +387,6 @@ fn bytes(bytes: u64) -> String {
     let decimals = usize::from(unit > 0);
     format!("{shown:.decimals$} {}", units[unit])
 }
-
-/// A name as a segment of a path.
-fn segment(name: &str) -> String {
-    utf8_percent_encode(name, UNRESERVED).to_string()
-}
-
-/// RFC 3986, 2.3.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use super::table::Present;
 use super::{discovery, table};
 use crate::http::Slices;
 use crate::model::Clock;
+use crate::page::RenderQueue;
 use crate::store::View;
 use crate::supervise::blocking;
 
@@ -78,7 +79,9 @@ pub struct ListingCache {
     /// The selection that was made last. One is made at a time, as for the listings.
     selection: tokio::sync::Mutex<Option<CachedSelection>>,
     /// One listing of a filter is made at a time. It is not kept.
-    filtering: tokio::sync::Mutex<()>,
+    filtering: RenderQueue,
+    /// The pages about what is listed.
+    pub(super) pages: RenderQueue,
 }
 
 /// A selection that was made for a filter.
@@ -162,7 +165,8 @@ impl ListingCache {
             clock,
             places: Default::default(),
             selection: tokio::sync::Mutex::default(),
-            filtering: tokio::sync::Mutex::default(),
+            filtering: RenderQueue::default(),
+            pages: RenderQueue::default(),
         }
     }
 
@@ -171,9 +175,8 @@ impl ListingCache {
         if filter.is_empty() {
             return self.get(form).await;
         }
-        let _turn = self.filtering.lock().await;
         let listings = Arc::clone(self);
-        blocking(move || Arc::new(listings.prepare(form, &filter))).await
+        self.filtering.render(move || Arc::new(listings.prepare(form, &filter))).await
     }
 
     /// The first `most` apps that a filter names. The order of the apps is that of the filter, or faults first.

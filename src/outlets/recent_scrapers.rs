@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::exposition::negotiate::{ContentEncoding, Format};
-use crate::model::Client;
+use crate::model::{Client, cut};
 
 /// Scrapers that are kept; a proxy has a few.
 const MAX_SCRAPERS: usize = 100;
@@ -57,7 +57,7 @@ impl RecentScrapers {
 
     /// Records a scrape.
     pub(super) fn record(&self, client: Client, scraped: Scraped<'_>) {
-        let (agent, request) = (cut(scraped.agent), cut(scraped.request));
+        let (agent, request) = (cut(scraped.agent, MAX_TEXT), cut(scraped.request, MAX_TEXT));
         let Scraped {
             format,
             encoding,
@@ -102,10 +102,6 @@ impl RecentScrapers {
         list.sort_by_key(|scraper| Reverse(scraper.last));
         list
     }
-}
-
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_TEXT)]
 }
 
 #[cfg(test)]

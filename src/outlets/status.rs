@@ -147,7 +147,9 @@ impl StatusSources {
 /// `GET /api/status`
 pub(super) async fn status(State(sources): State<Arc<StatusSources>>) -> Response<Body> {
     let selection = sources.listings.select(AppFilter::default(), MAX_FAULTS).await;
-    reply::json(StatusCode::OK, &document(&sources, &selection))
+    let rendered = Arc::clone(&sources);
+    let render = move || reply::json(StatusCode::OK, &document(&rendered, &selection));
+    sources.listings.pages.render(render).await
 }
 
 /// The report as JSON, as docs/http.md describes it.

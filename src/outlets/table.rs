@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -16,6 +16,7 @@ use crate::exposition::negotiate::ContentEncoding;
 use crate::http::Slices;
 use crate::model::{Clock, Timestamp, printable, printable_json};
 use crate::store::{App, MINUTES, MonotonicTime, Status, View};
+use crate::telemetry::UpdateRun;
 
 /// A point in time for people: UTC with milliseconds.
 pub(super) fn clock_time(at: Timestamp) -> String {
@@ -344,8 +345,18 @@ pub(super) fn facts(app: &App, status: &Status) -> Value {
 }
 
 /// As [`facts`], with all that is wrong with the application's text and between it and others, and what is worth knowing besides.
-pub(super) fn all_facts(app: &App, present: Present) -> Value {
+pub(super) fn all_facts(app: &App, present: Present, updates: &[UpdateRun]) -> Value {
     let mut value = facts(app, &present.status(app));
+    let now = Instant::now();
+    let age = |at: Instant| now.saturating_duration_since(at).as_secs();
+    let update = |run: &UpdateRun| {
+        json!({
+            "source": &*run.source, "client": run.client.as_ref().map(ToString::to_string), "refused": run.refused, "count": run.count,
+            "bytes": run.bytes, "smallest": run.smallest, "largest": run.largest,
+            "age_seconds": age(run.last), "first_age_seconds": age(run.first),
+        })
+    };
+    value["last_updates"] = updates.iter().map(update).collect();
     value["updates_by_minute"] = present.rate(app).to_vec().into();
     value["invalid_lines"] = app.invalid_lines().into();
     value["duplicate_series"] = app.duplicates.into();

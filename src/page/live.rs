@@ -2,23 +2,27 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use bytes::Bytes;
 use futures_util::stream;
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use super::too_many;
+use crate::http::{Client, Login, Sender};
 
 /// Streams at once. Each holds a connection; a page without one fetches itself from time to time.
 const MAX_STREAMS: usize = 32;
+/// Streams of one address, and of one user or token from all addresses: the pages that a person has open. One client must not hold all of
+/// them.
+const MAX_PER_VIEWER: usize = 8;
 /// The shortest time between two updates of a page. A person cannot read faster, and each page that is open has it rendered.
 const INTERVAL: Duration = Duration::from_secs(2);
 /// The number of intervals after which a page is updated even if nothing changed: it shows ages.
@@ -31,7 +35,7 @@ pub type Version = Arc<dyn Fn() -> u64 + Send + Sync>;
 #[derive(Clone)]
 pub struct LiveUpdates {
     version: Version,
-    streams: Arc<Semaphore>,
+    places: Arc<Places>,
     stop: CancellationToken,
 }
 
@@ -41,7 +45,7 @@ impl LiveUpdates {
     pub fn new(version: Version, stop: CancellationToken) -> Self {
         Self {
             version,
-            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            places: Arc::default(),
             stop,
         }
     }
@@ -49,9 +53,67 @@ impl LiveUpdates {
 
 impl fmt::Debug for LiveUpdates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LiveUpdates")
-            .field("streams", &self.streams)
-            .finish_non_exhaustive()
+        f.debug_struct("LiveUpdates").field("places", &self.places).finish_non_exhaustive()
+    }
+}
+
+/// The holders of the open streams, at most [`MAX_STREAMS`].
+#[derive(Debug, Default)]
+struct Places(Mutex<Vec<Viewer>>);
+
+/// The client of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Viewer {
+    client: Client,
+    login: Login,
+}
+
+impl Viewer {
+    fn of(sender: &Sender) -> Self {
+        Self {
+            client: sender.client.network(),
+            login: sender.login.clone(),
+        }
+    }
+}
+
+impl Places {
+    fn table(&self) -> MutexGuard<'_, Vec<Viewer>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place for a stream; `None` if all are taken, or too many by this client.
+    fn take(self: &Arc<Self>, sender: &Sender) -> Option<Place> {
+        let (viewer, mut table) = (Viewer::of(sender), self.table());
+        let by_client = table.iter().filter(|held| held.client == viewer.client).count();
+        let by_login = table
+            .iter()
+            .filter(|held| held.login != Login::None && held.login == viewer.login)
+            .count();
+        if table.len() >= MAX_STREAMS || by_client >= MAX_PER_VIEWER || by_login >= MAX_PER_VIEWER {
+            return None;
+        }
+        table.push(viewer.clone());
+        Some(Place {
+            viewer,
+            places: Arc::clone(self),
+        })
+    }
+}
+
+/// A taken place, free again when it is dropped.
+#[derive(Debug)]
+struct Place {
+    viewer: Viewer,
+    places: Arc<Places>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut table = self.places.table();
+        if let Some(at) = table.iter().position(|held| *held == self.viewer) {
+            table.swap_remove(at);
+        }
     }
 }
 
@@ -61,7 +123,7 @@ struct Follower {
     interval: Interval,
     seen: u64,
     quiet: u32,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Follower {
@@ -85,8 +147,8 @@ impl Follower {
 /// `GET /ui/live`: a message of server-sent events for each update.
 ///
 /// Source of the format: the HTML standard, section "Server-sent events".
-pub(super) async fn stream(State(live): State<LiveUpdates>) -> Response<Body> {
-    let Ok(permit) = Arc::clone(&live.streams).try_acquire_owned() else {
+pub(super) async fn stream(State(live): State<LiveUpdates>, Extension(sender): Extension<Sender>) -> Response<Body> {
+    let Some(place) = live.places.take(&sender) else {
         return too_many();
     };
     let mut interval = interval_at(Instant::now() + INTERVAL, INTERVAL);
@@ -96,7 +158,7 @@ pub(super) async fn stream(State(live): State<LiveUpdates>) -> Response<Body> {
         live,
         interval,
         quiet: 0,
-        _permit: permit,
+        _place: place,
     };
     let messages = stream::unfold(follower, |mut follower| async move {
         let message = follower.next().await?;
@@ -110,3 +172,6 @@ pub(super) async fn stream(State(live): State<LiveUpdates>) -> Response<Body> {
     head.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ mod collection_error;
 mod receipt;
 mod stream;
 mod tracker;
+mod turns;
 
 pub use receipt::DeliveryReceipt;
 
@@ -12,3 +13,4 @@ pub(super) use collection_error::{CollectionError, failure_text};
 pub(super) use receipt::{PendingReceipts, ScrapeIds, UnreportedDeliveries};
 pub(super) use stream::{LinkStream, ServedStream};
 pub(super) use tracker::{DELIVERED, DeliveryTracker, SCRAPE, StreamDelivery};
+pub(super) use turns::LinkTurns;

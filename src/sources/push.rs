@@ -19,7 +19,7 @@ use crate::http::{BodyLimit, Connection, Role, Routes, read_kept_body, reply};
 use crate::model::{AppName, Clock, Format, Origin, Syntax, Update};
 use crate::store::{Inlet, PutOptions, Receipt, Refused};
 use crate::supervise::blocking;
-use crate::telemetry::{Counter, Rejection, RemovalReason, Telemetry};
+use crate::telemetry::{Counter, Rejection, RemovalReason, Telemetry, UpdateOutcome};
 use crate::wire::ForeignFormat;
 
 /// The source of HTTP pushes in `/apps` and in the `source` label.
@@ -145,6 +145,15 @@ async fn push(
     } else {
         handler.inlet.put(update, PutOptions::WHOLE)
     };
+    handler.telemetry.app_updated(
+        &app,
+        UpdateOutcome {
+            source: &handler.origin.source,
+            client: Some(&connection.client(&headers)),
+            bytes: body.len(),
+            refused: stored.as_ref().err().map(Refused::reason),
+        },
+    );
     match stored {
         Ok(receipt) => {
             handler.accepted.inc();

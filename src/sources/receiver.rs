@@ -52,6 +52,8 @@ pub struct ReceiverContext {
     pub budget: Arc<Budget>,
     /// The limits for new connections.
     pub limits: watch::Receiver<Limits>,
+    /// The addresses of HTTP, for clients that send it to a receiver.
+    pub http: Arc<str>,
 }
 
 /// State shared by the connections of one listener.

@@ -1,7 +1,7 @@
 //! The one accept loop, for every kind of listener.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -81,7 +81,7 @@ impl Listener {
                 tracing::info!(listener = &*self.place, "accepting connections on {} again", self.place);
             }
             // One new connection waits here, accepted but unread; all others wait in the kernel's backlog.
-            let slot = slots.take_for(address_of(&stream)).await;
+            let slot = slots.take_for(Some(address_of(&stream))).await;
             open.start(&handler, stream, slot);
         }
         self.drain_backlog(&slots, |stream, slot| open.start(&handler, stream, slot)).await;
@@ -98,7 +98,7 @@ impl Listener {
         for _ in 0..=BACKLOG {
             match self.socket.accept_now() {
                 Ok(stream) => {
-                    let slot = slots.take_for(address_of(&stream)).await;
+                    let slot = slots.take_for(Some(address_of(&stream))).await;
                     start(stream, slot);
                 }
                 Err(e) if is_the_clients(&e) => {}
@@ -109,9 +109,9 @@ impl Listener {
     }
 }
 
-/// The address that a connection counts for; none on a Unix socket.
-fn address_of(stream: &Stream) -> Option<IpAddr> {
-    stream.peer().map(|peer| peer.ip())
+/// The address that a connection counts for. All clients of a Unix socket, which has slots of its own, are on this machine.
+fn address_of(stream: &Stream) -> IpAddr {
+    stream.peer().map_or(Ipv4Addr::LOCALHOST.into(), |peer| peer.ip())
 }
 
 /// Returns true if an error of accept(2) is about a client that has disconnected, and not about this process.

@@ -18,6 +18,14 @@ use super::{ConnectionSlots, Service, Stream, service_manager};
 /// none.
 pub const BACKLOG: u32 = 4_096;
 
+/// Ports below need a capability (`net.ipv4.ip_unprivileged_port_start` of Linux, by default).
+const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
+
+/// Bytes of a connection that the kernel takes before the peer's window has room for them: two writes of a large response. By itself it takes
+/// 3 MB from each client that does not read: for 200 of them that is 600 MB of the kernel's memory, and copying it made others wait for a
+/// tenth of a second. What is in flight does not count, so a fast client gets as much as before.
+const UNSENT_BYTES: u32 = 512 << 10;
+
 /// Error of binding an address; it names the address.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {place}: {why}")]
@@ -37,6 +45,9 @@ pub enum BindErrorKind {
     /// The operating system refused.
     #[error("{0}")]
     Bind(io::Error),
+    /// The process may not use a port below 1024.
+    #[error("{0}; ports below 1024 need the capability CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE)")]
+    PrivilegedPort(io::Error),
     /// The socket that the service manager passed for the port has another use.
     #[error(
         "the service manager passed one socket for IPv4 and IPv6 on this port, and it is in use for another key; \
@@ -142,6 +153,10 @@ impl Listener {
     }
 
     fn new(socket: Socket, file: Option<SocketFile>, place: String) -> Self {
+        if let Socket::Tcp(listener) = &socket {
+            // Accepted connections inherit it (tcp(7), TCP_NOTSENT_LOWAT). A kernel without it only keeps more.
+            let _ = SockRef::from(listener).set_tcp_notsent_lowat(UNSENT_BYTES);
+        }
         Self {
             socket,
             _file: file,
@@ -213,6 +228,7 @@ where
 
 async fn bind_tcp(address: &str, families: AddressFamilies) -> Result<TcpListener, BindErrorKind> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut port = u16::MAX;
     for resolved in tokio::net::lookup_host(address).await.map_err(BindErrorKind::Resolve)? {
         let bound = match service_manager::tcp(resolved) {
             Some(passed) => TcpListener::from_std(passed),
@@ -221,10 +237,13 @@ async fn bind_tcp(address: &str, families: AddressFamilies) -> Result<TcpListene
         };
         match bound {
             Ok(listener) => return Ok(listener),
-            Err(e) => last = e,
+            Err(e) => (last, port) = (e, resolved.port()),
         }
     }
-    Err(BindErrorKind::Bind(last))
+    Err(match last.kind() {
+        io::ErrorKind::PermissionDenied if port < FIRST_UNPRIVILEGED_PORT => BindErrorKind::PrivilegedPort(last),
+        _ => BindErrorKind::Bind(last),
+    })
 }
 
 fn bind_one(address: SocketAddr, families: AddressFamilies) -> io::Result<TcpListener> {

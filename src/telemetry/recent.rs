@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::model::AppName;
+use crate::model::{AppName, cut};
 
 /// Refusals that are kept: some screens of a page.
 const MAX_REFUSALS: usize = 100;
@@ -121,11 +121,6 @@ impl RecentRemovals {
     pub(super) fn list(&self) -> Vec<Removal> {
         self.all().iter().cloned().collect()
     }
-}
-
-/// The text up to this number of bytes, cut between characters.
-fn cut(text: &str, bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes)]
 }
 
 #[cfg(test)]

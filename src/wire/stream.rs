@@ -5,7 +5,7 @@ use bytes::buf::Limit;
 use super::buffer::Buffer;
 use super::capnp_stream::CapnpStream;
 use super::json_stream::JsonStream;
-use super::sniff::{PREFIX, sniff};
+use super::sniff::{PREFIX, is_http, sniff};
 use super::{Fault, ForeignFormat, FormatChoice, Inbound, Position, Refusal};
 use crate::model::Format;
 
@@ -132,6 +132,12 @@ impl StreamDecoder {
         }
     }
 
+    /// Returns true if the stream starts with an HTTP request in place of a message.
+    #[must_use]
+    pub fn is_http(&self) -> bool {
+        self.start.as_ref().is_some_and(|start| is_http(&start.bytes[..start.len]))
+    }
+
     /// Frees unused buffer memory; useful before waiting for a sender that may be silent for long.
     pub fn release(&mut self) {
         self.buffer.release();
@@ -170,6 +176,11 @@ impl StreamDecoder {
     /// Replaces the fault of the first message by the name of a foreign format, if it is recognized.
     fn named(&self, mut refusal: Refusal) -> Refusal {
         let unread = matches!(refusal.fault, Fault::Syntax(_) | Fault::WrongFormat { .. });
+        if unread && self.is_http() {
+            refusal.fault =
+                Fault::Syntax("this is an HTTP request; a receiver takes JSON objects and unpacked Cap'n Proto messages".to_owned());
+            return refusal;
+        }
         let start = self.start.as_ref().filter(|_| unread);
         let foreign = start.and_then(|start| ForeignFormat::of(&start.bytes[..start.len]));
         if let Some(foreign) =

@@ -325,6 +325,7 @@ pages! {
     events: "docs/events.md",
     links: "docs/p2p.md",
     operating: "docs/operating.md",
+    commands: "docs/commands.md",
     http: "docs/http.md",
     exposition: "docs/exposition.md",
     stream: "docs/stream.md",

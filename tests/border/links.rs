@@ -957,13 +957,19 @@ async fn garbage_datagrams_disturb_nobody() {
     good.close().await;
 }
 
-/// A service that says what became of each answer, and in which order that and requests came.
+/// A service that says what became of each answer, and in which order that and requests came. Answers have 4 MiB.
 fn witness() -> (HttpService, mpsc::UnboundedReceiver<String>) {
+    witness_of(vec![Bytes::from(vec![b'#'; 256 * 1024]); 16])
+}
+
+/// The same, with this answer.
+fn witness_of(answer: Vec<Bytes>) -> (HttpService, mpsc::UnboundedReceiver<String>) {
+    let body = answer;
     let (told, heard) = mpsc::unbounded_channel();
     let reported = told.clone();
     let last: Arc<std::sync::Mutex<Option<Delivery>>> = Arc::default();
     let answer = move |axum::Extension(connection): axum::Extension<Connection>, headers: http::HeaderMap| {
-        let (told, last) = (told.clone(), last.clone());
+        let (told, last, body) = (told.clone(), last.clone(), body.clone());
         async move {
             // Whoever comes back is asked about before, as one-shot events do it.
             if let Some(before) = last.lock().unwrap().take() {
@@ -973,7 +979,6 @@ fn witness() -> (HttpService, mpsc::UnboundedReceiver<String>) {
             told.send(format!("asked by {}", who.rsplit(' ').next().unwrap())).unwrap();
             let delivery = connection.on_delivery(move |outcome| drop(told.send(format!("{outcome:?}"))));
             *last.lock().unwrap() = Some(delivery);
-            let body: Vec<Bytes> = vec![Bytes::from(vec![b'#'; 256 * 1024]); 16];
             Body::new(exporter_proxy::http::SharedBody::from(body))
         }
     };
@@ -1021,6 +1026,30 @@ async fn an_answer_counts_as_received_when_it_has_reached_its_reader_behind_the_
     drop(body);
     drop(reader);
     assert_eq!(next(&mut heard).await, "Unacked", "the reader went away in the middle");
+    running.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_asks_ahead_and_hangs_up_has_received_nothing() {
+    const REQUEST: &[u8] = b"GET /scrape/a/metrics HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let bridge = TestBridge::start().await;
+    let (service, mut heard) = witness_of(vec![Bytes::from_static(b"a 1\n")]);
+    let running = client(&bridge, "a", service).await;
+    let mut reader = TcpStream::connect(bridge.http).await.unwrap();
+    reader.write_all(&REQUEST.repeat(2)).await.unwrap();
+    let mut said = Vec::new();
+    while said.iter().filter(|line: &&String| line.starts_with("asked")).count() < 2 {
+        said.push(next(&mut heard).await);
+    }
+    // The reader's kernel has the first answer, and acknowledges the second. Neither is read.
+    reader.readable().await.unwrap();
+    socket2::SockRef::from(&reader).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(reader);
+    while said.len() < 4 {
+        said.push(next(&mut heard).await);
+    }
+    said.retain(|line| !line.starts_with("asked"));
+    assert_eq!(said, ["Unacked", "Unacked"]);
     running.close().await;
 }
 

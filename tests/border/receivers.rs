@@ -45,7 +45,7 @@ async fn what_is_refused_is_told_counted_and_harms_nothing() {
         (&br#"{"app":"bad"#[..], "truncated", "ended inside a message"),
         (br#"{"app":7}"#, "bad_value", "not a number"),
         (br#"{"":"x 1"}"#, "bad_app_name", "must not be empty"),
-        (b"GET / HTTP/1.1\r\n\r\n", "malformed", "byte 0"),
+        (b"HELO x\r\n\r\n", "malformed", "byte 0"),
     ] {
         let answer = proxy.tcp_say(bytes).await;
         let error: serde_json::Value = serde_json::from_str(&answer).unwrap_or_else(|e| panic!("{answer:?}: {e}"));

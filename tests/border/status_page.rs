@@ -142,27 +142,28 @@ async fn the_stream_says_when_something_has_changed_and_does_not_delay_a_stop() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn there_are_at_most_32_streams() {
+async fn there_are_at_most_32_streams_and_8_of_one_address() {
     let proxy = Proxy::start().await;
+    // A stream of the client 127.0.0.CLIENT, and whether it was accepted.
+    let open = async |client: u8| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, client], 0).into()).unwrap();
+        let mut stream = socket.connect(proxy.http).await.unwrap();
+        stream.write_all(b"GET /ui/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await.unwrap();
+        (&head == b"HTTP/1.1 200").then_some(stream)
+    };
     let mut streams = Vec::new();
-    for _ in 0..32 {
-        let mut stream = TcpStream::connect(proxy.http).await.unwrap();
-        stream.write_all(b"GET /ui/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-        let mut head = [0; 12];
-        stream.read_exact(&mut head).await.unwrap();
-        assert_eq!(&head, b"HTTP/1.1 200");
-        streams.push(stream);
+    for client in 2..6 {
+        for _ in 0..8 {
+            streams.push(open(client).await.expect("an address has eight streams"));
+        }
+        assert!(open(client).await.is_none(), "it has no ninth");
     }
-    assert_eq!(proxy.get("/ui/live").await.status(), 503);
-    drop(streams);
-    until("a place is free again", async || {
-        let mut stream = TcpStream::connect(proxy.http).await.unwrap();
-        stream.write_all(b"GET /ui/live HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-        let mut head = [0; 12];
-        stream.read_exact(&mut head).await.unwrap();
-        &head == b"HTTP/1.1 200"
-    })
-    .await;
+    assert!(open(6).await.is_none(), "32 are all");
+    streams.remove(0);
+    until("a place is free again", async || open(6).await.is_some()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

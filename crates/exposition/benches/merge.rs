@@ -65,6 +65,15 @@ impl World {
         world
     }
 
+    /// The same apps, with updates that were compared with the text before and not parsed, as most are in a store.
+    fn compared(apps: usize, shared: usize) -> Self {
+        let mut world = Self::new(apps, shared);
+        for [one, other] in &mut world.updates {
+            *other = Arc::new(Exposition::parse_update(other.body().clone(), Syntax::Text, one));
+        }
+        world
+    }
+
     /// The next app's next update.
     fn push(&mut self) {
         let (app, update) = (self.turn % self.names.len(), self.turn / self.names.len() % 2);
@@ -101,6 +110,14 @@ fn length(exposed: &RenderedSegments) -> u64 {
 #[divan::bench(args = [(100, 0), (1_000, 0), (100, 100), (1_000, 100)])]
 fn push(bencher: Bencher<'_, '_>, (apps, shared): (usize, usize)) {
     let mut world = World::new(apps, shared);
+    let bytes = world.updates[0][0].body().len();
+    bencher.counter(BytesCount::new(bytes)).bench_local(|| world.push());
+}
+
+/// The same where updates were compared and not parsed: of unchanged series, which the catalog knows then.
+#[divan::bench(args = [(100, 0), (1_000, 0), (100, 100), (1_000, 100)])]
+fn push_values(bencher: Bencher<'_, '_>, (apps, shared): (usize, usize)) {
+    let mut world = World::compared(apps, shared);
     let bytes = world.updates[0][0].body().len();
     bencher.counter(BytesCount::new(bytes)).bench_local(|| world.push());
 }

@@ -106,6 +106,8 @@ struct TableSizes {
 struct Apps {
     slots: Slab<Arc<App>>,
     names: ShardedTable<AppId>,
+    /// The apps with families that belong with the self metrics: a response lists these without looking at all apps.
+    with_reserved: Arc<BTreeSet<AppId>>,
 }
 
 /// The segments of a response, in its order.
@@ -288,6 +290,21 @@ impl Apps {
         self.names.find(name_hash(name.as_bytes()), same).copied()
     }
 
+    /// Puts the new state of an app in place of the old one.
+    fn replace(&mut self, id: AppId, app: App) {
+        let has_reserved = !app.reserved.is_empty();
+        if has_reserved != self.with_reserved.contains(&id) {
+            let with_reserved = Arc::make_mut(&mut self.with_reserved);
+            if has_reserved {
+                with_reserved.insert(id)
+            } else {
+                with_reserved.remove(&id)
+            };
+        }
+        self.slots[id] = Arc::new(app);
+    }
+
+    /// Removes an app without families.
     fn remove(&mut self, id: AppId) {
         let slots = &self.slots;
         let hash = |id: &AppId| name_hash(slots[*id].name.as_str().as_bytes());

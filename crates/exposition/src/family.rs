@@ -360,13 +360,15 @@ pub struct Family {
     pub flags: FamilyFlags,
     /// Empty if there is no HELP.
     pub(super) help: Span,
-    /// The length of the UNIT at the end of the name; 0 if there is none.
-    pub(super) unit_len: u32,
     /// The only run, or the range of the runs in the exposition's array of runs.
     pub(super) runs: Span,
     /// True if there is one run, as in nearly all families; it takes no place in the array of runs.
     pub(super) has_one_run: bool,
+    /// The length of the UNIT at the end of the name; 0 if there is none. Two bytes are enough, so that a family takes 36 bytes and not 40.
+    pub(super) unit_len: u16,
 }
+
+const _: () = assert!(size_of::<Family>() == 36, "a text may have millions of families");
 
 impl Family {
     /// The text of its HELP line, as escaped there: `\\` and `\n`, in OpenMetrics `\"` as well. Never empty.
@@ -378,6 +380,6 @@ impl Family {
     /// The text of its UNIT line (OpenMetrics only). Never empty, always the end of the name.
     #[must_use]
     pub fn unit(&self) -> Option<Span> {
-        (self.unit_len > 0).then(|| Span::new(self.name.end - self.unit_len, self.name.end))
+        (self.unit_len > 0).then(|| Span::new(self.name.end - u32::from(self.unit_len), self.name.end))
     }
 }

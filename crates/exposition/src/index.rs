@@ -14,7 +14,7 @@ use crate::span::Span;
 use crate::syntax::Syntax;
 use crate::timestamps::millis;
 
-/// A parsed text: the one copy of it, and byte offsets into it. The index takes about 40 bytes per family and two per sample.
+/// A parsed text: the one copy of it, and byte offsets into it. The index takes 36 bytes per family and two per sample.
 #[derive(Debug, Clone)]
 pub struct Exposition {
     pub(super) body: Bytes,

@@ -77,6 +77,8 @@ pub(super) enum Reason {
     Taken(Suffix, Span),
     /// A unit that is not the end of the name.
     Unit,
+    /// A unit of more than 65,535 bytes, the most that [`Family`](crate::family::Family) has room for.
+    LongUnit,
     /// A unit on a type that has none.
     NoUnit,
     /// Text after `# EOF`.
@@ -198,6 +200,7 @@ impl Reason {
             Self::NoType => "the type is missing",
             Self::LateType => "TYPE line after samples of the same metric",
             Self::Unit => "the unit must be the end of the metric name, after an underscore",
+            Self::LongUnit => "the unit has more than 65535 bytes",
             Self::NoUnit => "metrics of this type have no unit",
             Self::AfterEof => "text after # EOF",
             Self::NoEof => "no # EOF at the end: the text may be truncated",

@@ -82,8 +82,8 @@ pub(crate) struct Item {
     pub(crate) kind: MetricType,
     /// The type by which samples are compared in groups; see [`Identity`].
     pub(crate) grouping: MetricType,
-    /// Labels for samples that lack them.
-    pub(crate) extra_labels: Arc<[ExtraLabel]>,
+    /// Labels for samples that lack them; `None` if there are none, so that most items need not count references to an empty list.
+    pub(crate) extra_labels: Option<Arc<[ExtraLabel]>>,
     /// Hashes of suppressed series, which another application provides.
     pub(crate) suppressed: Option<Arc<SuppressedSeries>>,
 }
@@ -96,9 +96,13 @@ impl Item {
         &self.exposition.families()[self.family as usize]
     }
 
+    fn extra_labels(&self) -> &[ExtraLabel] {
+        self.extra_labels.as_deref().unwrap_or_default()
+    }
+
     /// Returns true if the names of this item are the same in all escapings.
     pub(crate) fn is_legacy(&self) -> bool {
-        !self.source().flags.contains(FamilyFlags::QUOTED) && self.extra_labels.iter().all(|it| escape::is_legacy_label_name(&it.name))
+        !self.source().flags.contains(FamilyFlags::QUOTED) && self.extra_labels().iter().all(|it| escape::is_legacy_label_name(&it.name))
     }
 
     /// Approximate rendered size in bytes.
@@ -118,7 +122,7 @@ impl Item {
     /// Approximate memory in bytes, without the application's text.
     fn footprint(&self) -> usize {
         let header = self.header.as_ref().map_or(0, |header| size_of::<Header>() + header.size());
-        let extra_labels = size_of_val(&*self.extra_labels);
+        let extra_labels = size_of_val(self.extra_labels());
         let suppressed = self
             .suppressed
             .as_ref()
@@ -126,7 +130,7 @@ impl Item {
         size_of::<Self>() + header + extra_labels + suppressed
     }
 
-    fn write(&self, to: OutputFormat, out: &mut SliceWriter) {
+    fn write<'a>(&'a self, to: OutputFormat, out: &mut SliceWriter<'a>) {
         if let Some(header) = &self.header {
             header.write(to, out);
         }
@@ -149,7 +153,7 @@ impl Item {
             Syntax::OpenMetrics => FamilyFlags::REFORMAT_OPENMETRICS | FamilyFlags::EXEMPLARS,
         };
         !flags.intersects(forbidden | FamilyFlags::MULTIPLE_TIMES)
-            && self.extra_labels.is_empty()
+            && self.extra_labels().is_empty()
             && self.suppressed.is_none()
             && (to.escaping == Escaping::AllowUtf8 || !flags.contains(FamilyFlags::QUOTED))
             && self.names.contains(flags.names())
@@ -159,19 +163,19 @@ impl Item {
         matches!(self.kind, MetricType::Counter | MetricType::Histogram | MetricType::GaugeHistogram)
     }
 
-    fn reformat(&self, to: OutputFormat, out: &mut SliceWriter) {
+    fn reformat(&self, to: OutputFormat, out: &mut SliceWriter<'_>) {
         let (exposition, source) = (&self.exposition, self.source());
         let formatter = SampleFormatter {
             from: exposition.syntax(),
             to,
             quoted: source.flags.contains(FamilyFlags::QUOTED),
-            extra_labels: &self.extra_labels,
+            extra_labels: self.extra_labels(),
             canonical: None,
             exemplars: to.syntax == Syntax::OpenMetrics && self.takes_exemplars(),
         };
         let name = exposition.text(source.name);
         let escapes = to.escaping == Escaping::Underscores && formatter.quoted;
-        let mut deduplicator = SeriesDeduplicator::new(source.kind, exposition.samples(source), &self.extra_labels, escapes);
+        let mut deduplicator = SeriesDeduplicator::new(source.kind, exposition.samples(source), self.extra_labels(), escapes);
         let samples = exposition
             .samples(source)
             .filter_map(|sample| Some((Suffix::between(name, sample.name)?, sample)));
@@ -230,7 +234,7 @@ impl Item {
         let quoted = self.source().flags.contains(FamilyFlags::QUOTED);
         let identity = Identity {
             kind: self.grouping,
-            extra_labels: &self.extra_labels,
+            extra_labels: self.extra_labels(),
             quoted,
         };
         self.suppressed

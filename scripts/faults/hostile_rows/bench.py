@@ -56,8 +56,9 @@ class Outcome:
             if found:
                 times = sum(times for times, _, _ in found)
                 median = statistics.median([took for _, _, all_of_them in found for took in all_of_them] or [0])
-                worst = max(worst for _, worst, _ in found)
-                parts.append(f"{times} {name}{'es' if name == 'push' else 's'}, median {median * 1000:.1f} ms, worst {worst * 1000:.0f} ms")
+                worst, way = max((self.served[way][1], way) for way in ways if way in self.served)
+                where = f" ({way})" if len(found) > 1 else ""
+                parts.append(f"{times} {name}{'es' if name == 'push' else 's'}, median {median * 1000:.1f} ms, worst {worst * 1000:.0f} ms{where}")
         return "; ".join(parts) or "nobody else"
 
 
@@ -157,7 +158,7 @@ def measure(row, case, outcome):
     gauge, case.beside = Gauge(proxy), others.Others(proxy, row.ways) if row.ways else None
     gauge.start()
     try:
-        outcome.sent, outcome.answered = row.act(case)
+        outcome.sent, outcome.answered = aside(lambda: row.act(case))
     finally:
         outcome.served, unserved = case.ended or (case.beside.finish() if case.beside else ({}, []))
         most_files = gauge.finish()
@@ -174,6 +175,35 @@ def measure(row, case, outcome):
     check_others(row, case, outcome)
     for name in ("exporter_proxy_connection_panics_total", "exporter_proxy_http_panics_total"):
         case.check(proxy.own(name) == 0, f"{name} is not 0")
+
+
+# How much the hostile clients give way to the proxy and to everybody else.
+NICE = 10
+
+
+def aside(act):
+    """Does something on a thread of its own that gives way to others, and gives its result.
+
+    Hostile clients are on other machines. Here they share the cores with the proxy and with the others, so that what these wait would be
+    the time that a client needs for closing 6,000 sockets. The thread is given up with its nice value, because only root may lower one;
+    processes that are running already keep theirs.
+    """
+    result = []
+
+    def run():
+        os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + NICE)  # of this thread alone, on Linux
+        try:
+            result.append((act(), None))
+        except BaseException as why:
+            result.append((None, why))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    done, why = result[0]
+    if why:
+        raise why
+    return done
 
 
 def check_others(row, case, outcome):

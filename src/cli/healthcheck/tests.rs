@@ -18,18 +18,6 @@ fn urls_are_split_and_others_are_refused() {
 }
 
 #[tokio::test]
-async fn an_unspecified_address_is_asked_at_loopback() {
-    for (host, port, asked) in [
-        ("0.0.0.0", 6555, &["127.0.0.1:6555"][..]),
-        ("::", 6555, &["[::1]:6555", "127.0.0.1:6555"]),
-        ("::1", 6555, &["[::1]:6555"]),
-        ("127.0.0.2", 1, &["127.0.0.2:1"]),
-    ] {
-        assert_eq!(reachable(&HostPort::new(host, port)).await.unwrap(), asked);
-    }
-}
-
-#[tokio::test]
 async fn an_answer_of_not_ready_is_final_and_a_refused_connection_is_not() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;

@@ -212,6 +212,54 @@ fn blank_lines_before_a_request_are_not_its_head() {
     assert!(scan.complete);
 }
 
+#[test]
+fn a_request_that_was_found_behind_a_whole_response_does_not_keep_it_from_being_acked() {
+    let mut told = Told::new();
+    told.read(GET);
+    told.state.begin(Some(0));
+    told.track();
+    told.state.answered(true);
+    // The next request came before it was noted that all was written.
+    told.tell(|state| state.flushed(false, Instant::now()));
+    told.read(GET);
+    assert_eq!(told.told(), [], "by itself it proves nothing");
+    told.tell(ConnectionState::confirm_asked_again);
+    assert_eq!(told.told(), [(0, DeliveryOutcome::Acked)]);
+}
+
+#[test]
+fn a_client_that_asks_ahead_gets_nothing_acked_by_asking_again() {
+    let read_at_once: fn(&mut Told) = |told| {
+        told.read(&format!("{GET}{GET}"));
+        told.answer(Some(0), true);
+    };
+    let unread_before_a_write: fn(&mut Told) = |told| {
+        told.read(GET);
+        told.state.begin(Some(0));
+        told.track();
+        assert!(told.state.is_writing_open());
+        told.state.read_ahead();
+        told.state.answered(true);
+        told.tell(|state| state.flushed(true, Instant::now()));
+    };
+    let read_while_sending: fn(&mut Told) = |told| {
+        told.read(GET);
+        told.state.begin(Some(0));
+        told.track();
+        told.read(GET);
+        told.state.answered(true);
+        told.tell(|state| state.flushed(true, Instant::now()));
+    };
+    for asks_ahead in [read_at_once, unread_before_a_write, read_while_sending] {
+        let mut told = Told::new();
+        asks_ahead(&mut told);
+        told.tell(ConnectionState::confirm_asked_again);
+        assert_eq!(told.told(), []);
+        told.tell(|state| state.settle_all(DeliveryOutcome::Unacked));
+        assert_eq!(told.told(), [(0, DeliveryOutcome::Unacked)]);
+    }
+}
+
 proptest! {
     #[test]
     fn a_head_ends_at_the_same_byte_however_it_is_split(

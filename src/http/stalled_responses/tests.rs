@@ -107,3 +107,32 @@ async fn a_body_that_is_no_list_of_parts_counts_whole() {
     let closed: Vec<_> = tickets.iter().map(|ticket| ticket.must_close(later, Waker::noop())).collect();
     assert_eq!(closed, [true, false, false]);
 }
+
+#[tokio::test]
+async fn a_response_that_stalls_at_the_limit_is_counted_at_once() {
+    let mut site = Site::new(100);
+    // No ticket looks here: what is added has to hold the limit by itself.
+    for number in 0..50 {
+        let version = row(40);
+        site.stall(&[&version]);
+        drop(version);
+        assert!(site.stalled_responses.kept() <= 100 + 40, "response {number}");
+    }
+    // The last one was current when it was added, and is not any more.
+    assert_eq!(site.closed().len(), 48);
+    assert!(site.stalled_responses.kept() <= 100);
+}
+
+#[tokio::test]
+async fn what_is_closed_leaves_room_for_those_that_stall_next() {
+    let mut site = Site::new(1_600);
+    let versions: Vec<_> = (0..161).map(|_| row(10)).collect();
+    versions.iter().for_each(|version| site.stall(&[version]));
+    drop(versions);
+    assert_eq!(site.stalled_responses.kept(), 1_610);
+    assert_eq!(site.closed().len(), 11, "down to fifteen sixteenths");
+    let looks = |site: &Site| site.stalled_responses.table().kept_at_most;
+    assert_eq!(looks(&site), 1_500);
+    site.stall(&[&row(10)]);
+    assert_eq!(looks(&site), 1_510, "added up without a look");
+}

@@ -20,3 +20,11 @@ fn json_stays_the_same_json() {
     assert!(!shown.contains(is_hidden) && text.contains(is_hidden));
     assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("JSON"), value);
 }
+
+#[test]
+fn a_text_is_cut_between_characters() {
+    assert_eq!(
+        [cut("abc", 3), cut("abc", 2), cut("a\u{e9}b", 2), cut("", 5)],
+        ["abc", "ab", "a", ""]
+    );
+}

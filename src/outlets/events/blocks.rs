@@ -75,13 +75,13 @@ impl Blocks {
             .chunk_by(|one, other| number(one) == number(other))
             .map(|events| (key(stamps, events), events))
             .collect();
-        let mut compressor = Compressor::new();
+        let mut compressor = (encoding == ContentEncoding::Gzip).then(Compressor::new);
         let mut chunks = vec![Arc::new(text::chunk(text::head(name)))];
         for (key, events) in blocks {
             let kept = self.cache().get(&key);
             let chunk = kept.unwrap_or_else(|| self.render_block(key, name, events, stamps));
-            if encoding == ContentEncoding::Gzip {
-                chunk.compress_once(&mut compressor);
+            if let Some(compressor) = &mut compressor {
+                chunk.compress_once(compressor);
             }
             chunks.push(chunk);
         }

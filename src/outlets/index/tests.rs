@@ -33,7 +33,18 @@ fn bytes_are_shown_in_the_largest_unit() {
 #[tokio::test]
 async fn the_page_of_an_app_shows_its_families_and_the_first_part_of_its_text() {
     let app = app("north", Some(1));
-    let answer = app_page(&app, present(MonotonicTime::default()));
+    let pushed = UpdateRun {
+        source: "http".into(),
+        client: Some(crate::model::Client::Ip([10, 0, 0, 1].into())),
+        refused: Some("invalid"),
+        count: 3,
+        bytes: 20,
+        smallest: 10,
+        largest: 30,
+        first: Instant::now(),
+        last: Instant::now(),
+    };
+    let answer = app_page(&app, present(MonotonicTime::default()), &[pushed]);
     let page = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
     let page = String::from_utf8(page.to_vec()).unwrap();
     for part in [
@@ -41,6 +52,7 @@ async fn the_page_of_an_app_shows_its_families_and_the_first_part_of_its_text() 
         "1 line skipped (line 2",
         "<td class=\"name\"><code>a</code></td>",
         "a 1\nb\n",
+        "20 (10 to 30)</td><td>10.0.0.1</td><td>http</td><td class=\"fault\">refused: invalid</td>",
         "href=\"../ui/page.css\"",
         "href=\"north/metrics\"",
     ] {

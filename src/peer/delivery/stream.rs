@@ -3,13 +3,14 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use quinn::{ReadError, RecvStream, SendStream, VarInt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::tracker::{REPORT_TIMEOUT, StreamDelivery};
+use super::turns::{LinkTurns, ResponseTurns};
 
 /// The reset code of a stream with an undelivered response.
 const RESET: VarInt = VarInt::from_u32(1);
@@ -57,14 +58,16 @@ impl AsyncWrite for LinkStream {
 pub(crate) struct ServedStream {
     stream: LinkStream,
     delivery: Arc<StreamDelivery>,
+    turns: ResponseTurns,
     orphaned: Option<Pin<Box<Sleep>>>,
 }
 
 impl ServedStream {
-    pub(crate) fn new(send: SendStream, recv: RecvStream, delivery: Arc<StreamDelivery>) -> Self {
+    pub(crate) fn new((send, recv): (SendStream, RecvStream), delivery: Arc<StreamDelivery>, turns: &LinkTurns) -> Self {
         Self {
             stream: LinkStream { send, recv },
             delivery,
+            turns: ResponseTurns::new(turns),
             orphaned: None,
         }
     }
@@ -93,10 +96,15 @@ impl AsyncRead for ServedStream {
 
 impl AsyncWrite for ServedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let this = &mut *self;
+        let room = ready!(this.turns.poll_room(cx));
+        let outcome = Pin::new(&mut this.stream).poll_write(cx, &buf[..buf.len().min(room)])?;
+        this.turns.wrote(&outcome, cx);
+        outcome.map(Ok)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.turns.release();
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

@@ -185,6 +185,7 @@ impl BridgeLink<'_> {
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // `due` is the time of the next registration, or the deadline for the response to the current one.
         let (mut due, mut awaiting_reply) = (Instant::now(), false);
+        let server = self.session.server.for_link();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return self.drain(&mut outbox).await,
@@ -234,8 +235,7 @@ impl BridgeLink<'_> {
                 _ = heartbeats.tick() => send_heartbeat(&self.connection),
                 stream = self.connection.accept_bi() => {
                     let stream = stream.map_err(lost)?;
-                    let server = self.session.server.clone();
-                    self.streams.spawn(server.serve(self.session.bridge.key, stream, stop.clone()));
+                    self.streams.spawn(server.clone().serve(self.session.bridge.key, stream, stop.clone()));
                 }
                 Some(ended) = self.streams.join_next() => log_panic(ended),
             }

@@ -6,7 +6,7 @@ use quinn::{RecvStream, SendStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::http::{ConnectionInfo, HttpService, PeerAddr};
-use crate::peer::delivery::{DeliveryTracker, ServedStream, StreamDelivery};
+use crate::peer::delivery::{DeliveryTracker, LinkTurns, ServedStream, StreamDelivery};
 use crate::peer::identity::PublicKey;
 use crate::peer::link_event::LinkEvents;
 
@@ -16,6 +16,7 @@ pub(crate) struct ScrapeServer {
     service: HttpService,
     pub(crate) tracker: DeliveryTracker,
     pub(crate) events: Arc<LinkEvents>,
+    turns: LinkTurns,
 }
 
 impl ScrapeServer {
@@ -24,13 +25,22 @@ impl ScrapeServer {
             service,
             tracker: DeliveryTracker::default(),
             events,
+            turns: LinkTurns::default(),
+        }
+    }
+
+    /// The server for the streams of one link: their responses share its send window in turns.
+    pub(crate) fn for_link(&self) -> Self {
+        Self {
+            turns: LinkTurns::default(),
+            ..self.clone()
         }
     }
 
     /// Serves one stream until it ends.
-    pub(crate) async fn serve(self, peer: PublicKey, (send, recv): (SendStream, RecvStream), stop: CancellationToken) {
+    pub(crate) async fn serve(self, peer: PublicKey, stream: (SendStream, RecvStream), stop: CancellationToken) {
         let delivery = StreamDelivery::open(peer, self.tracker, self.events);
-        let stream = ServedStream::new(send, recv, delivery.clone());
+        let stream = ServedStream::new(stream, delivery.clone(), &self.turns);
         let info = ConnectionInfo {
             peer: PeerAddr::Link(peer.text()),
             queue: Some(delivery.clone()),

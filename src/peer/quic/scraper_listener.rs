@@ -70,6 +70,7 @@ async fn serve_scraper(accepted: AcceptedLink, _permit: LinkPermit, server: Scra
         key: peer,
         address,
     } = accepted;
+    let server = server.for_link();
     let open = server.events.opened(peer, address, transport::connection_uid(&connection));
     let mut streams = JoinSet::new();
     let mut inbox: Option<ControlReceiver> = None;

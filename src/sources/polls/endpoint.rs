@@ -19,7 +19,7 @@ use crate::peer_samples::PeerSamples;
 use crate::sources::{LARGE_BYTES, unusable};
 use crate::store::{Inlet, PolledEvent, PolledEvents, PutOptions, Receipt, Refused, take_events};
 use crate::supervise::{blocking, panic_message};
-use crate::telemetry::{Rejection, SharedTelemetry};
+use crate::telemetry::{Rejection, SharedTelemetry, UpdateOutcome};
 use crate::wire::ForeignFormat;
 
 /// Destinations of an endpoint's results.
@@ -156,7 +156,17 @@ impl EndpointTask {
             .await
             .inspect_err(|_| self.fetcher.close())?;
         let (telemetry, source) = (&self.context.telemetry, &*self.target.source);
-        match self.put(update).await? {
+        let stored = self.put(update).await?;
+        telemetry.app_updated(
+            &self.target.endpoint.name,
+            UpdateOutcome {
+                source: &self.target.source,
+                client: None,
+                bytes: body.len(),
+                refused: stored.as_ref().err().map(|refused| unusable(refused, &body).0),
+            },
+        );
+        match stored {
             Ok(receipt) => {
                 telemetry.updates_total.with([source, Format::Poll.as_str()]).inc();
                 if sample.is_some() {

@@ -3,19 +3,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::sync::OnceCell;
 
 use super::error::PollError;
 use super::files;
 use super::settings::ClientCertificate;
+use crate::http::verify_signatures;
 use crate::supervise::blocking;
 use crate::supervise::secret_file::FileRule;
 
@@ -198,31 +199,5 @@ impl ServerCertVerifier for CertificateVerifier {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let verified = |strict: &Arc<WebPkiServerVerifier>| strict.verify_tls12_signature(message, certificate, signed);
-        self.strict
-            .as_ref()
-            .map_or_else(|| Ok(HandshakeSignatureValid::assertion()), verified)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let verified = |strict: &Arc<WebPkiServerVerifier>| strict.verify_tls13_signature(message, certificate, signed);
-        self.strict
-            .as_ref()
-            .map_or_else(|| Ok(HandshakeSignatureValid::assertion()), verified)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
+    verify_signatures!(self => provider().signature_verification_algorithms, unless self.strict.is_none());
 }

@@ -12,12 +12,11 @@ use tokio_util::sync::CancellationToken;
 use super::ListenerShared;
 use super::budget::{FREE_BYTES, Reservation};
 use super::tls::ReceiverStream;
-use crate::model::{Format, Update};
+use crate::model::{Client, Format, Update};
 use crate::sources::{LARGE_BYTES, unusable};
 use crate::store::PutOptions;
-use crate::supervise::slots::GRACE;
 use crate::supervise::{Slot, blocking};
-use crate::telemetry::Rejection;
+use crate::telemetry::{Rejection, UpdateOutcome};
 use crate::wire::{Inbound, StreamDecoder};
 
 /// Minimum size of a read. A buffer at most doubles with each read, so that a sender must send half of the memory that it causes.
@@ -153,7 +152,7 @@ impl<'a> ReceiverConnection<'a> {
                     stopping = true;
                     continue;
                 }
-                Wake::Evicted => match self.final_read(allowance).await {
+                Wake::Evicted => match self.final_read(allowance, slot).await {
                     Some(read) => read,
                     None => return End::Closed,
                 },
@@ -164,7 +163,7 @@ impl<'a> ReceiverConnection<'a> {
                 Ok(_) => {}
             }
             // Also after complete messages only: the idle time restarts.
-            slot.busy();
+            slot.requested();
             let now = Instant::now();
             self.clock.bytes_came(now);
             if !self.take_messages().await {
@@ -233,8 +232,8 @@ impl<'a> ReceiverConnection<'a> {
     }
 
     /// After an eviction: reads bytes that have arrived or arrive within the grace period.
-    async fn final_read(&mut self, allowance: usize) -> Option<io::Result<usize>> {
-        let until = self.clock.last_byte + GRACE;
+    async fn final_read(&mut self, allowance: usize, slot: &Slot) -> Option<io::Result<usize>> {
+        let until = self.clock.last_byte + slot.grace();
         let mut spare = self.decoder.spare(allowance);
         if let Ok(read) = timeout_at(until, self.stream.read_buf(&mut spare)).await {
             return Some(read);
@@ -291,6 +290,16 @@ impl<'a> ReceiverConnection<'a> {
         } else {
             self.shared.inlet.put(update, PutOptions::PUSHED)
         };
+        let address = self.stream.transport().peer();
+        self.shared.telemetry.app_updated(
+            &inbound.app,
+            UpdateOutcome {
+                source: &self.shared.source,
+                client: address.map(|address| Client::Ip(address.ip().to_canonical())).as_ref(),
+                bytes: body.len(),
+                refused: stored.as_ref().err().map(|refused| unusable(refused, &body).0),
+            },
+        );
         match stored {
             Ok(receipt) => {
                 self.shared.accepted(format).inc();
@@ -314,8 +323,11 @@ impl<'a> ReceiverConnection<'a> {
         }
     }
 
-    /// Counts and logs a refusal, and sends it to a JSON sender.
+    /// Counts and logs a refusal, and sends it to a JSON sender. A client of HTTP gets it as one, with the address of HTTP.
     fn refuse(&mut self, reason: &'static str, detail: &str) {
+        let is_http = self.decoder.is_http();
+        let with_address = is_http.then(|| format!("{detail}; HTTP is served at {} (exporter.scrape_expose_endpoint)", self.shared.http));
+        let detail = with_address.as_deref().unwrap_or(detail);
         let source = &*self.shared.source;
         self.shared.telemetry.reject(Rejection {
             source,
@@ -326,8 +338,10 @@ impl<'a> ReceiverConnection<'a> {
         if self.reply_failed || self.decoder.format() == Some(Format::Capnp) {
             return;
         }
-        let mut line = serde_json::json!({ "error": detail }).to_string();
-        line.push('\n');
+        let line = match is_http {
+            true => http_refusal(detail),
+            false => format!("{}\n", serde_json::json!({ "error": detail })),
+        };
         // A sender that does not read must not block this task: the line is written at once or dropped.
         self.reply_failed = !matches!(self.stream.write_all(line.as_bytes()).now_or_never(), Some(Ok(())));
     }
@@ -343,6 +357,14 @@ impl<'a> ReceiverConnection<'a> {
         // The result does not matter, because further input is discarded.
         let _ = timeout(LINGERING_CLOSE_TIMEOUT, drain).await;
     }
+}
+
+/// A refusal as a response of HTTP.
+fn http_refusal(detail: &str) -> String {
+    let length = detail.len() + 1;
+    format!(
+        "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\r\n{detail}\n"
+    )
 }
 
 /// Deadline of the current message.

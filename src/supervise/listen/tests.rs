@@ -212,3 +212,17 @@ async fn a_unix_listener_serves_by_the_same_loop() {
     running.await.unwrap().unwrap();
     assert!(!path.exists());
 }
+
+#[tokio::test]
+async fn the_kernel_takes_a_bounded_part_for_a_client_that_does_not_read() {
+    let listener = Listener::tcp("127.0.0.1:0").await.unwrap();
+    let client = TcpSocket::new_v4().unwrap();
+    client.set_recv_buffer_size(4_096).unwrap();
+    let _client = client.connect(listener.local_addr().unwrap()).await.unwrap();
+    let mut stream = listener.socket.accept().await.unwrap();
+    let (mut taken, piece) = (0, vec![0; 64 << 10]);
+    while let Ok(written) = tokio::time::timeout(std::time::Duration::from_secs(1), stream.write(&piece)).await {
+        taken += written.unwrap();
+    }
+    assert!((1..2 * UNSENT_BYTES as usize).contains(&taken), "{taken} bytes");
+}

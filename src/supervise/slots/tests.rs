@@ -233,3 +233,23 @@ async fn under_stress_nobody_is_lost_and_the_number_holds() {
     }
     assert_eq!(slots.taken(), 0);
 }
+
+#[test]
+fn with_few_files_an_address_has_a_shorter_grace_the_fewer_it_may_hold() {
+    let grace = |slots: &ConnectionSlots, capacity: usize| {
+        let crowd: Vec<Slot> = (0..capacity).map(|_| take_at(slots, 1)).collect();
+        let mut newcomer = Box::pin(slots.take_for(at(2)));
+        assert!(newcomer.as_mut().now_or_never().is_none());
+        assert!(crowd[0].is_evicted_as_incomplete());
+        crowd[0].grace()
+    };
+    for (capacity, expected) in [(1_024, INCOMPLETE_GRACE), (128, INCOMPLETE_GRACE / 4), (4, MIN_INCOMPLETE_GRACE)] {
+        assert_eq!(grace(&ConnectionSlots::for_few_files(capacity), capacity), expected);
+        assert_eq!(grace(&ConnectionSlots::with_address_limit(capacity), capacity), INCOMPLETE_GRACE);
+    }
+    let slots = ConnectionSlots::new(1);
+    let idle = take_now(&slots);
+    idle.idle();
+    assert!(slots.evict_idle() && is_evicted(&idle));
+    assert_eq!(idle.grace(), GRACE, "an idle one that is not one of too many");
+}

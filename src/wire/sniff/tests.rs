@@ -17,3 +17,13 @@ fn a_nul_among_the_first_four_bytes_is_capnp() {
         assert_eq!(sniff(start, end), expected, "{start:?} {end}");
     }
 }
+
+#[test]
+fn an_http_request_is_recognized_by_its_method() {
+    for start in ["GET /", "PUT /", "POST /", "HEAD /", "DELETE /", "OPTIONS *", "PATCH /"] {
+        assert!(is_http(&start.as_bytes()[..PREFIX]), "{start}");
+    }
+    for start in ["", "GET", "get ", "{\"a\"", "\0\0\0\0", "PRI *"] {
+        assert!(!is_http(start.as_bytes()), "{start}");
+    }
+}

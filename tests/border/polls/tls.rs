@@ -6,6 +6,7 @@ use exporter_proxy::sources::polls::{Endpoint, PollSettings};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt as _;
 
 use super::rig::{Rig, endpoint, poll_as, settings};
 use super::target::{Connection, Target};
@@ -138,9 +139,24 @@ async fn a_renewed_ca_file_is_read_without_a_restart() {
 
 #[tokio::test]
 async fn a_target_that_does_not_speak_tls() {
-    let target = Target::always("HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n").await;
-    let mut endpoint = secure(&target, None);
-    endpoint.timeout = std::time::Duration::from_millis(500);
-    let fault = poll_as(settings([endpoint])).await.unwrap_err();
-    assert!(fault.contains("TLS"), "{fault}");
+    let target = Target::serve(|mut connection: Connection| async move {
+        // The first byte of a handshake is no request, and servers say so without waiting for the end of a head.
+        connection.io.read_u8().await?;
+        connection.answer("400 Bad", "", b"").await?;
+        connection.until_closed().await
+    })
+    .await;
+    let fault = poll_as(settings([secure(&target, None)])).await.unwrap_err();
+    assert!(fault.starts_with("TLS with "), "{fault}");
+    assert_eq!(target.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_target_that_does_not_answer_a_handshake() {
+    let target = Target::serve(|mut connection: Connection| async move { connection.until_closed().await }).await;
+    let mut hasty = secure(&target, None);
+    // Long enough for a busy machine to connect.
+    hasty.timeout = std::time::Duration::from_secs(2);
+    let fault = poll_as(settings([hasty])).await.unwrap_err();
+    assert_eq!(fault, "no response within 2s (timed out in the TLS handshake)");
 }

@@ -22,7 +22,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// How often each proxy is scraped.
+/// Interval of the scrapes of each proxy.
 const INTERVAL: Duration = Duration::from_secs(15);
 /// Connections of the scraper, kept alive.
 const CONNECTIONS: usize = 16;

@@ -18,7 +18,7 @@ use exporter_proxy_workload::{Order, Workload};
 /// Values that a series takes by turns, so that no push repeats the one before.
 const TURNS: usize = 2;
 
-/// How long a server may be silent before the run counts as failed.
+/// Silence of a server after which the run counts as failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pushes and scrapes in a hurry, and says in one line of JSON how that went.
@@ -38,19 +38,19 @@ struct Push {
     /// The way in.
     #[arg(long, value_enum)]
     by: Way,
-    /// How many apps there are.
+    /// Number of apps.
     #[arg(long, default_value_t = 1000)]
     apps: usize,
-    /// How many series each has.
+    /// Number of series of each app.
     #[arg(long, default_value_t = 100)]
     series: usize,
-    /// How many of a hundred families all apps share.
+    /// Number of families, of a hundred, that all apps share.
     #[arg(long, default_value_t = 0)]
     shared: usize,
     /// Connections at the same time.
     #[arg(long, default_value_t = 16)]
     connections: usize,
-    /// How long; without it each app is pushed once.
+    /// Duration; without it each app is pushed once.
     #[arg(long)]
     seconds: Option<f64>,
     /// Pushes a second over all connections; without it as many as there can be.
@@ -58,7 +58,7 @@ struct Push {
     rate: Option<f64>,
 }
 
-/// How metrics are handed in.
+/// Ways of handing in metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Way {
     /// `PUT /apps/NAME/metrics`, all on one connection.
@@ -84,7 +84,7 @@ struct Scrape {
     /// The server.
     #[arg(long)]
     from: SocketAddr,
-    /// What to ask for.
+    /// Path of the scrapes.
     #[arg(long, default_value = "/metrics")]
     path: String,
     /// Headers, such as `Accept-Encoding: gzip`.
@@ -93,7 +93,7 @@ struct Scrape {
     /// Connections at the same time.
     #[arg(long, default_value_t = 1)]
     connections: usize,
-    /// How long.
+    /// Duration.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
     /// Milliseconds from one scrape of a connection to its next; 0: at once.
@@ -101,7 +101,7 @@ struct Scrape {
     every: u64,
 }
 
-/// What one connection did.
+/// Result of one connection.
 #[derive(Debug, Default)]
 struct Tally {
     done: u64,
@@ -271,7 +271,7 @@ fn message(app: &str, data: &str) -> Vec<u8> {
 /// A client's connection, opened when it is needed.
 struct Line {
     to: SocketAddr,
-    /// Whether each exchange takes a connection of its own.
+    /// True if each exchange takes a connection of its own.
     each: bool,
     stream: Option<TcpStream>,
     buffer: Vec<u8>,

@@ -29,7 +29,7 @@ const DISTINCT: usize = 500;
 /// The share of the wanted rate that must have been sent: the proxy reads more slowly where it cannot keep pace, which loses nothing
 /// but is no rate that it can take.
 const PACE: f64 = 0.98;
-/// How long the last messages may take to arrive.
+/// Time for the last messages to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Parser)]
@@ -40,7 +40,7 @@ struct Options {
     /// Messages a second.
     #[arg(long, default_value_t = 1_000)]
     rate: u64,
-    /// How long.
+    /// Duration in seconds.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// Clients that read.
@@ -51,7 +51,7 @@ struct Options {
     stalled: usize,
 }
 
-/// What the readers have got so far.
+/// Frames of each reader, and bytes of all, so far.
 #[derive(Debug, Default)]
 struct Got {
     frames: Vec<AtomicU64>,

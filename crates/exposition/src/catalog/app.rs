@@ -111,6 +111,11 @@ impl App {
         (self.own, Reverse(&self.name))
     }
 
+    /// The labels that are added to series that lack them, if there are any.
+    pub(super) fn given_labels(&self) -> Option<Arc<[ExtraLabel]>> {
+        (!self.extra_labels.is_empty()).then(|| Arc::clone(&self.extra_labels))
+    }
+
     pub(super) fn help(&self, family: u32) -> Option<&[u8]> {
         let help = self.exposition.families()[family as usize].help()?;
         Some(self.exposition.text(help))

@@ -210,6 +210,16 @@ impl Catalog {
         Some(old)
     }
 
+    /// Notes another size of a contribution that stays the same otherwise.
+    pub(super) fn renew_size(&mut self, id: Id<FamilyEntry>, app: AppId, before: u32, now: u32) {
+        if before != now
+            && let Some(shared) = self.shared_mut(id)
+        {
+            shared.contributions.change(app, |it| it.bytes = now);
+            self.resize(id, now as usize, before as usize);
+        }
+    }
+
     /// Renews a derived contribution of the updated app.
     pub(super) fn renew_derived(&mut self, id: Id<FamilyEntry>, app: AppId, at: u32, text: TextFamily, context: &mut UpdateContext) {
         let before = self.source_before(context, id);

@@ -55,6 +55,11 @@ impl Catalog {
     }
 
     fn check_apps(&self) {
+        let with_reserved = self.apps.slots.iter().filter(|(_, app)| !app.reserved.is_empty());
+        assert!(
+            with_reserved.map(|(id, _)| id).eq(self.apps.with_reserved.iter().copied()),
+            "apps with reserved families are listed"
+        );
         for (id, app) in self.apps.slots.iter() {
             if !app.own {
                 assert!(
@@ -119,6 +124,11 @@ impl Catalog {
             let source = self.source(id, app).expect("a contribution has samples");
             let duplicates = source.identities().iter().filter(|series| holders[series] > 1).count();
             assert_eq!(it.duplicates as usize, duplicates);
+            assert_eq!(
+                it.bytes,
+                it.text().size(&self.apps.slots[app].exposition),
+                "the size of a contribution"
+            );
         }
     }
 

@@ -136,8 +136,9 @@ impl Plan {
             }
             Scope::Everything => {
                 self.render_everything(&mut chunks);
-                let apps = self.catalog.apps.slots.iter();
-                let families = apps.filter_map(|(_, app)| app.reserved_families(&self.catalog.rules));
+                let apps = &self.catalog.apps;
+                let with_reserved = apps.with_reserved.iter().map(|id| &apps.slots[*id]);
+                let families = with_reserved.filter_map(|app| app.reserved_families(&self.catalog.rules));
                 reserved.extend(families.map(Arc::new));
                 tails = Arc::clone(&self.catalog.tails);
                 if reserved.is_empty() {

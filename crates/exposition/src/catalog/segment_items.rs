@@ -32,7 +32,7 @@ impl Catalog {
     /// The private families of the apps of a range.
     pub(super) fn private_items(&self, from: AppId, to: Option<AppId>, variant: OutputFormat) -> Vec<Item> {
         let mut items = Vec::new();
-        for (_, app) in self.apps.slots.range(from, to) {
+        for (_, app) in self.apps.slots.range(from, to).filter(|(_, app)| app.private_bytes > 0) {
             for family in app.families.iter().filter(|family| !family.shared) {
                 self.private_family(app, family, variant, &mut items);
             }
@@ -63,9 +63,9 @@ impl Catalog {
         };
         for &suffix in sections(family.form, variant) {
             let extra_labels = if family.labelled {
-                self.with_label(app, 0)
+                Some(self.with_label(app, 0))
             } else {
-                Arc::clone(&app.extra_labels)
+                app.given_labels()
             };
             let Some(mut item) = item(app, &family.text(), exposure, variant, suffix, extra_labels) else {
                 continue;
@@ -141,11 +141,11 @@ impl Catalog {
         items.extend(of_section.map(|(.., item)| item));
     }
 
-    fn extra_labels_of(&self, shared: &SharedFamily, app: &App, contribution: &Contribution) -> Arc<[ExtraLabel]> {
+    fn extra_labels_of(&self, shared: &SharedFamily, app: &App, contribution: &Contribution) -> Option<Arc<[ExtraLabel]>> {
         if contribution.labelled {
-            self.with_label(app, shared.rank)
+            Some(self.with_label(app, shared.rank))
         } else {
-            Arc::clone(&app.extra_labels)
+            app.given_labels()
         }
     }
 
@@ -237,7 +237,7 @@ fn item(
     exposure: Exposure,
     variant: OutputFormat,
     suffix: Option<Suffix>,
-    extra_labels: Arc<[ExtraLabel]>,
+    extra_labels: Option<Arc<[ExtraLabel]>>,
 ) -> Option<Item> {
     let names = section_names(app, text, exposure, variant, suffix)?;
     let kind = match (variant.syntax, exposure.form) {

@@ -473,6 +473,42 @@ fn nothing_is_rendered_again_when_nothing_changes() {
 }
 
 #[test]
+fn an_app_without_families_of_its_own_leaves_the_segments_of_such_families() {
+    let mut catalog = new();
+    push(&mut catalog, "a", "own 1\n");
+    push(&mut catalog, "b", "x 1\n");
+    push(&mut catalog, "c", "x{i=\"c\"} 1\n");
+    let mut private = || Arc::clone(&catalog.plan(TEXT, Selection::Everything).render().chunks()[0]);
+    let first = private();
+    assert_eq!(first.text().concat(), b"own 1\n");
+    // Of other series, then of the same.
+    push(&mut catalog, "c", "x{i=\"d\"} 1\n");
+    push(&mut catalog, "c", "x{i=\"d\"} 2\n");
+    assert!(Arc::ptr_eq(&catalog.plan(TEXT, Selection::Everything).render().chunks()[0], &first));
+    assert_eq!(shown(&mut catalog, TEXT), "own 1\nx 1\nx{i=\"d\"} 2\n");
+}
+
+#[test]
+fn an_update_of_unchanged_series_keeps_the_families() {
+    let mut catalog = new();
+    push(&mut catalog, "a", "own 1\n# TYPE x gauge\nx{i=\"a\"} 1\n");
+    push(&mut catalog, "b", "x{i=\"b\"} 1\n");
+    let families = |catalog: &Catalog| std::ptr::from_ref(&catalog.app("a").unwrap().1.families[0]);
+    let before = families(&catalog);
+    push(&mut catalog, "a", "own 23\n# TYPE x gauge\nx{i=\"a\"} 4567\n");
+    assert_eq!(families(&catalog), before);
+    assert_eq!(shown(&mut catalog, TEXT), "own 23\n# TYPE x gauge\nx{i=\"a\"} 4567\nx{i=\"b\"} 1\n");
+    push_labelled(
+        &mut catalog,
+        "a",
+        "own 2\n# TYPE x gauge\nx{i=\"a\"} 4\n",
+        Syntax::Text,
+        &[("zone", "z")],
+    );
+    assert_ne!(families(&catalog), before, "other labels of the source are other series");
+}
+
+#[test]
 fn a_plan_shows_the_moment_that_it_was_made() {
     let mut catalog = new();
     push(&mut catalog, "a", "x 1\n");

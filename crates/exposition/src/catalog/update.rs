@@ -195,6 +195,7 @@ impl Catalog {
         };
         match self.apps.find(update.name.as_str()) {
             Some(id) if self.is_unchanged(id, &update) => self.outcome(id, BTreeSet::new()),
+            Some(id) if self.has_other_values_only(id, &update) => self.renew_values(id, update),
             _ => {
                 let id = self.id_of(&update.name);
                 self.apply(id, update)
@@ -262,6 +263,45 @@ impl Catalog {
             && app.labels == update.labels
     }
 
+    /// True if an update has the headers and series of the text before it, and that decides all that depends on other apps: then the families,
+    /// their contributions and the series indexes stay as they are. Where the newest series is exposed, being the newest is a change.
+    fn has_other_values_only(&self, id: AppId, update: &Update) -> bool {
+        let app = &self.apps.slots[id];
+        self.rules.duplicates == Duplicates::Label
+            && app.conflicts == 0
+            && app.exposition.is_same_but_values(&update.exposition)
+            && app.families.len() == update.families.len()
+            && app.labels == update.labels
+    }
+
+    /// Applies an update with [other values only](Self::has_other_values_only).
+    fn renew_values(&mut self, id: AppId, update: Update) -> Outcome {
+        let before = Arc::clone(&self.apps.slots[id].exposition);
+        let mut private_bytes = 0;
+        for at in 0..self.apps.slots[id].families.len() {
+            let family = self.apps.slots[id].families[at];
+            let text = family.text();
+            let bytes = text.size(&update.exposition);
+            if family.shared {
+                self.renew_size(family.entry, id, text.size(&before), bytes);
+                self.invalidate_segment(family.entry, id);
+            } else {
+                private_bytes += bytes as usize;
+            }
+        }
+        if private_bytes > 0 {
+            self.layout.private.invalidate(id);
+        }
+        self.updates += 1;
+        let (number, version) = (self.updates, self.next_version());
+        let app = self.app_mut(id);
+        app.exposition = update.exposition;
+        app.private_bytes = private_bytes;
+        app.update = number;
+        app.version = version;
+        self.outcome(id, BTreeSet::new())
+    }
+
     fn outcome(&self, id: AppId, labelled: BTreeSet<AppId>) -> Outcome {
         let names = labelled.into_iter().filter_map(|id| self.apps.slots.get(id));
         Outcome {
@@ -275,6 +315,7 @@ impl Catalog {
     pub(super) fn apply(&mut self, id: AppId, update: Update) -> Outcome {
         self.updates += 1;
         let before = Arc::clone(&self.apps.slots[id]);
+        let had_private = before.private_bytes > 0;
         let mut context = UpdateContext {
             app: id,
             update: self.updates,
@@ -293,7 +334,10 @@ impl Catalog {
         }
         self.detach_derived(&mut context);
         self.resolve_dependents(&mut context);
-        self.layout.private.invalidate(id);
+        // Only where the app shows, or showed, private families: a segment of none may reach over all apps.
+        if had_private || self.apps.slots[id].private_bytes > 0 {
+            self.layout.private.invalidate(id);
+        }
         let version = self.next_version();
         self.app_mut(id).version = version;
         self.outcome(id, context.labelled)
@@ -359,7 +403,7 @@ impl Catalog {
         };
         self.counts.families += app.families.len();
         self.counts.families -= before.families.len();
-        self.apps.slots[context.app] = Arc::new(app);
+        self.apps.replace(context.app, app);
         self.spread_labels(context.app);
         (update.hashes, found, kept)
     }

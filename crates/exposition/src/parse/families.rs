@@ -23,7 +23,7 @@ pub(super) struct FamilyBuilder {
     /// True after a TYPE line.
     pub(super) typed: bool,
     pub(super) help: Option<Span>,
-    pub(super) unit: Option<Span>,
+    pub(super) unit_len: u16,
     pub(super) samples: u32,
     pub(super) flags: FamilyFlags,
     pub(super) conformance: ConformanceChecker,
@@ -102,7 +102,7 @@ impl Families {
                 kind: MetricType::Unknown,
                 typed: false,
                 help: None,
-                unit: None,
+                unit_len: 0,
                 samples: 0,
                 flags: FamilyFlags::NONE,
                 conformance: ConformanceChecker::default(),
@@ -149,7 +149,7 @@ impl Families {
         for suffix in kind.suffixes(syntax).iter().filter(|suffix| suffixed.contains(suffix.as_flag())) {
             if let Some(at) = self.entry(body, &body[base.clone()], *suffix) {
                 let other = &self.builders[self.names[at].1.family];
-                if other.typed || other.samples > 0 || other.unit.is_some() {
+                if other.typed || other.samples > 0 || other.unit_len > 0 {
                     return Err(Reason::Taken(*suffix, span(base)));
                 }
                 lost.push((at, *suffix));
@@ -201,9 +201,9 @@ impl FamilyBuilder {
             samples: self.samples,
             flags: self.flags,
             help: self.help.unwrap_or_default(),
-            unit_len: self.unit.map_or(0, |unit| unit.end - unit.start),
             runs,
             has_one_run,
+            unit_len: self.unit_len,
         }
     }
 }

@@ -198,7 +198,7 @@ impl TextParser<'_, '_> {
         if builder.samples > 0 {
             return Err((name.start, Reason::LateType));
         }
-        if builder.unit.is_some() && matches!(kind, MetricType::Info | MetricType::StateSet) {
+        if builder.unit_len > 0 && matches!(kind, MetricType::Info | MetricType::StateSet) {
             return Err((word.start, Reason::NoUnit));
         }
         let lost = self
@@ -218,18 +218,19 @@ impl TextParser<'_, '_> {
         if !unit.is_empty() && !base.is_some_and(|base| base.ends_with(b"_")) {
             return Err((text, Reason::Unit));
         }
+        let length = u16::try_from(unit.len()).map_err(|_| (text, Reason::LongUnit))?;
         let family = self.header_family("UNIT", name.clone())?;
         let builder = self.families.builder(family);
         if unit.is_empty() {
             return Ok(());
         }
-        if builder.unit.is_some() {
+        if builder.unit_len > 0 {
             return Err((name.start, Reason::Second("UNIT")));
         }
         if matches!(builder.kind, MetricType::Info | MetricType::StateSet) {
             return Err((text, Reason::NoUnit));
         }
-        builder.unit = Some(span(text..end));
+        builder.unit_len = length;
         Ok(())
     }
 }

@@ -548,3 +548,20 @@ fn a_series_may_stand_with_several_times() {
             .any(|family| family.flags.contains(FamilyFlags::MULTIPLE_TIMES))
     );
 }
+
+#[test]
+fn a_unit_may_have_as_many_bytes_as_the_index_has_room_for() {
+    let read = |length: usize| {
+        let unit = "u".repeat(length);
+        let text = format!("# TYPE a_{unit} gauge\n# UNIT a_{unit} {unit}\na_{unit} 1\n# EOF\n");
+        Exposition::parse(text.into(), Syntax::OpenMetrics)
+    };
+    let longest = read(65_535);
+    assert!(longest.faults().is_empty());
+    assert_eq!(longest.families()[0].unit().map(|unit| unit.len()), Some(65_535));
+    let longer = read(65_536);
+    assert_eq!(longer.families()[0].unit(), None);
+    assert_eq!(longer.series(), 1);
+    let fault = longer.faults().first().expect("the line is left out").to_string();
+    assert!(fault.ends_with("the unit has more than 65535 bytes"), "{fault}");
+}

@@ -190,7 +190,7 @@ impl Chunk {
 }
 
 /// Renders items one after another.
-fn write(items: &[Item], to: OutputFormat, meter: Option<MemoryMeter>) -> SliceWriter {
+fn write(items: &[Item], to: OutputFormat, meter: Option<MemoryMeter>) -> SliceWriter<'_> {
     let size: usize = items.iter().map(Item::size).sum();
     let mut out = SliceWriter::with_capacity(if items.len() == 1 { 0 } else { size }, meter);
     for item in items {

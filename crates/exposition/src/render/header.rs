@@ -48,7 +48,7 @@ impl Header {
         }
     }
 
-    pub(super) fn write(&self, to: OutputFormat, out: &mut SliceWriter) {
+    pub(super) fn write(&self, to: OutputFormat, out: &mut SliceWriter<'_>) {
         let name = self.escaped_name(to.escaping);
         if let Some(help) = &self.help {
             out.write(b"# HELP ");
@@ -99,7 +99,7 @@ impl Header {
 
 impl Help {
     /// Quotes are escaped in OpenMetrics and are not in the text format.
-    fn write(&self, to: Syntax, out: &mut SliceWriter) {
+    fn write(&self, to: Syntax, out: &mut SliceWriter<'_>) {
         match (self.syntax, to) {
             (Syntax::Text, Syntax::OpenMetrics) if self.text.contains(&b'"') => {
                 let out = out.buffer();

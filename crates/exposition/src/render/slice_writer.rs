@@ -16,10 +16,10 @@ const MAX_TAKEN_BACK: usize = 1024;
 /// Written bytes are compared with the following bytes of the stored text: as long as both are equal, header lines and newlines included,
 /// the pending slice is extended and nothing is copied.
 #[derive(Default)]
-pub(super) struct SliceWriter {
+pub(super) struct SliceWriter<'a> {
     parts: Vec<Bytes>,
     buffer: Vec<u8>,
-    pending: Option<PendingSlice>,
+    pending: Option<PendingSlice<'a>>,
     /// The bytes that were moved from the buffer into `parts`.
     flushed: usize,
     /// Counter of the memory of copies.
@@ -27,13 +27,13 @@ pub(super) struct SliceWriter {
 }
 
 /// A range of a stored text that has been written but neither copied nor sliced yet.
-struct PendingSlice {
-    body: Bytes,
+struct PendingSlice<'a> {
+    body: &'a Bytes,
     start: usize,
     end: usize,
 }
 
-impl SliceWriter {
+impl<'a> SliceWriter<'a> {
     /// An empty writer with room for `capacity` bytes of copies.
     pub(super) fn with_capacity(capacity: usize, meter: Option<MemoryMeter>) -> Self {
         Self {
@@ -52,14 +52,14 @@ impl SliceWriter {
     }
 
     /// Writes a range of a stored text.
-    pub(super) fn write_slice(&mut self, body: &Bytes, range: std::ops::Range<usize>) {
+    pub(super) fn write_slice(&mut self, body: &'a Bytes, range: std::ops::Range<usize>) {
         match &mut self.pending {
             Some(pending) if pending.end == range.start && std::ptr::eq(pending.body.as_ptr(), body.as_ptr()) => pending.end = range.end,
             _ => {
                 self.flush_pending();
                 let start = range.start - self.take_back(&body[..range.start]);
                 self.pending = Some(PendingSlice {
-                    body: body.clone(),
+                    body,
                     start,
                     end: range.end,
                 });

@@ -1,0 +1,36 @@
+//! A queue for the rendering of pages, away from the threads that serve connections.
+
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until};
+
+use crate::supervise::blocking;
+
+/// The longest pause after a page. One that took longer was delayed by other work of the machine.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
+
+/// Renders pages one at a time. After each it pauses for as long as that took, so that clients that ask in a loop, each time for another
+/// page, take half of one core at most. Waiting requests are served in order; they are as many as there are connections.
+#[derive(Debug, Default)]
+pub struct RenderQueue {
+    /// The time before which no page is rendered.
+    next: Mutex<Option<Instant>>,
+}
+
+impl RenderQueue {
+    /// Renders a page.
+    pub async fn render<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let mut next = self.next.lock().await;
+        if let Some(until) = *next {
+            sleep_until(until).await;
+        }
+        let began = Instant::now();
+        let page = blocking(work).await;
+        *next = Some(Instant::now() + began.elapsed().min(MAX_PAUSE));
+        page
+    }
+}
+
+#[cfg(test)]
+mod tests;

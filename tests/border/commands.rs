@@ -1,0 +1,194 @@
+//! The commands of every day: status, top, sd-config, keygen --show, --listen, -c, help.
+
+use std::path::Path;
+
+use http::Request;
+
+use crate::harness::{Proxy, ask, free_port, peer};
+use crate::links::TestBridge;
+use crate::process::{Process, config, program};
+
+/// Runs the program; whether it succeeded, its standard output, and its standard error.
+async fn ran(arguments: &[&str]) -> (bool, String, String) {
+    let mut command = program(arguments);
+    command.stdin(std::process::Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_and_top_show_what_runs() {
+    let proxy = Proxy::start().await;
+    let url = format!("http://{}", proxy.http);
+    assert_eq!(proxy.send(Request::put("/apps/good/metrics"), "m 1\nn 2\n").await.status(), 200);
+    assert_eq!(proxy.send(Request::put("/apps/bad/metrics"), "m{ 1\n").await.status(), 400);
+    let (good, text, why) = ran(&["status", "--from", &url]).await;
+    assert!(good, "{why}");
+    for part in [
+        ", proxy at 127.0.0.1:",
+        ", ready\n1 app: 1 ok, 0 stale, 0 with faults; 2 series, ",
+        "\nLimits:\n  store.max_apps: 1 of ",
+        "\nRefused:\n  ",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+    let (good, text, _) = ran(&["status", "--json", "--from", &url]).await;
+    let status: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(good && status["role"] == "proxy" && status["apps"]["series"] == 2, "{text}");
+    let (good, text, why) = ran(&["top", "--from", &url, "--sort", "name"]).await;
+    assert!(good, "{why}");
+    assert!(text.contains("1 app: 1 ok") && text.contains("\ngood  "), "{text}");
+    assert!(!text.contains('\u{1b}'), "no terminal, no control sequences: {text}");
+    let bridge = TestBridge::with(tempfile::tempdir().unwrap(), free_port(), "").await;
+    let url = format!("http://{}", bridge.http);
+    for command in ["status", "top"] {
+        let (good, text, why) = ran(&[command, "--from", &url]).await;
+        assert!(
+            good && text.contains(", bridge at ") && text.contains("0 aliases, 0 connected"),
+            "{text}{why}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sd_config_is_accepted_by_promtool() {
+    let proxy = Proxy::start().await;
+    let bridge = TestBridge::with(tempfile::tempdir().unwrap(), free_port(), "").await;
+    let directory = tempfile::tempdir().unwrap();
+    for address in [proxy.http, bridge.http] {
+        let url = format!("http://{address}");
+        let (good, text, why) = ran(&["sd-config", "--from", &url]).await;
+        assert!(good && text.contains(&format!("- url: \"{url}/sd\"")), "{text}{why}");
+        let Some(promtool) = peer("promtool") else { continue };
+        let file = directory.path().join("prometheus.yml");
+        std::fs::write(&file, text).unwrap();
+        let mut command = std::process::Command::new(promtool);
+        command.arg("check").arg("config").arg(&file);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    let (good, _, why) = ran(&["sd-config", "--from", "unix:/nowhere"]).await;
+    assert!(!good && why.contains("Prometheus cannot scrape a Unix socket"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_find_the_server_in_a_configuration_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let file = config(directory.path(), "");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("127.0.0.1:0", &format!("0.0.0.0:{port}"), 1)).unwrap();
+    let file = file.to_str().unwrap();
+    let mut process = Process::start(Path::new(file));
+    process.line("serving http://");
+    let metrics = directory.path().join("m.txt");
+    std::fs::write(&metrics, "m 1\n").unwrap();
+    for (arguments, expected) in [
+        (&["send", "a", metrics.to_str().unwrap()][..], "1 series"),
+        (&["apps"], "1 app, 1 series"),
+        (&["status"], "1 app: 1 ok"),
+        (&["top"], "1 app: 1 ok"),
+        (&["sd-config"], "/sd"),
+        (&["check", file], "listen"),
+    ] {
+        let named = if arguments[0] == "check" { &[][..] } else { &["-c", file] };
+        let (good, text, why) = ran(&[arguments, named].concat()).await;
+        assert!(
+            good && (text.contains(expected) || arguments[0] == "check"),
+            "{arguments:?}: {text}{why}"
+        );
+    }
+    process.stop();
+    let (good, _, why) = ran(&["apps", "-c", file]).await;
+    assert!(!good && why.contains(&port.to_string()), "{why}");
+    assert_eq!(
+        why.matches("connection refused").count(),
+        2,
+        "the proxy and the bridge of the file: {why}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listen_replaces_the_address_of_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = config(directory.path(), "");
+    let mut process = Process::spawn(&mut program(&[
+        "run",
+        "-c",
+        file.to_str().unwrap(),
+        "--listen",
+        "127.0.0.2:0",
+        "--listen",
+        "127.0.0.3:0",
+    ]));
+    process.line("serving http://127.0.0.2:");
+    process.line("serving http://127.0.0.3:");
+    process.stop();
+    let (good, _, why) = ran(&["run", "--listen", "nonsense"]).await;
+    assert!(!good && why.contains("nonsense"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keygen_shows_an_existing_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("p2p.key");
+    let file = file.to_str().unwrap();
+    let (good, made, _) = ran(&["keygen", "--out", file]).await;
+    assert!(good);
+    assert_eq!(ran(&["keygen", "--show", file]).await.1, made);
+    let (good, _, why) = ran(&["keygen", "--show", "/nowhere/p2p.key"]).await;
+    assert!(!good && why.contains("/nowhere/p2p.key"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn help_fits_a_terminal_of_80_columns() {
+    let (_, help, _) = ran(&["--help"]).await;
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names: Vec<&str> = commands
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(names.len() >= 15, "{names:?}");
+    for name in names.iter().chain(&[""]).filter(|name| **name != "help") {
+        let arguments: &[&str] = if name.is_empty() { &["--help"] } else { &[name, "--help"] };
+        let (good, text, _) = ran(arguments).await;
+        assert!(good);
+        let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(long.is_empty(), "{name}: {long:#?}");
+    }
+    let (_, version, _) = ran(&["--version"]).await;
+    // Builds of tests do not look for their commit.
+    assert!(
+        version.starts_with(concat!("exporter-proxy ", env!("CARGO_PKG_VERSION"))),
+        "{version}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_on_a_port_of_another_kind_is_led_to_the_right_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let proxy = Proxy::start().await;
+    let tcp = format!("http://{}", proxy.tcp());
+    let right = format!(
+        "this is an HTTP request; a receiver takes JSON objects and unpacked Cap'n Proto messages; HTTP is served at {}",
+        proxy.http
+    );
+    let answer = ask(proxy.tcp(), Request::get("/metrics"), "").await;
+    assert_eq!(answer.status(), 400);
+    let text = String::from_utf8(answer.into_body().to_vec()).unwrap();
+    assert!(text.contains(&right), "{text}");
+    let metrics = directory.path().join("m.txt");
+    std::fs::write(&metrics, "m 1\n").unwrap();
+    for arguments in [
+        &["apps", "--from", &tcp][..],
+        &["send", "a", metrics.to_str().unwrap(), "--to", &tcp],
+    ] {
+        let (good, _, why) = ran(arguments).await;
+        assert!(!good && why.contains(&right), "{why}");
+    }
+    let to_http = format!("tcp://{}", proxy.http);
+    let (good, _, why) = ran(&["send", "a", metrics.to_str().unwrap(), "--to", &to_http]).await;
+    assert!(!good && why.contains(&format!("use http://{}", proxy.http)), "{why}");
+}
