@@ -5,6 +5,7 @@ pub mod accept;
 pub mod authorization;
 pub mod bitswap;
 pub mod capnp_stream;
+pub mod dht_message;
 pub mod event_form;
 pub mod exposition;
 mod feeding;
@@ -34,6 +35,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("authorization", authorization::check),
     ("bitswap", bitswap::check),
     ("capnp_stream", capnp_stream::check),
+    ("dht_message", dht_message::check),
     ("event_form", event_form::check),
     ("exposition", exposition::check),
     ("foreign", foreign::check),

@@ -20,8 +20,6 @@ use tracing_subscriber::{Registry, fmt as lines};
 use super::log_queue::LogQueue;
 use super::{Instrument, sample};
 
-/// The library of HyperDHT says that it has joined the network even where no node has answered.
-const UNFOUNDED: &str = "peeroxide::_events=warn";
 /// The libraries of the Bitswap monitor warn about each faulty peer without a limit; the monitor counts and logs refusals itself.
 const UNLIMITED: &str = "libp2p=off,multistream_select=off,yamux=off";
 
@@ -87,7 +85,7 @@ pub fn init(format: LogFormat, default: &str) -> anyhow::Result<()> {
     }
     let matching: Vec<&str> = directives.into_iter().filter(|directive| can_match(directive)).collect();
     let wanted = if matching.is_empty() {
-        format!("{default},{UNFOUNDED},{UNLIMITED}")
+        format!("{default},{UNLIMITED}")
     } else {
         matching.join(",")
     };
@@ -121,10 +119,9 @@ fn directives(filter: &str) -> Vec<&str> {
 }
 
 /// Crates that write log lines. A directive matches all targets that begin with its own.
-const LOGGING_CRATES: [&str; 16] = [
+const LOGGING_CRATES: [&str; 15] = [
     "exporter_proxy",
     "exporter_proxy_hyperdht",
-    "peeroxide",
     "quinn",
     "quinn_proto",
     "quinn_udp",
@@ -150,7 +147,7 @@ fn can_match(directive: &str) -> bool {
     is_level
         || LOGGING_CRATES
             .iter()
-            .any(|name| name.starts_with(target) || root == *name || root.starts_with("peeroxide") || root.starts_with("libp2p"))
+            .any(|name| name.starts_with(target) || root == *name || root.starts_with("libp2p"))
 }
 
 fn subscriber(format: LogFormat, ansi: bool, filter: Targets, writer: BoxMakeWriter) -> Dispatch {

@@ -1,38 +1,40 @@
 //! Dialing by key: finds a peer in the network, exchanges the handshake through a relay, and connects.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{SocketAddr, SocketAddrV4};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use peeroxide_dht::crypto::hash;
-use peeroxide_dht::holepuncher::match_address;
-use peeroxide_dht::hyperdht_messages::{
-    FIREWALL_OPEN, FIREWALL_UNKNOWN, HandshakeMessage, MODE_FROM_CLIENT, MODE_REPLY, NoisePayload, PEER_HANDSHAKE, SecretStreamInfo,
-    UdxInfo, decode_handshake_from_bytes, decode_hyper_peer_from_bytes, encode_handshake_to_bytes,
-};
-use peeroxide_dht::messages::Ipv4Peer;
-use peeroxide_dht::noise::{Keypair, generate_keypair};
-use peeroxide_dht::noise_wrap::NoiseWrap;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::announce::{closest, request};
-use crate::key::PublicKey;
-use crate::node::{NatStatus, Node, lock, socket_address};
-use crate::secret_stream::{SecretStream, SecretStreamError, SessionKeys};
-use crate::udx_stream::{PUNCH_INTERVAL, PendingStream, stream_id};
+use crate::announce::closest;
+use crate::dht::Dht;
+use crate::engine::Call;
+use crate::hash::hash;
+use crate::key::{KeyPair, PublicKey};
+use crate::messages::{Firewall, Handshake, HandshakeMode, HandshakePayload, PeerRecord, UdxInfo, command};
+use crate::mutex::lock;
+use crate::nat::{NatStatus, is_private};
+use crate::noise::{Initiator, Session};
+use crate::relay_cache::RelayCache;
+use crate::request_table::Attempts;
+use crate::secret_stream::{SecretStream, SecretStreamError};
+use crate::udx_stream::{PUNCH_INTERVAL, PendingStream};
 
 /// Number of nodes queried for a key: all that HyperDHT considers close.
 const MAX_RELAYS: usize = 20;
 /// Delay before the next relay is tried in parallel; the first reply counts.
 const STAGGER: Duration = Duration::from_millis(250);
 /// Limit on dials that query the network at the same time: each sends a few dozen packets, and overloaded nodes drop some.
-pub(crate) const MAX_CONCURRENT_DIALS: usize = 16;
-/// Timeout before a handshake is sent again, in milliseconds.
-const RESEND_MS: u64 = 700;
-/// Number of retries through the same relay.
-const RESENDS: u32 = 2;
+const MAX_CONCURRENT_DIALS: usize = 16;
+/// Retries of a handshake through the same relay.
+const HANDSHAKE_ATTEMPTS: Attempts = Attempts {
+    timeout: Duration::from_millis(700),
+    retries: 2,
+};
 /// Limit on the wait for the peer's stream header after its reply, before the other firewall claim is tried.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(4);
 /// Limit on the wait for a first packet of the peer: a lost packet is sent again after a second.
@@ -47,8 +49,6 @@ const PUNCH_TIMES: [Duration; 7] = [
     Duration::from_millis(1_500),
     Duration::from_millis(1_800),
 ];
-/// Limit on peers with cached relays, more than the proxies of a typical bridge.
-const MAX_CACHED_PEERS: usize = 4096;
 
 /// The error of a dial.
 #[derive(Debug, thiserror::Error)]
@@ -79,47 +79,57 @@ pub enum DialError {
     Transport(#[from] io::Error),
 }
 
-/// The relays through which each peer was last reached.
-#[derive(Default)]
-pub(crate) struct RelayCache(HashMap<PublicKey, Vec<Ipv4Peer>>);
+/// The dialing part of a node, shared by all its dials.
+pub(crate) struct DialContext {
+    dht: Dht,
+    relays: Mutex<RelayCache>,
+    /// Limits dials that query the network.
+    permits: Semaphore,
+}
 
-impl RelayCache {
-    fn remember(&mut self, peer: PublicKey, relays: &[Ipv4Peer]) {
-        if self.0.len() >= MAX_CACHED_PEERS
-            && !self.0.contains_key(&peer)
-            && let Some(any) = self.0.keys().next().copied()
-        {
-            self.0.remove(&any);
-        }
-        self.0.insert(peer, relays.to_vec());
+impl DialContext {
+    pub(crate) fn new(dht: Dht) -> Arc<Self> {
+        Arc::new(Self {
+            dht,
+            relays: Mutex::default(),
+            permits: Semaphore::new(MAX_CONCURRENT_DIALS),
+        })
+    }
+
+    /// Dials a peer within `wait`.
+    pub(crate) async fn dial(&self, pair: &KeyPair, to: PublicKey, wait: Duration) -> Result<SecretStream, DialError> {
+        let dialer = async {
+            // Without the network no node could be queried, and our address would be unknown.
+            self.dht.bootstrapped().await;
+            let nat = self.dht.nat_status();
+            Dialer {
+                context: self,
+                pair,
+                to,
+                nat,
+            }
+            .run()
+            .await
+        };
+        timeout(wait, dialer).await.unwrap_or(Err(DialError::Timeout(wait)))
     }
 }
 
-/// Dials a peer within `wait`.
-pub(crate) async fn dial(node: &Node, pair: &Keypair, to: PublicKey, wait: Duration) -> Result<SecretStream, DialError> {
-    let dialer = async {
-        // Without the network no node could be queried, and our address would be unknown. A closed node makes the next request fail.
-        let _ = node.dht.bootstrapped().await;
-        let nat = node.nat_status().await;
-        Dialer { node, pair, to, nat }.run().await
-    };
-    timeout(wait, dialer).await.unwrap_or(Err(DialError::Timeout(wait)))
-}
-
 struct Dialer<'a> {
-    node: &'a Node,
-    pair: &'a Keypair,
+    context: &'a DialContext,
+    pair: &'a KeyPair,
     to: PublicKey,
     nat: NatStatus,
 }
 
 /// A reply to our handshake.
 struct HandshakeReply {
-    payload: NoisePayload,
-    keys: SessionKeys,
+    payload: HandshakePayload,
+    session: Session,
+    /// The peer's id of the stream.
     remote: u32,
     /// The address of the peer as seen by the relay.
-    server: Ipv4Peer,
+    server: SocketAddrV4,
 }
 
 impl Dialer<'_> {
@@ -127,17 +137,16 @@ impl Dialer<'_> {
         // A peer that reads "open" sends to our address as seen by the relay, which works behind a consistent NAT. A peer that reads
         // "unknown" waits for our first packet, from any address. The likelier claim is tried first, then the other.
         let claims = if self.nat.is_consistent_nat() {
-            [FIREWALL_OPEN, FIREWALL_UNKNOWN]
+            [Firewall::OPEN, Firewall::UNKNOWN]
         } else {
-            [FIREWALL_UNKNOWN, FIREWALL_OPEN]
+            [Firewall::UNKNOWN, Firewall::OPEN]
         };
         let mut failed = DialError::NoReply;
         for claim in claims {
             // The first packet may arrive before the reply, which takes a longer path.
-            let own = stream_id()?;
-            let expected = PendingStream::new(self.node, own).await?;
-            let reply = self.exchange_handshake(own, claim).await?;
-            let connected = if claim == FIREWALL_OPEN && self.peer_sends_first(&reply) {
+            let expected = PendingStream::new(self.context.dht.socket())?;
+            let reply = self.exchange_handshake(expected.id(), claim).await?;
+            let connected = if claim == Firewall::OPEN && self.peer_sends_first(&reply) {
                 self.wait_for_peer(expected, reply).await
             } else {
                 self.connect(expected, reply).await
@@ -151,22 +160,17 @@ impl Dialer<'_> {
     }
 
     /// Sends our handshake through a relay and waits for the reply.
-    async fn exchange_handshake(&self, own: u32, claim: u64) -> Result<HandshakeReply, DialError> {
-        let _turn = self.node.dial_permits.acquire().await;
-        let known = lock(&self.node.relay_cache).0.get(&self.to).cloned().unwrap_or_default();
-        let handshake = OutgoingHandshake {
-            dialer: self,
-            ephemeral: generate_keypair(),
-            own,
-            claim,
-        };
+    async fn exchange_handshake(&self, own: u32, claim: Firewall) -> Result<HandshakeReply, DialError> {
+        let _turn = self.context.permits.acquire().await;
+        let known = lock(&self.context.relays).get(&self.to);
+        let handshake = self.start_handshake(own, claim)?;
         if let Some(reply) = handshake.via(&known).await? {
             return Ok(reply);
         }
         let relays = self.relays().await?;
         match handshake.via(&relays).await? {
             Some(reply) => {
-                lock(&self.node.relay_cache).remember(self.to, &relays);
+                lock(&self.context.relays).remember(self.to, &relays);
                 Ok(reply)
             }
             None if relays.is_empty() => Err(DialError::NotAnnounced),
@@ -175,18 +179,18 @@ impl Dialer<'_> {
     }
 
     /// Returns the relays of a peer: the nodes with its record, and those named in the record.
-    async fn relays(&self) -> Result<Vec<Ipv4Peer>, DialError> {
-        let replies = closest(&self.node.dht, hash(self.to.as_bytes()), MAX_RELAYS).await;
-        if replies.is_empty() {
+    async fn relays(&self) -> Result<Vec<SocketAddrV4>, DialError> {
+        let found = closest(&self.context.dht, hash(&[self.to.as_bytes()])).await;
+        if found.is_empty() {
             return Err(DialError::NoNetwork);
         }
         let mut relays = Vec::new();
         let mut named = Vec::new();
-        for reply in replies {
-            let record = reply.value.as_deref().and_then(|value| decode_hyper_peer_from_bytes(value).ok());
+        for node in found {
+            let record = node.value.and_then(|value| PeerRecord::decode(value).ok());
             if let Some(record) = record.filter(|record| record.public_key == *self.to.as_bytes()) {
-                relays.push(reply.from);
-                named.extend(record.relay_addresses);
+                relays.push(node.from);
+                named.extend(record.relays);
             }
         }
         for relay in named {
@@ -197,78 +201,101 @@ impl Dialer<'_> {
         Ok(relays)
     }
 
+    /// Writes the message of a handshake, identical through every relay.
+    fn start_handshake(&self, own: u32, claim: Firewall) -> Result<OutgoingHandshake<'_>, DialError> {
+        let payload = HandshakePayload {
+            version: 1,
+            error: 0,
+            firewall: claim,
+            holepunch: None,
+            addresses: self.nat.addresses(),
+            udx: Some(UdxInfo {
+                version: 1,
+                reusable_socket: false,
+                id: own.into(),
+                seq: 0,
+            }),
+            secret_stream: Some(1),
+            relay_through: false,
+        };
+        let started = Initiator::start(self.pair, KeyPair::random()?, self.to, &payload.encode());
+        let (initiator, noise) = started.ok_or_else(|| DialError::Refused("its key is not valid".to_owned()))?;
+        let message = Handshake {
+            mode: HandshakeMode::FromClient,
+            noise: noise.into(),
+            peer_address: None,
+            relay_address: None,
+        };
+        Ok(OutgoingHandshake {
+            dialer: self,
+            initiator,
+            message: message.encode().into(),
+        })
+    }
+
     /// Returns true if the peer sends the first packet after our claim "open". Its source may differ from the address seen by the relay,
     /// so it is unknown until then.
     fn peer_sends_first(&self, reply: &HandshakeReply) -> bool {
-        reply.payload.firewall != FIREWALL_OPEN && self.peer_address(reply) == reply.server
+        reply.payload.firewall != Firewall::OPEN && self.peer_address(reply) == reply.server
     }
 
     /// Opens a connection after the first packet of the peer.
     async fn wait_for_peer(&self, mut expected: PendingStream, reply: HandshakeReply) -> Result<SecretStream, DialError> {
-        let server = socket_address(&reply.server).ok_or_else(|| DialError::Refused("its reply has no address".to_owned()))?;
-        let Ok(first_packet) = timeout(
-            PEER_START_TIMEOUT,
-            expected.punch_until_first_packet(&self.node.socket, server, &PUNCH_TIMES),
-        )
-        .await
-        else {
-            return Err(DialError::Unreachable(server));
+        let punched = expected.punch_until_first_packet(reply.server, &PUNCH_TIMES);
+        let Ok(first_packet) = timeout(PEER_START_TIMEOUT, punched).await else {
+            return Err(DialError::Unreachable(reply.server.into()));
         };
-        let address = first_packet?;
-        let (source, sink) = expected.open(reply.remote, address).await?;
-        self.read_header(SecretStream::new(self.to, address, reply.keys, source, sink), address)
-            .await
-    }
-
-    /// Waits for the stream header of the peer.
-    async fn read_header(&self, mut stream: SecretStream, address: SocketAddr) -> Result<SecretStream, DialError> {
-        match timeout(HEADER_TIMEOUT, stream.reader.read_header()).await {
-            Ok(Ok(())) => Ok(stream),
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(DialError::Unreachable(address)),
-        }
+        self.open(expected, &reply, first_packet?).await
     }
 
     /// Opens a connection by sending the first packet.
     async fn connect(&self, expected: PendingStream, reply: HandshakeReply) -> Result<SecretStream, DialError> {
-        let server = socket_address(&self.peer_address(&reply)).ok_or_else(|| DialError::Refused("its reply has no address".to_owned()))?;
-        let (source, sink) = expected.open(reply.remote, server).await?;
-        self.read_header(SecretStream::new(self.to, server, reply.keys, source, sink), server)
-            .await
+        let address = self.peer_address(&reply);
+        self.open(expected, &reply, address).await
+    }
+
+    /// Opens the stream to an address, and waits for the stream header of the peer.
+    async fn open(&self, expected: PendingStream, reply: &HandshakeReply, address: SocketAddrV4) -> Result<SecretStream, DialError> {
+        let (source, sink) = expected.open(reply.remote, address);
+        let mut stream = SecretStream::new(&reply.session, true, address.into(), source, sink)?;
+        match timeout(HEADER_TIMEOUT, stream.reader.read_header()).await {
+            Ok(Ok(())) => Ok(stream),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(DialError::Unreachable(address.into())),
+        }
     }
 
     /// Returns the destination of the first packet.
-    fn peer_address(&self, reply: &HandshakeReply) -> Ipv4Peer {
-        let (theirs, payload) = (&reply.payload.addresses4, &reply.payload);
-        if payload.firewall == FIREWALL_OPEN {
-            let public = theirs.iter().find(|address| !is_private(&address.host));
-            return public.unwrap_or(&reply.server).clone();
+    fn peer_address(&self, reply: &HandshakeReply) -> SocketAddrV4 {
+        let theirs = &reply.payload.addresses;
+        if reply.payload.firewall == Firewall::OPEN {
+            let public = theirs.iter().find(|address| !is_private(*address.ip()));
+            return public.copied().unwrap_or(reply.server);
         }
         // Behind the same NAT its external address often does not work, and the local network is shorter.
-        let neighbor = !self.nat.has_no_nat() && self.nat.address.as_ref().is_some_and(|own| own.host == reply.server.host);
-        let private: Vec<_> = theirs.iter().filter(|address| is_private(&address.host)).cloned().collect();
-        let near = match_address(&self.nat.local, &private).filter(|_| neighbor);
-        near.unwrap_or_else(|| reply.server.clone())
+        let neighbor = !self.nat.has_no_nat() && self.nat.address.is_some_and(|own| own.ip() == reply.server.ip());
+        let private: Vec<_> = theirs.iter().filter(|address| is_private(*address.ip())).copied().collect();
+        let near = self.nat.nearest(&private).filter(|_| neighbor);
+        near.unwrap_or(reply.server)
     }
 }
 
 /// A handshake, identical through every relay.
 struct OutgoingHandshake<'a> {
     dialer: &'a Dialer<'a>,
-    ephemeral: Keypair,
-    own: u32,
-    claim: u64,
+    initiator: Initiator,
+    message: Bytes,
 }
 
 impl OutgoingHandshake<'_> {
     /// Sends the handshake through the relays; returns the first reply.
-    async fn via(&self, relays: &[Ipv4Peer]) -> Result<Option<HandshakeReply>, DialError> {
+    async fn via(&self, relays: &[SocketAddrV4]) -> Result<Option<HandshakeReply>, DialError> {
         let mut waiting = relays.iter();
         let mut asked = FuturesUnordered::new();
         loop {
             let answer = match waiting.next() {
                 Some(relay) => {
-                    asked.push(self.exchange_via(relay));
+                    asked.push(self.exchange_via(*relay));
                     timeout(STAGGER, asked.next()).await.unwrap_or_default()
                 }
                 None => asked.next().await,
@@ -284,64 +311,32 @@ impl OutgoingHandshake<'_> {
     }
 
     /// Sends the handshake through one relay; `None` without a valid reply of the peer.
-    async fn exchange_via(&self, relay: &Ipv4Peer) -> Option<Result<HandshakeReply, String>> {
-        let Dialer { node, pair, to, nat } = self.dialer;
-        let mut noise = NoiseWrap::new_initiator((*pair).clone(), *to.as_bytes());
-        noise.set_ephemeral(self.ephemeral.clone());
-        let message = HandshakeMessage {
-            mode: MODE_FROM_CLIENT,
-            noise: noise.send(&self.payload(nat)).ok()?,
-            peer_address: None,
-            relay_address: None,
+    async fn exchange_via(&self, relay: SocketAddrV4) -> Option<Result<HandshakeReply, String>> {
+        let Dialer { context, to, .. } = self.dialer;
+        let request = Call {
+            value: Some(self.message.clone()),
+            attempts: HANDSHAKE_ATTEMPTS,
+            ..Call::new(command::PEER_HANDSHAKE, hash(&[to.as_bytes()]))
         };
-        let mut request = request(PEER_HANDSHAKE, hash(to.as_bytes()));
-        request.value = Some(encode_handshake_to_bytes(&message).ok()?);
-        request.timeout_ms = Some(RESEND_MS);
-        request.retries = Some(RESENDS);
-        let reply = node.dht.request(request, &relay.host, relay.port).await.ok()?;
-        let message = decode_handshake_from_bytes(&reply.value?).ok()?;
-        if message.mode != MODE_REPLY || reply.error != 0 {
+        let reply = context.dht.call(relay, request).await?;
+        let message = Handshake::decode(reply.value?).ok()?;
+        if message.mode != HandshakeMode::Reply || reply.error != 0 {
             return None;
         }
         // Decrypts only if the peer has written it.
-        let payload = noise.recv(&message.noise).ok()?;
-        let shared = noise.finalize().ok()?;
+        let (payload, session) = self.initiator.finish(&message.noise)?;
+        let payload = HandshakePayload::decode(payload.into()).ok()?;
         Some(stream_id_of(&payload).map(|remote| HandshakeReply {
-            keys: SessionKeys {
-                initiator: true,
-                tx: shared.tx,
-                rx: shared.rx,
-                hash: shared.handshake_hash,
-            },
             payload,
+            session,
             remote,
-            server: message.peer_address.unwrap_or_else(|| relay.clone()),
+            server: message.peer_address.unwrap_or(relay),
         }))
-    }
-
-    fn payload(&self, nat: &NatStatus) -> NoisePayload {
-        NoisePayload {
-            version: 1,
-            error: 0,
-            firewall: self.claim,
-            holepunch: None,
-            addresses4: nat.addresses(),
-            addresses6: Vec::new(),
-            udx: Some(UdxInfo {
-                version: 1,
-                reusable_socket: false,
-                id: self.own.into(),
-                seq: 0,
-            }),
-            secret_stream: Some(SecretStreamInfo { version: 1 }),
-            relay_through: None,
-            relay_addresses: None,
-        }
     }
 }
 
 /// Returns the stream id of the peer if its payload is supported.
-fn stream_id_of(payload: &NoisePayload) -> Result<u32, String> {
+fn stream_id_of(payload: &HandshakePayload) -> Result<u32, String> {
     if payload.version != 1 {
         return Err(format!(
             "it uses version {} of the handshake, which is not supported",
@@ -351,27 +346,9 @@ fn stream_id_of(payload: &NoisePayload) -> Result<u32, String> {
     if payload.error != 0 {
         return Err(format!("it replied with error {}", payload.error));
     }
-    if payload.relay_through.is_some() {
+    if payload.relay_through {
         return Err("it requires a data relay, which is not supported".to_owned());
     }
     let udx = payload.udx.as_ref().ok_or("its reply has no stream id")?;
     u32::try_from(udx.id).map_err(|_| format!("{} is not a valid stream id", udx.id))
 }
-
-/// Returns true for addresses that are not globally reachable (RFC 6890).
-fn is_private(host: &str) -> bool {
-    let Ok(IpAddr::V4(address)) = host.parse() else {
-        return true;
-    };
-    let shared = address.octets()[0] == 100 && address.octets()[1] & 0b1100_0000 == 64;
-    address.is_private()
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_unspecified()
-        || address.is_broadcast()
-        || address.is_documentation()
-        || shared
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,36 +1,32 @@
 //! Listener for connections to a key: answers handshakes and waits for the first packet of each peer.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use peeroxide_dht::crypto::hash;
-use peeroxide_dht::hyperdht_messages::{
-    FIREWALL_OPEN, FIREWALL_UNKNOWN, HandshakeMessage, HolepunchInfo, MODE_FROM_CLIENT, MODE_FROM_RELAY, MODE_FROM_SECOND_RELAY,
-    MODE_FROM_SERVER, MODE_REPLY, NoisePayload, PEER_HANDSHAKE, SecretStreamInfo, UdxInfo, decode_handshake_from_bytes,
-    encode_handshake_to_bytes,
-};
-use peeroxide_dht::messages::Ipv4Peer;
-use peeroxide_dht::noise::Keypair;
-use peeroxide_dht::noise_wrap::NoiseWrap;
-use peeroxide_dht::rpc::UserRequest;
+use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::announce::{Announcement, relays};
+use crate::announce::{KeyAnnouncer, relays};
+use crate::dht::Dht;
+use crate::engine::IncomingRequest;
 use crate::handshake_reply_cache::HandshakeReplyCache;
-use crate::key::PublicKey;
-use crate::node::{NatStatus, Node, socket_address};
+use crate::hash::hash;
+use crate::key::{KeyPair, PublicKey};
+use crate::messages::{Firewall, Handshake, HandshakeMode, HandshakePayload, HolepunchInfo, UdxInfo};
+use crate::nat::NatStatus;
+use crate::noise::{Responder, Session};
 use crate::punch_limiter::PunchLimiter;
-use crate::secret_stream::{SecretStream, SessionKeys};
-use crate::udx_stream::{PUNCH_INTERVAL, PendingStream, stream_id};
+use crate::secret_stream::SecretStream;
+use crate::udx_stream::{PUNCH_INTERVAL, PendingStream};
 
 /// Limit on queued handshakes. Beyond it they are dropped; the peer retries after a second.
 const HANDSHAKE_QUEUE: usize = 256;
-/// Limit on pending connections with unknown keys; each holds some streams and a socket until the peer's first packet or
+/// Limit on pending connections with unknown keys; each holds a stream and its first packets until the peer's first packet or
 /// [`FIRST_PACKET_TIMEOUT`]. Beyond it the oldest is dropped: a real peer sends its first packet within a second.
 const MAX_UNKNOWN: usize = 384;
 /// The same limit for known keys, such as those of registered proxies. Unknown keys cannot use it up.
@@ -84,8 +80,8 @@ pub enum IncomingConnection {
 /// An announced key that accepts connections. Dropping it stops accepting; only [`KeyListener::close`] also removes the announcement.
 pub struct KeyListener {
     incoming: mpsc::Receiver<IncomingConnection>,
-    holders: watch::Receiver<Vec<Ipv4Peer>>,
-    announcement: Announcement,
+    holders: watch::Receiver<Vec<SocketAddrV4>>,
+    announcement: KeyAnnouncer,
     _server: AbortOnDropHandle<()>,
     announcing: AbortOnDropHandle<()>,
 }
@@ -121,7 +117,7 @@ impl KeyListener {
 
 /// A watch on the announcement of a key, which outlives neither the listener nor the node.
 #[derive(Debug, Clone)]
-pub struct AnnouncementWatch(watch::Receiver<Vec<Ipv4Peer>>);
+pub struct AnnouncementWatch(watch::Receiver<Vec<SocketAddrV4>>);
 
 impl AnnouncementWatch {
     /// Waits until a node of the network has the record of the key; `false` if the listener was dropped. Cancel-safe.
@@ -136,23 +132,22 @@ impl AnnouncementWatch {
 }
 
 /// Starts accepting connections to a key; `None` if the node already does.
-pub(crate) fn listen(node: &Node, pair: Keypair, admit: AdmitFn) -> Option<KeyListener> {
-    let target = hash(&pair.public_key);
+pub(crate) fn listen(dht: &Dht, pair: KeyPair, admit: AdmitFn) -> Option<KeyListener> {
+    let target = hash(&[pair.public_key().as_bytes()]);
     let (inbox, requests) = mpsc::channel(HANDSHAKE_QUEUE);
-    if !node.register_target(target, inbox) {
+    if !dht.register_target(target, inbox) {
         return None;
     }
     let (sender, incoming) = mpsc::channel(INCOMING_QUEUE);
     let (holding, holders) = watch::channel(Vec::new());
-    let announcement = || Announcement {
-        node: node.clone(),
+    let announcement = || KeyAnnouncer {
+        dht: dht.clone(),
         pair: pair.clone(),
         target,
     };
     let server = HandshakeServer {
-        node: node.clone(),
+        dht: dht.clone(),
         pair: pair.clone(),
-        target,
         admit,
         replies: HandshakeReplyCache::default(),
         sender,
@@ -174,13 +169,12 @@ pub(crate) fn listen(node: &Node, pair: Keypair, admit: AdmitFn) -> Option<KeyLi
 
 /// The task that answers handshakes.
 struct HandshakeServer {
-    node: Node,
-    pair: Keypair,
-    target: [u8; 32],
+    dht: Dht,
+    pair: KeyPair,
     admit: AdmitFn,
     replies: HandshakeReplyCache,
     sender: mpsc::Sender<IncomingConnection>,
-    holders: watch::Receiver<Vec<Ipv4Peer>>,
+    holders: watch::Receiver<Vec<SocketAddrV4>>,
     /// The cached NAT status and its time.
     nat: Option<(Instant, Arc<NatStatus>)>,
     punches: PunchLimiter,
@@ -219,15 +213,12 @@ impl PendingConnections {
 }
 
 impl HandshakeServer {
-    async fn run(mut self, mut requests: mpsc::Receiver<UserRequest>) {
+    async fn run(mut self, mut requests: mpsc::Receiver<IncomingRequest>) {
         loop {
             tokio::select! {
                 request = requests.recv() => match request {
-                    Some(mut request) => {
-                        self.answer(&mut request).await;
-                        // A request without a reply is dropped silently.
-                        request.release();
-                    }
+                    // A request without a reply is dropped silently.
+                    Some(request) => _ = self.answer(&request),
                     None => return,
                 },
                 Some(_) = self.pending.join_next() => {}
@@ -236,94 +227,88 @@ impl HandshakeServer {
     }
 
     /// Sends the reply along the path of the handshake.
-    async fn answer(&mut self, request: &mut UserRequest) -> Option<()> {
-        let message = decode_handshake_from_bytes(request.value.as_deref()?).ok()?;
+    fn answer(&mut self, request: &IncomingRequest) -> Option<()> {
+        let message = Handshake::decode(request.value.clone()).ok()?;
         let back = match message.mode {
-            MODE_FROM_CLIENT => None,
-            MODE_FROM_RELAY => Some(request.from.clone()),
-            MODE_FROM_SECOND_RELAY => Some(message.relay_address?),
-            _ => return None,
+            HandshakeMode::FromClient => None,
+            HandshakeMode::FromRelay => Some(request.from),
+            HandshakeMode::FromSecondRelay => Some(message.relay_address?),
+            HandshakeMode::FromServer | HandshakeMode::Reply => return None,
         };
-        let client = message.peer_address.clone().unwrap_or_else(|| request.from.clone());
+        let client = message.peer_address.unwrap_or(request.from);
         // Copies of a handshake through other relays must receive the same reply.
         let now = Instant::now();
         let noise = match self.replies.get(&message.noise, now) {
             Some(answer) => answer,
             None => {
-                let answer = self.build_reply(&message.noise, &client).await;
-                self.replies.insert(message.noise, answer.clone(), now);
+                let answer = self.build_reply(&message.noise, client);
+                self.replies.insert(message.noise.to_vec(), answer.clone(), now);
                 answer
             }
         }?;
-        let reply = HandshakeMessage {
-            mode: if back.is_some() { MODE_FROM_SERVER } else { MODE_REPLY },
-            noise,
+        let reply = Handshake {
+            mode: if back.is_some() {
+                HandshakeMode::FromServer
+            } else {
+                HandshakeMode::Reply
+            },
+            noise: noise.into(),
             peer_address: back.is_some().then_some(client),
             relay_address: None,
         };
-        let reply = Some(encode_handshake_to_bytes(&reply).ok()?);
+        let reply = Bytes::from(reply.encode());
         match back {
-            None => request.reply(reply),
-            Some(relay) => self
-                .node
-                .dht
-                .relay_with_tid(PEER_HANDSHAKE, Some(self.target), reply, &relay, request.tid)
-                .ok()?,
+            None => self.dht.reply(request, reply),
+            Some(relay) => self.dht.relay(relay, request, reply),
         }
         Some(())
     }
 
     /// Decrypts a handshake and builds the reply; `None` for no reply.
-    async fn build_reply(&mut self, noise: &[u8], client: &Ipv4Peer) -> Option<Vec<u8>> {
-        let mut handshake = NoiseWrap::new_responder(self.pair.clone());
-        let asked = handshake.recv(noise).ok()?;
-        let remote = u32::try_from(asked.udx.as_ref()?.id).ok()?;
-        let own = stream_id().ok()?;
-        let nat = self.nat_status().await;
-        let answer = handshake.send(&self.payload(own, client, &nat)).ok()?;
-        let shared = handshake.finalize().ok()?;
-        let key = PublicKey::new(shared.remote_public_key);
-        let address = socket_address(client)?;
+    fn build_reply(&mut self, noise: &[u8], client: SocketAddrV4) -> Option<Vec<u8>> {
+        let (handshake, asked) = Responder::start(&self.pair, noise)?;
+        let asked = HandshakePayload::decode(asked.into()).ok()?;
+        let key = handshake.remote;
         let admission = (self.admit)(key);
         if asked.version != 1 || asked.error != 0 || admission == KeyAdmission::Refused {
+            let address = client.into();
             // The report is dropped if the queue is full.
             let _ = self.sender.try_send(IncomingConnection::Refused { key, address });
             return None;
         }
-        let may_send = admission == KeyAdmission::Known || self.punches.allows(address.ip(), Instant::now());
-        let first_packet = match nat.is_symmetric_nat() && asked.firewall == FIREWALL_OPEN {
+        let remote = u32::try_from(asked.udx.as_ref()?.id).ok()?;
+        let nat = self.nat_status();
+        let may_send = admission == KeyAdmission::Known || self.punches.allows(IpAddr::V4(*client.ip()), Instant::now());
+        let first_packet = match nat.is_symmetric_nat() && asked.firewall == Firewall::OPEN {
             true if may_send => FirstPacket::FromUs,
             true => return None,
             false => FirstPacket::FromPeer { may_send },
         };
+        let expected = PendingStream::new(self.dht.socket()).ok()?;
+        let payload = self.payload(expected.id(), client, &nat);
+        let (reply, session) = handshake.finish(&KeyPair::random().ok()?, &payload.encode())?;
         let pending = PendingConnection {
-            expected: PendingStream::new(&self.node, own).await.ok()?,
+            expected,
             remote,
             first_packet,
-            key,
-            keys: SessionKeys {
-                initiator: false,
-                tx: shared.tx,
-                rx: shared.rx,
-                hash: shared.handshake_hash,
-            },
+            session,
             sender: self.sender.clone(),
         };
-        let task = self.pending.spawn(pending.run(self.node.clone(), address));
+        let task = self.pending.spawn(pending.run(client));
         match admission {
             KeyAdmission::Known => self.known.add(task),
             KeyAdmission::Unknown | KeyAdmission::Refused => self.unknown.add(task),
         }
-        Some(answer)
+        Some(reply)
     }
 
     /// Returns the NAT status, cached because determining it takes longer than the rest of a handshake.
-    async fn nat_status(&mut self) -> Arc<NatStatus> {
+    fn nat_status(&mut self) -> Arc<NatStatus> {
         let now = Instant::now();
         match &self.nat {
             Some((since, nat)) if now.duration_since(*since) < NAT_STATUS_TTL => Arc::clone(nat),
             _ => {
-                let nat = Arc::new(self.node.nat_status().await);
+                let nat = Arc::new(self.dht.nat_status());
                 self.nat = Some((now, Arc::clone(&nat)));
                 nat
             }
@@ -331,33 +316,31 @@ impl HandshakeServer {
     }
 
     /// Returns the payload of our reply, with the addresses for the peer's first packet.
-    fn payload(&self, own: u32, client: &Ipv4Peer, nat: &NatStatus) -> NoisePayload {
+    fn payload(&self, own: u32, client: SocketAddrV4, nat: &NatStatus) -> HandshakePayload {
         let waits = self.holepunch_info(nat, client);
-        NoisePayload {
+        HandshakePayload {
             version: 1,
             error: 0,
             // "Open" makes the peer send to our address as seen by the network immediately, while we punch a hole from our side.
-            firewall: if waits.is_some() { FIREWALL_UNKNOWN } else { FIREWALL_OPEN },
+            firewall: if waits.is_some() { Firewall::UNKNOWN } else { Firewall::OPEN },
             holepunch: waits,
-            addresses4: nat.addresses(),
-            addresses6: Vec::new(),
+            addresses: nat.addresses(),
             udx: Some(UdxInfo {
                 version: 1,
                 reusable_socket: false,
                 id: own.into(),
                 seq: 0,
             }),
-            secret_stream: Some(SecretStreamInfo { version: 1 }),
-            relay_through: None,
-            relay_addresses: None,
+            secret_stream: Some(1),
+            relay_through: false,
         }
     }
 
     /// Returns the relays for hole punching, in two cases in which the peer must not send to our external address: a peer behind the same
     /// NAT uses our local addresses, and behind a symmetric NAT the peer waits for our packet.
-    fn holepunch_info(&self, nat: &NatStatus, client: &Ipv4Peer) -> Option<HolepunchInfo> {
-        let seen = nat.address.as_ref().filter(|_| !nat.has_no_nat())?;
-        (seen.host == client.host || nat.is_symmetric_nat()).then(|| HolepunchInfo {
+    fn holepunch_info(&self, nat: &NatStatus, client: SocketAddrV4) -> Option<HolepunchInfo> {
+        let seen = nat.address.filter(|_| !nat.has_no_nat())?;
+        (seen.ip() == client.ip() || nat.is_symmetric_nat()).then(|| HolepunchInfo {
             id: 0,
             relays: relays(&self.holders.borrow(), seen),
         })
@@ -381,22 +364,17 @@ struct PendingConnection {
     /// The peer's id of the stream.
     remote: u32,
     first_packet: FirstPacket,
-    key: PublicKey,
-    keys: SessionKeys,
+    session: Session,
     sender: mpsc::Sender<IncomingConnection>,
 }
 
 impl PendingConnection {
     /// Waits for the peer while punching a hole, or sends the first packet.
-    async fn run(mut self, node: Node, client: SocketAddr) {
+    async fn run(mut self, client: SocketAddrV4) {
         let address = match self.first_packet {
             FirstPacket::FromPeer { may_send } => {
                 let punches = if may_send { &PUNCH_TIMES[..] } else { &[] };
-                timeout(
-                    FIRST_PACKET_TIMEOUT,
-                    self.expected.punch_until_first_packet(&node.socket, client, punches),
-                )
-                .await
+                timeout(FIRST_PACKET_TIMEOUT, self.expected.punch_until_first_packet(client, punches)).await
             }
             FirstPacket::FromUs => {
                 // A packet that arrives before our reply, which takes a longer path, may be lost.
@@ -405,10 +383,10 @@ impl PendingConnection {
             }
         };
         let Ok(Ok(address)) = address else { return };
-        let Ok((source, sink)) = self.expected.open(self.remote, address).await else {
+        let (source, sink) = self.expected.open(self.remote, address);
+        let Ok(mut stream) = SecretStream::new(&self.session, false, address.into(), source, sink) else {
             return;
         };
-        let mut stream = SecretStream::new(self.key, address, self.keys, source, sink);
         if let Ok(Ok(())) = timeout(FIRST_PACKET_TIMEOUT, stream.reader.read_header()).await {
             // If the listener is dropped, the stream closes itself.
             let _ = self.sender.send(IncomingConnection::Admitted(stream)).await;

@@ -9,26 +9,24 @@ use std::mem;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use blake2::Blake2bMac;
-use blake2::digest::consts::U32;
-use blake2::digest::{KeyInit, Mac as _};
 use bytes::{Buf as _, Bytes, BytesMut};
-use peeroxide_dht::crypto::namespace;
-use peeroxide_dht::secretstream::{ABYTES, HEADERBYTES, Pull, Push};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::hash::{keyed_hash, namespace};
 use crate::key::PublicKey;
+use crate::noise::Session;
+use crate::stream_cipher::{Decryptor, Encryptor, HEADER_BYTES, OVERHEAD_BYTES};
 
 /// Bytes of the length before a message.
 const LENGTH_BYTES: usize = 3;
 /// Limit on a message: its length with the authentication tag must fit into three bytes. The JavaScript implementation has the same
 /// limit.
-pub const MAX_MESSAGE_BYTES: usize = 0xff_ffff - ABYTES;
+pub const MAX_MESSAGE_BYTES: usize = 0xff_ffff - OVERHEAD_BYTES;
 /// Bytes of the first message: the id of the stream and the header of the secretstream.
-const HEADER_MESSAGE_BYTES: usize = 32 + HEADERBYTES;
+const HEADER_MESSAGE_BYTES: usize = 32 + HEADER_BYTES;
 /// Interval of keep-alives on an idle connection, the same as in the JavaScript implementation.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Idle timeout: six keep-alives of the peer, so that a busy program is not disconnected.
@@ -77,27 +75,9 @@ pub enum SecretStreamError {
     Closed,
 }
 
-/// The keys that both ends derive from a handshake.
-#[derive(Clone)]
-pub(crate) struct SessionKeys {
-    /// True at the end that started the handshake.
-    pub(crate) initiator: bool,
-    /// Encrypts sent messages.
-    pub(crate) tx: [u8; 32],
-    /// Decrypts received messages.
-    pub(crate) rx: [u8; 32],
-    /// The hash of the handshake.
-    pub(crate) hash: [u8; 64],
-}
-
-impl SessionKeys {
-    /// Returns the stream id of one end: the initiator or the responder.
-    fn name(&self, initiator: bool) -> [u8; 32] {
-        let purpose = namespace("hyperswarm/secret-stream", &[u8::from(!initiator)]);
-        let mut mac = <Blake2bMac<U32> as KeyInit>::new_from_slice(&self.hash).expect("BLAKE2b takes keys of up to 64 bytes");
-        mac.update(&purpose[0]);
-        mac.finalize().into_bytes().into()
-    }
+/// Returns the stream id of one end of a handshake with this hash: of the initiator or the responder.
+fn stream_name(handshake: &[u8; 64], initiator: bool) -> [u8; 32] {
+    keyed_hash(handshake, &namespace("hyperswarm/secret-stream", u8::from(!initiator)))
 }
 
 /// A connection to a peer with a verified key.
@@ -113,28 +93,33 @@ pub struct SecretStream {
 }
 
 impl SecretStream {
-    /// Creates a connection after a handshake. A flush of `sink` must wait until the peer's transport has acknowledged all bytes.
+    /// Creates a connection after a handshake, which this end has started or not. A flush of `sink` must wait until the peer's transport
+    /// has acknowledged all bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no randomness.
     pub(crate) fn new(
-        peer: PublicKey,
+        session: &Session,
+        initiator: bool,
         address: SocketAddr,
-        keys: SessionKeys,
         source: impl AsyncRead + Send + Unpin + 'static,
         sink: impl AsyncWrite + Send + Unpin + 'static,
-    ) -> Self {
-        let (push, header) = Push::new(&keys.tx);
+    ) -> io::Result<Self> {
+        let (encryptor, header) = Encryptor::new(&session.tx)?;
         let mut first_message = Vec::with_capacity(LENGTH_BYTES + HEADER_MESSAGE_BYTES);
         first_message.extend(length(HEADER_MESSAGE_BYTES));
-        first_message.extend(keys.name(keys.initiator));
+        first_message.extend(stream_name(&session.hash, initiator));
         first_message.extend(header);
         let (commands, inbox) = mpsc::channel(WRITE_QUEUE);
-        let task = WriteTask { push, sink, inbox };
-        Self {
-            peer,
+        let task = WriteTask { encryptor, sink, inbox };
+        Ok(Self {
+            peer: session.remote,
             address,
             reader: SecretStreamReader {
                 state: ReadState::Header(Box::new(ExpectedHeader {
-                    name: keys.name(!keys.initiator),
-                    rx: keys.rx,
+                    name: stream_name(&session.hash, !initiator),
+                    rx: session.rx,
                 })),
                 source: Box::new(source),
                 buffer: BytesMut::new(),
@@ -146,7 +131,7 @@ impl SecretStream {
                 commands,
                 task: Some(AbortOnDropHandle::new(tokio::spawn(task.run(first_message)))),
             },
-        }
+        })
     }
 }
 
@@ -155,7 +140,7 @@ enum ReadState {
     /// The first message was not received yet.
     Header(Box<ExpectedHeader>),
     /// The first message was received; this decrypts the others.
-    Messages(Pull),
+    Messages(Decryptor),
 }
 
 /// The expected first message of the peer.
@@ -190,10 +175,16 @@ impl SecretStreamReader {
     pub async fn next(&mut self) -> Result<Option<Bytes>, SecretStreamError> {
         self.read_header().await?;
         while let Some(frame) = self.frame().await? {
-            let ReadState::Messages(pull) = &mut self.state else { break };
-            let (message, _) = pull.next(&frame).map_err(|_| SecretStreamError::NotAuthentic)?;
+            let ReadState::Messages(decryptor) = &mut self.state else { break };
+            let message = decryptor.open(frame).map_err(|_| SecretStreamError::NotAuthentic)?;
             if !message.is_empty() {
-                return Ok(Some(message.into()));
+                // A copy of a short one, because a caller that keeps it would keep the memory of a whole read.
+                let short = message.len() < READ_BYTES;
+                return Ok(Some(if short {
+                    Bytes::copy_from_slice(&message)
+                } else {
+                    message.freeze()
+                }));
             }
         }
         Ok(None)
@@ -215,7 +206,7 @@ impl SecretStreamReader {
                 return Err(SecretStreamError::NotAuthentic);
             }
             let header = header.try_into().map_err(|_| SecretStreamError::NotAuthentic)?;
-            self.state = ReadState::Messages(Pull::new(&first_message.rx, header));
+            self.state = ReadState::Messages(Decryptor::new(&first_message.rx, header));
         }
         Ok(())
     }
@@ -229,7 +220,7 @@ impl SecretStreamReader {
             };
             let max_bytes = match self.state {
                 ReadState::Header(_) => HEADER_MESSAGE_BYTES,
-                ReadState::Messages(_) => self.max_bytes + ABYTES,
+                ReadState::Messages(_) => self.max_bytes + OVERHEAD_BYTES,
             };
             if wanted - LENGTH_BYTES > max_bytes {
                 let bytes = wanted - LENGTH_BYTES;
@@ -357,7 +348,7 @@ impl SecretStreamWriter {
 
 /// The task that encrypts and writes.
 struct WriteTask<W> {
-    push: Push,
+    encryptor: Encryptor,
     sink: W,
     inbox: mpsc::Receiver<WriteCommand>,
 }
@@ -396,10 +387,10 @@ impl<W: AsyncWrite + Unpin> WriteTask<W> {
 
     /// Writes length and ciphertext at once; separate packets would cost a round trip.
     async fn write(&mut self, message: &[u8]) -> io::Result<()> {
-        let sealed = self.push.next(message);
-        let mut frame = Vec::with_capacity(LENGTH_BYTES + sealed.len());
-        frame.extend(length(sealed.len()));
-        frame.extend(sealed);
+        let sealed = message.len() + OVERHEAD_BYTES;
+        let mut frame = Vec::with_capacity(LENGTH_BYTES + sealed);
+        frame.extend(length(sealed));
+        self.encryptor.seal(message, &mut frame);
         self.sink.write_all(&frame).await
     }
 }
@@ -417,18 +408,23 @@ pub(crate) fn pair() -> (SecretStream, SecretStream) {
     (over(a, true, 0), over(b, false, 0))
 }
 
-/// Returns one end, with keys that differ in the handshake hash only.
+/// Returns the session of one end, with keys that differ in the handshake hash only.
 #[cfg(test)]
-fn over(io: tokio::io::DuplexStream, initiator: bool, hash: u8) -> SecretStream {
-    let keys = SessionKeys {
-        initiator,
+fn session(initiator: bool, hash: u8) -> Session {
+    Session {
+        remote: PublicKey::new([u8::from(!initiator); 32]),
         tx: [u8::from(initiator); 32],
         rx: [u8::from(!initiator); 32],
         hash: [hash; 64],
-    };
+    }
+}
+
+/// Returns one end over an in-memory connection.
+#[cfg(test)]
+fn over(io: tokio::io::DuplexStream, initiator: bool, hash: u8) -> SecretStream {
     let (source, sink) = tokio::io::split(io);
     let address = SocketAddr::from(([127, 0, 0, 1], 1));
-    SecretStream::new(PublicKey::new([u8::from(!initiator); 32]), address, keys, source, sink)
+    SecretStream::new(&session(initiator, hash), initiator, address, source, sink).expect("the system has randomness")
 }
 
 #[cfg(test)]

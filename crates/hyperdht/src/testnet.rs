@@ -1,16 +1,13 @@
 //! A network of a few nodes on the loopback interface, for tests and experiments without the public network.
 
-use libudx::UdxRuntime;
-use peeroxide_dht::hyperdht::{HyperDhtConfig, HyperDhtHandle, spawn};
-use peeroxide_dht::rpc::DhtConfig;
-use tokio::task::JoinHandle;
+use std::net::Ipv4Addr;
+
+use crate::dht::{BootstrapNode, Dht};
 
 /// Nodes that store announcements and relay handshakes, stopped on drop.
 pub struct TestNetwork {
     bootstrap: String,
-    nodes: Vec<HyperDhtHandle>,
-    running: Vec<JoinHandle<()>>,
-    _udx: UdxRuntime,
+    nodes: Vec<Dht>,
 }
 
 impl TestNetwork {
@@ -20,12 +17,9 @@ impl TestNetwork {
     ///
     /// If the loopback interface has no free ports.
     pub async fn start(nodes: usize) -> Self {
-        let udx = UdxRuntime::new().expect("it has nothing that could fail");
         let mut network = Self {
             bootstrap: String::new(),
             nodes: Vec::new(),
-            running: Vec::new(),
-            _udx: udx,
         };
         for _ in 0..nodes {
             network.add().await;
@@ -34,36 +28,21 @@ impl TestNetwork {
     }
 
     async fn add(&mut self) {
-        let mut dht = DhtConfig::default();
-        dht.bootstrap = self.nodes.first().map(|_| self.bootstrap.clone()).into_iter().collect();
-        dht.host = "127.0.0.1".to_owned();
-        dht.ephemeral = Some(false);
-        dht.firewalled = false;
-        let mut config = HyperDhtConfig::default();
-        config.dht = dht;
-        let (running, node, mut events) = spawn(&self._udx, config).await.expect("a port of the loopback interface");
+        let bootstrap = BootstrapNode::parse(&self.bootstrap).into_iter().collect();
+        let node = Dht::open_storing(Ipv4Addr::LOCALHOST, bootstrap)
+            .await
+            .expect("a port of the loopback interface");
         if self.nodes.is_empty() {
-            self.bootstrap = format!("127.0.0.1:{}", node.local_port().await.expect("the node runs"));
+            self.bootstrap = format!("127.0.0.1:{}", node.socket().port());
         } else {
-            node.bootstrapped().await.expect("the first node answers");
+            node.bootstrapped().await;
         }
         self.nodes.push(node);
-        self.running.push(tokio::spawn(async move {
-            // The nodes serve no keys, so the requests are dropped.
-            while events.recv().await.is_some() {}
-            let _ = running.await;
-        }));
     }
 
     /// Returns the bootstrap node as `host:port`.
     #[must_use]
     pub fn bootstrap(&self) -> String {
         self.bootstrap.clone()
-    }
-}
-
-impl Drop for TestNetwork {
-    fn drop(&mut self) {
-        self.running.iter().for_each(JoinHandle::abort);
     }
 }

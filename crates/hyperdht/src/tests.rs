@@ -7,20 +7,17 @@ mod rpc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use peeroxide_dht::crypto::hash;
-use peeroxide_dht::hyperdht_messages::{
-    FIREWALL_UNKNOWN, HandshakeMessage, MODE_FROM_CLIENT, NoisePayload, PEER_HANDSHAKE, SecretStreamInfo, UdxInfo,
-    encode_handshake_to_bytes,
-};
-use peeroxide_dht::messages::Ipv4Peer;
-use peeroxide_dht::noise_wrap::NoiseWrap;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::dial::DialError;
+use crate::engine::Call;
+use crate::hash::hash;
 use crate::key::KeyPair;
 use crate::listener::{IncomingConnection, KeyAdmission, KeyListener};
+use crate::messages::{Firewall, Handshake, HandshakeMode, HandshakePayload, UdxInfo, command};
 use crate::node::Node;
+use crate::noise::Initiator;
 use crate::secret_stream::SecretStream;
 use crate::testnet::TestNetwork;
 
@@ -96,6 +93,40 @@ async fn a_peer_is_found_by_its_key_and_talks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_packets_of_a_node_leave_from_its_port() {
+    let rig = Rig::new().await;
+    // A port that is free, for all but an unlikely moment.
+    let port = std::net::UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    let here = Node::open(&[rig.network.bootstrap()], port).await.unwrap();
+    let there = rig.node().await;
+    let mut listener = rig.listener(&there).await;
+    let (dialed, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
+    assert_eq!(accepted.address.port(), port);
+    assert_eq!(dialed.unwrap().address.port(), there.dht.socket().port());
+    let taken = Node::open(&[rig.network.bootstrap()], port)
+        .await
+        .map(drop)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        taken.starts_with(&format!("cannot join HyperDHT on udp port {port}: Address already in use")),
+        "{taken}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_node_ends_its_connections() {
+    let rig = Rig::new().await;
+    let (here, there) = (rig.node().await, rig.node().await);
+    let mut listener = rig.listener(&there).await;
+    let (dialed, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
+    let mut dialed = dialed.unwrap();
+    drop(here);
+    assert!(timeout(LONG, dialed.reader.next()).await.unwrap().is_err());
+    drop(accepted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_gets_no_answer_and_is_named() {
     let rig = Rig::new().await;
     let (here, there) = (rig.node().await, rig.node().await);
@@ -116,44 +147,41 @@ async fn a_stranger_gets_no_answer_and_is_named() {
 }
 
 /// Returns a handshake of a new key that is never continued, with the source address that a relay would report.
-fn handshake(to: &KeyPair, from: std::net::SocketAddr) -> Vec<u8> {
-    let pair = KeyPair::random().unwrap();
-    let mut noise = NoiseWrap::new_initiator(pair.noise().clone(), *to.public_key().as_bytes());
-    let payload = NoisePayload {
+fn handshake(to: &KeyPair, from: std::net::SocketAddrV4) -> Vec<u8> {
+    let payload = HandshakePayload {
         version: 1,
         error: 0,
-        firewall: FIREWALL_UNKNOWN,
+        firewall: Firewall::UNKNOWN,
         holepunch: None,
-        addresses4: Vec::new(),
-        addresses6: Vec::new(),
+        addresses: Vec::new(),
         udx: Some(UdxInfo {
             version: 1,
             reusable_socket: false,
             id: 7,
             seq: 0,
         }),
-        secret_stream: Some(SecretStreamInfo { version: 1 }),
-        relay_through: None,
-        relay_addresses: None,
+        secret_stream: Some(1),
+        relay_through: false,
     };
-    let message = HandshakeMessage {
-        mode: MODE_FROM_CLIENT,
-        noise: noise.send(&payload).unwrap(),
-        peer_address: Some(Ipv4Peer {
-            host: from.ip().to_string(),
-            port: from.port(),
-        }),
+    let (pair, ephemeral) = (KeyPair::random().unwrap(), KeyPair::random().unwrap());
+    let (_, noise) = Initiator::start(&pair, ephemeral, to.public_key(), &payload.encode()).unwrap();
+    let message = Handshake {
+        mode: HandshakeMode::FromClient,
+        noise: noise.into(),
+        peer_address: Some(from),
         relay_address: None,
     };
-    encode_handshake_to_bytes(&message).unwrap()
+    message.encode()
 }
 
 /// Sends a handshake from one node to another directly, and waits for the reply.
 async fn shake(from: &Node, to: &Node, handshake: Vec<u8>, server: &KeyPair) {
-    let port = to.socket.local_addr().await.unwrap().port();
-    let mut request = crate::announce::request(PEER_HANDSHAKE, hash(server.public_key().as_bytes()));
-    request.value = Some(handshake);
-    let reply = timeout(LONG, from.dht.request(request, "127.0.0.1", port)).await.unwrap().unwrap();
+    let address = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, to.dht.socket().port());
+    let call = Call {
+        value: Some(handshake.into()),
+        ..Call::new(command::PEER_HANDSHAKE, hash(&[server.public_key().as_bytes()]))
+    };
+    let reply = timeout(LONG, from.dht.call(address, call)).await.unwrap().unwrap();
     assert!(reply.value.is_some());
 }
 
@@ -192,7 +220,7 @@ async fn an_address_that_a_handshake_makes_up_gets_few_packets() {
     let (here, there) = (rig.node().await, rig.node().await);
     let listener = there.listen(&rig.server, |_| KeyAdmission::Unknown).await.unwrap();
     let victim = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let address = victim.local_addr().unwrap();
+    let address = format!("127.0.0.1:{}", victim.local_addr().unwrap().port()).parse().unwrap();
     // Counts until there is a pause longer than the longest interval between two packets.
     let packets = async || {
         let (mut count, mut packet) = (0, [0; 2_000]);

@@ -150,6 +150,11 @@ impl UdxEndpoint {
         self.destroying = true;
     }
 
+    /// Ends both directions at once, without a packet to the peer.
+    pub fn abort(&mut self) {
+        self.error.get_or_insert(io::ErrorKind::ConnectionAborted);
+    }
+
     /// Returns true if the peer has acknowledged all written bytes.
     pub fn is_acked(&self) -> bool {
         self.sender.is_acked()

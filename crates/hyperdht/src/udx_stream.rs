@@ -1,24 +1,18 @@
 //! UDX streams over the node's socket, as tokio readers and writers.
-//!
-//! The crate of the node owns its socket, and only streams of that crate receive packets. So each of our streams has relay streams of the
-//! crate in front, which forward packets unread to a loopback socket of ours and back. This costs a few microseconds for each packet, and
-//! our own implementation controls congestion.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddrV4;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use libudx::{UdxError, UdxSocket, UdxStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::UdpSocket;
-use tokio::sync::{Notify, oneshot};
-use tokio::time::{sleep, sleep_until};
+use tokio::sync::Notify;
+use tokio::time::sleep_until;
 
-use crate::key::fill_random;
-use crate::node::{Node, lock};
+use crate::mutex::lock;
+use crate::node_socket::{NodeSocket, PacketSink, StreamRegistration};
 use crate::udx::UdxEndpoint;
 use crate::udx::UdxPacket;
 
@@ -26,142 +20,125 @@ use crate::udx::UdxPacket;
 pub(crate) const PUNCH_INTERVAL: Duration = Duration::from_millis(300);
 /// A hole punching packet of one byte, which the peer ignores.
 const PUNCH_PACKET: &[u8] = &[0];
-/// Packets sent or received in a row before other tasks run.
+/// Packets sent in a row before other tasks run.
 const BATCH: usize = 32;
-/// Pause after a full batch, unless an event comes first.
+/// Pause after a full batch, unless a packet arrives first: more at once would overflow the receive buffers of peers.
 const BATCH_PAUSE: Duration = Duration::from_millis(1);
-/// Larger than any UDX packet.
+/// Larger than any UDX packet that is sent.
 const PACKET_BYTES: usize = 2048;
 /// Time for the peer to close its direction after ours, and the longest interval between checks of a stream.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
-/// Time for the last packet to pass the relay before it is dropped.
-const RELAY_LINGER: Duration = Duration::from_millis(200);
-/// Receive buffer of our socket, as far as the system grants it, so that no burst is lost within the program.
-const SOCKET_BYTES: usize = 1024 * 1024;
-
-/// Returns a random stream id. Packets are not authenticated, so anyone who knows the id could end the stream. A collision of two ids of
-/// a node is less likely than other failures.
-pub(crate) fn stream_id() -> io::Result<u32> {
-    let mut id = [0; 4];
-    fill_random(&mut id)?;
-    Ok(u32::from_ne_bytes(id))
-}
+/// Limit on packets that are kept before the stream is open: a peer sends its first window before it waits for us. More are lost, and sent
+/// again.
+const EARLY_PACKETS: usize = 16;
 
 /// A stream that waits for the peer's address.
 pub(crate) struct PendingStream {
-    node: Node,
-    relay: Relay,
-    first: oneshot::Receiver<SocketAddr>,
+    registration: StreamRegistration,
+    early: Arc<EarlyPackets>,
+}
+
+/// The packets of a peer before the stream is open.
+#[derive(Default)]
+struct EarlyPackets {
+    state: Mutex<EarlyState>,
+    arrived: Notify,
+}
+
+#[derive(Default)]
+struct EarlyState {
+    /// The source of the first packet.
+    peer: Option<SocketAddrV4>,
+    packets: Vec<Vec<u8>>,
+    closed: bool,
+}
+
+impl PacketSink for EarlyPackets {
+    fn receive(&self, from: SocketAddrV4, datagram: &[u8]) {
+        let mut state = lock(&self.state);
+        state.peer.get_or_insert(from);
+        if state.packets.len() < EARLY_PACKETS && datagram.len() <= PACKET_BYTES {
+            state.packets.push(datagram.to_vec());
+        }
+        self.arrived.notify_one();
+    }
+
+    fn close(&self) {
+        lock(&self.state).closed = true;
+        self.arrived.notify_one();
+    }
 }
 
 impl PendingStream {
-    /// Starts receiving packets for `own`, which can arrive before the peer's address is known.
-    pub(crate) async fn new(node: &Node, own: u32) -> io::Result<Self> {
-        let relay = Relay::new(node, own).await?;
-        let (on_first_packet, first) = oneshot::channel();
-        // The packet is accepted even if the waiting future was dropped.
-        let hook = move |_: &_, port, address| {
-            let _ = on_first_packet.send(SocketAddr::new(address, port));
-            true
-        };
-        // The relay overwrites the peer's stream id.
-        relay.from_peer.set_firewall_hook(&node.socket, 0, hook).map_err(failed)?;
-        Ok(Self {
-            node: node.clone(),
-            relay,
-            first,
-        })
+    /// Starts receiving packets under a new stream id, which can arrive before the peer's address is known.
+    ///
+    /// # Errors
+    ///
+    /// As [`NodeSocket::register`].
+    pub(crate) fn new(socket: &Arc<NodeSocket>) -> io::Result<Self> {
+        let early = Arc::<EarlyPackets>::default();
+        let registration = socket.register(early.clone())?;
+        Ok(Self { registration, early })
+    }
+
+    /// Returns our id of the stream.
+    pub(crate) fn id(&self) -> u32 {
+        self.registration.id()
     }
 
     /// Waits for the first packet. Cancel-safe.
-    pub(crate) async fn first_packet(&mut self) -> io::Result<SocketAddr> {
-        (&mut self.first).await.map_err(|_| io::ErrorKind::ConnectionAborted.into())
+    pub(crate) async fn first_packet(&mut self) -> io::Result<SocketAddrV4> {
+        loop {
+            {
+                let state = lock(&self.early.state);
+                if let Some(peer) = state.peer {
+                    return Ok(peer);
+                }
+                if state.closed {
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+            }
+            self.early.arrived.notified().await;
+        }
     }
 
     /// Waits for the first packet like [`PendingStream::first_packet`], and sends hole punching packets at these times, so that a NAT or
     /// firewall on our side admits the peer.
-    pub(crate) async fn punch_until_first_packet(
-        &mut self,
-        socket: &UdxSocket,
-        address: SocketAddr,
-        punches: &[Duration],
-    ) -> io::Result<SocketAddr> {
+    pub(crate) async fn punch_until_first_packet(&mut self, address: SocketAddrV4, punches: &[Duration]) -> io::Result<SocketAddrV4> {
         let began = tokio::time::Instant::now();
         for punch in punches {
             tokio::select! {
                 first_packet = self.first_packet() => return first_packet,
-                // Errors are ignored: the path may be open already.
-                () = sleep_until(began + *punch) => drop(socket.send_to(PUNCH_PACKET, address)),
+                () = sleep_until(began + *punch) => {}
             }
+            self.registration.socket().try_send(PUNCH_PACKET, address);
         }
         self.first_packet().await
     }
 
     /// Opens the stream to the peer, with the peer's id `remote`, at this address.
-    pub(crate) async fn open(self, remote: u32, address: SocketAddr) -> io::Result<(UdxReader, UdxWriter)> {
-        let Self { node, relay, .. } = self;
-        relay.to_peer.connect(&node.socket, remote, address).await.map_err(failed)?;
-        Ok(relay.run())
-    }
-}
-
-/// Relay streams of the crate, and our socket behind them.
-///
-/// A relaying stream locks itself and then the destination stream. The two receiving streams must not lock each other, so each has a
-/// destination stream of its own that serves as an address only. Those relay to a stream without destination, because they would send
-/// packets of their own otherwise.
-struct Relay {
-    from_peer: UdxStream,
-    to_us: UdxStream,
-    from_us: UdxStream,
-    to_peer: UdxStream,
-    nowhere: UdxStream,
-    /// The id of `from_us`.
-    name: u32,
-    socket: UdpSocket,
-}
-
-impl Relay {
-    async fn new(node: &Node, own: u32) -> io::Result<Self> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        socket.connect(node.relay_socket.local_addr().await.map_err(failed)?).await?;
-        // With a smaller buffer more packets are retransmitted.
-        let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(SOCKET_BYTES);
-        let name = stream_id()?;
-        let stream = |id| node.udx.create_stream(id);
-        let relay = Self {
-            from_peer: stream(own).await.map_err(failed)?,
-            to_us: stream(stream_id()?).await.map_err(failed)?,
-            from_us: stream(name).await.map_err(failed)?,
-            to_peer: stream(stream_id()?).await.map_err(failed)?,
-            nowhere: stream(stream_id()?).await.map_err(failed)?,
-            name,
-            socket,
-        };
-        relay.from_peer.relay_to(&relay.to_us).map_err(failed)?;
-        relay.from_us.relay_to(&relay.to_peer).map_err(failed)?;
-        relay.to_us.relay_to(&relay.nowhere).map_err(failed)?;
-        relay.to_peer.relay_to(&relay.nowhere).map_err(failed)?;
-        let here = relay.socket.local_addr()?;
-        relay.to_us.connect(&node.relay_socket, own, here).await.map_err(failed)?;
-        relay.from_us.connect(&node.relay_socket, own, here).await.map_err(failed)?;
-        Ok(relay)
-    }
-
-    fn run(self) -> (UdxReader, UdxWriter) {
+    pub(crate) fn open(self, remote: u32, address: SocketAddrV4) -> (UdxReader, UdxWriter) {
+        let Self { registration, early } = self;
         let state = StreamState {
-            stream: UdxEndpoint::new(self.name, Instant::now()),
+            stream: UdxEndpoint::new(remote, Instant::now()),
             reader: None,
             writer: None,
             handles: 2,
             unused_since: None,
+            closed: false,
         };
         let shared = Arc::new(StreamShared {
             state: Mutex::new(state),
             changed: Notify::new(),
+            received: Notify::new(),
         });
+        // First the new receiver, so that no packet falls between the two.
+        registration.replace(shared.clone());
+        for packet in std::mem::take(&mut lock(&early.state).packets) {
+            shared.receive(address, &packet);
+        }
         // Ends shortly after both handles are dropped and the peer was notified.
-        tokio::spawn(drive(shared.clone(), self));
+        tokio::spawn(drive(shared.clone(), registration, address));
         (UdxReader(StreamHandle(shared.clone())), UdxWriter(StreamHandle(shared)))
     }
 }
@@ -170,6 +147,27 @@ struct StreamShared {
     state: Mutex<StreamState>,
     /// Notified when bytes were written or read, or a handle was dropped.
     changed: Notify,
+    /// Notified when packets were received, or the socket was closed.
+    received: Notify,
+}
+
+impl PacketSink for StreamShared {
+    fn receive(&self, _: SocketAddrV4, datagram: &[u8]) {
+        if let Some(packet) = UdxPacket::decode(datagram) {
+            let mut state = lock(&self.state);
+            state.stream.receive(&packet, Instant::now());
+            state.wake();
+            self.received.notify_one();
+        }
+    }
+
+    fn close(&self) {
+        let mut state = lock(&self.state);
+        state.stream.abort();
+        state.closed = true;
+        state.wake();
+        self.received.notify_one();
+    }
 }
 
 struct StreamState {
@@ -180,6 +178,8 @@ struct StreamState {
     handles: u8,
     /// The time at which the last handle was dropped.
     unused_since: Option<Instant>,
+    /// True if the socket was closed.
+    closed: bool,
 }
 
 impl StreamState {
@@ -283,30 +283,26 @@ impl AsyncWrite for UdxWriter {
     }
 }
 
-/// Moves packets between a stream and its socket until the stream is closed.
-async fn drive(shared: Arc<StreamShared>, relay: Relay) {
-    let socket = &relay.socket;
+/// Sends the packets of a stream until it is closed.
+async fn drive(shared: Arc<StreamShared>, registration: StreamRegistration, address: SocketAddrV4) {
     let mut packets = Vec::with_capacity(BATCH);
-    let mut buffer = vec![0; PACKET_BYTES];
     loop {
         let (due, alive) = collect(&shared, &mut packets);
         let full = packets.len() == BATCH;
         for packet in packets.drain(..) {
             // A packet that cannot be sent counts as lost.
-            let _ = socket.send(&packet).await;
+            registration.socket().send(&packet, address).await;
         }
         if !alive {
-            break;
+            return;
         }
-        // More packets at once would overflow the buffers of the relay.
         let due = if full { Instant::now() + BATCH_PAUSE } else { due };
         tokio::select! {
-            Ok(()) = socket.readable() => receive(&shared, socket, &mut buffer),
+            () = shared.received.notified() => {}
             () = shared.changed.notified(), if !full => {}
             () = sleep_until(due.into()) => {}
         }
     }
-    sleep(RELAY_LINGER).await;
 }
 
 /// Collects the packets to send now. Returns the time of the next check, and whether the stream is still open.
@@ -324,19 +320,6 @@ fn collect(shared: &StreamShared, packets: &mut Vec<Vec<u8>>) -> (Instant, bool)
     }
     state.wake();
     let due = state.stream.due(now).unwrap_or(now + CLOSE_GRACE).min(now + CLOSE_GRACE);
-    (due, going && (state.handles > 0 || state.stream.error().is_none()))
-}
-
-/// Receives the available packets.
-fn receive(shared: &StreamShared, socket: &UdpSocket, buffer: &mut [u8]) {
-    for _ in 0..BATCH {
-        let Ok(length) = socket.try_recv(buffer) else { return };
-        if let Some(packet) = UdxPacket::decode(&buffer[..length]) {
-            lock(&shared.state).stream.receive(&packet, Instant::now());
-        }
-    }
-}
-
-fn failed(error: UdxError) -> io::Error {
-    io::Error::other(error.to_string())
+    let open = state.handles > 0 || state.stream.error().is_none();
+    (due, going && open && !state.closed)
 }

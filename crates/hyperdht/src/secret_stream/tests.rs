@@ -57,14 +57,10 @@ async fn a_message_that_never_ends_is_given_up() {
     let (near, mut far) = tokio::io::duplex(READ_BYTES);
     let mut end = over(near, true, 0);
     let dribbling = tokio::spawn(async move {
-        let keys = SessionKeys {
-            initiator: false,
-            tx: [0; 32],
-            rx: [1; 32],
-            hash: [0; 64],
-        };
-        let (_, header) = Push::new(&keys.tx);
-        far.write_all(&[&length(HEADER_MESSAGE_BYTES)[..], &keys.name(false), &header].concat())
+        let session = session(false, 0);
+        let (_, header) = Encryptor::new(&session.tx).unwrap();
+        let name = stream_name(&session.hash, false);
+        far.write_all(&[&length(HEADER_MESSAGE_BYTES)[..], &name, &header].concat())
             .await
             .unwrap();
         far.write_all(&length(0xff_ffff)).await.unwrap();
@@ -87,7 +83,7 @@ async fn who_sends_more_than_is_wanted_is_cut_off_before_it_is_held() {
     a.writer.send(vec![1; 1000]).await.unwrap();
     assert_eq!(b.reader.next().await.unwrap().unwrap().len(), 1000);
     a.writer.send(vec![1; 5_000_000]).await.unwrap();
-    assert!(matches!(b.reader.next().await, Err(SecretStreamError::TooLong { bytes, .. }) if bytes == 5_000_000 + ABYTES));
+    assert!(matches!(b.reader.next().await, Err(SecretStreamError::TooLong { bytes, .. }) if bytes == 5_000_000 + OVERHEAD_BYTES));
     assert!(b.reader.buffer.capacity() <= 2 * READ_BYTES);
 }
 
@@ -110,4 +106,15 @@ async fn another_handshake_is_not_continued() {
     let (a, b) = tokio::io::duplex(READ_BYTES);
     let (mut a, _b) = (over(a, true, 1), over(b, false, 2));
     assert!(matches!(a.reader.read_header().await, Err(SecretStreamError::NotAuthentic)));
+}
+
+/// The id of a responder in the npm package hyperdht, for the handshake that `noise` is tested with.
+#[test]
+fn the_names_of_streams_are_those_of_the_javascript_programs() {
+    let hash = crate::key::tests::bytes(
+        "8d8d401a3472852151bda897558faac2df3f6109ad62739683a3e1f9add11188d1cfeae18fe59e732fd8345ed76426bbcd8009d809adf927a4418dfc3d4539c8",
+    );
+    let expected = crate::key::tests::bytes("7f77d3ea808b7a5830aa056c6b84c0937ceb3748426d5be75b81af73ce3bbc56");
+    assert_eq!(stream_name(&hash, false), expected);
+    assert_ne!(stream_name(&hash, true), expected);
 }

@@ -102,6 +102,15 @@ impl<'a> UdxPacket<'a> {
         })
     }
 
+    /// Returns the receiver's id of the stream if a datagram is a UDX packet, without decoding the rest.
+    #[must_use]
+    pub fn stream_of(datagram: &[u8]) -> Option<u32> {
+        match datagram {
+            [MAGIC, VERSION, _, _, numbers @ ..] if datagram.len() >= UDX_HEADER_BYTES => Some(number(numbers, 0)),
+            _ => None,
+        }
+    }
+
     /// Appends the packet to `out`, with at most the first [`UDX_MAX_RANGES`] of its ranges.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let ranges = &self.ranges[..self.ranges.len().min(UDX_MAX_RANGES)];

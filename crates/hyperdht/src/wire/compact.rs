@@ -1,5 +1,7 @@
 //! compact-encoding: numbers of one to nine bytes, and values composed of them.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
+
 use bytes::Bytes;
 
 use super::{MAX_TEXT_BYTES, WireFault, shortened};
@@ -8,6 +10,9 @@ use super::{MAX_TEXT_BYTES, WireFault, shortened};
 const U16: u8 = 0xfd;
 const U32: u8 = 0xfe;
 const U64: u8 = 0xff;
+
+/// Bytes of an IPv4 address with its port.
+const ADDRESS_BYTES: usize = 6;
 
 /// Reader of values from the front of a message, without copying its bytes.
 #[derive(Debug, Clone)]
@@ -43,7 +48,20 @@ impl Reader {
         }
     }
 
-    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], WireFault> {
+    /// Reads one byte.
+    ///
+    /// # Errors
+    /// If none is left.
+    pub fn byte(&mut self, what: &'static str) -> Result<u8, WireFault> {
+        let [byte] = self.array(what)?;
+        Ok(byte)
+    }
+
+    /// Reads `N` bytes without a length.
+    ///
+    /// # Errors
+    /// If there are fewer.
+    pub fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], WireFault> {
         let (array, _) = self.0.split_first_chunk().ok_or(WireFault::Short(what))?;
         let array = *array;
         self.0 = self.0.slice(N..);
@@ -69,8 +87,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::uint`].
     pub fn flag(&mut self, what: &'static str) -> Result<bool, WireFault> {
-        let [byte] = self.array(what)?;
-        Ok(byte != 0)
+        Ok(self.byte(what)? != 0)
     }
 
     /// Reads 32 bytes without a length.
@@ -79,6 +96,38 @@ impl Reader {
     /// As [`Reader::uint`].
     pub fn fixed32(&mut self, what: &'static str) -> Result<[u8; 32], WireFault> {
         self.array(what)
+    }
+
+    /// Reads an IPv4 address with its port.
+    ///
+    /// # Errors
+    /// As [`Reader::uint`].
+    pub fn address(&mut self, what: &'static str) -> Result<SocketAddrV4, WireFault> {
+        let [a, b, c, d, low, high] = self.array(what)?;
+        Ok(SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_le_bytes([low, high])))
+    }
+
+    /// Reads a list of addresses and returns the first ones, at most `most`.
+    ///
+    /// # Errors
+    /// If the bytes end inside it.
+    pub fn addresses(&mut self, most: usize, what: &'static str) -> Result<Vec<SocketAddrV4>, WireFault> {
+        self.addresses_of(1, most, what)
+    }
+
+    /// Reads a list of entries of `each` addresses and returns the addresses of the first entries, at most `most`.
+    ///
+    /// # Errors
+    /// If the bytes end inside it.
+    pub fn addresses_of(&mut self, each: usize, most: usize, what: &'static str) -> Result<Vec<SocketAddrV4>, WireFault> {
+        let entries = self.uint(what)?;
+        let bytes = self.take(entries.saturating_mul((each * ADDRESS_BYTES) as u64), what)?;
+        let mut used = Self(bytes.slice(..bytes.len().min(most * each * ADDRESS_BYTES)));
+        let mut addresses = Vec::with_capacity(used.0.len() / ADDRESS_BYTES);
+        while !used.is_empty() {
+            addresses.push(used.address(what)?);
+        }
+        Ok(addresses)
     }
 
     /// Reads bytes with a length prefix; at most `most`.
@@ -157,6 +206,20 @@ impl Writer {
     /// Writes bytes without a length prefix.
     pub fn raw(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.extend_from_slice(bytes);
+        self
+    }
+
+    /// Writes an IPv4 address with its port.
+    pub fn address(&mut self, address: SocketAddrV4) -> &mut Self {
+        self.raw(&address.ip().octets()).raw(&address.port().to_le_bytes())
+    }
+
+    /// Writes a list of addresses.
+    pub fn addresses(&mut self, addresses: &[SocketAddrV4]) -> &mut Self {
+        self.uint(addresses.len() as u64);
+        for address in addresses {
+            self.address(*address);
+        }
         self
     }
 
