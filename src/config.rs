@@ -9,6 +9,7 @@
 
 mod access;
 mod address;
+mod aliases;
 mod bitswap;
 mod bridge;
 mod changes;
@@ -203,6 +204,7 @@ pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Settin
         return Err(Faults::new(name.to_owned(), vec![fault]));
     }
     environment.apply(&mut root, &mut faults);
+    aliases::apply(&mut root, &mut faults);
     let (settings, faults) = Settings::read(ConfigReader::new(root, faults));
     if faults.is_empty() {
         Ok(settings)

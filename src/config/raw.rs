@@ -60,6 +60,11 @@ impl RawTable {
         Some(self.entries.swap_remove(at))
     }
 
+    /// The entry of a key.
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut RawEntry> {
+        self.entries.iter_mut().find(|entry| entry.key == key)
+    }
+
     /// The keys that were not taken.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| entry.key.as_str())

@@ -16,6 +16,8 @@ use crate::sources::polls::{ClientCertificate, Credentials, Password};
 use crate::supervise::default_memory_limit;
 use crate::wire::FormatChoice;
 
+mod reference;
+
 /// More keys than this are more than one can survey.
 const MAX_KEYS: usize = 100;
 

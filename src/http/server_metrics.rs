@@ -92,7 +92,7 @@ impl ServerMetrics {
         family(
             "connection_panics_total",
             "counter",
-            "Connections lost to a fault in this program; each is worth a report.",
+            "Connections ended by a bug (panic); please report.",
             |stats| &stats.panicked,
         );
         family(
@@ -113,7 +113,7 @@ impl ServerMetrics {
         family("requests_total", "Requests whose head was read.", &http.requests);
         family(
             "panics_total",
-            "Requests answered with 500 because of a fault in this program; each is worth a report.",
+            "Requests answered with 500 because of a bug (panic); please report.",
             &http.panics,
         );
         family(

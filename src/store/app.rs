@@ -93,6 +93,9 @@ impl Text {
 /// The remark about a text with timestamps that are all too old.
 const OUTDATED: &str = "timestamps too old for Prometheus";
 
+/// The remark about an app that is listed before its first update, such as an endpoint before its first poll.
+const NO_UPDATE: &str = "no update yet";
+
 /// The state of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
@@ -137,13 +140,15 @@ impl App {
         joined(&parts)
     }
 
-    /// Remarks although every sample is exposed in some format: conflicts with other apps, exemplars and samples that a format leaves out,
-    /// and series that other apps have too.
+    /// Remarks although every sample is exposed in some format: a source that has not delivered yet, conflicts with other apps, exemplars and
+    /// samples that a format leaves out, and series that other apps have too.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
+        let awaited = self.updated.is_none().then(|| NO_UPDATE.to_owned());
         let duplicates = (self.duplicates > 0).then(|| format!("{} duplicate series, which other apps have too", self.duplicates));
         let remarks = self.text_remarks().into_iter();
-        self.conflicts_note().into_iter().chain(remarks).chain(duplicates).collect()
+        let conflicts = self.conflicts_note().into_iter();
+        awaited.into_iter().chain(conflicts).chain(remarks).chain(duplicates).collect()
     }
 
     fn conflicts_note(&self) -> Option<String> {

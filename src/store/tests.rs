@@ -461,6 +461,22 @@ fn counts(receipt: &Receipt) -> Option<(u64, u64)> {
 }
 
 #[test]
+fn an_app_before_its_first_update_says_so() {
+    let (inlet, view) = merging(Limits::default());
+    let name = AppName::new("polled").unwrap();
+    inlet.register(name.clone(), origin(), Timestamp::from_millis(0)).unwrap();
+    let status = |view: &View| {
+        view.app("polled")
+            .unwrap()
+            .status(view.moment(Timestamp::from_millis(1)), None)
+            .to_string()
+    };
+    assert_eq!(status(&view), "ok; no update yet");
+    inlet.put(update("polled", "m 1\n", 1), PutOptions::PUSHED).unwrap();
+    assert_eq!(status(&view), "ok");
+}
+
+#[test]
 fn what_two_apps_share_is_a_note_and_no_fault() {
     let (inlet, view) = merging(Limits::default());
     inlet.put(update("a", "m 1\n", 1), PutOptions::PUSHED).unwrap();

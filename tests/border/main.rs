@@ -12,6 +12,7 @@ mod access;
 #[cfg(feature = "bitswap")]
 mod bitswap;
 mod commands;
+mod documentation;
 mod doors;
 mod event_scripts;
 mod events;

@@ -232,6 +232,49 @@ fn every_link_of_a_page_leads_somewhere() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The blocks of a page in a language, with their first lines.
+fn blocks_in(page: &str, language: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut block: Option<(usize, bool, String)> = None;
+    for (index, line) in page.lines().enumerate() {
+        match (line.strip_prefix("```"), &mut block) {
+            (Some(fence), None) => block = Some((index + 2, fence.split_whitespace().next() == Some(language), String::new())),
+            (Some(_), Some(_)) => found.extend(
+                block
+                    .take()
+                    .filter(|(_, is_wanted, _)| *is_wanted)
+                    .map(|(line, _, text)| (line, text)),
+            ),
+            (None, Some((.., text))) => text.extend([line, "\n"]),
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn every_configuration_of_a_page_is_valid() {
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for page in pages()
+        .iter()
+        .filter(|page| page.starts_with("docs") || page.ends_with("README.md"))
+    {
+        for (line, text) in blocks_in(&read(page), "toml") {
+            // Manifests of programs that use a crate.
+            if text.contains("[dependencies]") {
+                continue;
+            }
+            seen += 1;
+            let environment = exporter_proxy::config::Environment::from_pairs(std::iter::empty::<(String, String)>());
+            if let Err(faults) = exporter_proxy::config::parse(&text, "the page", &environment) {
+                wrong.push(format!("{}, line {line}: {faults}", page.display()));
+            }
+        }
+    }
+    assert!(seen > 10, "only {seen} configurations were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// Directories whose files other files name by their path from the root of the repository.
 const NAMED: &[&str] = &[
     "scripts/",
