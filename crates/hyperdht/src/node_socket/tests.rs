@@ -74,7 +74,7 @@ async fn packets_go_to_their_streams_and_others_to_the_network() {
 
 #[tokio::test]
 async fn the_first_packet_of_a_socket_is_not_lost() {
-    let there = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let there = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, there.local_addr().unwrap().port());
     socket().await.try_send(b"hello", to);
     let mut buffer = [0; 16];
