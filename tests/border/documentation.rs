@@ -123,7 +123,7 @@ fn script(steps: &[(Step, Block)]) -> String {
                 );
             }
             Step::Background => {
-                let is_daemon = block.text.lines().any(|line| is_daemon(line));
+                let is_daemon = block.text.lines().any(is_daemon);
                 daemons += usize::from(is_daemon);
                 let wait = match is_daemon {
                     true => format!("ready {daemons}"),
