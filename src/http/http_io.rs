@@ -24,6 +24,30 @@ pub(super) struct HttpIo<S> {
     slot: Option<Arc<Slot>>,
     timers: Timers,
     timer: Timer,
+    /// The protocol that the first bytes showed, once there are some.
+    protocol: Option<Protocol>,
+}
+
+/// The protocol of a client, by its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// HTTP, or something that HTTP refuses.
+    Http,
+    /// JSON messages, as a receiver takes them.
+    Json,
+    /// Cap'n Proto messages, as a receiver takes them.
+    Capnp,
+}
+
+impl Protocol {
+    /// No request begins with a brace, and none has a NUL, which is in the first four bytes of any Cap'n Proto message of a usual size.
+    fn of(first: &[u8]) -> Self {
+        match first {
+            [b'{', ..] => Self::Json,
+            _ if first.iter().take(4).any(|byte| *byte == 0) => Self::Capnp,
+            _ => Self::Http,
+        }
+    }
 }
 
 impl<S> HttpIo<S> {
@@ -35,7 +59,13 @@ impl<S> HttpIo<S> {
             slot,
             timers,
             timer: Timer::default(),
+            protocol: None,
         }
+    }
+
+    /// Returns the protocol of the client; `None` before its first byte.
+    pub(super) fn protocol(&self) -> Option<Protocol> {
+        self.protocol
     }
 
     pub(super) fn into_inner(self) -> Layer<S> {
@@ -87,6 +117,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for HttpIo<S> {
             if let Some(slot) = &self.slot {
                 slot.busy();
             }
+            if *self.protocol.get_or_insert_with(|| Protocol::of(bytes)) != Protocol::Http {
+                let what = "the client sends messages for a receiver, not HTTP";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, what)));
+            }
             self.shared.change(|state| state.read(bytes, Instant::now()));
         }
         Poll::Ready(Ok(()))
@@ -123,6 +157,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpIo<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.protocol == Some(Protocol::Json) {
+            // The refusal is not written yet.
+            return Poll::Ready(Ok(()));
+        }
         if self.io.ends_with_data() && self.shared.state().has_open_responses() {
             // The lingering close first gives the client time to close by itself.
             return Poll::Ready(Ok(()));

@@ -22,7 +22,7 @@ use super::access::AccessControl;
 use super::client::Client;
 use super::connection::{RequestObserver, SendQueue, SettleOnDrop, SharedConnection};
 use super::connection_state::ConnectionState;
-use super::http_io::HttpIo;
+use super::http_io::{HttpIo, Protocol};
 use super::layer::{Layer, NoTls};
 use super::lingering_close::lingering_close;
 use super::response_ack::ResponseAck;
@@ -270,13 +270,19 @@ impl HttpService {
         let mut http = http.serve_connection(TokioIo::new(http_io), serving);
         let end = self.drive(&mut http, &shared, slot.as_deref(), &stop, began).await;
         let parts = http.into_parts();
-        let mut socket = parts.io.into_inner().into_inner();
+        let http_io = parts.io.into_inner();
+        let protocol = http_io.protocol();
+        let mut socket = http_io.into_inner();
         if let End::Http(Err(e)) = &end {
             tracing::debug!(peer = %shared.peer(), "connection failed: {e}");
-            if let Some(refusal) = refusal(&shared, &parts.read_buf) {
-                // Whether the client takes it is its own affair.
-                let _ = timeout(timers.lingering_close, write_flushed(&mut socket, &refusal)).await;
-            }
+        }
+        // For hyper an error before the first byte of a request is an end like any other.
+        if let End::Http(result) = &end
+            && (result.is_err() || protocol == Some(Protocol::Json))
+            && let Some(refusal) = refusal(protocol, &shared, &parts.read_buf)
+        {
+            // Whether the client takes it is its own affair.
+            let _ = timeout(timers.lingering_close, write_flushed(&mut socket, &refusal)).await;
         }
         if matches!(end, End::TooManyIncomplete) {
             tracing::debug!(peer = %shared.peer(), "connection closed: {}", TOO_MANY_INCOMPLETE.trim_end());
@@ -415,7 +421,13 @@ impl Drop for LogOnDrop {
 type Http<S> = http1::Connection<TokioIo<HttpIo<S>>, ConnectionService>;
 
 /// The response for a connection that HTTP gave up without one.
-fn refusal(shared: &SharedConnection, unparsed: &[u8]) -> Option<String> {
+fn refusal(protocol: Option<Protocol>, shared: &SharedConnection, unparsed: &[u8]) -> Option<String> {
+    match protocol {
+        Some(Protocol::Json) => return Some(MESSAGES_ELSEWHERE.to_owned()),
+        // Senders of Cap'n Proto read nothing.
+        Some(Protocol::Capnp) => return None,
+        Some(Protocol::Http) | None => {}
+    }
     let (status, text) = if unparsed.starts_with(HTTP2_PREFACE) {
         (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "only HTTP/1.1 is supported\n")
     } else {
@@ -430,6 +442,13 @@ fn refusal(shared: &SharedConnection, unparsed: &[u8]) -> Option<String> {
 
 /// The response to a connection that is closed before its request was complete.
 const TOO_MANY_INCOMPLETE: &str = "no free connection slots, and this address has too many connections with an incomplete request\n";
+
+/// The response to JSON messages on the HTTP port, in the form of a receiver's refusals.
+const MESSAGES_ELSEWHERE: &str = concat!(
+    r#"{"error":"this is an HTTP port; JSON and Cap'n Proto messages go to the receiver of a proxy (receiver.receiver_tcp_socket, "#,
+    r#"usually port 6554)"}"#,
+    "\n"
+);
 
 /// The response to plain HTTP on a port with TLS.
 const HTTPS_ONLY: &str = "this port serves HTTPS only; use https://\n";

@@ -183,7 +183,7 @@ where
     tokio::time::timeout(PATIENCE, exchange).await.expect("the proxy answers")
 }
 
-async fn converse(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin, bytes: &[u8]) -> String {
+pub async fn converse(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin, bytes: &[u8]) -> String {
     let talk = async {
         // A proxy that refuses may close before all is written; what it said is what counts.
         let _ = stream.write_all(bytes).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::harness::{PATIENCE, Proxy, until};
+use crate::harness::{PATIENCE, Proxy, converse, until};
 
 fn capnp(app: &str, data: &str) -> Vec<u8> {
     exporter_proxy::wire::encode(&exporter_proxy::model::AppName::new(app).unwrap(), data)
@@ -300,4 +300,21 @@ async fn a_graceful_stop_takes_those_in_the_queue() {
     }
     let report = finishing.await.unwrap();
     assert!(report.is_clean(), "{report}");
+}
+
+#[tokio::test]
+async fn messages_at_the_http_port_are_refused_with_the_way_to_the_receiver() {
+    let proxy = Proxy::start().await;
+    let send = async |bytes: &[u8]| converse(TcpStream::connect(proxy.http).await.unwrap(), bytes).await;
+    let refused = send(b"{\"foo\": \"m 1\"}\n").await;
+    let refused: serde_json::Value = serde_json::from_str(&refused).unwrap_or_else(|e| panic!("{e}: {refused}"));
+    assert!(
+        refused["error"].as_str().unwrap().contains("receiver.receiver_tcp_socket"),
+        "{refused}"
+    );
+    // A sender of Cap'n Proto would take an answer for a fault of the connection.
+    assert_eq!(send(b"\0\0\0\0\x02\0\0\0").await, "");
+    let answer = send(b"nothing of HTTP\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert_eq!(proxy.get("/apps").await.status(), 200);
 }
