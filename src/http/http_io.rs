@@ -35,16 +35,13 @@ pub(super) enum Protocol {
     Http,
     /// JSON messages, as a receiver takes them.
     Json,
-    /// Cap'n Proto messages, as a receiver takes them.
-    Capnp,
 }
 
 impl Protocol {
-    /// No request begins with a brace, and none has a NUL, which is in the first four bytes of any Cap'n Proto message of a usual size.
+    /// No request begins with a brace.
     fn of(first: &[u8]) -> Self {
         match first {
             [b'{', ..] => Self::Json,
-            _ if first.iter().take(4).any(|byte| *byte == 0) => Self::Capnp,
             _ => Self::Http,
         }
     }
@@ -118,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for HttpIo<S> {
                 slot.busy();
             }
             if *self.protocol.get_or_insert_with(|| Protocol::of(bytes)) != Protocol::Http {
-                let what = "the client sends messages for a receiver, not HTTP";
+                let what = "the client sends JSON messages, not HTTP";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, what)));
             }
             self.shared.change(|state| state.read(bytes, Instant::now()));

@@ -422,11 +422,8 @@ type Http<S> = http1::Connection<TokioIo<HttpIo<S>>, ConnectionService>;
 
 /// The response for a connection that HTTP gave up without one.
 fn refusal(protocol: Option<Protocol>, shared: &SharedConnection, unparsed: &[u8]) -> Option<String> {
-    match protocol {
-        Some(Protocol::Json) => return Some(MESSAGES_ELSEWHERE.to_owned()),
-        // Senders of Cap'n Proto read nothing.
-        Some(Protocol::Capnp) => return None,
-        Some(Protocol::Http) | None => {}
+    if protocol == Some(Protocol::Json) {
+        return Some(MESSAGES_ELSEWHERE.to_owned());
     }
     let (status, text) = if unparsed.starts_with(HTTP2_PREFACE) {
         (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "only HTTP/1.1 is supported\n")
