@@ -19,7 +19,7 @@ use super::{count, input};
 use crate::daemon::usual_sockets;
 use crate::exposition::negotiate::Format;
 use crate::exposition::{self, detect};
-use crate::http::path_segment;
+use crate::http::{JSON_REFUSAL, path_segment};
 use crate::model::{AppName, Syntax, printable};
 use crate::wire::encode;
 
@@ -112,7 +112,7 @@ impl Send {
         let error = tokio::time::timeout(TIMEOUT, exchange(stream, &message))
             .await
             .context("the proxy did not close the connection")??;
-        if error.starts_with("HTTP/") {
+        if error.starts_with("HTTP/") || error.trim_end() == JSON_REFUSAL.trim_end() {
             bail!("{address} is the HTTP port; use http://{address}");
         }
         if !error.trim_end().is_empty() {

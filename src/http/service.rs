@@ -423,7 +423,7 @@ type Http<S> = http1::Connection<TokioIo<HttpIo<S>>, ConnectionService>;
 /// The response for a connection that HTTP gave up without one.
 fn refusal(protocol: Option<Protocol>, shared: &SharedConnection, unparsed: &[u8]) -> Option<String> {
     if protocol == Some(Protocol::Json) {
-        return Some(MESSAGES_ELSEWHERE.to_owned());
+        return Some(JSON_REFUSAL.to_owned());
     }
     let (status, text) = if unparsed.starts_with(HTTP2_PREFACE) {
         (StatusCode::HTTP_VERSION_NOT_SUPPORTED, "only HTTP/1.1 is supported\n")
@@ -440,8 +440,8 @@ fn refusal(protocol: Option<Protocol>, shared: &SharedConnection, unparsed: &[u8
 /// The response to a connection that is closed before its request was complete.
 const TOO_MANY_INCOMPLETE: &str = "no free connection slots, and this address has too many connections with an incomplete request\n";
 
-/// The response to JSON messages on the HTTP port, in the form of a receiver's refusals.
-const MESSAGES_ELSEWHERE: &str = concat!(
+/// The response to JSON messages on an HTTP port, in the form of a receiver's refusals.
+pub const JSON_REFUSAL: &str = concat!(
     r#"{"error":"this is an HTTP port; JSON and Cap'n Proto messages go to the receiver of a proxy (receiver.receiver_tcp_socket, "#,
     r#"usually port 6554)"}"#,
     "\n"
