@@ -1224,11 +1224,16 @@ async fn wrong_secrets_limit_their_own_key_and_no_other_behind_the_same_address(
     let bridge = TestBridge::start().await;
     let good = client(&bridge, "good", metrics_service(constant)).await;
     let guessing = Identity::ephemeral().unwrap();
-    for _ in 0..10 {
+    // A refusal that is lost with its connection counts at the bridge as well, so there may be fewer than ten.
+    let mut refused = 0;
+    let why = loop {
         let why = refusal(&bridge, &guessing).await;
-        assert!(why.contains("p2p.secret_file here and bridge.secret_file there"), "{why}");
-    }
-    let why = refusal(&bridge, &guessing).await;
+        if !why.contains("p2p.secret_file here and bridge.secret_file there") {
+            break why;
+        }
+        refused += 1;
+    };
+    assert!((5..=10).contains(&refused), "{refused} refusals before the limit");
     assert!(
         why.contains("too many wrong secrets from 127.0.0.1 with this key") && why.contains("try again in "),
         "{why}"
