@@ -146,10 +146,11 @@ async fn bind_unix(receiver: &UnixReceiver) -> Result<Option<Listener>, BindErro
     Ok(Some(listener))
 }
 
-/// Returns true if this user cannot use the path on this machine, as opposed to a path that is in use.
+/// Returns true if this user cannot use the path on this machine, as opposed to a path that is in use. A socket that root's proxy left
+/// behind is in the first group: this user can neither remove it nor see whether it is in use.
 fn is_out_of_reach(why: &BindErrorKind) -> bool {
     match why {
-        BindErrorKind::NoFolder(_) => true,
+        BindErrorKind::NoFolder(_) | BindErrorKind::Foreign(_) => true,
         BindErrorKind::Bind(error) | BindErrorKind::Stale(error) => {
             matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
         }

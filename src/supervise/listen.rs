@@ -57,6 +57,11 @@ pub enum BindErrorKind {
     /// Another process listens on the Unix socket.
     #[error("another process is listening there")]
     Live,
+    /// A socket is there to which this user may not connect, in use or not.
+    #[error(
+        "the socket there is of another user, and this user may not connect to see whether it is in use: {0}; remove it or change the path"
+    )]
+    Foreign(io::Error),
     /// The file at the path is not a socket, so it is not deleted.
     #[error("a file that is not a socket is in the way; remove it or change the path")]
     NoSocket,

@@ -82,7 +82,8 @@ async fn clear(path: &Path) -> Result<(), BindErrorKind> {
     match UnixStream::connect(path).await {
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(BindErrorKind::Stale),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        // In use, full (EAGAIN), of another type (EPROTOTYPE) or without permission (EACCES): in each case a process may listen there.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Err(BindErrorKind::Foreign(e)),
+        // In use, full (EAGAIN) or of another type (EPROTOTYPE): in each case a process listens there.
         Ok(_) | Err(_) => Err(BindErrorKind::Live),
     }
 }

@@ -105,3 +105,21 @@ fn without_such_a_directory_there_is_no_socket_and_a_warning() {
         assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0, "{what}");
     }
 }
+
+#[test]
+fn a_socket_of_another_user_is_not_taken_for_one_in_use() {
+    let (directory, config, _private) = directory();
+    let path = directory.path().join("others.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
+    let output = command(directory.path(), &["run", "--config", config.to_str().unwrap()])
+        .env("EXPORTER_PROXY__RECEIVER__RECEIVER_UNIX_SOCKET", &path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && text.contains("the socket there is of another user"),
+        "{text}"
+    );
+    assert!(path.exists());
+}

@@ -59,7 +59,7 @@ pub(super) struct Recorder {
 impl Recorder {
     /// Opens the file; a recording in it is continued. Only its owner can read a new file, because it has addresses of peers.
     ///
-    /// What a killed recording left incomplete at the end is cut off: nothing behind it could be replayed.
+    /// An incomplete end, which a killed recording leaves, is cut off: nothing behind it could be replayed.
     ///
     /// # Errors
     /// If it cannot be opened or read, or holds something else than a recording.
