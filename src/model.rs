@@ -101,7 +101,7 @@ pub struct Update {
     pub body: Bytes,
     /// The syntax of `body`; `None` if it was not declared and is detected by the last line.
     pub syntax: Option<Syntax>,
-    /// What the text lacks of a protobuf body, such as native histograms; see [`protobuf::decode`](crate::exposition::protobuf::decode).
+    /// Metrics of a protobuf body that text cannot carry, such as native histograms; see [`protobuf::decode`](crate::exposition::protobuf::decode).
     /// Empty for other bodies.
     pub records: Bytes,
     /// Labels that are added to series that lack them (an endpoint's `labels`).

@@ -52,7 +52,7 @@ pub(super) struct PollResponse {
     /// The body, in an allocation of exactly its size.
     pub(super) body: Bytes,
     pub(super) syntax: Option<Syntax>,
-    /// What the text lacks of a protobuf body.
+    /// Metrics of a protobuf body that text cannot carry.
     pub(super) records: Bytes,
     /// An unknown Content-Encoding; the body was accepted as plain text.
     pub(super) coding: Option<String>,

@@ -52,7 +52,7 @@ pub(super) struct SavedUpdate {
     pub(super) syntax: Syntax,
     /// The text, in an allocation of exactly its size.
     pub(super) body: Bytes,
-    /// What the text lacks of a protobuf body.
+    /// Metrics of a protobuf body that text cannot carry.
     pub(super) records: Bytes,
 }
 

@@ -61,7 +61,7 @@ pub(super) fn put_bound(value: f64, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes a time of so many seconds and nanoseconds in seconds. Nanoseconds out of range are cut to it.
+/// Writes seconds and nanoseconds as one number of seconds. Nanoseconds out of range are cut to it.
 pub(super) fn put_seconds(seconds: i64, nanos: i64, out: &mut Vec<u8>) {
     const SECOND: u64 = 1_000_000_000;
     let nanos = u64::try_from(nanos).unwrap_or_default().min(SECOND - 1);
@@ -87,7 +87,7 @@ pub(super) fn put_millis(millis: i64, out: &mut Vec<u8>) {
     put_fraction(millis % 1_000, 3, out);
 }
 
-/// Writes a point and so many digits, without zeros at the end; nothing for zero.
+/// Writes a point and a fraction of `digits` digits, without zeros at the end; nothing for zero.
 fn put_fraction(fraction: u64, digits: usize, out: &mut Vec<u8>) {
     if fraction == 0 {
         return;

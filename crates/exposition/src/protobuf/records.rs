@@ -8,7 +8,7 @@ use super::MessageType;
 use super::error::DecodeErrorKind;
 use super::field::{bucket, exemplar, family, histogram, label, metric, scalar, span};
 use super::text::put_escaped;
-use super::wire::{self, Fault, Field, Fields, Value, put_bytes, put_number};
+use super::wire::{self, Fault, Field, FieldValue, Fields, put_bytes, put_number};
 use crate::hash::{label_hash, name_hash};
 use crate::span::Span;
 
@@ -165,7 +165,7 @@ pub(crate) fn retain(bytes: &Bytes, mut keep: impl FnMut(u64) -> bool) -> Bytes 
     kept.into()
 }
 
-/// Writes a length-delimited message up to its metrics, which follow in so many bytes.
+/// Writes a length-delimited message up to its metrics, which take `metric_bytes`.
 pub(crate) fn put_family(name: &[u8], kind: MessageType, metric_bytes: usize, out: &mut Vec<u8>) {
     let type_bytes = 2;
     let name_bytes = 1 + wire::varint_len(name.len() as u64) + name.len();
@@ -332,7 +332,7 @@ impl Side {
     }
 
     fn deltas_of(&mut self, body: &[u8], field: Field) -> Result<(), Fault> {
-        if let Value::Varint(number) = field.value {
+        if let FieldValue::Varint(number) = field.value {
             self.delta(number);
             return Ok(());
         }
@@ -344,7 +344,7 @@ impl Side {
     }
 
     fn counts_of(&mut self, body: &[u8], field: Field) -> Result<(), Fault> {
-        if let Value::Fixed64(bits) = field.value {
+        if let FieldValue::Fixed64(bits) = field.value {
             self.count(f64::from_bits(bits));
             return Ok(());
         }

@@ -53,7 +53,7 @@ impl TextWriter {
         self.text
     }
 
-    /// Begins a family whose samples have this name.
+    /// Begins a family. Its samples have this name, and a suffix.
     pub(super) fn begin_family(&mut self, name: &[u8]) {
         self.name.clear();
         self.quoted = !is_legacy_metric_name(name);

@@ -17,12 +17,12 @@ pub(crate) struct Field {
     pub(crate) number: u32,
     /// Offset of its tag.
     pub(crate) start: usize,
-    pub(crate) value: Value,
+    pub(crate) value: FieldValue,
 }
 
 /// The value of a field.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
+pub(crate) enum FieldValue {
     Varint(u64),
     Fixed64(u64),
     /// A message, a string or packed numbers: its bytes in the body.
@@ -102,7 +102,7 @@ impl<'a> Fields<'a> {
         Ok(bytes)
     }
 
-    /// Reads a length and returns the range of so many bytes.
+    /// Reads a length and returns the range of the bytes that follow.
     #[inline]
     pub(crate) fn delimited(&mut self) -> Result<Range<usize>, Fault> {
         let start = self.at;
@@ -132,10 +132,10 @@ impl<'a> Fields<'a> {
             _ => return Err((start, DecodeErrorKind::FieldNumber(number))),
         };
         let value = match tag & 7 {
-            0 => Value::Varint(self.varint()?),
-            1 => Value::Fixed64(u64::from_le_bytes(self.fixed()?)),
-            2 => Value::Bytes(self.delimited()?),
-            5 => Value::Fixed32(u32::from_le_bytes(self.fixed()?)),
+            0 => FieldValue::Varint(self.varint()?),
+            1 => FieldValue::Fixed64(u64::from_le_bytes(self.fixed()?)),
+            2 => FieldValue::Bytes(self.delimited()?),
+            5 => FieldValue::Fixed32(u32::from_le_bytes(self.fixed()?)),
             other => {
                 let wire_type = u8::try_from(other).unwrap_or_default();
                 return Err((start, DecodeErrorKind::WireType { wire_type, field: number }));
@@ -154,7 +154,7 @@ impl Field {
     #[inline]
     pub(crate) fn bytes(self) -> Result<Range<usize>, Fault> {
         match self.value {
-            Value::Bytes(range) => Ok(range),
+            FieldValue::Bytes(range) => Ok(range),
             _ => Err(self.wrong()),
         }
     }
@@ -163,7 +163,7 @@ impl Field {
     #[inline]
     pub(crate) fn varint(&self) -> Result<u64, Fault> {
         match self.value {
-            Value::Varint(number) => Ok(number),
+            FieldValue::Varint(number) => Ok(number),
             _ => Err(self.wrong()),
         }
     }
@@ -172,7 +172,7 @@ impl Field {
     #[inline]
     pub(crate) fn double(&self) -> Result<f64, Fault> {
         match self.value {
-            Value::Fixed64(bits) => Ok(f64::from_bits(bits)),
+            FieldValue::Fixed64(bits) => Ok(f64::from_bits(bits)),
             _ => Err(self.wrong()),
         }
     }
@@ -196,7 +196,7 @@ pub(crate) fn put_varint(mut number: u64, out: &mut Vec<u8>) {
     out.push((number & 0x7f) as u8);
 }
 
-/// The wire type of a length and so many bytes.
+/// The wire type of a length and bytes.
 pub(crate) const BYTES: u64 = 2;
 /// The wire type of a double.
 pub(crate) const FIXED64: u64 = 1;

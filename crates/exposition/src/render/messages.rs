@@ -48,7 +48,7 @@ pub(super) fn write<'a>(items: &'a [Item], to: OutputFormat, out: &mut SliceWrit
     open.finish(to, out);
 }
 
-/// Writes the beginning of a message, whose metrics follow in so many bytes.
+/// Writes the beginning of a message, up to its metrics, which take `metric_bytes`.
 pub(crate) fn put_header(header: &Header, to: OutputFormat, metric_bytes: usize, out: &mut Vec<u8>) {
     let mut head = Vec::with_capacity(header.name.len() + 64);
     let name = name_of(&header.name, to);
@@ -76,7 +76,7 @@ fn takes_unit(name: &[u8], kind: MetricType, unit: &[u8]) -> bool {
     base.strip_suffix(unit).is_some_and(|rest| rest.ends_with(b"_") && rest.len() > 1)
 }
 
-/// A message whose metrics are being written.
+/// A message while its metrics are written.
 struct OpenMessage<'a> {
     header: Option<&'a Header>,
     metrics: SliceWriter<'a>,

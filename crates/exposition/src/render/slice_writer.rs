@@ -88,7 +88,7 @@ impl<'a> SliceWriter<'a> {
         self.flushed + self.buffer.len()
     }
 
-    /// An empty writer whose copies are counted like those of this one.
+    /// An empty writer with the same counter of copies.
     pub(super) fn nested(&self) -> Self {
         Self::with_capacity(0, self.meter.clone())
     }
