@@ -697,6 +697,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("poll_external.client_timeout", "1"),
     ("poll_external.stale_after", "70"),
     ("poll_external.max_body_bytes", "2048"),
+    ("poll_external.native_histograms", "true"),
     ("store.expire_after", "60"),
     ("store.max_apps", "7"),
     ("store.max_memory", "\"2GiB\""),

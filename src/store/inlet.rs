@@ -315,6 +315,7 @@ impl Inlet {
         assert!(!update.body.starts_with(PANICS), "an update at which tests make the store panic");
         let update = Update {
             body: self.shared.meter.hold(update.body),
+            records: self.shared.meter.hold(update.records),
             ..update
         };
         let before = self.shared.apps().table.get(update.app.as_str()).cloned();
