@@ -285,29 +285,23 @@ fn has_records(exposition: &Exposition, text: &TextFamily) -> bool {
 }
 
 /// The samples of a family's message; `None` if they go out inside the message of another family.
-fn message_names(exposition: &Exposition, text: &TextFamily) -> Option<FamilyFlags> {
+pub(super) fn message_names(exposition: &Exposition, text: &TextFamily) -> Option<FamilyFlags> {
     let source = &exposition.families()[text.family as usize];
     let has = |names: FamilyFlags| source.flags.intersects(names);
+    let main = match (exposition.syntax(), source.kind) {
+        (Syntax::Text, _) => return Some(text.names),
+        (Syntax::OpenMetrics, MetricType::Counter) if has(FamilyFlags::TOTAL) => FamilyFlags::TOTAL,
+        (Syntax::OpenMetrics, MetricType::Histogram | MetricType::Summary) => Shape::from(source.kind).names(),
+        (Syntax::OpenMetrics, MetricType::GaugeHistogram) => FamilyFlags::BUCKET,
+        (Syntax::OpenMetrics, _) => FamilyFlags::BARE,
+    };
     if has_records(exposition, text) {
         // The records have all of it, and go out once.
-        let is_first = source
-            .flags
-            .names()
-            .suffixes()
-            .next()
-            .is_some_and(|first| text.names.contains(first.as_flag()));
-        return is_first.then(|| source.flags.names());
+        return text.names.intersects(main).then(|| source.flags.names());
     }
-    if exposition.syntax() == Syntax::Text {
-        return Some(text.names);
-    }
-    let main = match source.kind {
-        MetricType::Counter if has(FamilyFlags::TOTAL) => FamilyFlags::TOTAL,
-        MetricType::Counter => FamilyFlags::BARE,
-        MetricType::Histogram | MetricType::Summary => Shape::from(source.kind).names(),
-        _ => return Some(text.names),
-    };
-    if text.names.intersects(main) {
+    if !matches!(source.kind, MetricType::Counter | MetricType::Histogram | MetricType::Summary) {
+        Some(text.names)
+    } else if text.names.intersects(main) {
         Some(text.names | source.flags.names().intersection(FamilyFlags::CREATED))
     } else if text.names == FamilyFlags::CREATED && has(main) {
         None

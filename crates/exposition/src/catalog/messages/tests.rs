@@ -63,6 +63,20 @@ fn a_native_histogram_goes_out_as_it_came() {
 }
 
 #[test]
+fn a_creation_time_stays_in_its_record() {
+    let mut catalog = Catalog::new(Rules::default());
+    let created = native().inside(field::histogram::CREATED, &protobuf::tests::time(1_700_000_000, 5));
+    let body = family_of("latency", HISTOGRAM, &[histogram_of(&created)]);
+    push(&mut catalog, "a", read(&body));
+    assert_eq!(shown(&mut catalog, protobuf()), body);
+    // And with a family of the same name in another app.
+    let other = family_of("latency", HISTOGRAM, &[labelled("i", "1")]);
+    push(&mut catalog, "b", read(&other));
+    let both = family_of("latency", HISTOGRAM, &[histogram_of(&created), labelled("i", "1")]);
+    assert_eq!(shown(&mut catalog, protobuf()), both);
+}
+
+#[test]
 fn a_family_of_several_apps_is_one_message() {
     let mut catalog = Catalog::new(Rules::default());
     push(&mut catalog, "a", read(&family_of("latency", HISTOGRAM, &[labelled("i", "1")])));
