@@ -18,6 +18,7 @@ pub mod json_stream;
 pub mod kubo;
 pub mod link;
 pub mod monitoring_stream;
+pub mod replicated_app;
 pub mod response_head;
 pub mod store_log;
 pub mod targets_file;
@@ -47,6 +48,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("kubo", kubo::check),
     ("link", link::check),
     ("monitoring_stream", monitoring_stream::check),
+    ("replicated_app", replicated_app::check),
     ("response_head", response_head::check),
     ("store_log", store_log::check),
     ("targets_file", targets_file::check),
