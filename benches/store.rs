@@ -44,6 +44,7 @@ fn update(of: &Workload, app: usize, turn: usize) -> Update {
         app: name(app),
         body: of.app(app, turn).into(),
         syntax: Some(Syntax::Text),
+        records: Bytes::new(),
         labels: Arc::new([]),
         origin: Origin {
             source: "bench".into(),

@@ -76,8 +76,6 @@ pub struct Settings {
     pub targets_file: PathBuf,
     /// Time after the last registration at which an alias expires.
     pub entry_expiry: Duration,
-    /// Interval between searches for expired aliases.
-    pub check_expired_interval: Duration,
     /// Limit on the duration of a scrape, unless the scraper's timeout is shorter.
     pub request_timeout: Duration,
     /// The policy for taking over an alias.

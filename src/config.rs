@@ -166,7 +166,7 @@ impl Loaded {
 }
 
 /// Keys that hold a secret themselves.
-const INLINE_SECRETS: [&str; 3] = ["p2p.secret", "bridge.secret", "bridge.key_seed"];
+const INLINE_SECRETS: [&str; 2] = ["p2p.secret", "bridge.secret"];
 /// Returns true for the secrets of the examples, which are zeros.
 fn is_zeros(shown: &str) -> bool {
     let digits: Vec<char> = shown.chars().filter(char::is_ascii_alphanumeric).collect();

@@ -43,7 +43,7 @@
 //! | [`store`] | updates and events, and the files that keep them across restarts | `model`, `exposition`, `telemetry`, `supervise`, `bus` |
 //! | [`http`] | HTTP/1.1 over any byte stream, without routes | `model`, `telemetry`, `supervise` |
 //! | [`page`] | the frame of the pages for browsers: style, script, updates | `model`, `supervise`, `http` |
-//! | [`sources`] | the writers and their HTTP handlers | `model`, `wire`, `telemetry`, `supervise`, `http`, `bus`, `peer_samples`, [`store::Inlet`] |
+//! | [`sources`] | the writers and their HTTP handlers | `model`, `wire`, `exposition`, `telemetry`, `supervise`, `http`, `bus`, `peer_samples`, [`store::Inlet`] |
 //! | [`outlets`] | the readers and their HTTP handlers | `model`, `wire`, `exposition`, `telemetry`, `supervise`, `http`, `page`, `bus`, `peer_samples`, [`store::View`] |
 //! | [`peer`] | links to remote scrapers: identity, registration, QUIC, HyperDHT (the cargo feature `hyperdht`) | `hyperdht`, `model`, `wire`, `telemetry`, `supervise`, `http` |
 //! | [`bridge`] | the remote end of links: aliases, targets file, scrapes through links | `model`, `wire`, `telemetry`, `supervise`, `http`, `page`, `peer` |

@@ -101,6 +101,9 @@ pub struct Update {
     pub body: Bytes,
     /// The syntax of `body`; `None` if it was not declared and is detected by the last line.
     pub syntax: Option<Syntax>,
+    /// Metrics of a protobuf body that text cannot carry, such as native histograms; see [`protobuf::decode`](crate::exposition::protobuf::decode).
+    /// Empty for other bodies.
+    pub records: Bytes,
     /// Labels that are added to series that lack them (an endpoint's `labels`).
     pub labels: Arc<[LabelPair]>,
     /// Its origin.

@@ -8,7 +8,11 @@ pub mod push;
 pub mod receiver;
 pub mod upstreams;
 
+use bytes::Bytes;
+
+use crate::exposition::protobuf::{self, DecodeError, Decoded};
 use crate::store::Refused;
+use crate::supervise::blocking;
 use crate::wire::ForeignFormat;
 
 /// The `reason` label and the message of a refusal. The message names the format of an unreadable text, if it is recognized.
@@ -19,6 +23,20 @@ fn unusable(refused: &Refused, text: &[u8]) -> (&'static str, String) {
         None => (refused.reason(), refused.to_string()),
     }
 }
+
+/// Decodes a protobuf body, on a blocking thread if it is large. The text may be as long as a body of text.
+///
+/// # Errors
+/// The first fault of the body.
+async fn decode_protobuf(body: Bytes, max_text: usize) -> Result<Decoded, DecodeError> {
+    if body.len() > LARGE_BYTES / TEXT_A_BYTE {
+        return blocking(move || protobuf::decode(&body, max_text)).await;
+    }
+    protobuf::decode(&body, max_text)
+}
+
+/// The bytes of text that a byte of protobuf makes at most as a rule: those of classic histograms, which repeat labels for each bucket.
+const TEXT_A_BYTE: usize = 8;
 
 /// Texts longer than this are parsed on a blocking thread: at a gigabyte per second it takes a millisecond, and other tasks of a worker
 /// thread should not wait longer.

@@ -1,6 +1,7 @@
 //! Content negotiation: the headers `Accept` and `Accept-Encoding`.
 
 use exporter_proxy::exposition::negotiate::{ContentEncoding, Format, content_encoding, format};
+use exporter_proxy::exposition::protobuf;
 use exporter_proxy::model::Syntax;
 
 /// Checks both headers, one value per input line: the response's Content-Type names the chosen format, upper case and the order of lines
@@ -8,7 +9,11 @@ use exporter_proxy::model::Syntax;
 pub fn check(input: &[u8]) {
     let lines: Vec<&[u8]> = input.split(|&byte| byte == b'\n').collect();
     let chosen = format(lines.iter().copied());
-    assert_eq!(Syntax::from_content_type(chosen.content_type()), Some(chosen.syntax()));
+    if matches!(chosen, Format::Protobuf(_)) {
+        assert_eq!(protobuf::is_content_type(chosen.content_type()), Ok(true));
+    } else {
+        assert_eq!(Syntax::from_content_type(chosen.content_type()), Some(chosen.syntax()));
+    }
     assert_eq!(format(lines.iter().rev().copied()), chosen);
     let upper: Vec<_> = lines.iter().map(|line| line.to_ascii_uppercase()).collect();
     assert_eq!(format(upper.iter().map(Vec::as_slice)), chosen);
@@ -17,6 +22,7 @@ pub fn check(input: &[u8]) {
         Format::Text004 => {}
         Format::Text100(_) => assert!(mentions(b"text/plain") && mentions(b"1.0.0")),
         Format::OpenMetrics100(_) => assert!(mentions(b"application/openmetrics-text")),
+        Format::Protobuf(_) => assert!(mentions(b"application/vnd.google.protobuf") && mentions(b"delimited")),
     }
     let encoding = content_encoding(lines.iter().copied());
     assert_eq!(content_encoding(upper.iter().map(Vec::as_slice)), encoding);

@@ -18,6 +18,7 @@ pub mod json_stream;
 pub mod kubo;
 pub mod link;
 pub mod monitoring_stream;
+pub mod protobuf;
 pub mod replicated_app;
 pub mod response_head;
 pub mod store_log;
@@ -48,6 +49,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("kubo", kubo::check),
     ("link", link::check),
     ("monitoring_stream", monitoring_stream::check),
+    ("protobuf", protobuf::check),
     ("replicated_app", replicated_app::check),
     ("response_head", response_head::check),
     ("store_log", store_log::check),

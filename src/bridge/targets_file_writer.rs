@@ -19,6 +19,9 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// The part of the program in its reasons for not being ready.
 const PART: &str = "targets file";
 
+/// Limit on the interval between searches for expired aliases.
+const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(3_600);
+
 pub(super) struct TargetsFileWriter {
     registry: Arc<ProxyRegistry>,
     path: PathBuf,
@@ -73,7 +76,7 @@ impl TargetsFileWriter {
 
     /// The times at which expired aliases are removed. The first one is now.
     fn checks(&mut self) -> Interval {
-        let mut checks = interval(self.settings.borrow_and_update().check_expired_interval);
+        let mut checks = interval(check_interval(self.settings.borrow_and_update().entry_expiry));
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         checks
     }
@@ -111,6 +114,11 @@ impl TargetsFileWriter {
             }
         }
     }
+}
+
+/// The interval between searches for expired aliases: an alias lives for at most a third longer than configured, or an hour.
+fn check_interval(entry_expiry: Duration) -> Duration {
+    (entry_expiry / 3).min(MAX_CHECK_INTERVAL)
 }
 
 impl Service for TargetsFileWriter {

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
@@ -103,6 +104,7 @@ impl Node {
         let update = Update {
             app: app(name),
             body: text.to_owned().into_bytes().into(),
+            records: Bytes::new(),
             syntax: None,
             labels: [].into(),
             origin: Origin {

@@ -1,10 +1,10 @@
-//! Short names for the keys that were inherited from the original exporter proxy.
+//! Other names of keys: short ones for those that were inherited from the original exporter proxy, and older ones.
 
 use super::fault::{Fault, Location};
 use super::raw::{RawTable, Value};
 
 /// The section and name of an alias, then those of its key.
-pub(super) const ALIASES: [(&str, &str, &str, &str); 7] = [
+pub(super) const ALIASES: [(&str, &str, &str, &str); 8] = [
     ("http", "listen", "exporter", "scrape_expose_endpoint"),
     ("receiver", "tcp", "receiver", "receiver_tcp_socket"),
     ("receiver", "unix", "receiver", "receiver_unix_socket"),
@@ -12,6 +12,7 @@ pub(super) const ALIASES: [(&str, &str, &str, &str); 7] = [
     ("poll", "endpoints", "poll_external", "other_scrape_endpoints"),
     ("poll", "interval", "poll_external", "poll_interval"),
     ("poll", "timeout", "poll_external", "client_timeout"),
+    ("store", "max_bytes", "store", "max_memory"),
 ];
 
 /// The section that only aliases have.

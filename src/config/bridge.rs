@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::HostPort;
+use super::key::{FaultSink, ValueType};
 use super::p2p::{SecretSource, secret};
+use super::raw::{Node, Value};
 use super::reader::Section;
 use super::secret::Secret;
-use super::value_types::{ADDRESS, Bool, DurationRange, FilePath, IntegerRange, OneOf, OrEmpty, SecretText};
+use super::value_types::{ADDRESS, DurationRange, FilePath, IntegerRange, OneOf, OrEmpty, SecretText};
 use crate::bridge::{AliasPolicy, Settings};
 use crate::peer::{HyperdhtError, Seed};
 
@@ -27,17 +29,15 @@ pub struct BridgeConfig {
     pub http_listen: HostPort,
     /// `quic_listen`: the UDP address for registrations.
     pub quic_listen: Option<HostPort>,
-    /// `hyperdht`: whether proxies can also register over HyperDHT.
-    pub hyperdht: bool,
-    /// `hyperdht_port`: the UDP port of the bridge's node; 0: any.
-    pub hyperdht_port: u16,
+    /// `hyperdht`: the UDP port of the bridge's node in HyperDHT, 0 for any; `None`: proxies cannot register over HyperDHT.
+    pub hyperdht: Option<u16>,
     /// `key_file`; `None`: the usual place.
     pub key_file: Option<PathBuf>,
-    /// `key_seed`: the key itself, instead of a file.
+    /// The key itself instead of a file, from the environment.
     pub key_seed: Option<Secret>,
     /// `secret` or `secret_file`; a bridge does not start without.
     pub secret: Option<SecretSource>,
-    /// `targets_file`, `entry_expiry`, `check_expired_interval`, `request_timeout` and `alias_policy`.
+    /// `targets_file`, `entry_expiry`, `request_timeout` and `alias_policy`.
     pub registry: Settings,
 }
 
@@ -47,25 +47,19 @@ impl BridgeConfig {
         let http_listen = t.restart_only("http_listen").or(HostPort::new("127.0.0.1", 30_000), ADDRESS);
         let quic = HostPort::new("0.0.0.0", 6_557);
         let quic_listen = t.restart_only("quic_listen").or(Some(quic), OrEmpty(ADDRESS));
-        let hyperdht = t.restart_only("hyperdht").or(false, Bool);
-        t.require(&["hyperdht"], !hyperdht || cfg!(feature = "hyperdht"), || {
+        let hyperdht = t.restart_only("hyperdht").or(None, HyperdhtType);
+        t.require(&["hyperdht"], hyperdht.is_none() || cfg!(feature = "hyperdht"), || {
             HyperdhtError::Disabled.to_string()
         });
-        let hyperdht_port = t.restart_only("hyperdht_port").or(0, IntegerRange(0..=usize::from(u16::MAX)));
         let key_file = t.restart_only("key_file").or(None, OrEmpty(FilePath));
-        let key_seed = t.restart_only("key_seed").optional(SecretText);
-        t.require(&["key_file", "key_seed"], key_file.is_none() || key_seed.is_none(), || {
-            "set only one of \"key_seed\" and \"key_file\"".to_owned()
-        });
-        let sound = key_seed.as_ref().is_none_or(|seed| seed.expose().parse::<Seed>().is_ok());
-        t.require(&["key_seed"], sound, || {
-            "\"key_seed\" is not 32 bytes as hexadecimal or z-base-32".to_owned()
+        let key_seed = t.variable("key_seed", "key_file", SeedType);
+        t.require(&["key_file"], key_file.is_none() || key_seed.is_none(), || {
+            "\"key_file\" is set, and the environment has the key itself (KEY_SEED); set only one of them".to_owned()
         });
         Self {
             http_listen,
             quic_listen,
             hyperdht,
-            hyperdht_port: u16::try_from(hyperdht_port).unwrap_or_default(),
             key_file,
             key_seed,
             secret: secret(t),
@@ -74,15 +68,58 @@ impl BridgeConfig {
                     .restart_only("targets_file")
                     .or(PathBuf::from("./prometheus/targets.json"), FilePath),
                 entry_expiry: t.reloadable("entry_expiry").or(Duration::from_secs(10_800), expiry),
-                check_expired_interval: t
-                    .reloadable("check_expired_interval")
-                    .or(Duration::from_secs(3_600), DurationRange(MIN_EXPIRY..=MAX_EXPIRY)),
                 request_timeout: t
                     .reloadable("request_timeout")
                     .or(Duration::from_secs(5), DurationRange(MIN_TIMEOUT..=MAX_TIMEOUT)),
                 alias_policy: t.reloadable("alias_policy").or(AliasPolicy::Replace, OneOf(POLICIES)),
             },
         }
+    }
+}
+
+/// Off, on with any UDP port, or on with this one.
+struct HyperdhtType;
+
+impl ValueType for HyperdhtType {
+    type Value = Option<u16>;
+
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<Option<u16>> {
+        match node.value {
+            Value::Bool(is_on) => Some(is_on.then_some(0)),
+            Value::Integer { .. } => {
+                let port = IntegerRange(0..=usize::from(u16::MAX)).read(node, faults)?;
+                u16::try_from(port).ok().map(Some)
+            }
+            _ => faults.expected(&node, "true, false or a UDP port"),
+        }
+    }
+
+    fn show(&self, value: &Option<u16>) -> String {
+        match value {
+            None => "false".to_owned(),
+            Some(0) => "true".to_owned(),
+            Some(port) => port.to_string(),
+        }
+    }
+}
+
+/// The seed of a key.
+struct SeedType;
+
+impl ValueType for SeedType {
+    type Value = Secret;
+
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<Secret> {
+        let at = node.at.clone();
+        let seed = SecretText.read(node, faults)?;
+        match seed.expose().parse::<Seed>() {
+            Ok(_) => Some(seed),
+            Err(_) => faults.at(&at, "it is not 32 bytes as hexadecimal or z-base-32"),
+        }
+    }
+
+    fn show(&self, value: &Secret) -> String {
+        SecretText.show(value)
     }
 }
 

@@ -17,7 +17,7 @@ use super::reader::Section;
 use super::receiver::MAX_SOCKET_PATH_BYTES;
 use super::secret::{Secret, masked_url};
 use super::units::show_duration;
-use super::value_types::{FilePath, ListOf, Parsed, SecretText, TEXT};
+use super::value_types::{Bool, FilePath, ListOf, Parsed, SecretText, TEXT};
 use crate::model::{AppName, LabelPair};
 use crate::sources::polls::{ClientCertificate, Credentials, Endpoint, EndpointKind, Password};
 
@@ -35,6 +35,7 @@ pub(super) struct EndpointType {
     pub(super) timeout: Duration,
     /// `None`: a number of intervals.
     pub(super) stale_after: Option<Duration>,
+    pub(super) native_histograms: bool,
 }
 
 impl ValueType for EndpointType {
@@ -79,6 +80,10 @@ impl ValueType for EndpointType {
             ("ca_file", endpoint.ca_file.as_ref().map(path)),
             ("cert_file", certificate.map(|certificate| path(&certificate.cert_file))),
             ("key_file", certificate.map(|certificate| path(&certificate.key_file))),
+            (
+                "native_histograms",
+                (endpoint.native_histograms != self.native_histograms).then(|| endpoint.native_histograms.to_string()),
+            ),
             ("labels", (!endpoint.labels.is_empty()).then(|| LabelsType.show(&endpoint.labels))),
             ("events", endpoint.events.as_ref().map(|names| format!("{names:?}"))),
         ];
@@ -112,6 +117,7 @@ impl EndpointType {
             credentials: target.login,
             ca_file: None,
             certificate: None,
+            native_histograms: self.native_histograms,
             labels: no_labels(),
             events: None,
         })
@@ -130,6 +136,7 @@ impl EndpointType {
         let basic = t.reloadable("basic_auth").optional(BasicAuthType);
         let ca_file = t.reloadable("ca_file").optional(FilePath);
         let certificate = read_certificate(t);
+        let native_histograms = t.reloadable("native_histograms").optional(Bool).unwrap_or(self.native_histograms);
         let labels = t.reloadable("labels").or(no_labels(), LabelsType);
         let events = t.reloadable("events").optional(FAMILIES);
         let twice = events
@@ -159,6 +166,7 @@ impl EndpointType {
                 credentials: plain.credentials.or(bearer).or(basic),
                 ca_file,
                 certificate,
+                native_histograms,
                 labels,
                 events: events.map(|names| names.iter().map(|name| name.as_str().into()).collect()),
                 ..plain

@@ -6,9 +6,10 @@ use ipnet::IpNet;
 
 use super::access::{MAX_TABLES, TABLES};
 use super::address;
-use super::raw::quoted;
+use super::key::{FaultSink, ValueType};
+use super::raw::{Node, Value, quoted};
 use super::reader::Section;
-use super::receiver::{check_socket_path, unix_access};
+use super::receiver::{check_socket_path, default_unix_access, show_unix_access, unix_access};
 use super::value_types::{Bool, FilePath, ListOf, NETWORK, OrEmpty, Parsed};
 use crate::http::{AccessRule, PublicUrl};
 use crate::supervise::UnixAccess;
@@ -37,9 +38,9 @@ pub struct HttpConfig {
 /// HTTP on a Unix socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSocket {
-    /// `unix_socket`.
+    /// The path.
     pub path: PathBuf,
-    /// `unix_socket_user`, `unix_socket_group` and `unix_socket_mode`.
+    /// Owner, group and mode.
     pub access: UnixAccess,
 }
 
@@ -64,10 +65,42 @@ impl HttpConfig {
 }
 
 fn read_socket(t: &mut Section<'_>) -> Option<HttpSocket> {
-    let path = t.restart_only("unix_socket").or(None, OrEmpty(FilePath));
-    check_socket_path(t, "unix_socket", path.as_deref());
-    let access = unix_access(t);
-    path.map(|path| HttpSocket { path, access })
+    let socket = t.restart_only("unix_socket").or(None, OrEmpty(HttpSocketType));
+    check_socket_path(t, "unix_socket", socket.as_ref().map(|socket| &*socket.path));
+    socket
+}
+
+/// A path, or a table of a path, its owner, group and mode.
+struct HttpSocketType;
+
+impl ValueType for HttpSocketType {
+    type Value = HttpSocket;
+
+    fn read(&self, node: Node, faults: &mut FaultSink<'_>) -> Option<HttpSocket> {
+        match node.value {
+            Value::Table(table) => Section::inner(faults.notes, "\"unix_socket\" of [http]", table, node.at, |t| {
+                let path = t.restart_only("path").required(FilePath);
+                let access = unix_access(t, ["user", "group", "mode"]);
+                path.map(|path| HttpSocket { path, access })
+            }),
+            Value::Text(_) => FilePath.read(node, faults).map(|path| HttpSocket {
+                path,
+                access: default_unix_access(),
+            }),
+            _ => faults.expected(
+                &node,
+                "a path or a table such as { path = \"/run/exporter-proxy/http.sock\", group = \"nginx\" }",
+            ),
+        }
+    }
+
+    fn show(&self, value: &HttpSocket) -> String {
+        let path = FilePath.show(&value.path);
+        match show_unix_access(&value.access) {
+            None => path,
+            Some(access) => format!("{{ path = {path}, {access} }}"),
+        }
+    }
 }
 
 const HOSTS: ListOf<Parsed<String>> = ListOf {

@@ -29,7 +29,12 @@ pub(super) struct FaultSink<'n> {
     what: String,
 }
 
-impl FaultSink<'_> {
+impl<'n> FaultSink<'n> {
+    /// The faults of what this names.
+    pub(super) fn new(notes: &'n mut ReaderOutput, what: String) -> Self {
+        Self { notes, what }
+    }
+
     /// A fault at a place; always `None`, so that it can end a reading.
     pub(super) fn at<T>(&mut self, place: &Location, text: impl AsRef<str>) -> Option<T> {
         let text = format!("{}: {}", self.what, text.as_ref());
@@ -87,7 +92,7 @@ impl<'s, 'r> Key<'s, 'r> {
         let what = format!("\"{}\" in {}", self.entry.key, self.section.title);
         let notes = &mut *self.section.notes;
         let before = notes.faults.len();
-        let value = kind.read(node, &mut FaultSink { notes, what });
+        let value = kind.read(node, &mut FaultSink::new(notes, what));
         self.entry.faulty = self.section.notes.faults.len() > before;
         value
     }

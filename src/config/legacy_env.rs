@@ -98,13 +98,17 @@ impl LegacyEnvironment {
         self.apply_transport(root);
     }
 
-    /// Enables HyperDHT if any of the variables is set.
+    /// Enables HyperDHT if any of the variables is set. A port in the file stays.
     fn apply_transport(&self, root: &mut RawTable) {
         let Some((name, ..)) = self.set.iter().min_by_key(|(name, ..)| name) else {
             return;
         };
         let at = Location::Variable(name.clone());
         if let Some(table) = root.table_mut(SECTION, &at) {
+            let is_port = |entry: &RawEntry| matches!(entry.node.value, Value::Integer { .. });
+            if table.get_mut(TRANSPORT).is_some_and(|entry| is_port(entry)) {
+                return;
+            }
             table.set(RawEntry {
                 key: TRANSPORT.to_owned(),
                 at: at.clone(),
@@ -127,7 +131,7 @@ impl LegacyEnvironment {
                 octal: false,
             };
             table.set(RawEntry {
-                key: "hyperdht_port".to_owned(),
+                key: TRANSPORT.to_owned(),
                 at: at.clone(),
                 node: Node::new(value, at),
             });

@@ -45,6 +45,7 @@ pub(super) fn read(t: &mut Section<'_>) -> (PollSettings, usize) {
         interval: t.reloadable("poll_interval").or(Duration::from_secs(5), INTERVAL),
         timeout: t.reloadable("client_timeout").or(Duration::from_secs(2), TIMEOUT),
         stale_after: t.reloadable("stale_after").or(None, DurationOrZero(MIN_INTERVAL..=MAX_STALE)),
+        native_histograms: t.reloadable("native_histograms").or(false, Bool),
     };
     let endpoints = ListOf {
         item,

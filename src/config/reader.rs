@@ -2,7 +2,7 @@
 //! of `check` follow from that.
 
 use super::fault::{Fault, Location, nearest};
-use super::key::Key;
+use super::key::{FaultSink, Key, ValueType};
 use super::raw::{Node, RawEntry, RawTable, Value};
 use super::secret::Secret;
 
@@ -203,6 +203,19 @@ impl<'r> Section<'r> {
     /// A key that needs a restart.
     pub(super) fn restart_only(&mut self, name: &'static str) -> Key<'_, 'r> {
         self.key(name, false)
+    }
+
+    /// A value that only environment variables set, never the file, which has `instead` for it. It is none of the keys.
+    pub(super) fn variable<K: ValueType>(&mut self, name: &'static str, instead: &str, kind: K) -> Option<K::Value> {
+        let node = self.table.take(name)?.node;
+        let mut faults = FaultSink::new(self.notes, format!("\"{name}\" in {}", self.title));
+        match node.at {
+            Location::Variable(_) => kind.read(node, &mut faults),
+            _ => faults.at(
+                &node.at,
+                format!("it is read from the environment only; the file has \"{instead}\""),
+            ),
+        }
     }
 
     fn key(&mut self, name: &'static str, reloadable: bool) -> Key<'_, 'r> {

@@ -75,7 +75,7 @@ impl ReceiverConfig {
         check_socket_path(t, "receiver_unix_socket", path.as_deref());
         let unix = UnixReceiver {
             path: path.map_or(UnixSocketPath::Usual, UnixSocketPath::Exactly),
-            access: unix_access(t),
+            access: unix_access(t, ["unix_socket_user", "unix_socket_group", "unix_socket_mode"]),
         };
         let allow_users = t.reloadable("unix_socket_allow_users").or(Vec::new(), USERS);
         let on_tcp = t.restart_only("receive_on_tcp_socket").or(true, Bool);
@@ -112,13 +112,36 @@ impl ReceiverConfig {
     }
 }
 
-/// Owner, group and mode of the Unix socket of a section.
-pub(super) fn unix_access(t: &mut Section<'_>) -> UnixAccess {
+/// The types of owner and group, and the mode of a Unix socket that none is configured for.
+const USER: OwnerType = OwnerType("current_user");
+const GROUP: OwnerType = OwnerType("current_group");
+const DEFAULT_MODE: Mode = Mode(0o660);
+
+/// Owner, group and mode of a Unix socket, under these names.
+pub(super) fn unix_access(t: &mut Section<'_>, [user, group, mode]: [&'static str; 3]) -> UnixAccess {
     UnixAccess {
-        user: t.restart_only("unix_socket_user").or(None, OwnerType("current_user")),
-        group: t.restart_only("unix_socket_group").or(None, OwnerType("current_group")),
-        mode: t.restart_only("unix_socket_mode").or(Mode(0o660), MODE).0,
+        user: t.restart_only(user).or(None, USER),
+        group: t.restart_only(group).or(None, GROUP),
+        mode: t.restart_only(mode).or(DEFAULT_MODE, MODE).0,
     }
+}
+
+/// Owner, group and mode of a Unix socket with nothing but a path.
+pub(super) const fn default_unix_access() -> UnixAccess {
+    UnixAccess {
+        user: None,
+        group: None,
+        mode: DEFAULT_MODE.0,
+    }
+}
+
+/// Owner, group and mode as keys of a table; `None` if they are the default.
+pub(super) fn show_unix_access(access: &UnixAccess) -> Option<String> {
+    let UnixAccess { user, group, mode } = access;
+    (*access != default_unix_access()).then(|| {
+        let (user, group, mode) = (USER.show(user), GROUP.show(group), MODE.show(&Mode(*mode)));
+        format!("user = {user}, group = {group}, mode = {mode}")
+    })
 }
 
 /// Reports a path that is too long for a Unix socket.

@@ -25,7 +25,7 @@ const MAX_SERIES: usize = 1_000_000_000;
 /// `[store]` as used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreConfig {
-    /// `expire_after`, `max_apps`, `max_memory` (or its older name `max_bytes`) and `max_series_per_app`.
+    /// `expire_after`, `max_apps`, `max_memory` and `max_series_per_app`.
     pub limits: Limits,
     /// `path`: the directory that keeps events and apps across a restart; `None`: memory only.
     pub path: Option<PathBuf>,
@@ -36,7 +36,10 @@ impl StoreConfig {
         let limits = Limits {
             expire_after: t.reloadable("expire_after").or(None, DurationOrZero(MIN_EXPIRY..=MAX_EXPIRY)),
             max_apps: t.reloadable("max_apps").or(100_000, IntegerRange(1..=MAX_APPS)),
-            max_memory: max_memory(t),
+            max_memory: t
+                .reloadable("max_memory")
+                .or(None, SizeOrZero(MIN_BYTES..=MAX_BYTES))
+                .unwrap_or_else(default_memory_limit),
             max_series_per_app: u32::try_from(t.reloadable("max_series_per_app").or(2_000_000, IntegerRange(1..=MAX_SERIES)))
                 .unwrap_or(u32::MAX),
         };
@@ -47,14 +50,6 @@ impl StoreConfig {
                 .map(PathBuf::from),
         }
     }
-}
-
-/// The limit under its current name, otherwise under its older one, otherwise by the machine.
-fn max_memory(t: &mut Section<'_>) -> u64 {
-    let range = || SizeOrZero(MIN_BYTES..=MAX_BYTES);
-    let older = t.reloadable("max_bytes").or(None, range());
-    let configured = t.reloadable("max_memory").or(None, range()).or(older);
-    configured.unwrap_or_else(default_memory_limit)
 }
 
 const DIRECTORY: Parsed<String> = Parsed {

@@ -2,13 +2,11 @@
 
 use super::address::HostPort;
 use super::reader::Section;
-use super::value_types::{ADDRESS, Bool, IntegerRange, ListOf, OneOf};
+use super::value_types::{ADDRESS, Bool, ListOf, OneOf};
 use crate::model::Topic;
 use crate::outlets::stream;
 use crate::sources::upstreams::UpstreamSettings;
 
-/// A client that is further behind than this will never catch up, and its queue would be most of the proxy's memory.
-const MAX_BUFFER: usize = 1_000_000;
 /// Each upstream is a task and a connection.
 const MAX_UPSTREAMS: usize = 1_000;
 
@@ -17,7 +15,7 @@ const MAX_UPSTREAMS: usize = 1_000;
 pub struct StreamConfig {
     /// `listen_addresses`: the addresses of the stream; empty: off.
     pub listen_addresses: Vec<HostPort>,
-    /// `subscriber_buffer` and `events`.
+    /// `events`.
     pub server: stream::Settings,
     /// `upstreams` and `legacy_addresses`.
     pub relay: UpstreamSettings,
@@ -27,7 +25,6 @@ impl StreamConfig {
     pub(super) fn read(t: &mut Section<'_>) -> Self {
         let listen_addresses = t.restart_only("listen_addresses").or(Vec::new(), ADDRESSES);
         let upstreams = t.restart_only("upstreams").or(Vec::new(), ADDRESSES);
-        let subscriber_buffer = t.restart_only("subscriber_buffer").or(4_096, IntegerRange(1..=MAX_BUFFER));
         let events = t.restart_only("events").or(Topic::ALL.to_vec(), TOPICS);
         let legacy_addresses = t.restart_only("legacy_addresses").or(true, Bool);
         let collision = first_pair(&listen_addresses, HostPort::collides_with);
@@ -62,7 +59,7 @@ impl StreamConfig {
         Self {
             listen_addresses,
             server: stream::Settings {
-                subscriber_buffer,
+                subscriber_buffer: stream::SUBSCRIBER_BUFFER,
                 topics: events.into_iter().collect(),
             },
             relay: UpstreamSettings {

@@ -112,7 +112,7 @@ fn bridge(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     if let Some(listen) = &bridge.quic_listen {
         write!(f, ", registers proxies at quic {listen}")?;
     }
-    if bridge.hyperdht {
+    if bridge.hyperdht.is_some() {
         f.write_str(", and over HyperDHT")?;
     }
     writeln!(f, ", lists them in {}", bridge.registry.targets_file.display())

@@ -504,7 +504,7 @@ fn the_environment_of_the_originals_configures_the_bridge() {
     assert_eq!(bridge.key_seed, Some(Secret::new(&old)));
     assert_eq!(bridge.http_listen, HostPort::new("::1", 8080), "the host stays as the file has it");
     assert_eq!(bridge.registry.targets_file, PathBuf::from("/t.json"));
-    assert_eq!((bridge.hyperdht, bridge.hyperdht_port), (cfg!(feature = "hyperdht"), 49_737));
+    assert_eq!(bridge.hyperdht, cfg!(feature = "hyperdht").then_some(49_737));
     let warnings = environment.warnings();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(
@@ -545,10 +545,40 @@ fn the_environment_of_the_originals_configures_the_bridge() {
     ] {
         let environment = Environment::from_pairs([("DHT_PROM_LOG_LEVEL", "info"), (variable, "false")]);
         let settings = parse("[bridge]\nhyperdht = false\n", "c.toml", &environment).unwrap();
-        assert_eq!(settings.bridge.hyperdht, on, "{variable}");
+        assert_eq!(settings.bridge.hyperdht, on.then_some(0), "{variable}");
     }
 
+    #[cfg(feature = "hyperdht")]
+    {
+        // The port of the file stays, and the variable for it beats the file.
+        let port = |pairs: &[(&str, &str)]| {
+            let environment = Environment::from_pairs(pairs.iter().copied());
+            parse("[bridge]\nhyperdht = 7\n", "c.toml", &environment).unwrap().bridge.hyperdht
+        };
+        assert_eq!(port(&[("DHT_PROM_LOG_LEVEL", "info")]), Some(7));
+        assert_eq!(port(&[("DHT_PROM_DHT_PORT", "8")]), Some(8));
+        assert_eq!(
+            port(&[("DHT_PROM_DHT_PORT", "8"), ("EXPORTER_PROXY__BRIDGE__HYPERDHT", "9")]),
+            Some(9)
+        );
+        assert_eq!(port(&[("EXPORTER_PROXY__BRIDGE__HYPERDHT", "false")]), None);
+    }
+
+    // A key itself is taken from the environment alone.
+    let ours = Environment::from_pairs([("EXPORTER_PROXY__BRIDGE__KEY_SEED", old.as_str())]);
+    assert_eq!(
+        parse("", "c.toml", &ours).unwrap().bridge.key_seed,
+        Some(Secret::new(&old)),
+        "digits are text"
+    );
+    let both = parse("bridge.key_file = \"/k\"", "c.toml", &ours)
+        .map(|_| ())
+        .unwrap_err()
+        .to_string();
+    assert!(both.contains("set only one of them"), "{both}");
+
     let wrong = [
+        ("DHT_PROM_KEY_PAIR_SEED", "short"),
         ("DHT_PROM_DHT_PORT", "65536"),
         ("DHT_PROM_HTTP_PORT", "no port"),
         ("DHT_PROM_SHARED_SECRET", "hunter2"),
@@ -560,6 +590,7 @@ fn the_environment_of_the_originals_configures_the_bridge() {
     let expected = [
         "DHT_PROM_DHT_PORT: not a valid port (0 to 65535)",
         "DHT_PROM_HTTP_PORT: not a valid port (0 to 65535)",
+        "DHT_PROM_KEY_PAIR_SEED: \"key_seed\" in [bridge]: it is not 32 bytes as hexadecimal or z-base-32",
         "DHT_PROM_SHARED_SECRET: \"secret\" is not 32 bytes as hexadecimal or z-base-32",
     ];
     assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
@@ -666,9 +697,9 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("poll_external.client_timeout", "1"),
     ("poll_external.stale_after", "70"),
     ("poll_external.max_body_bytes", "2048"),
+    ("poll_external.native_histograms", "true"),
     ("store.expire_after", "60"),
     ("store.max_apps", "7"),
-    ("store.max_bytes", "\"1GiB\""),
     ("store.max_memory", "\"2GiB\""),
     ("store.max_series_per_app", "1000"),
     ("store.path", "\"/var/lib/other\""),
@@ -683,9 +714,6 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("http.web_config_file", "\"/etc/web.yml\""),
     ("http.allowed_hosts", "[\"metrics.example\"]"),
     ("http.unix_socket", "\"/run/http.sock\""),
-    ("http.unix_socket_user", "1"),
-    ("http.unix_socket_group", "1"),
-    ("http.unix_socket_mode", "\"0600\""),
     ("secrets.strict", "true"),
     ("http.external_url", "\"https://metrics.example/p\""),
     ("events.enabled", "false"),
@@ -705,19 +733,13 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("events.scraper_label", "\"address\""),
     ("stream.listen_addresses", "[\"127.0.0.1:3\"]"),
     ("stream.upstreams", "[\"127.0.0.1:4\"]"),
-    ("stream.subscriber_buffer", "7"),
     ("stream.events", "[\"poll\"]"),
     ("stream.legacy_addresses", "false"),
     ("ipfs", "[{ api = \"http://127.0.0.1:5001\" }]"),
     ("bridge.http_listen", "\"127.0.0.1:5\""),
     ("bridge.quic_listen", "\"127.0.0.1:6\""),
     ("bridge.hyperdht", "true"),
-    ("bridge.hyperdht_port", "7"),
     ("bridge.key_file", "\"/var/lib/other.key\""),
-    (
-        "bridge.key_seed",
-        "\"1111111111111111111111111111111111111111111111111111111111111111\"",
-    ),
     ("bridge.secret_file", "\"/etc/other.secret\""),
     (
         "bridge.secret",
@@ -725,7 +747,6 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ),
     ("bridge.targets_file", "\"/var/lib/other.json\""),
     ("bridge.entry_expiry", "7"),
-    ("bridge.check_expired_interval", "7"),
     ("bridge.request_timeout", "7"),
     ("bridge.alias_policy", "\"first\""),
 ];
@@ -965,7 +986,7 @@ fn hyperdht_takes_keys_alone() {
     if cfg!(feature = "hyperdht") {
         let settings = parsed.unwrap();
         assert_eq!(settings.p2p.unwrap().bridges[0].to_string(), format!("hyperdht://{key}"));
-        assert!(settings.bridge.hyperdht && settings.bridge.quic_listen.is_none());
+        assert_eq!((settings.bridge.hyperdht, &settings.bridge.quic_listen), (Some(0), &None));
         assert_eq!(settings.hyperdht.bootstrap[0].to_string(), "127.0.0.1:49737");
         let told = with(&format!("bridges = [\"hyperdht://{key}\", \"quic://{key}@b:1\"]"))
             .unwrap_err()

@@ -50,19 +50,22 @@ pub(crate) struct BridgeKeys {
 pub async fn bind_bridge(all: &Settings, config_source: ConfigSource) -> anyhow::Result<Daemon<BridgeAddresses>> {
     let table = &all.bridge;
     ensure!(
-        table.quic_listen.is_some() || table.hyperdht,
+        table.quic_listen.is_some() || table.hyperdht.is_some(),
         "no proxy can register: set bridge.quic_listen, or bridge.hyperdht = true"
     );
     let keys = keys(table, all.secrets.file_rule()).await?;
     assemble(all, config_source, keys, system_clock).await
 }
 
+/// The key that the environment has itself, in errors.
+const SEED: &str = "the key of the bridge (KEY_SEED)";
+
 async fn keys(table: &BridgeConfig, rule: FileRule) -> anyhow::Result<BridgeKeys> {
     let (identity, lock) = match &table.key_seed {
         Some(seed) => {
-            let seed: Seed = seed.expose().parse().context("bridge.key_seed")?;
+            let seed: Seed = seed.expose().parse().context(SEED)?;
             tracing::warn!("the key comes from a seed, which cannot be locked like a key file: make sure that no other process uses it");
-            (Identity::from_seed(&seed).context("bridge.key_seed")?, None)
+            (Identity::from_seed(&seed).context(SEED)?, None)
         }
         None => links::identity(table.key_file.clone(), "bridge").await?,
     };
@@ -99,7 +102,7 @@ pub(crate) async fn assemble(
         readiness: Arc::clone(&program.readiness),
         clock,
     };
-    let (bridge, writer) = Bridge::open(table.registry.clone(), secret, table.hyperdht, context)?;
+    let (bridge, writer) = Bridge::open(table.registry.clone(), secret, table.hyperdht.is_some(), context)?;
     let listener = Listener::tcp(&table.http_listen.to_string()).await.context("bridge.http_listen")?;
     let unix = sockets::http_socket(all).await?;
     let key = identity.public_key();
@@ -109,12 +112,12 @@ pub(crate) async fn assemble(
         http: listener.local_addr(),
         https: web.as_ref().is_some_and(|web| web.is_tls()),
         quic: None,
-        hyperdht: table.hyperdht,
+        hyperdht: table.hyperdht.is_some(),
         key,
     };
     let mut pool = None;
-    if table.hyperdht {
-        let joined = join_hyperdht(all, &identity, &events, &bridge, &mut program).await;
+    if let Some(port) = table.hyperdht {
+        let joined = join_hyperdht(all, port, &identity, &events, &bridge, &mut program).await;
         pool = Some(joined.context("bridge.hyperdht")?);
     }
     if let Some(address) = &table.quic_listen {
@@ -131,7 +134,7 @@ pub(crate) async fn assemble(
         address: table.http_listen.to_string(),
         readiness: Arc::clone(&program.readiness),
         quic_port: addresses.quic.map(|address| address.port()),
-        hyperdht: table.hyperdht,
+        hyperdht: table.hyperdht.is_some(),
         stop: program.stop.graceful.clone(),
     };
     let reloadable = ReloadableBridge {
@@ -177,15 +180,16 @@ fn refusals(program: &Program) -> OnRefused {
     Arc::new(move |client, _, detail| stats.log_refused(client, detail))
 }
 
-/// Joins HyperDHT, announces the key, and returns the connections for scrapes.
+/// Joins HyperDHT on a UDP port, announces the key, and returns the connections for scrapes.
 async fn join_hyperdht(
     all: &Settings,
+    port: u16,
     identity: &Identity,
     events: &Arc<LinkEvents>,
     bridge: &Bridge,
     program: &mut Program,
 ) -> anyhow::Result<ConnectionPool> {
-    let network = Network::join(&links::bootstrap(&all.hyperdht), all.bridge.hyperdht_port).await?;
+    let network = Network::join(&links::bootstrap(&all.hyperdht), port).await?;
     let registrations = network.registration_server(identity, Arc::clone(events)).await?;
     let pool = network.connection_pool(identity, Arc::clone(events));
     program.add(bridge.hyperdht_registration(registrations, pool.clone()));

@@ -60,10 +60,7 @@ fn http_socket(settings: &Settings) -> Vec<Found> {
         return Vec::new();
     };
     let refusals = foresee(Some(&socket.path), &socket.access);
-    refusals
-        .iter()
-        .map(|why| (super::sockets::http_socket_key(why), why.to_string()))
-        .collect()
+    refusals.iter().map(|why| (super::sockets::HTTP_SOCKET, why.to_string())).collect()
 }
 
 async fn endpoints(settings: &Settings) -> Vec<Found> {

@@ -12,7 +12,6 @@ use super::streams::{self, Streams};
 use super::{Addresses, Context};
 use crate::config::{HostPort, HttpSocket, Settings};
 use crate::http::{Connections, HttpService, WebPolicy};
-use crate::supervise::listen::BindErrorKind;
 use crate::supervise::{AddressFamilies, BindError, ConnectionSlots, Listener, limits, service_manager};
 
 /// All sockets, bound but not yet served.
@@ -112,21 +111,11 @@ pub(super) async fn http_socket(settings: &Settings) -> anyhow::Result<Option<Li
         return Ok(None);
     };
     let bound = Listener::unix(path, access).await;
-    let listener = bound.map_err(|error| {
-        let key = http_socket_key(&error.why);
-        anyhow::Error::new(error).context(key)
-    })?;
-    Ok(Some(listener))
+    Ok(Some(bound.context(HTTP_SOCKET)?))
 }
 
-/// The key that a refusal of the Unix socket for HTTP is about.
-pub(super) fn http_socket_key(why: &BindErrorKind) -> &'static str {
-    match why {
-        BindErrorKind::NoUser(_) => "http.unix_socket_user",
-        BindErrorKind::NoGroup(_) => "http.unix_socket_group",
-        _ => "http.unix_socket",
-    }
-}
+/// The key of the Unix socket for HTTP.
+pub(super) const HTTP_SOCKET: &str = "http.unix_socket";
 
 /// Listens on a configured address. On `[::]` that is for IPv6 alone where another listener has the port for IPv4.
 pub(super) async fn listen(settings: &Settings, address: &HostPort) -> Result<Listener, BindError> {

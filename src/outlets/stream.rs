@@ -30,6 +30,10 @@ use hub::Hub;
 /// The most clients at once. Each may hold its queue in memory; the original server has no bound.
 pub const MAX_SUBSCRIBERS: usize = 1_024;
 
+/// Queued messages of a client. A Bitswap monitor makes up to 31,000 a second, so this is what a client that pauses for two seconds
+/// misses; the bytes of a queue have a limit of their own.
+pub const SUBSCRIBER_BUFFER: usize = 65_536;
+
 /// Settings of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {

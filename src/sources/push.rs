@@ -13,8 +13,10 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, 
 use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::watch;
 
-use super::LARGE_BYTES;
 use super::receiver::{Budget, Limits};
+use super::{LARGE_BYTES, TEXT_A_BYTE, decode_protobuf};
+use crate::exposition::Fault;
+use crate::exposition::protobuf::{self, DecodeErrorKind};
 use crate::http::{BodyLimit, Connection, Role, Routes, read_kept_body, reply};
 use crate::model::{AppName, Clock, Format, Origin, Syntax, Update};
 use crate::store::{Inlet, PutOptions, Receipt, Refused};
@@ -122,8 +124,31 @@ async fn push(
         content_type,
         body: &body,
     };
+    let protobuf = match content_type.map_or(Ok(false), protobuf::is_content_type) {
+        Ok(protobuf) => protobuf,
+        Err(error) => return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_metrics", &format!("{app}: {error}")),
+    };
+    let (text, records) = if protobuf {
+        reservation.reserve(body.len() + limit.bytes.min(TEXT_A_BYTE * body.len())).await;
+        match decode_protobuf(body.clone(), limit.bytes).await {
+            Ok(decoded) => {
+                reservation.shrink_to(body.len() + decoded.text.len());
+                (decoded.text, decoded.records)
+            }
+            Err(error) => {
+                let (status, reason) = match error.kind {
+                    DecodeErrorKind::TooLong(_) => (StatusCode::PAYLOAD_TOO_LARGE, "bad_body"),
+                    _ => (StatusCode::BAD_REQUEST, "invalid"),
+                };
+                return refuse(status, reason, &format!("{app}: {error}"));
+            }
+        }
+    } else {
+        (body.clone(), Bytes::new())
+    };
     // Looking for bytes beyond ASCII takes a third of the time of validation.
-    if !body.is_ascii()
+    if !protobuf
+        && !body.is_ascii()
         && let Err(error) = std::str::from_utf8(&body)
     {
         let otherwise = format!("the text is not UTF-8 (byte {})", error.valid_up_to());
@@ -133,8 +158,13 @@ async fn push(
     let origin = handler.origin.clone();
     let update = Update {
         app: app.clone(),
-        body: body.clone(),
-        syntax: content_type.and_then(Syntax::from_content_type),
+        body: text,
+        syntax: if protobuf {
+            Some(Syntax::OpenMetrics)
+        } else {
+            content_type.and_then(Syntax::from_content_type)
+        },
+        records,
         labels: [].into(),
         origin,
         at: (handler.clock)(),
@@ -168,11 +198,37 @@ async fn push(
                 },
             )
         }
+        Err(Refused::Invalid(faults, total)) if protobuf => {
+            let why = faults.first().map_or_else(String::new, |fault| invalid_metric(&body, fault));
+            let more = if total > 1 {
+                format!(" (and {} more)", total - 1)
+            } else {
+                String::new()
+            };
+            refuse(StatusCode::BAD_REQUEST, "invalid", &format!("{app}: {why}{more}"))
+        }
         Err(refused @ Refused::Invalid(..)) => {
             let (status, reason, why) = sent.unreadable(status(&refused), refused.reason(), refused.to_string());
             refuse(status, reason, &format!("{app}: {why}"))
         }
         Err(refused) => refuse(status(&refused), refused.reason(), &format!("{app}: {refused}")),
+    }
+}
+
+/// A fault of the text of a protobuf body, with its place in the body: decoding ends there if the text may not be longer.
+fn invalid_metric(body: &[u8], fault: &Fault) -> String {
+    match protobuf::decode(body, fault.offset as usize) {
+        Err(place) => {
+            let name = place.name.unwrap_or_default();
+            format!(
+                "protobuf metric family {} \"{}\", byte {}: {}",
+                place.family,
+                name.escape_debug(),
+                place.offset,
+                fault.reason
+            )
+        }
+        Ok(_) => fault.reason.to_string(),
     }
 }
 
@@ -232,7 +288,11 @@ const fn advice(foreign: ForeignFormat) -> &'static str {
         ForeignFormat::Multipart => "; send only the text (curl --data-binary @FILE)",
         ForeignFormat::Utf16 => "; send UTF-8",
         ForeignFormat::Json | ForeignFormat::Capnp => "; send it to a receiver (receiver.receiver_tcp_socket)",
-        ForeignFormat::Protobuf | ForeignFormat::PackedCapnp | ForeignFormat::Zstd | ForeignFormat::Markup | ForeignFormat::Binary => "",
+        ForeignFormat::Protobuf => {
+            "; length-delimited MetricFamily messages need the header Content-Type: application/vnd.google.protobuf; \
+             proto=io.prometheus.client.MetricFamily; encoding=delimited"
+        }
+        ForeignFormat::PackedCapnp | ForeignFormat::Zstd | ForeignFormat::Markup | ForeignFormat::Binary => "",
     }
 }
 

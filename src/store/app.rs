@@ -182,7 +182,16 @@ impl App {
                 "{left_out} sample{plural} without a timestamp left out of OpenMetrics, beside others of the same series with timestamps"
             )
         });
-        self.exemplars_note().into_iter().chain(mixed_times).collect()
+        self.exemplars_note()
+            .into_iter()
+            .chain(mixed_times)
+            .chain(self.native_note())
+            .collect()
+    }
+
+    fn native_note(&self) -> Option<String> {
+        let native = self.text.exposition()?.native_only();
+        (native > 0).then(|| format!("native only: {native} series not visible to text scrapers"))
     }
 
     fn exemplars_note(&self) -> Option<String> {

@@ -65,6 +65,7 @@ impl UpdateParser {
             app,
             body,
             syntax,
+            records,
             labels,
             origin,
             at,
@@ -73,10 +74,11 @@ impl UpdateParser {
         let (text, update) = match self {
             Self::Raw => (Text::Raw(body, syntax), None),
             Self::Merge(rules) => {
-                let exposition = Arc::new(match before {
+                let exposition = match before {
                     Some(before) => Exposition::parse_update(body, syntax, before),
                     None => Exposition::parse(body, syntax),
-                });
+                };
+                let exposition = Arc::new(exposition.with_records(records));
                 let rules = Arc::clone(&rules.lock().unwrap_or_else(PoisonError::into_inner));
                 let update = catalog::Update::new(&rules, &app, &labels, Arc::clone(&exposition));
                 (Text::Read(exposition), Some(update))

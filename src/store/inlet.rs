@@ -341,6 +341,7 @@ impl Inlet {
         let update = Update {
             app: app.clone(),
             body: replicated.body.clone(),
+            records: replicated.records.clone(),
             syntax: Some(replicated.syntax),
             labels: Arc::clone(&replicated.labels),
             origin: replicated.origin.clone(),
@@ -432,6 +433,7 @@ impl Inlet {
         assert!(!update.body.starts_with(PANICS), "an update at which tests make the store panic");
         let update = Update {
             body: self.shared.meter.hold(update.body),
+            records: self.shared.meter.hold(update.records),
             ..update
         };
         let before = self.shared.apps().table.get(update.app.as_str()).cloned();

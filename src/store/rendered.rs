@@ -108,7 +108,7 @@ impl PendingExposition {
         matches!(&self.work, Work::Ready(exposed) if is_ready(exposed))
     }
 
-    /// True if it is known that apps have families with the proxy's own names; see [`RenderedExposition::mixes`].
+    /// True if it is known that the self metrics must be one text; see [`RenderedExposition::mixes`].
     #[must_use]
     pub fn mixes(&self) -> bool {
         matches!(&self.work, Work::Ready(exposed) if exposed.mixes())
@@ -276,10 +276,12 @@ impl RenderedExposition {
         piece
     }
 
-    /// True if apps have families with the proxy's own names, so that the self metrics must be merged with them.
+    /// True if the self metrics must go through [`RenderedExposition::tail`] as one text: apps have families with the proxy's own names, to be
+    /// merged with them, or the response is protobuf.
     #[must_use]
     pub fn mixes(&self) -> bool {
-        self.0.merged.as_ref().is_some_and(catalog::RenderedSegments::has_reserved)
+        let merged = self.0.merged.as_ref();
+        merged.is_some_and(|merged| merged.has_reserved() || merged.variant().protobuf)
     }
 
     /// The end of the exposition: `own`, the self metrics in the text format, merged with families of apps with the same names, and the end

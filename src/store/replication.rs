@@ -38,6 +38,8 @@ pub struct ReplicatedApp {
     pub syntax: Syntax,
     /// Its text as it was pushed or polled.
     pub body: Bytes,
+    /// Native histograms beside the text; empty without any.
+    pub records: Bytes,
     /// Its families that carry the disambiguating label.
     labelled: Vec<FamilyKey>,
 }
@@ -55,6 +57,7 @@ impl ReplicatedApp {
             labels: Arc::clone(&app.labels),
             syntax: app.text.syntax(),
             body: app.text.body().clone(),
+            records: app.text.exposition().map_or_else(Bytes::new, |text| text.record_bytes()),
             labelled,
         }
     }

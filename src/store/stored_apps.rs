@@ -45,13 +45,19 @@ pub(super) enum Applied<T> {
     TooLarge(Change),
 }
 
+/// The bytes of a text and of its records, which the meter counts.
+fn text_bytes(text: &Text) -> u64 {
+    let records = text.exposition().map_or(0, |text| text.record_bytes().len());
+    (text.body().len() + records) as u64
+}
+
 /// The bytes that a text takes at most, with all that is made of it. The index of an ordinary text is part of the estimate; that of a strange
 /// one may be larger.
 fn memory_of(text: &Text) -> u64 {
     let made = text.exposition().map_or(0, |text| {
         text.families().len() as u64 * FAMILY_BYTES + u64::from(text.series()) * SERIES_BYTES
     });
-    text.body().len() as u64 + made.max(index_bytes(text))
+    text_bytes(text) + made.max(index_bytes(text))
 }
 
 impl StoredApps {
@@ -87,7 +93,7 @@ impl StoredApps {
         }
         // The text itself is counted already; the old one goes.
         let (added, removed) = (memory_of(&update.text), old.map_or(0, |old| memory_of(&old.text)));
-        let used = (self.memory() + added - (update.text.body().len() as u64).min(added)).saturating_sub(removed);
+        let used = (self.memory() + added - text_bytes(&update.text).min(added)).saturating_sub(removed);
         self.check_memory(used, added.saturating_sub(removed))
     }
 

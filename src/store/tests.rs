@@ -17,6 +17,7 @@ pub(super) fn update(app: &str, body: &str, at: i64) -> Update {
         app: AppName::new(app).unwrap(),
         body: Bytes::copy_from_slice(body.as_bytes()),
         syntax: None,
+        records: Bytes::new(),
         labels: [].into(),
         origin: origin(),
         at: Timestamp::from_millis(at),
@@ -44,6 +45,7 @@ pub(super) fn in_raw(limits: Limits) -> (Inlet, View) {
 
 pub(super) const TEXT: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
+    protobuf: false,
     escaping: Escaping::Underscores,
 };
 

@@ -556,11 +556,11 @@ async fn a_bridge_reloads_its_tables_and_settings_as_a_proxy_does() {
     bridge_config(
         &rights,
         &table("ops.token"),
-        "request_timeout = 7\nalias_policy = \"first\"\nhyperdht_port = 9\nentry_expiry = 60",
+        "request_timeout = 7\nalias_policy = \"first\"\nhyperdht = 9\nentry_expiry = 60",
     );
     let (code, text) = send(Method::POST, "/-/reload", "ops-token").await;
     assert_eq!(code, 200, "{text}");
-    process.line("bridge.hyperdht_port has changed and needs a restart");
+    process.line("bridge.hyperdht has changed and needs a restart");
     let line = process.line("configuration reloaded");
     for key in ["bridge.entry_expiry", "bridge.request_timeout", "bridge.alias_policy"] {
         assert!(line.contains(key), "{line}");

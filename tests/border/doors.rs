@@ -26,7 +26,7 @@ async fn over(socket: &Path, method: &str, path: &str, headers: &str, body: &str
 async fn http_on_a_unix_socket_reads_and_writes() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("http.sock");
-    let proxy = Proxy::with(&format!("http.unix_socket = {socket:?}\nhttp.unix_socket_mode = \"0600\"")).await;
+    let proxy = Proxy::with(&format!("http.unix_socket = {{ path = {socket:?}, mode = \"0600\" }}")).await;
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&socket).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     let pushed = over(&socket, "PUT", "/apps/a/metrics", "", "m 1\n").await;

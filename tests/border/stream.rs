@@ -105,7 +105,7 @@ async fn originals_are_relayed_to_their_own_kind_of_client_and_counted() {
     const MISDEEDS: [&str; 5] = ["late", "garbage", "half", "member", "bomb"];
     let Some(python) = python(&["zlib"]) else { return };
     let settings = |upstreams: &str| {
-        let more = "stream.events = [\"bitswap\"]\nstream.subscriber_buffer = 100000";
+        let more = "stream.events = [\"bitswap\"]";
         format!("{LISTEN}\nstream.upstreams = [{upstreams}]\n{more}")
     };
     let (mut servers, mut upstreams) = (Vec::new(), Vec::new());

@@ -27,18 +27,22 @@ use mixes::{Mix, Step};
 
 const TEXT: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
+    protobuf: false,
     escaping: Escaping::AllowUtf8,
 };
 const TEXT_LEGACY: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
+    protobuf: false,
     escaping: Escaping::Underscores,
 };
 const OPENMETRICS: OutputFormat = OutputFormat {
     syntax: Syntax::OpenMetrics,
+    protobuf: false,
     escaping: Escaping::AllowUtf8,
 };
 const OPENMETRICS_LEGACY: OutputFormat = OutputFormat {
     syntax: Syntax::OpenMetrics,
+    protobuf: false,
     escaping: Escaping::Underscores,
 };
 const OUTPUT_FORMATS: [OutputFormat; 4] = [TEXT, TEXT_LEGACY, OPENMETRICS, OPENMETRICS_LEGACY];

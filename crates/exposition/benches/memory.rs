@@ -131,6 +131,7 @@ fn ask(catalog: &mut Catalog) {
     for syntax in [Syntax::Text, Syntax::OpenMetrics] {
         let format = OutputFormat {
             syntax,
+            protobuf: false,
             escaping: Escaping::Underscores,
         };
         let exposed = catalog.plan(format, Selection::Everything).render();

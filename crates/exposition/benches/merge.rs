@@ -21,10 +21,12 @@ const SHARED: [usize; 3] = [0, 10, 100];
 
 const TEXT: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
+    protobuf: false,
     escaping: Escaping::Underscores,
 };
 const OPENMETRICS: OutputFormat = OutputFormat {
     syntax: Syntax::OpenMetrics,
+    protobuf: false,
     escaping: Escaping::Underscores,
 };
 

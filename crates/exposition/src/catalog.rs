@@ -24,6 +24,7 @@ mod halves;
 mod invalidation;
 #[cfg(test)]
 mod invariants;
+mod messages;
 mod ownership;
 mod paged;
 mod placement;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::family::{Family, FamilyFlags, Suffix};
+use crate::family::{Family, FamilyFlags, MetricType, Suffix};
 use crate::fault::{Faults, MAX_FAULTS_KEPT};
 use crate::identity::Identity;
 use crate::parse::{self, Hashes, ParseOutput, Repeated, Report, Template, escapes};
+use crate::protobuf::{self, Records};
 use crate::sample::{Runs, Samples};
 use crate::span::Span;
 use crate::syntax::Syntax;
@@ -26,6 +27,8 @@ pub struct Exposition {
     mixed_times: u32,
     /// Template for updates that differ in values only; see [`Exposition::parse_update`].
     pub(super) template: Option<Template>,
+    /// Metrics of which the text has not all.
+    records: Option<Arc<Records>>,
 }
 
 impl Exposition {
@@ -48,6 +51,7 @@ impl Exposition {
                 runs: Box::default(),
                 faults: Faults::default(),
                 template: before.template.clone(),
+                records: None,
                 ..*before
             },
             None => Self::parse(body, syntax),
@@ -92,10 +96,69 @@ impl Exposition {
             faults,
             mixed_times: 0,
             template,
+            records: None,
         };
         read.mixed_times = read.count_mixed_times();
         read.invalidate_mixed_groups();
         read
+    }
+
+    /// Adds the records of the same body as the text, as [`protobuf::decode`] returns both. A protobuf response then has their metrics as
+    /// they came. Metrics of lines with faults are left out.
+    #[must_use]
+    pub fn with_records(self, records: Bytes) -> Self {
+        let records = self.find_records(records);
+        Self { records, ..self }
+    }
+
+    /// The records of families of this text.
+    fn find_records(&self, records: Bytes) -> Option<Arc<Records>> {
+        if records.is_empty() {
+            return None;
+        }
+        let numbers: HashMap<&[u8], u32> = (0..).zip(&self.families).map(|(number, it)| (self.text(it.name), number)).collect();
+        let number_of = |name: &[u8]| {
+            let name = protobuf::escaped(name);
+            let base = name.strip_suffix(b"_total");
+            let counter = base
+                .and_then(|base| numbers.get(base))
+                .filter(|number| self.families[**number as usize].kind == MetricType::Counter);
+            counter.or_else(|| numbers.get(&*name)).copied()
+        };
+        let mut found = Records::read(records, &number_of);
+        if !self.faults.is_empty() {
+            // Of several metrics with the same series the first stands, as in the text.
+            let mut series: HashMap<u64, u32> = HashMap::new();
+            for number in found.families.iter().map(|it| it.family as usize).collect::<HashSet<_>>() {
+                self.series_hashes(&self.families[number])
+                    .for_each(|hash| *series.entry(hash).or_default() += 1);
+            }
+            let kept = protobuf::retain(&found.bytes, |hash| {
+                series.get_mut(&hash).is_some_and(|left| {
+                    let is_left = *left > 0;
+                    *left = left.saturating_sub(1);
+                    is_left
+                })
+            });
+            found = Records::read(kept, &number_of);
+        }
+        (!found.families.is_empty()).then(|| Arc::new(found))
+    }
+
+    /// The records, as [`Exposition::with_records`] takes them; empty if there are none.
+    #[must_use]
+    pub fn record_bytes(&self) -> Bytes {
+        self.records.as_ref().map_or_else(Bytes::new, |records| records.bytes.clone())
+    }
+
+    pub(crate) fn records(&self) -> Option<&Records> {
+        self.records.as_deref()
+    }
+
+    /// The number of native histograms without classic buckets: in a text their buckets are not visible.
+    #[must_use]
+    pub fn native_only(&self) -> u64 {
+        self.records.as_ref().map_or(0, |records| records.native_only())
     }
 
     /// Counts the samples without timestamp of series that also have samples with timestamps.
@@ -176,7 +239,8 @@ impl Exposition {
     pub fn index_bytes(&self) -> usize {
         const FIXED: usize = 256;
         let lines = self.template.as_ref().map_or(0, |template| size_of_val(&**template));
-        FIXED + self.families.len() * size_of::<Family>() + self.runs.len() * size_of::<Span>() + lines
+        let records = self.records.as_ref().map_or(0, |records| records.index_bytes());
+        FIXED + self.families.len() * size_of::<Family>() + self.runs.len() * size_of::<Span>() + lines + records
     }
 
     /// Number of distinct series.

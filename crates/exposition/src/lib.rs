@@ -99,10 +99,11 @@
 // | `sample` | sample lines and their parts | `byte_scan`, `family`, `hash`, `span`, `syntax`, `timestamps` |
 // | `identity` | identity of samples within a family | `escape`, `family`, `hash`, `sample` |
 // | `parse` | the parser | `byte_scan`, `family`, `hash`, `reason`, `sample`, `span`, `syntax`, `timestamps` |
+// | `protobuf` | the protobuf format to text and records | `byte_scan`, `escape`, `hash`, `sample`, `span` |
 // | `check` | all problems of a text | `family`, `parse`, `reason`, `syntax` |
 // | `fault` | faults of a text | `parse`, `syntax` |
-// | `index` | a parsed text | `family`, `fault`, `identity`, `parse`, `sample`, `span`, `syntax`, `timestamps` |
-// | `render` | families to text | `escape`, `family`, `gzip`, `hash`, `identity`, `index`, `memory`, `negotiate`, `sample`, `syntax`, `timestamps` |
+// | `index` | a parsed text | `family`, `fault`, `identity`, `parse`, `protobuf`, `sample`, `span`, `syntax`, `timestamps` |
+// | `render` | families to text and messages | `escape`, `family`, `gzip`, `hash`, `identity`, `index`, `memory`, `negotiate`, `parse`, `protobuf`, `sample`, `syntax`, `timestamps` |
 // | `catalog` | the families of all applications, merged | all above |
 
 mod app_name;
@@ -119,6 +120,7 @@ mod index;
 mod memory;
 pub mod negotiate;
 mod parse;
+pub mod protobuf;
 mod reason;
 pub mod render;
 mod sample;

@@ -35,6 +35,8 @@ pub enum Format {
     Text100(Escaping),
     /// OpenMetrics 1.0.0; the Content-Type names the escaping only if the request named one.
     OpenMetrics100(Option<Escaping>),
+    /// Length-delimited protobuf messages; the Content-Type names the escaping only if the request named one.
+    Protobuf(Option<Escaping>),
 }
 
 impl Format {
@@ -52,14 +54,21 @@ impl Format {
             Self::OpenMetrics100(Some(Escaping::AllowUtf8)) => {
                 "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
             }
+            Self::Protobuf(None) => "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+            Self::Protobuf(Some(Escaping::Underscores)) => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; escaping=underscores"
+            }
+            Self::Protobuf(Some(Escaping::AllowUtf8)) => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; escaping=allow-utf-8"
+            }
         }
     }
 
-    /// The syntax of the format.
+    /// The syntax of the format; that of the text format for protobuf, which has the same names.
     #[must_use]
     pub const fn syntax(self) -> Syntax {
         match self {
-            Self::Text004 | Self::Text100(_) => Syntax::Text,
+            Self::Text004 | Self::Text100(_) | Self::Protobuf(_) => Syntax::Text,
             Self::OpenMetrics100(_) => Syntax::OpenMetrics,
         }
     }
@@ -68,11 +77,14 @@ impl Format {
     #[must_use]
     pub const fn escaping(self) -> Escaping {
         match self {
-            Self::Text100(escaping) | Self::OpenMetrics100(Some(escaping)) => escaping,
-            Self::Text004 | Self::OpenMetrics100(None) => Escaping::Underscores,
+            Self::Text100(escaping) | Self::OpenMetrics100(Some(escaping)) | Self::Protobuf(Some(escaping)) => escaping,
+            Self::Text004 | Self::OpenMetrics100(None) | Self::Protobuf(None) => Escaping::Underscores,
         }
     }
 }
+
+/// The parameter `proto` of the protobuf format.
+const PROTOBUF_MESSAGE: &str = "io.prometheus.client.MetricFamily";
 
 /// The content encoding of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,6 +150,8 @@ struct Offers {
     text_escaping: Option<Escaping>,
     openmetrics: Claim,
     openmetrics_escaping: Option<Escaping>,
+    protobuf: Claim,
+    protobuf_escaping: Option<Escaping>,
 }
 
 impl Offers {
@@ -146,7 +160,11 @@ impl Offers {
         let media = fields.next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
         let weight = weight_of(fields.clone());
         let version = parameter(fields.clone(), "version");
-        let escaping = parameter(fields, "escaping").map(|value| Escaping::from_parameter(&value));
+        let is_delimited = || {
+            let is = |name, value: &str| parameter(fields.clone(), name).is_some_and(|given| given.eq_ignore_ascii_case(value));
+            is("proto", PROTOBUF_MESSAGE) && is("encoding", "delimited")
+        };
+        let escaping = parameter(fields.clone(), "escaping").map(|value| Escaping::from_parameter(&value));
         match (&*media, version.as_deref()) {
             (b"*/*", _) => claim(&mut self.text_004, Specificity::Anything, weight),
             (b"text/*", _) => claim(&mut self.text_004, Specificity::AnySubtype, weight),
@@ -166,16 +184,24 @@ impl Offers {
                 claim(&mut self.openmetrics, specificity, weight);
                 self.openmetrics_escaping = self.openmetrics_escaping.max(escaping);
             }
+            // Only with both parameters: there are other messages and encodings.
+            (b"application/vnd.google.protobuf", _) if is_delimited() => {
+                claim(&mut self.protobuf, Specificity::Version, weight);
+                self.protobuf_escaping = self.protobuf_escaping.max(escaping);
+            }
             _ => {}
         }
     }
 
     /// The format with the highest weight; among equals the most specific, then the richest.
     fn best(&self) -> Format {
+        // Prometheus 3 names the escaping with its text formats only, and reads UTF-8 names in all.
+        let protobuf_escaping = self.protobuf_escaping.or(self.openmetrics_escaping).or(self.text_escaping);
         let offers = [
             (self.text_004, Format::Text004),
             (self.text_100, Format::Text100(self.text_escaping.unwrap_or(Escaping::Underscores))),
             (self.openmetrics, Format::OpenMetrics100(self.openmetrics_escaping)),
+            (self.protobuf, Format::Protobuf(protobuf_escaping)),
         ];
         let acceptable = offers
             .into_iter()

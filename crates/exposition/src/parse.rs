@@ -49,6 +49,16 @@ use template::{TemplateBuilder, ValueCheck};
 /// The longest text that is parsed. Offsets have 32 bits.
 pub(super) const MAX_BODY_BYTES: usize = u32::MAX as usize - 1;
 
+/// The value of a checked number.
+pub(crate) fn float(checked: &[u8]) -> f64 {
+    whole_float(checked).unwrap_or(f64::NAN)
+}
+
+/// The value of a text that is a number as a whole.
+pub(crate) fn whole_float(text: &[u8]) -> Option<f64> {
+    Number::whole(text).map(|number| number.value)
+}
+
 /// Narrows an offset for storage. No text is longer than [`MAX_BODY_BYTES`], so no bits are lost.
 fn narrow(offset: usize) -> u32 {
     u32::try_from(offset).unwrap_or(u32::MAX)

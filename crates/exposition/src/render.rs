@@ -2,6 +2,7 @@
 
 mod chunk;
 mod header;
+mod messages;
 mod sample;
 mod series_deduplicator;
 mod slice_writer;
@@ -19,6 +20,7 @@ use crate::syntax::Syntax;
 
 pub use chunk::Chunk;
 pub(crate) use header::{Header, Help};
+pub(crate) use messages::put_header;
 
 use sample::SampleFormatter;
 use series_deduplicator::SeriesDeduplicator;
@@ -28,33 +30,46 @@ use slice_writer::SliceWriter;
 /// `Content-Type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OutputFormat {
-    /// The syntax.
+    /// The syntax; in protobuf, which has the names of the text format, [`Syntax::Text`].
     pub syntax: Syntax,
+    /// True for protobuf messages.
+    pub protobuf: bool,
     /// The escaping of names outside the legacy character set.
     pub escaping: Escaping,
 }
 
 impl OutputFormat {
     /// The number of output formats.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 6;
 
     /// All output formats, each at its [`OutputFormat::index`].
     pub const ALL: [Self; Self::COUNT] = {
-        const fn variant(syntax: Syntax, escaping: Escaping) -> OutputFormat {
-            OutputFormat { syntax, escaping }
+        const fn variant(syntax: Syntax, protobuf: bool, escaping: Escaping) -> OutputFormat {
+            OutputFormat {
+                syntax,
+                protobuf,
+                escaping,
+            }
         }
         [
-            variant(Syntax::Text, Escaping::Underscores),
-            variant(Syntax::Text, Escaping::AllowUtf8),
-            variant(Syntax::OpenMetrics, Escaping::Underscores),
-            variant(Syntax::OpenMetrics, Escaping::AllowUtf8),
+            variant(Syntax::Text, false, Escaping::Underscores),
+            variant(Syntax::Text, false, Escaping::AllowUtf8),
+            variant(Syntax::OpenMetrics, false, Escaping::Underscores),
+            variant(Syntax::OpenMetrics, false, Escaping::AllowUtf8),
+            variant(Syntax::Text, true, Escaping::Underscores),
+            variant(Syntax::Text, true, Escaping::AllowUtf8),
         ]
     };
 
     /// Index below [`OutputFormat::COUNT`].
     #[must_use]
     pub const fn index(self) -> usize {
-        (matches!(self.syntax, Syntax::OpenMetrics) as usize) * 2 + matches!(self.escaping, Escaping::AllowUtf8) as usize
+        let format = match (self.protobuf, self.syntax) {
+            (true, _) => 2,
+            (false, Syntax::OpenMetrics) => 1,
+            (false, Syntax::Text) => 0,
+        };
+        2 * format + matches!(self.escaping, Escaping::AllowUtf8) as usize
     }
 }
 
@@ -62,6 +77,7 @@ impl From<Format> for OutputFormat {
     fn from(format: Format) -> Self {
         Self {
             syntax: format.syntax(),
+            protobuf: matches!(format, Format::Protobuf(_)),
             escaping: format.escaping(),
         }
     }
@@ -86,6 +102,8 @@ pub(crate) struct Item {
     pub(crate) extra_labels: Option<Arc<[ExtraLabel]>>,
     /// Hashes of suppressed series, which another application provides.
     pub(crate) suppressed: Option<Arc<SuppressedSeries>>,
+    /// True if only those samples are rendered that a protobuf message of the type cannot carry.
+    pub(crate) only_leftovers: bool,
 }
 
 /// Hashes of suppressed series; see [`Identity`].
@@ -164,22 +182,34 @@ impl Item {
     }
 
     fn reformat(&self, to: OutputFormat, out: &mut SliceWriter<'_>) {
-        let (exposition, source) = (&self.exposition, self.source());
         let formatter = SampleFormatter {
-            from: exposition.syntax(),
+            from: self.exposition.syntax(),
             to,
-            quoted: source.flags.contains(FamilyFlags::QUOTED),
+            quoted: self.source().flags.contains(FamilyFlags::QUOTED),
             extra_labels: self.extra_labels(),
             canonical: None,
             exemplars: to.syntax == Syntax::OpenMetrics && self.takes_exemplars(),
         };
+        self.for_each_sample(to, |suffix, sample| {
+            let canonical = if to.syntax == Syntax::OpenMetrics {
+                bound_label(self.kind, suffix)
+            } else {
+                None
+            };
+            SampleFormatter { canonical, ..formatter }.write(&sample, out.buffer());
+        });
+    }
+
+    /// Calls `each` for every sample that is rendered, in order.
+    fn for_each_sample<'a>(&'a self, to: OutputFormat, mut each: impl FnMut(Suffix, Sample<'a>)) {
+        let (exposition, source) = (&self.exposition, self.source());
         let name = exposition.text(source.name);
-        let escapes = to.escaping == Escaping::Underscores && formatter.quoted;
+        let escapes = to.escaping == Escaping::Underscores && source.flags.contains(FamilyFlags::QUOTED);
         let mut deduplicator = SeriesDeduplicator::new(source.kind, exposition.samples(source), self.extra_labels(), escapes);
         let samples = exposition
             .samples(source)
             .filter_map(|sample| Some((Suffix::between(name, sample.name)?, sample)));
-        let samples: Box<dyn Iterator<Item = (Suffix, Sample<'_>)>> = if source.flags.contains(FamilyFlags::MULTIPLE_TIMES) {
+        let samples: Box<dyn Iterator<Item = (Suffix, Sample<'a>)>> = if source.flags.contains(FamilyFlags::MULTIPLE_TIMES) {
             Box::new(self.by_time(samples.collect(), to).into_iter())
         } else {
             Box::new(samples)
@@ -188,15 +218,9 @@ impl Item {
             let stands = deduplicator
                 .as_mut()
                 .is_none_or(|deduplicator| deduplicator.admits(&sample, suffix));
-            if !stands || !self.names.contains(suffix.as_flag()) || self.is_suppressed(&sample, suffix) {
-                continue;
+            if stands && self.names.contains(suffix.as_flag()) && !self.is_suppressed(&sample, suffix) {
+                each(suffix, sample);
             }
-            let canonical = if to.syntax == Syntax::OpenMetrics {
-                bound_label(self.kind, suffix)
-            } else {
-                None
-            };
-            SampleFormatter { canonical, ..formatter }.write(&sample, out.buffer());
         }
     }
 

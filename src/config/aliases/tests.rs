@@ -28,6 +28,7 @@ fn an_alias_sets_its_key() {
         "endpoints" => "[\"http://127.0.0.1:9100/metrics\"]",
         "interval" | "timeout" => "\"7s\"",
         "unix" => "\"/run/other.sock\"",
+        "max_bytes" => "\"1GiB\"",
         _ => "\"127.0.0.1:7000\"",
     };
     for (section, alias, of, key) in ALIASES {

@@ -109,7 +109,7 @@ fn generated() -> String {
         for entry in group {
             let aliases = ALIASES.iter().filter(|(_, _, of, key)| (*of, *key) == (entry.section, entry.key));
             for (section, alias, ..) in aliases {
-                let _ = write!(out, "\nShort name: `{section}.{alias}`.\n");
+                let _ = write!(out, "\nAnother name: `{section}.{alias}`.\n");
             }
         }
         let _ = write!(out, "\n{}", markdown(&comment(&lines, place(first))));

@@ -11,6 +11,7 @@ fn put(inlet: &Inlet, app: &str, at: i64, body: &'static str) {
                 app: AppName::new(app).unwrap(),
                 body: Bytes::from_static(body.as_bytes()),
                 syntax: None,
+                records: Bytes::new(),
                 labels: [].into(),
                 origin: Origin {
                     source: "s".into(),

@@ -10,6 +10,7 @@ fn put(inlet: &Inlet, app: &str) {
         app: AppName::new(app).unwrap(),
         body: Bytes::from_static(b"a 1\n"),
         syntax: None,
+        records: Bytes::new(),
         labels: [].into(),
         origin: Origin {
             source: "s".into(),

@@ -363,6 +363,7 @@ impl Monitor {
             app: self.app.clone(),
             body: Bytes::from(text),
             syntax: Some(Syntax::Text),
+            records: Bytes::new(),
             labels: [].into(),
             origin: self.origin.clone(),
             at: clock(),

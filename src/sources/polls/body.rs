@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 
 use super::error::PollError;
+use crate::exposition::protobuf;
 use crate::model::Syntax;
 use crate::sources::LARGE_BYTES;
 use crate::wire::ForeignFormat;
@@ -166,6 +167,15 @@ pub(super) fn syntax(headers: &HeaderMap) -> Option<Syntax> {
         return None;
     }
     Some(given.to_str().ok().and_then(Syntax::from_content_type).unwrap_or_default())
+}
+
+/// True if the Content-Type of a body is that of protobuf metrics.
+///
+/// # Errors
+/// If it is protobuf of another kind.
+pub(super) fn is_protobuf(headers: &HeaderMap) -> Result<bool, PollError> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|given| given.to_str().ok());
+    Ok(given.map_or(Ok(false), protobuf::is_content_type)?)
 }
 
 /// The Content-Encoding of a body.

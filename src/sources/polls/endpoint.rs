@@ -253,6 +253,7 @@ impl EndpointTask {
             app: self.target.endpoint.name.clone(),
             body: response.body,
             syntax: response.syntax,
+            records: response.records,
             labels: Arc::clone(&self.target.endpoint.labels),
             origin: self.origin(),
             at: (self.context.clock)(),

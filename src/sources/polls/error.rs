@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::exposition::protobuf::{DecodeError, UnsupportedProtobuf};
 use crate::store::{EmitError, Refused};
 use crate::wire::ForeignFormat;
 
@@ -45,6 +46,10 @@ pub(super) enum PollError {
     Bomb(usize),
     #[error("invalid gzip: {0}")]
     Gzip(io::Error),
+    #[error("{0}")]
+    Protobuf(#[from] DecodeError),
+    #[error("{0}")]
+    UnsupportedProtobuf(#[from] UnsupportedProtobuf),
     #[error("the body is not metrics but {0}")]
     NotMetrics(ForeignFormat),
     #[error("unknown Content-Encoding \"{coding}\", and not metrics as plain text: {why}")]

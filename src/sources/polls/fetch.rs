@@ -1,7 +1,6 @@
 //! One poll: the request, its redirects, the response.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
@@ -17,9 +16,10 @@ use super::body::{self, BodyReader};
 use super::connection::{PollConnection, PollRequest};
 use super::error::{Phase, PollError};
 use super::ipfs;
-use super::settings::{EndpointKind, Target};
+use super::settings::{Endpoint, EndpointKind, Target};
 use super::trust::{SystemTrust, Trust};
 use crate::model::{Peer, Syntax};
+use crate::sources::decode_protobuf;
 
 /// Limit of redirects per poll: a scheme, a slash, a login; more indicate a loop.
 const MAX_REDIRECTS: usize = 5;
@@ -33,6 +33,13 @@ const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-
     text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
     text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
 
+/// The same of a Prometheus that scrapes native histograms: protobuf first, which alone carries them.
+const ACCEPT_NATIVE: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=allow-utf-8;q=0.6,\
+    application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+    application/openmetrics-text;version=0.0.1;q=0.4,\
+    text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,\
+    text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
+
 /// The `User-Agent` header.
 const USER_AGENT: &str = concat!("exporter-proxy/", env!("CARGO_PKG_VERSION"));
 
@@ -45,6 +52,8 @@ pub(super) struct PollResponse {
     /// The body, in an allocation of exactly its size.
     pub(super) body: Bytes,
     pub(super) syntax: Option<Syntax>,
+    /// Metrics of a protobuf body that text cannot carry.
+    pub(super) records: Bytes,
     /// An unknown Content-Encoding; the body was accepted as plain text.
     pub(super) coding: Option<String>,
     /// The number of connections and the peers of an IPFS node, for endpoints of that kind.
@@ -132,7 +141,7 @@ impl Fetcher {
         let mut url = start.clone();
         for _ in 0..=MAX_REDIRECTS {
             let trusted = authorization.as_ref().filter(|_| url.origin() == start.origin());
-            let request = request(&url, trusted, target.endpoint.timeout, target.endpoint.kind)?;
+            let request = request(&url, trusted, &target.endpoint)?;
             let response = self.connection.send(&url, deadline, || request.clone()).await?;
             self.connection.phase = Phase::Reading;
             if response.status() == StatusCode::OK {
@@ -154,7 +163,13 @@ impl Fetcher {
         let (head, body) = response.into_parts();
         let body = reader.read(&head.headers, body).await?;
         let coding = body::unknown_coding(&head.headers);
+        let mut records = Bytes::new();
         let (body, syntax, swarm) = match self.target.endpoint.kind {
+            EndpointKind::Metrics if body::is_protobuf(&head.headers)? => {
+                let decoded = decode_protobuf(body, self.target.max_body_bytes).await?;
+                records = decoded.records;
+                (decoded.text, Some(Syntax::OpenMetrics), None)
+            }
             EndpointKind::Metrics => {
                 body::reject_markup(&body)?;
                 (body, body::syntax(&head.headers), None)
@@ -167,6 +182,7 @@ impl Fetcher {
         Ok(PollResponse {
             body,
             syntax,
+            records,
             coding,
             swarm,
         })
@@ -180,12 +196,13 @@ impl Fetcher {
     }
 }
 
-fn request(url: &Url, authorization: Option<&HeaderValue>, timeout: Duration, kind: EndpointKind) -> Result<PollRequest, PollError> {
+fn request(url: &Url, authorization: Option<&HeaderValue>, endpoint: &Endpoint) -> Result<PollRequest, PollError> {
     let malformed = |e: http::Error| PollError::Http(format!("cannot request the URL: {e}"));
     let path: Uri = url[Position::BeforePath..Position::AfterQuery]
         .parse()
         .map_err(|e: http::uri::InvalidUri| malformed(e.into()))?;
-    let (method, accept) = match kind {
+    let (method, accept) = match endpoint.kind {
+        EndpointKind::Metrics if endpoint.native_histograms => (Method::GET, ACCEPT_NATIVE),
         EndpointKind::Metrics => (Method::GET, ACCEPT),
         // The RPC accepts only POST, as protection against web pages.
         EndpointKind::Peers { .. } => (Method::POST, "application/json"),
@@ -197,7 +214,7 @@ fn request(url: &Url, authorization: Option<&HeaderValue>, timeout: Duration, ki
         .header(header::ACCEPT, accept)
         .header(header::ACCEPT_ENCODING, "gzip")
         .header(header::USER_AGENT, USER_AGENT)
-        .header(SCRAPE_TIMEOUT, timeout.as_secs_f64().to_string());
+        .header(SCRAPE_TIMEOUT, endpoint.timeout.as_secs_f64().to_string());
     if let Some(authorization) = authorization {
         request = request.header(header::AUTHORIZATION, authorization);
     }

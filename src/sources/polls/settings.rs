@@ -50,6 +50,8 @@ pub struct Endpoint {
     pub ca_file: Option<PathBuf>,
     /// The certificate that is presented to the server.
     pub certificate: Option<ClientCertificate>,
+    /// True if protobuf is asked for first, which alone carries native histograms.
+    pub native_histograms: bool,
     /// Labels that are added to series that lack them.
     pub labels: Arc<[LabelPair]>,
     /// The families of one-shot events; `None` for the usual names.
@@ -77,6 +79,7 @@ impl Endpoint {
             credentials: authorization_file.map(Credentials::HeaderFile),
             ca_file: None,
             certificate: None,
+            native_histograms: false,
             labels: Arc::new([]),
             events: None,
         }

@@ -272,6 +272,7 @@ impl<'a> ReceiverConnection<'a> {
             app: inbound.app.clone(),
             body: inbound.data,
             syntax: None,
+            records: bytes::Bytes::new(),
             labels: [].into(),
             origin,
             at: (self.shared.clock)(),

@@ -167,6 +167,7 @@ impl Upstream {
                 app: self.app.clone(),
                 body: Bytes::from(render(&self.monitor, &self.sums).into_bytes().into_boxed_slice()),
                 syntax: Some(Syntax::Text),
+                records: Bytes::new(),
                 labels: [].into(),
                 origin: self.origin.clone(),
                 at: clock(),

@@ -20,6 +20,12 @@ const GONE: u8 = 3;
 const APP: u8 = 4;
 const CLOCK: u8 = 5;
 
+/// Formats of a text.
+const TEXT: u8 = 1;
+const OPENMETRICS: u8 = 2;
+/// OpenMetrics text of a protobuf body, with what it lacks of that before it.
+const WITH_RECORDS: u8 = 3;
+
 /// A decoded record.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Record {
@@ -46,19 +52,27 @@ pub(super) struct SavedUpdate {
     pub(super) syntax: Syntax,
     /// The text, in an allocation of exactly its size.
     pub(super) body: Bytes,
+    /// Metrics of a protobuf body that text cannot carry.
+    pub(super) records: Bytes,
 }
 
 impl SavedUpdate {
     /// The update that it was.
     pub(super) fn update(self, app: AppName) -> Update {
         let Self {
-            origin, at, syntax, body, ..
+            origin,
+            at,
+            syntax,
+            body,
+            records,
+            ..
         } = self;
         let (syntax, labels) = (Some(syntax), [].into());
         Update {
             app,
             body,
             syntax,
+            records,
             labels,
             origin,
             at,
@@ -83,10 +97,15 @@ pub(super) fn encode(app: &App, labelled: &[FamilyKey], age: Age) -> Vec<u8> {
         put_i64(&mut out, age.written.as_millis());
         put_text(&mut out, &app.origin.source);
         out.push(format_code(app.origin.format));
+        let records = app.text.exposition().map_or_else(Bytes::new, |text| text.record_bytes());
         out.push(match app.text.syntax() {
-            Syntax::Text => 1,
-            Syntax::OpenMetrics => 2,
+            Syntax::Text => TEXT,
+            Syntax::OpenMetrics if records.is_empty() => OPENMETRICS,
+            Syntax::OpenMetrics => WITH_RECORDS,
         });
+        if !records.is_empty() {
+            put_bytes(&mut out, &records);
+        }
     }
     out
 }
@@ -173,9 +192,10 @@ fn saved_update(decoder: &mut Decoder<'_>, kind: u8) -> Option<SavedUpdate> {
     }
     let source = Arc::from(decoder.text()?);
     let format = format_of(decoder.byte()?)?;
-    let syntax = match decoder.byte()? {
-        1 => Syntax::Text,
-        2 => Syntax::OpenMetrics,
+    let (syntax, records) = match decoder.byte()? {
+        TEXT => (Syntax::Text, Bytes::new()),
+        OPENMETRICS => (Syntax::OpenMetrics, Bytes::new()),
+        WITH_RECORDS => (Syntax::OpenMetrics, Bytes::copy_from_slice(decoder.prefixed()?)),
         _ => return None,
     };
     let body = decoder.rest();
@@ -189,5 +209,6 @@ fn saved_update(decoder: &mut Decoder<'_>, kind: u8) -> Option<SavedUpdate> {
         age,
         syntax,
         body,
+        records,
     })
 }

@@ -8,6 +8,7 @@ fn update(body: &str, syntax: Option<Syntax>, labels: &[(&str, &str)]) -> Update
         app: AppName::new("a").unwrap(),
         body: Bytes::copy_from_slice(body.as_bytes()),
         syntax,
+        records: Bytes::new(),
         labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         origin: Origin {
             source: "s".into(),

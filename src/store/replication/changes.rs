@@ -139,7 +139,8 @@ impl LocalChanges {
         self.arrived.notify_one();
     }
 
-    /// Says whether the engine can be written to. Changes that are made while it cannot count as delayed, and nothing waits for them.
+    /// Says whether the engine can be written to. Changes that are made while it cannot, and those that are not settled when it is lost, count
+    /// as delayed, and nothing waits for them.
     pub fn set_away(&self, away: bool) {
         let mut state = self.state();
         state.away = away;
@@ -147,6 +148,8 @@ impl LocalChanges {
             let ChangeQueue { waiting, writing, .. } = &mut *state;
             for pending in waiting.values_mut().chain(writing.values_mut()) {
                 pending.waiters.clear();
+                // Made while the engine was lost already, perhaps, and that was not noticed yet.
+                pending.delayed = true;
             }
         }
     }

@@ -24,6 +24,9 @@ const LABELLED: u64 = 4;
 /// The fault of the source.
 const FAULT: u64 = 5;
 
+/// Native histograms.
+const RECORDS: u64 = 6;
+
 const EXPIRES: u8 = 1;
 const WITHDRAWN: u8 = 2;
 const UPDATED: u8 = 4;
@@ -55,6 +58,9 @@ pub(super) fn encode(app: &ReplicatedApp) -> Vec<u8> {
     if let Some(fault) = &app.fault {
         part(&mut out, FAULT, fault.as_bytes());
     }
+    if !app.records.is_empty() {
+        part(&mut out, RECORDS, &app.records);
+    }
     part(&mut out, TEXT, &app.body);
     out
 }
@@ -85,7 +91,8 @@ pub(super) fn decode(bytes: &[u8]) -> Option<ReplicatedApp> {
         return None;
     }
     let mut app: Option<ReplicatedApp> = None;
-    let (mut labels, mut labelled, mut fault, mut body) = (Arc::from([]), Vec::new(), None, Bytes::new());
+    let (mut labels, mut labelled, mut fault) = (Arc::from([]), Vec::new(), None);
+    let (mut body, mut records) = (Bytes::new(), Bytes::new());
     while !decoder.rest().is_empty() {
         let (kind, part) = (decoder.u64()?, decoder.prefixed()?);
         let mut part_decoder = Decoder::new(part);
@@ -101,6 +108,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<ReplicatedApp> {
                 std::str::from_utf8(part).ok()?;
                 body = Bytes::copy_from_slice(part);
             }
+            RECORDS => records = Bytes::copy_from_slice(part),
             _ => {}
         }
     }
@@ -109,6 +117,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<ReplicatedApp> {
         labelled,
         fault,
         body,
+        records,
         ..app?
     })
 }
@@ -136,6 +145,7 @@ fn read_head(decoder: &mut Decoder<'_>) -> Option<ReplicatedApp> {
         labels: Arc::from([]),
         syntax,
         body: Bytes::new(),
+        records: Bytes::new(),
         labelled: Vec::new(),
     })
 }

@@ -20,6 +20,7 @@ fn example() -> ReplicatedApp {
         labels: [("site".into(), "north".into())].into(),
         syntax: Syntax::OpenMetrics,
         body: Bytes::from_static(b"up 1\n# EOF\n"),
+        records: Bytes::from_static(b"native"),
         labelled: vec![FamilyKey::from(&b"up"[..])],
     }
 }
@@ -85,10 +86,11 @@ fn what_could_not_be_written_counts_as_delayed() {
     drop(changes.take(1));
     changes.settle(&app("a"), Settlement::Retry);
     assert!(changes.take(1)[0].delayed);
-    changes.set_away(true);
     changes.mark(&app("b"), None);
+    changes.set_away(true);
+    changes.mark(&app("c"), None);
     changes.set_away(false);
-    assert!(changes.take(1)[0].delayed);
+    assert!(changes.take(2).iter().all(|change| change.delayed));
 }
 
 #[tokio::test]

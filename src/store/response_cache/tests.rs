@@ -16,6 +16,7 @@ use crate::store::{Inlet, Limits, PutOptions, RenderedExposition, View};
 
 const OPENMETRICS: OutputFormat = OutputFormat {
     syntax: Syntax::OpenMetrics,
+    protobuf: false,
     ..TEXT
 };
 

@@ -37,6 +37,7 @@ pub fn endpoint(url: &str) -> Endpoint {
         ca_file: None,
         certificate: None,
         socket: None,
+        native_histograms: false,
         labels: Arc::new([]),
         events: None,
     }

@@ -81,6 +81,8 @@ pub(super) struct FamilyCounts {
     pub(super) quoted: u32,
     /// The number of contributions that state a unit.
     pub(super) units: u32,
+    /// The number of contributions with records of other types than their own.
+    pub(super) other_records: u32,
     /// The number of contributions with the disambiguating label.
     pub(super) labelled: u32,
     /// For each rank the number of contributions that have a label of the name which the disambiguating label would get.
@@ -121,6 +123,7 @@ impl FamilyCounts {
         change(&mut self.invalid, (!text.valid).into());
         change(&mut self.quoted, text.quoted.into());
         change(&mut self.units, text.has_unit.into());
+        change(&mut self.other_records, text.other_records.into());
         change(&mut self.labelled, contribution.labelled.into());
         for (rank, count) in self.taken.iter_mut().enumerate() {
             change(count, (contribution.taken >> rank & 1).into());
@@ -147,6 +150,11 @@ impl FamilyCounts {
             [_, 0, _] => Shape::Summary,
             _ => Shape::Histogram,
         }
+    }
+
+    /// True if some declared contribution has this type.
+    pub(super) const fn has_kind(&self, kind: MetricType) -> bool {
+        self.kinds[kind_index(kind)] > 0
     }
 
     /// The types that contributions state.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::app::App;
 use super::contributions::AppRange;
 use super::entry::{FamilyEntry, Placement, SharedFamily};
+use super::messages::MessageSection;
 use super::paged::Id;
 use super::rules::Rules;
 use super::segment_items::sections;
@@ -19,7 +20,7 @@ use crate::identity::ExtraLabel;
 use crate::index::Exposition;
 use crate::memory::MemoryMeter;
 use crate::negotiate::Escaping;
-use crate::render::{Chunk, Item, OutputFormat};
+use crate::render::{Chunk, Item, OutputFormat, put_header};
 use crate::syntax::Syntax;
 
 /// The apps that a response is about.
@@ -129,7 +130,11 @@ impl Plan {
         match self.scope {
             Scope::Nothing => {}
             Scope::App(id) => {
-                let items = self.catalog.app_items(id, self.variant);
+                let items = if self.variant.protobuf {
+                    self.catalog.app_messages(id, self.variant)
+                } else {
+                    self.catalog.app_items(id, self.variant)
+                };
                 chunks.push(Arc::new(Chunk::render(items, self.variant, &self.catalog.meter)));
                 let families = self.catalog.apps.slots[id].reserved_families(&self.catalog.rules);
                 reserved.extend(families.map(Arc::new));
@@ -200,6 +205,10 @@ impl Plan {
         let segments = self.segments();
         for family in segments.chunk_by(|one, other| one.large_family().is_some_and(|id| other.large_family() == Some(id))) {
             let rendered: Vec<_> = family.iter().map(|segment| self.rendered(segment)).collect();
+            if let (Some(id), true) = (family[0].large_family(), self.variant.protobuf) {
+                self.frame_large_family(id, &rendered, chunks);
+                continue;
+            }
             // A large family that goes out as several families: each of them must be whole, so all segments' first sections come first.
             let sections = rendered.first().map_or(0, |sections| sections.len());
             for section in 0..sections {
@@ -208,19 +217,46 @@ impl Plan {
         }
     }
 
+    /// Puts the segments of a large family together to one message of each type, each behind its length.
+    fn frame_large_family(&self, id: Id<FamilyEntry>, rendered: &[Arc<Vec<Arc<Chunk>>>], chunks: &mut Vec<Arc<Chunk>>) {
+        let Some(shared) = self.catalog.shared(id) else { return };
+        for (at, section) in self.catalog.message_sections(shared).into_iter().enumerate() {
+            let parts = || rendered.iter().filter_map(|segment| segment.get(at));
+            if let MessageSection::Metrics(kind) = section {
+                let len: u64 = parts().map(|chunk| chunk.len()).sum();
+                let header = self.catalog.large_header(id, shared, kind).filter(|_| len > 0);
+                let Some(header) = header else { continue };
+                let mut head = Vec::new();
+                put_header(&header, self.variant, usize::try_from(len).unwrap_or(usize::MAX), &mut head);
+                chunks.push(Arc::new(Chunk::new(vec![head.into()])));
+            }
+            chunks.extend(parts().cloned());
+        }
+    }
+
     /// The rendered form of a segment, from its cache or rendered now: one chunk for each section.
     fn rendered(&self, planned: &PlannedSegment<'_>) -> Arc<Vec<Arc<Chunk>>> {
         let (catalog, variant) = (&self.catalog, self.variant);
         let render = |sections, items: &dyn Fn() -> Vec<Vec<Item>>| rendered(planned.segment, variant, &catalog.meter, sections, items);
         match planned.contents {
+            Contents::Private(from, to) if variant.protobuf => render(1, &|| vec![catalog.private_messages(from, to)]),
             Contents::Private(from, to) => render(1, &|| vec![catalog.private_items(from, to, variant)]),
             Contents::Group(group) => render(1, &|| {
                 let mut items = Vec::new();
                 for &id in &group.families {
-                    catalog.shared_family(id, AppRange::ALL, variant, &mut items);
+                    if variant.protobuf {
+                        catalog.shared_messages(id, AppRange::ALL, variant, &mut items);
+                    } else {
+                        catalog.shared_family(id, AppRange::ALL, variant, &mut items);
+                    }
                 }
                 vec![items]
             }),
+            Contents::Large(id, shared, range) if variant.protobuf => {
+                let sections = catalog.message_sections(shared);
+                let items = |section: &_| catalog.message_section(id, shared, range, *section);
+                render(sections.len(), &|| sections.iter().map(items).collect())
+            }
             Contents::Large(id, shared, range) => {
                 let sections = sections(shared.form, variant);
                 let items = |&suffix: &_| {
@@ -335,11 +371,11 @@ impl RenderedSegments {
         tail
     }
 
-    /// [`RenderedSegments::tail`] from the text of the self metrics, which is parsed only where it must be: for OpenMetrics, and where
-    /// apps have families of the same names.
+    /// [`RenderedSegments::tail`] from the text of the self metrics, which is parsed only where it must be: for other formats, and where apps
+    /// have families of the same names.
     #[must_use]
     pub fn tail_with(&self, own: Vec<Bytes>) -> Vec<Arc<Chunk>> {
-        if self.reserved.is_empty() && self.variant.syntax == Syntax::Text {
+        if self.reserved.is_empty() && self.variant.syntax == Syntax::Text && !self.variant.protobuf {
             return vec![Arc::new(Chunk::new(own))];
         }
         let own = (!own.is_empty()).then(|| Arc::new(Exposition::parse_self_metrics(own.concat().into())));

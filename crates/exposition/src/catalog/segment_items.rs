@@ -150,7 +150,7 @@ impl Catalog {
     }
 
     /// The added labels of an app and its disambiguating label.
-    fn with_label(&self, app: &App, rank: u8) -> Arc<[ExtraLabel]> {
+    pub(super) fn with_label(&self, app: &App, rank: u8) -> Arc<[ExtraLabel]> {
         let label = ExtraLabel::new(&self.rules.labels[usize::from(rank)], app.name.as_str());
         app.extra_labels.iter().cloned().chain([label]).collect()
     }
@@ -254,6 +254,7 @@ fn item(
         grouping: text.kind,
         extra_labels,
         suppressed: None,
+        only_leftovers: false,
     })
 }
 

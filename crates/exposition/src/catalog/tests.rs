@@ -15,14 +15,17 @@ use crate::syntax::Syntax;
 
 const TEXT: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
+    protobuf: false,
     escaping: Escaping::Underscores,
 };
 const UTF8: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
+    protobuf: false,
     escaping: Escaping::AllowUtf8,
 };
 const OPENMETRICS: OutputFormat = OutputFormat {
     syntax: Syntax::OpenMetrics,
+    protobuf: false,
     escaping: Escaping::Underscores,
 };
 

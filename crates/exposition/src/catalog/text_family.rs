@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use crate::escape::escaped_metric_name;
 use crate::family::{Family, FamilyFlags, MetricType, Suffix};
 use crate::index::Exposition;
+use crate::protobuf::MessageType;
 use crate::syntax::Syntax;
 
 /// Sample names of a family of the text format, and how its samples are grouped.
@@ -83,6 +84,8 @@ pub(super) struct TextFamily {
     pub(super) quoted: bool,
     /// True if a unit is stated.
     pub(super) has_unit: bool,
+    /// True if it has records of other types than its own.
+    pub(super) other_records: bool,
 }
 
 /// A [`TextFamily`] in eight bytes, as apps and contributions keep it: there may be millions.
@@ -100,13 +103,15 @@ impl StoredTextFamily {
     const QUOTED: u32 = 1 << 17;
     const HAS_UNIT: u32 = 1 << 18;
     const SUFFIX: u32 = 19;
+    const SUFFIX_BITS: u32 = 0xf;
+    const OTHER_RECORDS: u32 = 1 << 23;
 
     pub(super) fn get(self) -> TextFamily {
         let kind = |bits: u32| MetricType::ALL[bits as usize % MetricType::ALL.len()];
         let has = |bit| self.bits & bit != 0;
         TextFamily {
             family: self.family,
-            suffix: Suffix::from_number(self.bits >> Self::SUFFIX),
+            suffix: Suffix::from_number(self.bits >> Self::SUFFIX & Self::SUFFIX_BITS),
             names: FamilyFlags::from_names(self.bits),
             kind: kind(self.bits),
             role: OpenMetricsRole {
@@ -116,6 +121,7 @@ impl StoredTextFamily {
             valid: has(Self::VALID),
             quoted: has(Self::QUOTED),
             has_unit: has(Self::HAS_UNIT),
+            other_records: has(Self::OTHER_RECORDS),
         }
     }
 }
@@ -125,7 +131,10 @@ impl From<TextFamily> for StoredTextFamily {
         let bit = |set, bit| if set { bit } else { 0 };
         let kinds = text.kind as u32 | (text.role.kind as u32) << Self::ROLE_KIND;
         let role = bit(text.role.primary, Self::PRIMARY) | bit(text.valid, Self::VALID);
-        let more = bit(text.quoted, Self::QUOTED) | bit(text.has_unit, Self::HAS_UNIT) | (text.suffix as u32) << Self::SUFFIX;
+        let more = bit(text.quoted, Self::QUOTED)
+            | bit(text.has_unit, Self::HAS_UNIT)
+            | bit(text.other_records, Self::OTHER_RECORDS)
+            | (text.suffix as u32) << Self::SUFFIX;
         Self {
             family: text.family,
             bits: kinds | role | text.names.names().bits() | more,
@@ -175,6 +184,7 @@ impl TextFamily {
                 primary: true,
             },
             has_unit: false,
+            other_records: false,
             ..*self
         }
     }
@@ -200,19 +210,34 @@ impl TextFamily {
         const HEADER: usize = 100;
         let family = &exposition.families()[self.family as usize];
         let bytes: usize = exposition.run_spans(family).iter().map(|span| span.len() + 1).sum();
+        let records = exposition.records().map_or(&[][..], |records| records.of(self.family));
+        let bytes = bytes.max(records.iter().map(|it| it.metrics.len()).sum());
         u32::try_from(bytes + HEADER).unwrap_or(u32::MAX)
     }
 }
 
 /// All families of a text, in its order. A family without samples has none: its headers are not exposed.
 pub(super) fn text_families(exposition: &Exposition) -> Vec<TextFamily> {
-    let mut families = Vec::with_capacity(exposition.families().len());
+    let mut families: Vec<TextFamily> = Vec::with_capacity(exposition.families().len());
     for (number, family) in (0_u32..).zip(exposition.families()) {
         if family.samples > 0 {
             match exposition.syntax() {
                 Syntax::Text => families.push(of_text(number, family, exposition.text(family.name))),
                 Syntax::OpenMetrics => of_openmetrics(number, family, &mut families),
             }
+        }
+    }
+    if let Some(records) = exposition.records() {
+        for family in &mut families {
+            let of = records.of(family.family).iter();
+            // Of these types only, because others may be exposed under another app's.
+            let own = |kind: MessageType| {
+                matches!(
+                    (kind, family.kind),
+                    (MessageType::Histogram, MetricType::Histogram) | (MessageType::Summary, MetricType::Summary)
+                )
+            };
+            family.other_records = of.map(|it| it.kind).any(|kind| !own(kind));
         }
     }
     families
@@ -246,8 +271,16 @@ fn of_openmetrics(number: u32, family: &Family, families: &mut Vec<TextFamily>) 
         kind: family.kind,
         primary: false,
     };
+    let untyped = OpenMetricsRole {
+        kind: MetricType::Unknown,
+        primary: true,
+    };
     match family.kind {
-        MetricType::Counter => take(Suffix::Total, FamilyFlags::TOTAL, MetricType::Counter, primary),
+        MetricType::Counter if family.flags.contains(FamilyFlags::TOTAL) => {
+            take(Suffix::Total, FamilyFlags::TOTAL, MetricType::Counter, primary);
+        }
+        // A counter of the text format in OpenMetrics spelling, which OpenMetrics takes as `unknown`.
+        MetricType::Counter => take(Suffix::Bare, FamilyFlags::BARE, MetricType::Counter, untyped),
         MetricType::Histogram | MetricType::Summary => take(Suffix::Bare, Shape::from(family.kind).names(), family.kind, primary),
         MetricType::GaugeHistogram => {
             take(Suffix::Bucket, FamilyFlags::BUCKET, MetricType::Gauge, primary);
@@ -263,15 +296,7 @@ fn of_openmetrics(number: u32, family: &Family, families: &mut Vec<TextFamily>) 
     }
     // Sample names that the type does not have.
     for suffix in family.flags.suffixes() {
-        take(
-            suffix,
-            suffix.as_flag(),
-            MetricType::Unknown,
-            OpenMetricsRole {
-                kind: MetricType::Unknown,
-                primary: true,
-            },
-        );
+        take(suffix, suffix.as_flag(), MetricType::Unknown, untyped);
     }
     let has_primary = families[first..].iter().any(|it| it.role == primary);
     families[first..]
@@ -292,6 +317,7 @@ fn text_family(number: u32, family: &Family, suffix: Suffix, names: FamilyFlags,
         valid,
         quoted: family.flags.contains(FamilyFlags::QUOTED),
         has_unit: family.unit().is_some(),
+        other_records: false,
     }
 }
 

@@ -260,6 +260,7 @@ impl Catalog {
         self.rules.duplicates == Duplicates::Label
             && app.exposition.syntax() == update.exposition.syntax()
             && app.exposition.body() == update.exposition.body()
+            && app.exposition.record_bytes() == update.exposition.record_bytes()
             && app.labels == update.labels
     }
 

@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
 use super::slice_writer::SliceWriter;
-use super::{Item, OutputFormat};
+use super::{Item, OutputFormat, messages};
 use crate::gzip::{CompressionLevel, Compressor, Piece};
 use crate::memory::MemoryMeter;
 
@@ -193,6 +193,10 @@ impl Chunk {
 fn write(items: &[Item], to: OutputFormat, meter: Option<MemoryMeter>) -> SliceWriter<'_> {
     let size: usize = items.iter().map(Item::size).sum();
     let mut out = SliceWriter::with_capacity(if items.len() == 1 { 0 } else { size }, meter);
+    if to.protobuf {
+        messages::write(items, to, &mut out);
+        return out;
+    }
     for item in items {
         item.write(to, &mut out);
     }

@@ -88,6 +88,30 @@ impl<'a> SliceWriter<'a> {
         self.flushed + self.buffer.len()
     }
 
+    /// An empty writer with the same counter of copies.
+    pub(super) fn nested(&self) -> Self {
+        Self::with_capacity(0, self.meter.clone())
+    }
+
+    /// Number of written bytes.
+    pub(super) fn len(&self) -> usize {
+        let pending = self.pending.as_ref().map_or(0, |pending| pending.end - pending.start);
+        self.parts.iter().map(Bytes::len).sum::<usize>() + self.buffer.len() + pending
+    }
+
+    /// Appends all that another writer has written.
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.flush_pending();
+        other.flush_pending();
+        if !other.parts.is_empty() {
+            self.flush();
+            other.flush();
+            self.flushed += other.flushed;
+            self.parts.append(&mut other.parts);
+        }
+        self.buffer.append(&mut other.buffer);
+    }
+
     /// The written slices.
     pub(super) fn finish(mut self) -> Vec<Bytes> {
         self.flush_pending();

@@ -1,5 +1,17 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 use super::*;
+use crate::model::AppName;
+
+fn endpoint(url: &Url, kind: EndpointKind, native_histograms: bool) -> Endpoint {
+    let millis = std::time::Duration::from_millis;
+    let peers = Endpoint::peers(AppName::new("a").unwrap(), url, millis(2_500), 1, None);
+    Endpoint {
+        url: url.clone(),
+        kind,
+        native_histograms,
+        ..peers
+    }
+}
 
 fn follow(from: &str, location: &str) -> Result<String, String> {
     let mut headers = HeaderMap::new();
@@ -35,7 +47,7 @@ fn every_other_status_is_a_failure_that_names_it() {
 #[test]
 fn a_request_looks_like_prometheus_to_its_target() {
     let url: Url = "http://[::1]:9100/probe?target=a&module=b".parse().unwrap();
-    let request = request(&url, None, Duration::from_millis(2_500), EndpointKind::Metrics).unwrap();
+    let request = request(&url, None, &endpoint(&url, EndpointKind::Metrics, false)).unwrap();
     assert_eq!(request.uri(), "/probe?target=a&module=b");
     assert_eq!(request.headers()["host"], "[::1]:9100");
     assert_eq!(request.headers()["x-prometheus-scrape-timeout-seconds"], "2.5");
@@ -47,14 +59,23 @@ fn a_request_looks_like_prometheus_to_its_target() {
     );
     assert!(!request.headers().contains_key("authorization"));
     assert_eq!(request.method(), Method::GET);
-    let rpc = super::request(&url, None, Duration::from_secs(2), EndpointKind::Peers { agent_version_cutoff: 1 }).unwrap();
+    let native = super::request(&url, None, &endpoint(&url, EndpointKind::Metrics, true)).unwrap();
+    let accept = native.headers()["accept"].to_str().unwrap();
+    assert!(accept.starts_with("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;"));
+    let format = crate::exposition::negotiate::format([accept.as_bytes()]);
+    assert!(
+        format.content_type().starts_with("application/vnd.google.protobuf"),
+        "the highest weight"
+    );
+    let kind = EndpointKind::Peers { agent_version_cutoff: 1 };
+    let rpc = super::request(&url, None, &endpoint(&url, kind, true)).unwrap();
     assert_eq!(
         (rpc.method(), &rpc.headers()["accept"]),
         (&Method::POST, &HeaderValue::from_static("application/json"))
     );
     let url: Url = "http://host/".parse().unwrap();
     assert_eq!(
-        super::request(&url, None, Duration::from_secs(2), EndpointKind::Metrics)
+        super::request(&url, None, &endpoint(&url, EndpointKind::Metrics, false))
             .unwrap()
             .headers()["host"],
         "host"

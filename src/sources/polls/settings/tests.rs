@@ -14,6 +14,7 @@ fn endpoint(url: &str) -> Endpoint {
         ca_file: None,
         certificate: None,
         socket: None,
+        native_histograms: false,
         labels: Arc::new([]),
         events: None,
     }

@@ -8,18 +8,28 @@ proptest! {
     #[test]
     fn applications_are_read_as_they_were_written(
         order in 0..u64::MAX, first_seen: i64, updated: i64, age: u64, written: i64, name in "[a-zö /]{1,20}", text: String, openmetrics: bool,
-        labelled in proptest::collection::btree_set(".{0,9}", 0..4), format in proptest::sample::select(&FORMATS[..]),
+        native: bool, labelled in proptest::collection::btree_set(".{0,9}", 0..4), format in proptest::sample::select(&FORMATS[..]),
     ) {
         let syntax = if openmetrics { Syntax::OpenMetrics } else { Syntax::Text };
         let origin = Origin { source: "tcp 1.2.3.4:5".into(), format };
         let labelled: Vec<FamilyKey> = labelled.iter().map(|key| key.as_bytes().into()).collect();
-        let body = Bytes::copy_from_slice(text.as_bytes());
+        let (mut text, mut body, mut records) = (Text::Raw(Bytes::copy_from_slice(text.as_bytes()), syntax), text, Bytes::new());
+        if native && openmetrics {
+            // A family with a native histogram: the no-op span.
+            let family = *b"\x0d\x0a\x01h\x18\x04\x22\x06\x3a\x04\x62\x02\x08\x00";
+            let decoded = crate::exposition::protobuf::decode(&family, 1_000).unwrap();
+            records = decoded.records.clone();
+            body = String::from_utf8(decoded.text.to_vec()).unwrap();
+            text = Text::Read(Arc::new(crate::exposition::Exposition::parse(decoded.text, syntax).with_records(decoded.records)));
+            prop_assert!(!records.is_empty());
+        }
+        let body = Bytes::from(body);
         let app = App {
             name: AppName::new(&name).unwrap(),
             order,
             changed: 0,
             origin: origin.clone(),
-            text: Text::Raw(body.clone(), syntax),
+            text,
             labels: [].into(),
             first_seen: Timestamp::from_millis(first_seen),
             updated: Some(Timestamp::from_millis(updated)),
@@ -34,7 +44,7 @@ proptest! {
         };
         let position = SavedPosition { order, first_seen: app.first_seen, labelled: labelled.clone() };
         let age = Age { then: Duration::from_millis(age), written: Timestamp::from_millis(written) };
-        let said = SavedUpdate { origin, at: Timestamp::from_millis(updated), age, syntax, body };
+        let said = SavedUpdate { origin, at: Timestamp::from_millis(updated), age, syntax, body, records };
         let bytes = [encode(&app, &labelled, age), super::body(&app).to_vec()].concat();
         prop_assert_eq!(decode(&bytes), Some(Record::App(app.name.clone(), position.clone(), Box::new(said))));
         let polled = App { expires: false, ..app };

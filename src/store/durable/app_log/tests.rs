@@ -34,6 +34,7 @@ fn push(apps: &Mutex<StoredApps>, name: &str, text: &str, at: i64, expires: bool
         app: AppName::new(name).unwrap(),
         body: Bytes::copy_from_slice(text.as_bytes()),
         syntax: Some(Syntax::Text),
+        records: Bytes::new(),
         labels: [].into(),
         origin: Origin {
             source: "test".into(),

@@ -16,6 +16,7 @@ fn contribution(kind: MetricType, since: u64, labelled: bool) -> Contribution {
             valid: labelled,
             quoted: false,
             has_unit: false,
+            other_records: labelled,
         }),
         derived: false,
         bytes: 10,

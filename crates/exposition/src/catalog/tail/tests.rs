@@ -5,6 +5,7 @@ use crate::render::Chunk;
 
 const TEXT: OutputFormat = OutputFormat {
     syntax: Syntax::Text,
+    protobuf: false,
     escaping: Escaping::Underscores,
 };
 

@@ -20,6 +20,7 @@ fn a_stored_family_comes_back_as_it_was() {
                 valid: bits & 2 > 0,
                 quoted: bits & 4 > 0,
                 has_unit: bits & 8 > 0,
+                other_records: bits & 3 > 0,
             };
             assert_eq!(StoredTextFamily::from(text).get(), text);
         }

@@ -35,6 +35,7 @@ fn of_small_families() -> Arc<Chunk> {
     catalog.update(update);
     let format = OutputFormat {
         syntax: Syntax::OpenMetrics,
+        protobuf: false,
         escaping: Escaping::Underscores,
     };
     let rendered = catalog.plan(format, Selection::Everything).render();

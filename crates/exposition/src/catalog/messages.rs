@@ -1,0 +1,321 @@
+//! The items of a segment as protobuf messages: which samples of which app, under which header.
+//!
+//! Unlike text, a body of messages may have several families of one name. So apps that contradict each other about a family each have a
+//! message of their type, and derived contributions have none. Creation times go out inside the metrics that they belong to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::Catalog;
+use super::app::{App, AppFamily, AppId};
+use super::contributions::{AppRange, Contribution};
+use super::entry::{FamilyEntry, SharedFamily};
+use super::paged::Id;
+use super::text_family::{Shape, TextFamily};
+use crate::family::{FamilyFlags, MetricType, Suffix};
+use crate::identity::ExtraLabel;
+use crate::index::Exposition;
+use crate::negotiate::Escaping;
+use crate::protobuf::MessageType;
+use crate::render::{Header, Help, Item, OutputFormat, SuppressedSeries};
+use crate::syntax::Syntax;
+
+/// The part of a response that a section of a large family is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MessageSection {
+    /// The metrics of its message of this type, without the header.
+    Metrics(MetricType),
+    /// The samples that its messages cannot carry, as messages of their own.
+    Leftovers,
+}
+
+impl Catalog {
+    /// The messages of the private families of the apps of a range.
+    pub(super) fn private_messages(&self, from: AppId, to: Option<AppId>) -> Vec<Item> {
+        let mut items = Vec::new();
+        for (_, app) in self.apps.slots.range(from, to).filter(|(_, app)| app.private_bytes > 0) {
+            for family in app.families.iter().filter(|family| !family.shared) {
+                self.private_message(app, family, &mut items);
+            }
+        }
+        items
+    }
+
+    /// The messages of all families of one app.
+    pub(super) fn app_messages(&self, id: AppId, variant: OutputFormat) -> Vec<Item> {
+        let (app, mut items) = (&self.apps.slots[id], Vec::new());
+        for family in app.families.iter() {
+            if family.shared {
+                self.shared_messages(family.entry, AppRange::App(id), variant, &mut items);
+            } else {
+                self.private_message(app, family, &mut items);
+            }
+        }
+        items
+    }
+
+    fn private_message(&self, app: &Arc<App>, family: &AppFamily, items: &mut Vec<Item>) {
+        let text = family.text();
+        let Some(names) = message_names(&app.exposition, &text) else {
+            return;
+        };
+        let extra_labels = if family.labelled {
+            Some(self.with_label(app, 0))
+        } else {
+            app.given_labels()
+        };
+        for kind in own_kinds(app, &text, text.kind) {
+            let mut item = item(app, &text, names, kind, extra_labels.clone());
+            let source = &app.exposition.families()[text.family as usize];
+            item.header = Some(Box::new(Header {
+                name: message_name(app, &text, kind),
+                kind,
+                help: source.help().map(|help| Help {
+                    text: app.exposition.body().slice(help.range()),
+                    syntax: app.exposition.syntax(),
+                }),
+                unit: source.unit().map(|unit| app.exposition.body().slice(unit.range())),
+            }));
+            items.push(item);
+        }
+    }
+
+    /// The messages of a shared family, as far as some apps contribute to it.
+    pub(super) fn shared_messages(&self, id: Id<FamilyEntry>, only: AppRange, variant: OutputFormat, items: &mut Vec<Item>) {
+        let Some(shared) = self.shared(id) else { return };
+        let tells_apart = variant.escaping == Escaping::AllowUtf8 && shared.counts().quoted > 0;
+        for kind in self.message_kinds(shared, only) {
+            let mut named: Vec<_> = self.metrics_of(id, shared, only, kind).collect();
+            if tells_apart {
+                // Names that only UTF-8 aware scrapers can tell apart: the metrics of each belong together.
+                named.sort_by(|a, b| a.0.cmp(&b.0));
+            }
+            let mut last: Option<Box<[u8]>> = None;
+            for (name, mut item) in named {
+                if last.as_ref().is_none_or(|last| tells_apart && *last != name) {
+                    item.header = Some(Box::new(self.message_header(shared, kind, name.clone())));
+                    last = Some(name);
+                }
+                items.push(item);
+            }
+        }
+    }
+
+    /// The sections of a large family.
+    pub(super) fn message_sections(&self, shared: &SharedFamily) -> Vec<MessageSection> {
+        let kinds = self.message_kinds(shared, AppRange::ALL).into_iter().map(MessageSection::Metrics);
+        kinds.chain([MessageSection::Leftovers]).collect()
+    }
+
+    /// A section of a large family.
+    pub(super) fn message_section(
+        &self,
+        id: Id<FamilyEntry>,
+        shared: &SharedFamily,
+        range: AppRange,
+        section: MessageSection,
+    ) -> Vec<Item> {
+        match section {
+            MessageSection::Metrics(kind) => self.metrics_of(id, shared, range, kind).map(|(_, item)| item).collect(),
+            MessageSection::Leftovers => {
+                let kinds = self.message_kinds(shared, range).into_iter();
+                let items = kinds.flat_map(|kind| self.metrics_of(id, shared, range, kind));
+                items
+                    .map(|(_, item)| Item {
+                        only_leftovers: true,
+                        ..item
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    /// The header of a large family's message.
+    pub(super) fn large_header(&self, id: Id<FamilyEntry>, shared: &SharedFamily, kind: MetricType) -> Option<Header> {
+        let (name, _) = self.metrics_of(id, shared, AppRange::ALL, kind).next()?;
+        Some(self.message_header(shared, kind, name))
+    }
+
+    fn message_header(&self, shared: &SharedFamily, kind: MetricType, name: Box<[u8]>) -> Header {
+        let of = |app: AppId| {
+            let family = shared.contributions.get(app)?.text().family;
+            let exposition = &self.apps.slots[app].exposition;
+            Some((exposition, &exposition.families()[family as usize]))
+        };
+        let help = self.help_owner(shared).and_then(of).and_then(|(exposition, family)| {
+            Some(Help {
+                text: exposition.body().slice(family.help()?.range()),
+                syntax: exposition.syntax(),
+            })
+        });
+        let unit = shared.unit_owner().and_then(of);
+        let unit = unit.and_then(|(exposition, family)| Some(exposition.body().slice(family.unit()?.range())));
+        Header { name, kind, help, unit }
+    }
+
+    /// The types of a shared family's messages, in order. All contributions are looked at only where some have records of other types.
+    fn message_kinds(&self, shared: &SharedFamily, only: AppRange) -> Vec<MetricType> {
+        let counts = shared.counts();
+        if counts.other_records == 0 && !shared.in_conflict {
+            return vec![shared.kind()];
+        }
+        if counts.other_records == 0 {
+            return MetricType::ALL.into_iter().filter(|kind| counts.has_kind(*kind)).collect();
+        }
+        let mut kinds = BTreeSet::new();
+        for (app, contribution) in shared.contributions.among(only).filter(|(_, it)| !it.derived) {
+            let text = contribution.text();
+            let app = &self.apps.slots[app];
+            kinds.extend(own_kinds(app, &text, plain_kind(shared, &text)).map(|kind| kind as usize));
+        }
+        kinds.into_iter().map(|kind| MetricType::ALL[kind]).collect()
+    }
+
+    /// The contributions to a message of this type, each with the name of its family.
+    fn metrics_of<'a>(
+        &'a self,
+        id: Id<FamilyEntry>,
+        shared: &'a SharedFamily,
+        only: AppRange,
+        kind: MetricType,
+    ) -> impl Iterator<Item = (Box<[u8]>, Item)> + 'a {
+        let declared = shared.contributions.among(only).filter(|(_, it)| !it.derived);
+        declared.filter_map(move |(app, contribution)| {
+            let (owner, text) = (&self.apps.slots[app], contribution.text());
+            let names = message_names(&owner.exposition, &text)?;
+            if !own_kinds(owner, &text, plain_kind(shared, &text)).any(|own| own == kind) {
+                return None;
+            }
+            let extra_labels = if contribution.labelled {
+                Some(self.with_label(owner, self.message_rank(id, shared, contribution)))
+            } else {
+                owner.given_labels()
+            };
+            let mut item = item(owner, &text, names, kind, extra_labels);
+            item.suppressed = self.suppressed_metrics(id, shared, app, &text);
+            Some((message_name(owner, &text, kind), item))
+        })
+    }
+
+    /// The rank of the disambiguating label: in a conflict the samples of a histogram are compared in families of their own names.
+    fn message_rank(&self, id: Id<FamilyEntry>, shared: &SharedFamily, contribution: &Contribution) -> u8 {
+        let text = contribution.text();
+        let derived = self.derived_of(id, shared, &text);
+        derived
+            .filter_map(|id| self.shared(id))
+            .map(|it| it.rank)
+            .fold(shared.rank, u8::max)
+    }
+
+    fn suppressed_metrics(
+        &self,
+        id: Id<FamilyEntry>,
+        shared: &SharedFamily,
+        app: AppId,
+        text: &TextFamily,
+    ) -> Option<Arc<SuppressedSeries>> {
+        let own = self.suppressed(id, app);
+        let derived = self.derived_of(id, shared, text).filter_map(|id| self.suppressed(id, app));
+        derived.fold(own, |all, more| match all {
+            Some(all) => Some(Arc::new(all.union(&more).copied().collect())),
+            None => Some(more),
+        })
+    }
+
+    /// The families of the sample names of a histogram or summary in conflict.
+    fn derived_of(&self, id: Id<FamilyEntry>, shared: &SharedFamily, text: &TextFamily) -> impl Iterator<Item = Id<FamilyEntry>> {
+        let is_split = shared.in_conflict && text.shape() != Shape::Scalar;
+        let key = is_split.then(|| self.families.key(&self.apps.slots, id).into_owned());
+        let text = *text;
+        key.into_iter().flat_map(move |key| {
+            let find = |suffix: Suffix| self.find(&[&*key, suffix.as_str().as_bytes()].concat());
+            text.named_suffixes().filter_map(find).collect::<Vec<_>>()
+        })
+    }
+}
+
+/// The type of the message of a contribution without records.
+fn plain_kind(shared: &SharedFamily, text: &TextFamily) -> MetricType {
+    if shared.in_conflict { text.kind } else { shared.kind() }
+}
+
+/// The types of the messages of an app's family: those of its records, or `plain` without any.
+fn own_kinds(app: &App, text: &TextFamily, plain: MetricType) -> impl Iterator<Item = MetricType> + use<> {
+    let mut kinds = [false; MetricType::ALL.len()];
+    let records = app.exposition.records().map_or(&[][..], |records| records.of(text.family));
+    for record in records {
+        kinds[metric_type(record.kind) as usize] = true;
+    }
+    if records.is_empty() {
+        kinds[plain as usize] = true;
+    }
+    MetricType::ALL.into_iter().filter(move |kind| kinds[*kind as usize])
+}
+
+/// The type of a family with messages of this type.
+pub(super) const fn metric_type(kind: MessageType) -> MetricType {
+    match kind {
+        MessageType::Counter => MetricType::Counter,
+        MessageType::Gauge => MetricType::Gauge,
+        MessageType::Summary => MetricType::Summary,
+        MessageType::Untyped => MetricType::Unknown,
+        MessageType::Histogram => MetricType::Histogram,
+        MessageType::GaugeHistogram => MetricType::GaugeHistogram,
+    }
+}
+
+/// The samples of a family's message; `None` if they go out inside the message of another family.
+fn message_names(exposition: &Exposition, text: &TextFamily) -> Option<FamilyFlags> {
+    let source = &exposition.families()[text.family as usize];
+    let has = |names: FamilyFlags| source.flags.intersects(names);
+    let has_records = exposition.records().is_some_and(|records| !records.of(text.family).is_empty());
+    if has_records {
+        // The records have all of it, and go out once.
+        let is_first = source
+            .flags
+            .names()
+            .suffixes()
+            .next()
+            .is_some_and(|first| text.names.contains(first.as_flag()));
+        return is_first.then(|| source.flags.names());
+    }
+    if exposition.syntax() == Syntax::Text {
+        return Some(text.names);
+    }
+    let main = match source.kind {
+        MetricType::Counter if has(FamilyFlags::TOTAL) => FamilyFlags::TOTAL,
+        MetricType::Counter => FamilyFlags::BARE,
+        MetricType::Histogram | MetricType::Summary => Shape::from(source.kind).names(),
+        _ => return Some(text.names),
+    };
+    if text.names.intersects(main) {
+        Some(text.names | source.flags.names().intersection(FamilyFlags::CREATED))
+    } else if text.names == FamilyFlags::CREATED && has(main) {
+        None
+    } else {
+        Some(text.names)
+    }
+}
+
+/// The name of a family in its message.
+fn message_name(app: &App, text: &TextFamily, kind: MetricType) -> Box<[u8]> {
+    let exposition = &app.exposition;
+    if kind == MetricType::GaugeHistogram {
+        return exposition.text(exposition.families()[text.family as usize].name).into();
+    }
+    text.name(exposition).into()
+}
+
+fn item(app: &App, text: &TextFamily, names: FamilyFlags, kind: MetricType, extra_labels: Option<Arc<[ExtraLabel]>>) -> Item {
+    Item {
+        exposition: Arc::clone(&app.exposition),
+        family: text.family,
+        names,
+        header: None,
+        kind,
+        grouping: text.kind,
+        extra_labels,
+        suppressed: None,
+        only_leftovers: false,
+    }
+}

@@ -1,0 +1,147 @@
+//! The protobuf format: length-delimited `io.prometheus.client.MetricFamily` messages.
+//!
+//! [`decode()`] turns a body into OpenMetrics text, which [`Exposition::parse`](crate::Exposition::parse) takes, and into records: the
+//! metrics that text cannot carry, such as native histograms, as encoded messages. [`Exposition::with_records`](crate::Exposition::with_records)
+//! puts both together again, so that a protobuf response has the records as they came.
+
+mod content_type;
+mod decode;
+mod error;
+mod number;
+mod records;
+mod text;
+pub(crate) mod wire;
+
+pub use content_type::{UnsupportedProtobuf, is_content_type};
+pub use decode::{Decoded, decode};
+pub use error::{DecodeError, DecodeErrorKind};
+pub(crate) use records::{Records, for_each_metric_label, retain};
+pub(crate) use text::put_label as put_label_text;
+
+use std::borrow::Cow;
+
+/// Field numbers of the messages.
+pub(crate) mod field {
+    pub(crate) mod family {
+        pub(crate) const NAME: u32 = 1;
+        pub(crate) const HELP: u32 = 2;
+        pub(crate) const TYPE: u32 = 3;
+        pub(crate) const METRIC: u32 = 4;
+        pub(crate) const UNIT: u32 = 5;
+    }
+    pub(crate) mod metric {
+        pub(crate) const LABEL: u32 = 1;
+        pub(crate) const GAUGE: u32 = 2;
+        pub(crate) const COUNTER: u32 = 3;
+        pub(crate) const SUMMARY: u32 = 4;
+        pub(crate) const UNTYPED: u32 = 5;
+        pub(crate) const TIMESTAMP_MS: u32 = 6;
+        pub(crate) const HISTOGRAM: u32 = 7;
+    }
+    pub(crate) mod label {
+        pub(crate) const NAME: u32 = 1;
+        pub(crate) const VALUE: u32 = 2;
+    }
+    /// Of a gauge, a counter and an untyped metric alike.
+    pub(crate) mod scalar {
+        pub(crate) const VALUE: u32 = 1;
+        /// Of a counter.
+        pub(crate) const EXEMPLAR: u32 = 2;
+        /// Of a counter.
+        pub(crate) const CREATED: u32 = 3;
+    }
+    pub(crate) mod summary {
+        pub(crate) const COUNT: u32 = 1;
+        pub(crate) const SUM: u32 = 2;
+        pub(crate) const QUANTILE: u32 = 3;
+        pub(crate) const CREATED: u32 = 4;
+    }
+    pub(crate) mod quantile {
+        pub(crate) const QUANTILE: u32 = 1;
+        pub(crate) const VALUE: u32 = 2;
+    }
+    pub(crate) mod histogram {
+        pub(crate) const COUNT: u32 = 1;
+        pub(crate) const SUM: u32 = 2;
+        pub(crate) const BUCKET: u32 = 3;
+        pub(crate) const COUNT_FLOAT: u32 = 4;
+        pub(crate) const SCHEMA: u32 = 5;
+        pub(crate) const ZERO_THRESHOLD: u32 = 6;
+        pub(crate) const ZERO_COUNT: u32 = 7;
+        pub(crate) const ZERO_COUNT_FLOAT: u32 = 8;
+        pub(crate) const NEGATIVE_SPAN: u32 = 9;
+        pub(crate) const NEGATIVE_DELTA: u32 = 10;
+        pub(crate) const NEGATIVE_COUNT: u32 = 11;
+        pub(crate) const POSITIVE_SPAN: u32 = 12;
+        pub(crate) const POSITIVE_DELTA: u32 = 13;
+        pub(crate) const POSITIVE_COUNT: u32 = 14;
+        pub(crate) const CREATED: u32 = 15;
+        pub(crate) const EXEMPLARS: u32 = 16;
+    }
+    pub(crate) mod bucket {
+        pub(crate) const COUNT: u32 = 1;
+        pub(crate) const BOUND: u32 = 2;
+        pub(crate) const EXEMPLAR: u32 = 3;
+        pub(crate) const COUNT_FLOAT: u32 = 4;
+    }
+    pub(crate) mod span {
+        pub(crate) const OFFSET: u32 = 1;
+        pub(crate) const LENGTH: u32 = 2;
+    }
+    pub(crate) mod exemplar {
+        pub(crate) const LABEL: u32 = 1;
+        pub(crate) const VALUE: u32 = 2;
+        pub(crate) const TIMESTAMP: u32 = 3;
+    }
+    pub(crate) mod timestamp {
+        pub(crate) const SECONDS: u32 = 1;
+        pub(crate) const NANOS: u32 = 2;
+    }
+}
+
+/// A name as escaped inside quotes.
+pub(crate) fn escaped(name: &[u8]) -> Cow<'_, [u8]> {
+    if crate::byte_scan::find_special(name, 0) == name.len() {
+        return name.into();
+    }
+    let mut out = Vec::with_capacity(name.len() + 8);
+    text::put_escaped(name, &mut out);
+    out.into()
+}
+
+/// The type of a family in the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum MessageType {
+    /// A value that only grows.
+    Counter = 0,
+    /// A value that goes up and down.
+    Gauge = 1,
+    /// Quantiles, a sum and a count.
+    Summary = 2,
+    /// A value of unknown type.
+    Untyped = 3,
+    /// Buckets, classic or native or both, a sum and a count.
+    Histogram = 4,
+    /// A histogram with buckets that may shrink.
+    GaugeHistogram = 5,
+}
+
+impl MessageType {
+    /// All types, each at its number.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Counter,
+        Self::Gauge,
+        Self::Summary,
+        Self::Untyped,
+        Self::Histogram,
+        Self::GaugeHistogram,
+    ];
+
+    /// The type with this number.
+    pub(crate) fn from_number(number: u64) -> Option<Self> {
+        Self::ALL.get(usize::try_from(number).ok()?).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests;

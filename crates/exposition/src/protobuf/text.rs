@@ -1,0 +1,195 @@
+//! Lines of OpenMetrics text.
+
+use std::ops::Range;
+
+use super::error::DecodeErrorKind;
+use super::number::{put_bound, put_double, put_millis, put_whole};
+use crate::byte_scan::find_special;
+use crate::escape::{is_legacy_label_name, is_legacy_metric_name};
+
+/// A growing text, with the family and the labels of the lines that are written.
+pub(super) struct TextWriter {
+    text: Vec<u8>,
+    /// The limit of the text.
+    limit: usize,
+    /// The name of the family's samples without their suffixes, escaped as inside quotes.
+    name: Vec<u8>,
+    /// True if the name needs quotes.
+    quoted: bool,
+    /// The labels of the metric, with commas between them.
+    labels: Vec<u8>,
+    /// The timestamp of the metric in milliseconds; 0 if it has none.
+    pub(super) timestamp: i64,
+}
+
+/// The value of a sample.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum SampleValue {
+    Whole(u64),
+    Double(f64),
+    /// Seconds and nanoseconds.
+    Time(i64, i64),
+}
+
+impl TextWriter {
+    pub(super) fn new(capacity: usize, limit: usize) -> Self {
+        Self {
+            text: Vec::with_capacity(capacity.min(limit)),
+            limit,
+            name: Vec::new(),
+            quoted: false,
+            labels: Vec::new(),
+            timestamp: 0,
+        }
+    }
+
+    /// The text so far.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        self.text.extend_from_slice(b"# EOF\n");
+        self.text
+    }
+
+    /// Begins a family. Its samples have this name, and a suffix.
+    pub(super) fn begin_family(&mut self, name: &[u8]) {
+        self.name.clear();
+        self.quoted = !is_legacy_metric_name(name);
+        put_escaped(name, &mut self.name);
+    }
+
+    /// Writes a header line of the family, without the text behind the name if it has none.
+    pub(super) fn header(&mut self, keyword: &str, value: &[u8]) -> Result<(), DecodeErrorKind> {
+        self.text.extend_from_slice(keyword.as_bytes());
+        if self.quoted {
+            self.text.push(b'"');
+            self.text.extend_from_slice(&self.name);
+            self.text.push(b'"');
+        } else {
+            self.text.extend_from_slice(&self.name);
+        }
+        self.text.push(b' ');
+        put_escaped(value, &mut self.text);
+        self.end_line()
+    }
+
+    /// Begins a metric.
+    pub(super) fn begin_metric(&mut self) {
+        self.labels.clear();
+        self.timestamp = 0;
+    }
+
+    /// Adds a label of the metric.
+    pub(super) fn label(&mut self, name: &[u8], value: &[u8]) {
+        put_label(name, value, &mut self.labels);
+    }
+
+    /// Writes a sample up to its value and timestamp. `bound` is the label `le` or `quantile`.
+    #[inline]
+    pub(super) fn sample(&mut self, suffix: &str, bound: Option<(&str, f64)>, value: SampleValue) {
+        let out = &mut self.text;
+        let mut separator = b'{';
+        if self.quoted {
+            out.extend_from_slice(b"{\"");
+            out.extend_from_slice(&self.name);
+            out.extend_from_slice(suffix.as_bytes());
+            out.push(b'"');
+            separator = b',';
+        } else {
+            out.extend_from_slice(&self.name);
+            out.extend_from_slice(suffix.as_bytes());
+        }
+        if !self.labels.is_empty() {
+            out.push(separator);
+            separator = b',';
+            out.extend_from_slice(&self.labels);
+        }
+        if let Some((label, bound)) = bound {
+            out.push(separator);
+            separator = b',';
+            out.extend_from_slice(label.as_bytes());
+            out.extend_from_slice(b"=\"");
+            put_bound(bound, out);
+            out.push(b'"');
+        }
+        if separator == b',' {
+            out.push(b'}');
+        }
+        out.push(b' ');
+        match value {
+            SampleValue::Whole(number) => put_whole(number, out),
+            SampleValue::Double(number) => put_double(number, out),
+            SampleValue::Time(seconds, nanos) => super::number::put_seconds(seconds, nanos, out),
+        }
+        if self.timestamp != 0 {
+            out.push(b' ');
+            put_millis(self.timestamp, out);
+        }
+    }
+
+    /// Writes the exemplar of the sample before it. `labels` are rendered ones.
+    pub(super) fn exemplar(&mut self, labels: &[u8], value: f64, time: Option<(i64, i64)>) {
+        let out = &mut self.text;
+        out.extend_from_slice(b" # {");
+        out.extend_from_slice(labels);
+        out.extend_from_slice(b"} ");
+        put_double(value, out);
+        if let Some((seconds, nanos)) = time {
+            out.push(b' ');
+            super::number::put_seconds(seconds, nanos, out);
+        }
+    }
+
+    /// Ends a line.
+    ///
+    /// # Errors
+    /// If the text is longer than the limit. It is then longer by one line at most.
+    #[inline]
+    pub(super) fn end_line(&mut self) -> Result<(), DecodeErrorKind> {
+        self.text.push(b'\n');
+        if self.text.len() > self.limit {
+            return Err(DecodeErrorKind::TooLong(self.limit));
+        }
+        Ok(())
+    }
+}
+
+/// Writes a label, with a comma before it if it is not the first.
+pub(crate) fn put_label(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    if !out.is_empty() {
+        out.push(b',');
+    }
+    if is_legacy_label_name(name) {
+        out.extend_from_slice(name);
+    } else {
+        out.push(b'"');
+        put_escaped(name, out);
+        out.push(b'"');
+    }
+    out.extend_from_slice(b"=\"");
+    put_escaped(value, out);
+    out.push(b'"');
+}
+
+/// Writes text as escaped inside quotes.
+#[inline]
+pub(super) fn put_escaped(text: &[u8], out: &mut Vec<u8>) {
+    let mut from = 0;
+    loop {
+        let at = find_special(text, from);
+        out.extend_from_slice(&text[from..at]);
+        match text.get(at) {
+            None => return,
+            Some(b'\n') => out.extend_from_slice(b"\\n"),
+            Some(&byte) => out.extend_from_slice(&[b'\\', byte]),
+        }
+        from = at + 1;
+    }
+}
+
+/// Bytes of a body.
+pub(super) fn slice<'a>(body: &'a [u8], range: &Range<usize>) -> &'a [u8] {
+    &body[range.clone()]
+}

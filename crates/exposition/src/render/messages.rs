@@ -1,0 +1,603 @@
+//! Items as protobuf messages.
+//!
+//! A family of the text format is a message of its type. What a message of that type cannot carry goes out as an untyped message for each
+//! sample name, so that no series is lost and none appears: a histogram without its bucket `+Inf`, for example, to which a reader would add
+//! one.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::header::Header;
+use super::slice_writer::SliceWriter;
+use super::{Item, OutputFormat};
+use crate::escape;
+use crate::family::{FamilyFlags, MetricType, Suffix};
+use crate::identity::{ExtraLabel, Identity, bound_label, legacy_labels};
+use crate::negotiate::Escaping;
+use crate::parse;
+use crate::protobuf::field::{bucket, exemplar, family, histogram, label, metric, quantile, scalar, summary, timestamp};
+use crate::protobuf::wire::{Fields, put_bytes, put_double, put_number, put_varint, varint_len};
+use crate::protobuf::{MessageType, Records, for_each_metric_label, put_label_text};
+use crate::sample::{Exemplar, Label, Labels, Sample};
+
+/// The highest whole number up to which all whole numbers are doubles.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// Writes items one after another. Items before the first header are metrics of a message that begins elsewhere.
+pub(super) fn write<'a>(items: &'a [Item], to: OutputFormat, out: &mut SliceWriter<'a>) {
+    let mut open = OpenMessage {
+        header: None,
+        metrics: out.nested(),
+        leftovers: Vec::new(),
+    };
+    for item in items {
+        if let Some(header) = &item.header {
+            open.finish(to, out);
+            open.header = Some(header);
+        }
+        let mut encoder = Encoder::new(item, to);
+        encoder.encode(&mut open.metrics);
+        if item.only_leftovers {
+            open.metrics = out.nested();
+        }
+        if open.header.is_some() || item.only_leftovers {
+            encoder.leftovers(&mut open.leftovers);
+        }
+    }
+    open.finish(to, out);
+}
+
+/// Writes the beginning of a message, up to its metrics, which take `metric_bytes`.
+pub(crate) fn put_header(header: &Header, to: OutputFormat, metric_bytes: usize, out: &mut Vec<u8>) {
+    let mut head = Vec::with_capacity(header.name.len() + 64);
+    let name = name_of(&header.name, to);
+    put_bytes(family::NAME, &name, &mut head);
+    if let Some(help) = &header.help {
+        put_bytes(family::HELP, &unescaped(&help.text), &mut head);
+    }
+    put_number(family::TYPE, message_type(header.kind) as u64, &mut head);
+    let unit = header.unit.as_deref().filter(|unit| takes_unit(&name, header.kind, unit));
+    let unit_bytes = unit.map_or(0, |unit| 1 + varint_len(unit.len() as u64) + unit.len());
+    put_varint((head.len() + unit_bytes + metric_bytes) as u64, out);
+    out.extend_from_slice(&head);
+    if let Some(unit) = unit {
+        put_bytes(family::UNIT, unit, out);
+    }
+}
+
+/// True if a unit is the end of a name, which may have `_total` behind it.
+fn takes_unit(name: &[u8], kind: MetricType, unit: &[u8]) -> bool {
+    let base = if kind == MetricType::Counter {
+        name.strip_suffix(b"_total").unwrap_or(name)
+    } else {
+        name
+    };
+    base.strip_suffix(unit).is_some_and(|rest| rest.ends_with(b"_") && rest.len() > 1)
+}
+
+/// A message while its metrics are written.
+struct OpenMessage<'a> {
+    header: Option<&'a Header>,
+    metrics: SliceWriter<'a>,
+    /// Complete messages that follow.
+    leftovers: Vec<u8>,
+}
+
+impl<'a> OpenMessage<'a> {
+    fn finish(&mut self, to: OutputFormat, out: &mut SliceWriter<'a>) {
+        let metrics = std::mem::replace(&mut self.metrics, out.nested());
+        let len = metrics.len();
+        if let Some(header) = self.header.take().filter(|_| len > 0) {
+            put_header(header, to, len, out.buffer());
+        }
+        out.append(metrics);
+        out.buffer().append(&mut self.leftovers);
+    }
+}
+
+/// The type of a message for a type of a family.
+pub(crate) const fn message_type(kind: MetricType) -> MessageType {
+    match kind {
+        MetricType::Unknown => MessageType::Untyped,
+        MetricType::Counter => MessageType::Counter,
+        MetricType::Gauge | MetricType::Info | MetricType::StateSet => MessageType::Gauge,
+        MetricType::Histogram => MessageType::Histogram,
+        MetricType::Summary => MessageType::Summary,
+        MetricType::GaugeHistogram => MessageType::GaugeHistogram,
+    }
+}
+
+/// A name as it goes out, from one escaped as inside quotes.
+fn name_of(name: &[u8], to: OutputFormat) -> Cow<'_, [u8]> {
+    match to.escaping {
+        Escaping::AllowUtf8 => unescaped(name),
+        Escaping::Underscores => escape::escaped_metric_name(name),
+    }
+}
+
+/// Text without the escapes of quoted text.
+fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
+    let Some(first) = memchr::memchr(b'\\', text) else {
+        return text.into();
+    };
+    let mut out = text[..first].to_vec();
+    let mut bytes = text[first..].iter();
+    while let Some(&byte) = bytes.next() {
+        out.push(match byte {
+            b'\\' => match bytes.next() {
+                Some(b'n') => b'\n',
+                Some(&other) => other,
+                None => b'\\',
+            },
+            other => other,
+        });
+    }
+    out.into()
+}
+
+/// Encoder of the metrics of one item.
+struct Encoder<'a> {
+    item: &'a Item,
+    to: OutputFormat,
+    /// True if names are escaped and some of them change.
+    escapes: bool,
+    /// A metric without its tag and length.
+    metric: Vec<u8>,
+    /// A message inside it.
+    inner: Vec<u8>,
+    /// A message inside that.
+    innermost: Vec<u8>,
+    /// Samples that the type of the message cannot carry.
+    leftovers: Vec<(Suffix, Sample<'a>)>,
+}
+
+impl<'a> Encoder<'a> {
+    fn new(item: &'a Item, to: OutputFormat) -> Self {
+        Self {
+            item,
+            to,
+            escapes: to.escaping == Escaping::Underscores && item.source().flags.contains(FamilyFlags::QUOTED),
+            metric: Vec::new(),
+            inner: Vec::new(),
+            innermost: Vec::new(),
+            leftovers: Vec::new(),
+        }
+    }
+
+    fn encode(&mut self, out: &mut SliceWriter<'a>) {
+        let item = self.item;
+        if let Some(records) = item.exposition.records().filter(|records| !records.of(item.family).is_empty()) {
+            return self.records(records, out);
+        }
+        match item.kind {
+            MetricType::Histogram | MetricType::Summary => self.groups(out),
+            MetricType::Counter if item.source().flags.contains(FamilyFlags::CREATED) => self.groups(out),
+            _ => item.for_each_sample(self.to, |suffix, sample| {
+                // Beside other samples a creation time has their labels.
+                if suffix == Suffix::Created && item.names != FamilyFlags::CREATED {
+                    return self.leftovers.push((suffix, sample));
+                }
+                self.scalar(&sample, None);
+                self.finish_metric(&sample, out);
+            }),
+        }
+    }
+
+    /// Writes the finished metric.
+    fn finish_metric(&mut self, sample: &Sample<'_>, out: &mut SliceWriter<'_>) {
+        if let Some(millis) = sample.millis(self.item.exposition.syntax()) {
+            put_number(metric::TIMESTAMP_MS, millis.cast_unsigned(), &mut self.metric);
+        }
+        put_bytes(family::METRIC, &self.metric, out.buffer());
+        self.metric.clear();
+    }
+
+    /// Begins a metric with the labels of a sample, but for `bound`.
+    fn labels(&mut self, labels: &Labels<'_>, bound: Option<&[u8]>) {
+        let is_bound = |label: &Label<'_>| Some(label.name) == bound;
+        if self.escapes {
+            for (name, label) in legacy_labels(labels, true).filter(|(_, label)| !is_bound(label)) {
+                put_label(&name, &unescaped(label.value), &mut self.metric);
+            }
+        } else {
+            for label in labels.clone().filter(|label| !label.value.is_empty() && !is_bound(label)) {
+                put_label(&unescaped(label.name), &unescaped(label.value), &mut self.metric);
+            }
+        }
+        for extra in self.item.extra_labels().iter().filter(|it| it.missing_in(labels)) {
+            put_extra_label(extra, self.to, &mut self.metric);
+        }
+    }
+
+    /// Writes a counter, a gauge or an untyped metric.
+    fn scalar(&mut self, sample: &Sample<'_>, created: Option<&[u8]>) {
+        self.labels(&sample.labels, None);
+        self.inner.clear();
+        put_double(scalar::VALUE, parse::float(sample.value), &mut self.inner);
+        let field = match message_type(self.item.kind) {
+            MessageType::Counter => {
+                if let Some(exemplar) = &sample.exemplar {
+                    put_exemplar(scalar::EXEMPLAR, exemplar, self.to, &mut self.innermost, &mut self.inner);
+                }
+                if let Some(created) = created {
+                    put_time(scalar::CREATED, created, &mut self.inner);
+                }
+                metric::COUNTER
+            }
+            MessageType::Gauge => metric::GAUGE,
+            _ => metric::UNTYPED,
+        };
+        put_bytes(field, &self.inner, &mut self.metric);
+    }
+
+    /// Writes a metric for each group of samples with the same labels and timestamp.
+    fn groups(&mut self, out: &mut SliceWriter<'a>) {
+        let item = self.item;
+        let identity = Identity {
+            kind: item.kind,
+            extra_labels: &[],
+            quoted: false,
+        };
+        let syntax = item.exposition.syntax();
+        let key = |suffix: Suffix, sample: &Sample<'_>| (identity.of(sample, suffix), sample.millis(syntax));
+        if item.source().flags.contains(FamilyFlags::INVALID_OPENMETRICS) {
+            // Groups may be interleaved.
+            let mut places: HashMap<(u64, Option<i64>), usize> = HashMap::new();
+            let mut groups: Vec<Vec<(Suffix, Sample<'a>)>> = Vec::new();
+            item.for_each_sample(self.to, |suffix, sample| {
+                let place = *places.entry(key(suffix, &sample)).or_insert(groups.len());
+                if place == groups.len() {
+                    groups.push(Vec::new());
+                }
+                groups[place].push((suffix, sample));
+            });
+            groups.iter_mut().for_each(|group| self.group(group, out));
+            return;
+        }
+        let mut group: Vec<(Suffix, Sample<'a>)> = Vec::new();
+        let mut current = None;
+        item.for_each_sample(self.to, |suffix, sample| {
+            let key = Some(key(suffix, &sample));
+            if key != current {
+                self.group(&mut group, out);
+                current = key;
+            }
+            group.push((suffix, sample));
+        });
+        self.group(&mut group, out);
+    }
+
+    /// Writes the metric of a group, or leaves its samples over.
+    fn group(&mut self, group: &mut Vec<(Suffix, Sample<'a>)>, out: &mut SliceWriter<'a>) {
+        let Some((suffix, first)) = group.first().cloned() else { return };
+        self.inner.clear();
+        let field = match self.item.kind {
+            MetricType::Histogram => self.histogram(group).then_some(metric::HISTOGRAM),
+            MetricType::Summary => self.summary(group).then_some(metric::SUMMARY),
+            _ => return self.counter(group, out),
+        };
+        match field {
+            Some(field) => {
+                self.labels(&first.labels, bound_label(self.item.kind, suffix));
+                put_bytes(field, &self.inner, &mut self.metric);
+                self.finish_metric(&first, out);
+                group.clear();
+            }
+            None => self.leftovers.append(group),
+        }
+    }
+
+    /// Writes the samples of a counter, of which there is mostly one, with its creation time.
+    fn counter(&mut self, group: &mut Vec<(Suffix, Sample<'a>)>, out: &mut SliceWriter<'a>) {
+        let mut created = group
+            .iter()
+            .filter(|(suffix, _)| *suffix == Suffix::Created)
+            .map(|(_, sample)| sample.value);
+        let time = created.next().filter(|value| created.next().is_none() && is_time(value));
+        let has_total = group.iter().any(|(suffix, _)| *suffix != Suffix::Created);
+        for (suffix, sample) in group.drain(..) {
+            if suffix != Suffix::Created {
+                self.scalar(&sample, time);
+                self.finish_metric(&sample, out);
+            } else if time.is_none() || !has_total {
+                self.leftovers.push((suffix, sample));
+            }
+        }
+    }
+
+    /// Writes the histogram of a group; false if it is none that a message can carry.
+    fn histogram(&mut self, group: &[(Suffix, Sample<'_>)]) -> bool {
+        let (mut count, mut sum, mut created, mut last) = (None, None, None, false);
+        let mut bounds: Vec<f64> = Vec::new();
+        for (suffix, sample) in group {
+            let value = parse::float(sample.value);
+            let known = match suffix {
+                Suffix::Bucket => {
+                    let Some(bound) = bound_of(&sample.labels, b"le").filter(|bound| !bound.is_nan()) else {
+                        return false;
+                    };
+                    last |= bound == f64::INFINITY;
+                    bounds.push(bound);
+                    value >= 0.0
+                }
+                Suffix::Count => count.replace(value).is_none() && value >= 0.0,
+                Suffix::Sum => sum.replace(value).is_none(),
+                Suffix::Created => created.replace(sample.value).is_none() && is_time(sample.value),
+                _ => false,
+            };
+            if !known {
+                return false;
+            }
+        }
+        let (Some(count), Some(sum), true) = (count, sum, last) else {
+            return false;
+        };
+        if !bounds.is_sorted_by(|one, other| one < other) {
+            return false;
+        }
+        put_count(histogram::COUNT, histogram::COUNT_FLOAT, count, &mut self.inner);
+        put_double(histogram::SUM, sum, &mut self.inner);
+        let buckets = group.iter().filter(|(suffix, _)| *suffix == Suffix::Bucket);
+        for ((_, sample), bound) in buckets.zip(&bounds) {
+            let mut message = std::mem::take(&mut self.innermost);
+            message.clear();
+            put_count(bucket::COUNT, bucket::COUNT_FLOAT, parse::float(sample.value), &mut message);
+            put_double(bucket::BOUND, *bound, &mut message);
+            if let Some(exemplar) = &sample.exemplar {
+                let mut scratch = Vec::new();
+                put_exemplar(bucket::EXEMPLAR, exemplar, self.to, &mut scratch, &mut message);
+            }
+            put_bytes(histogram::BUCKET, &message, &mut self.inner);
+            self.innermost = message;
+        }
+        if let Some(created) = created {
+            put_time(histogram::CREATED, created, &mut self.inner);
+        }
+        true
+    }
+
+    /// Writes the summary of a group; false if it is none that a message can carry.
+    fn summary(&mut self, group: &[(Suffix, Sample<'_>)]) -> bool {
+        let (mut count, mut sum, mut created) = (None, None, None);
+        let mut quantiles: Vec<(f64, f64)> = Vec::new();
+        for (suffix, sample) in group {
+            let value = parse::float(sample.value);
+            let known = match suffix {
+                Suffix::Bare => {
+                    let Some(bound) = bound_of(&sample.labels, b"quantile").filter(|bound| !bound.is_nan()) else {
+                        return false;
+                    };
+                    quantiles.push((bound, value));
+                    true
+                }
+                // There is no float for it.
+                Suffix::Count => count.replace(value).is_none() && (0.0..MAX_EXACT).contains(&value) && value.fract() == 0.0,
+                Suffix::Sum => sum.replace(value).is_none(),
+                Suffix::Created => created.replace(sample.value).is_none() && is_time(sample.value),
+                _ => false,
+            };
+            if !known {
+                return false;
+            }
+        }
+        let (Some(count), Some(sum)) = (count, sum) else { return false };
+        if !quantiles.is_sorted_by(|one, other| one.0 < other.0) {
+            return false;
+        }
+        put_number(summary::COUNT, whole(count), &mut self.inner);
+        put_double(summary::SUM, sum, &mut self.inner);
+        for (bound, value) in quantiles {
+            self.innermost.clear();
+            put_double(quantile::QUANTILE, bound, &mut self.innermost);
+            put_double(quantile::VALUE, value, &mut self.innermost);
+            put_bytes(summary::QUANTILE, &self.innermost, &mut self.inner);
+        }
+        if let Some(created) = created {
+            put_time(summary::CREATED, created, &mut self.inner);
+        }
+        true
+    }
+
+    /// Writes the samples that were left over, as a message for each of their names.
+    fn leftovers(&mut self, out: &mut Vec<u8>) {
+        let leftovers = std::mem::take(&mut self.leftovers);
+        let base = self.item.exposition.text(self.item.source().name);
+        for suffix in self.item.names.suffixes() {
+            let mut metrics = SliceWriter::default();
+            for (_, sample) in leftovers.iter().filter(|(it, _)| *it == suffix) {
+                self.labels(&sample.labels, None);
+                self.inner.clear();
+                put_double(scalar::VALUE, parse::float(sample.value), &mut self.inner);
+                put_bytes(metric::UNTYPED, &self.inner, &mut self.metric);
+                self.finish_metric(sample, &mut metrics);
+            }
+            let metrics = metrics.finish();
+            let len: usize = metrics.iter().map(bytes::Bytes::len).sum();
+            if len > 0 {
+                let header = Header {
+                    name: [base, suffix.as_str().as_bytes()].concat().into(),
+                    kind: MetricType::Unknown,
+                    help: None,
+                    unit: None,
+                };
+                put_header(&header, self.to, len, out);
+                metrics.iter().for_each(|part| out.extend_from_slice(part));
+            }
+        }
+    }
+
+    /// Writes the records of the family that have the item's type: as they are if nothing is added to them.
+    fn records(&mut self, records: &'a Records, out: &mut SliceWriter<'a>) {
+        let item = self.item;
+        let as_they_are = item.extra_labels().is_empty() && item.suppressed.is_none() && !self.escapes;
+        // From the labels that a metric goes out with to those that it came with.
+        let mut first: HashMap<u64, u64> = HashMap::new();
+        for entry in records.of(item.family).iter().filter(|entry| entry.kind == message_type(item.kind)) {
+            if as_they_are {
+                out.write_slice(&records.bytes, entry.metrics.range());
+                continue;
+            }
+            let mut fields = Fields::new(&records.bytes, entry.metrics.range());
+            // Written by `decode`, which has read all of it.
+            while let Ok(Some(field)) = fields.next() {
+                if let Ok(range) = field.bytes() {
+                    self.record(&records.bytes, range, &mut first, out);
+                }
+            }
+        }
+    }
+
+    /// Writes a record with other labels than it came with.
+    fn record(&mut self, body: &[u8], range: Range<usize>, first: &mut HashMap<u64, u64>, out: &mut SliceWriter<'a>) {
+        // As text, in which labels are compared.
+        let mut text = Vec::new();
+        let _ = for_each_metric_label(body, range.clone(), &mut |name, value| {
+            put_label_text(&body[name], &body[value], &mut text);
+            Ok(())
+        });
+        let labels = Labels::new(&text);
+        let item = self.item;
+        let shown = labels_identity(&labels, item.extra_labels(), self.escapes);
+        let came = labels_identity(&labels, &[], false);
+        let is_suppressed = item.suppressed.as_ref().is_some_and(|suppressed| {
+            let quoted = item.source().flags.contains(FamilyFlags::QUOTED);
+            suppressed.contains(&labels_identity(&labels, item.extra_labels(), quoted))
+        });
+        if is_suppressed || *first.entry(shown).or_insert(came) != came {
+            return;
+        }
+        self.labels(&labels, None);
+        let mut fields = Fields::new(body, range);
+        while let Ok(Some(field)) = fields.next() {
+            if field.number != metric::LABEL {
+                self.metric.extend_from_slice(&body[field.start..fields.at()]);
+            }
+        }
+        put_bytes(family::METRIC, &self.metric, out.buffer());
+        self.metric.clear();
+    }
+}
+
+/// The identity of a histogram or another metric with these labels.
+fn labels_identity(labels: &Labels<'_>, extra_labels: &[ExtraLabel], quoted: bool) -> u64 {
+    let sample = Sample {
+        line: b"",
+        name: b"",
+        quoted: false,
+        labels: labels.clone(),
+        value: b"",
+        timestamp: None,
+        exemplar: None,
+    };
+    let identity = Identity {
+        kind: MetricType::Unknown,
+        extra_labels,
+        quoted,
+    };
+    identity.of(&sample, Suffix::Bare)
+}
+
+/// Writes a label, unescaped.
+fn put_label(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    let len = 2 + varint_len(name.len() as u64) + name.len() + varint_len(value.len() as u64) + value.len();
+    out.push(u8::try_from(metric::LABEL << 3 | 2).unwrap_or_default());
+    put_varint(len as u64, out);
+    put_bytes(label::NAME, name, out);
+    put_bytes(label::VALUE, value, out);
+}
+
+fn put_extra_label(extra: &ExtraLabel, to: OutputFormat, out: &mut Vec<u8>) {
+    let name = match to.escaping {
+        Escaping::AllowUtf8 => &extra.name,
+        Escaping::Underscores => &extra.legacy_name,
+    };
+    put_label(&unescaped(name), &unescaped(&extra.value), out);
+}
+
+/// The number in a label.
+fn bound_of(labels: &Labels<'_>, name: &[u8]) -> Option<f64> {
+    let label = labels.clone().find(|label| label.name == name)?;
+    parse::whole_float(label.value)
+}
+
+/// Writes a count that is not negative: as a whole number if it is one.
+fn put_count(field: u32, float_field: u32, count: f64, out: &mut Vec<u8>) {
+    if count < MAX_EXACT && count.fract() == 0.0 {
+        put_number(field, whole(count), out);
+    } else {
+        put_double(float_field, count, out);
+    }
+}
+
+/// A whole number that is not negative and below [`MAX_EXACT`].
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "whole, not negative, and less than 64 bits"
+)]
+const fn whole(count: f64) -> u64 {
+    count as u64
+}
+
+fn put_exemplar(field: u32, exemplar: &Exemplar<'_>, to: OutputFormat, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+    scratch.clear();
+    for label in exemplar.labels.clone() {
+        let name = match to.escaping {
+            Escaping::AllowUtf8 => unescaped(label.name),
+            Escaping::Underscores => escape::escaped_label_name(label.name),
+        };
+        put_label(&name, &unescaped(label.value), scratch);
+    }
+    put_double(exemplar::VALUE, parse::float(exemplar.value), scratch);
+    if let Some(time) = exemplar.timestamp.filter(|time| is_time(time)) {
+        put_time(exemplar::TIMESTAMP, time, scratch);
+    }
+    put_bytes(field, scratch, out);
+}
+
+/// True if a time in seconds can be written as a timestamp.
+fn is_time(seconds: &[u8]) -> bool {
+    // The years 1 to 9999, which timestamps of protobuf have.
+    (-62_135_596_800.0..253_402_300_800.0).contains(&parse::float(seconds))
+}
+
+/// Writes a time in seconds, exactly if it is a plain decimal number.
+fn put_time(field: u32, seconds: &[u8], out: &mut Vec<u8>) {
+    const NANOS: i64 = 1_000_000_000;
+    let total = exact_nanos(seconds).unwrap_or_else(|| {
+        let float = parse::float(seconds);
+        #[expect(clippy::cast_possible_truncation, reason = "a time, in nanoseconds far below 128 bits")]
+        let nanos = (float * 1e9).round() as i128;
+        nanos
+    });
+    let whole = i64::try_from(total.div_euclid(i128::from(NANOS))).unwrap_or_default();
+    let rest = u64::try_from(total.rem_euclid(i128::from(NANOS))).unwrap_or_default();
+    let mut message = [0_u8; 24].to_vec();
+    message.clear();
+    put_number(timestamp::SECONDS, whole.cast_unsigned(), &mut message);
+    if rest > 0 {
+        put_number(timestamp::NANOS, rest, &mut message);
+    }
+    put_bytes(field, &message, out);
+}
+
+/// Nanoseconds of a decimal number of seconds without exponent; digits beyond are cut off.
+fn exact_nanos(seconds: &[u8]) -> Option<i128> {
+    let (negative, digits) = match seconds {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let dot = memchr::memchr(b'.', digits).unwrap_or(digits.len());
+    let (whole, fraction) = (&digits[..dot], digits.get(dot + 1..).unwrap_or_default());
+    if !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
+        return None;
+    }
+    let padded = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(9);
+    let mut nanos = 0_i128;
+    for digit in whole.iter().copied().chain(padded) {
+        nanos = nanos.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
+    }
+    Some(if negative { -nanos } else { nanos })
+}
