@@ -8,6 +8,7 @@ pub mod bitswap;
 mod buffer;
 mod capnp_message;
 mod capnp_stream;
+pub mod engine_url;
 pub mod event_form;
 mod foreign;
 pub mod hyperdht;

@@ -66,7 +66,13 @@ impl Streams {
         let relay = &settings.stream.relay;
         if !relay.upstreams.is_empty() {
             let (inlet, telemetry) = (context.inlet.clone(), Arc::clone(&context.telemetry));
-            program.add(Upstreams::new(relay.clone(), inlet, telemetry, context.clock));
+            program.add(Upstreams::new(
+                relay.clone(),
+                context.lease.clone(),
+                inlet,
+                telemetry,
+                context.clock,
+            ));
         }
     }
 }
