@@ -13,6 +13,7 @@ mod aliases;
 mod bitswap;
 mod bridge;
 mod changes;
+mod cluster;
 mod endpoint;
 mod environment;
 mod events;
@@ -47,6 +48,7 @@ pub use address::HostPort;
 pub use bitswap::BitswapConfig;
 pub use bridge::BridgeConfig;
 pub use changes::{Changes, ProgramKind, changes};
+pub use cluster::{Acknowledge, ClusterConfig};
 pub use environment::Environment;
 pub use events::{EventsConfig, Rate};
 pub use exporter::{ExporterConfig, Threads};
@@ -96,6 +98,8 @@ pub struct Settings {
     pub events: EventsConfig,
     /// The monitoring stream.
     pub stream: StreamConfig,
+    /// The cluster, where there is one.
+    pub cluster: Option<ClusterConfig>,
     /// The Bitswap monitor, where it is enabled.
     pub bitswap: Option<BitswapConfig>,
     /// The links over which bridges scrape us, where they are enabled.
@@ -259,6 +263,7 @@ impl Settings {
             secrets: reader.section("secrets", SecretsConfig::read),
             events: reader.section("events", EventsConfig::read),
             stream: reader.section("stream", StreamConfig::read),
+            cluster: reader.section("cluster", ClusterConfig::read),
             bitswap: reader.section("bitswap", BitswapConfig::read),
             p2p: reader.section("p2p", P2pConfig::read),
             bridge: reader.section("bridge", BridgeConfig::read),
@@ -296,6 +301,14 @@ impl Settings {
                 )
             });
         }
+        notes.require(
+            &[("cluster", "url"), ("events", "enabled")],
+            self.cluster.is_none() || !self.events.enabled,
+            || {
+                "replicas of a cluster do not share one-shot events yet, so each would deliver them again; set events.enabled = false"
+                    .to_owned()
+            },
+        );
         let has_uid = self.http.access.iter().any(|rule| matches!(rule.identity, Identity::Uid(_)));
         notes.require(
             &[("http", "unix_socket"), ("http", "access")],

@@ -4,6 +4,8 @@ mod access;
 #[cfg(feature = "bitswap")]
 mod bitswap;
 mod bridge;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod events;
 mod health;
 mod lifecycle;
@@ -112,6 +114,8 @@ struct Context {
     telemetry: Arc<Telemetry>,
     post_rate: Arc<PostRate>,
     clock: Clock,
+    /// True while this process does the work that one replica of a cluster does for all. Without a cluster it is always true.
+    lease: watch::Receiver<bool>,
 }
 
 impl Context {
@@ -123,6 +127,7 @@ impl Context {
             telemetry: Arc::default(),
             post_rate: Arc::new(PostRate::new(settings.events.post_rate.per_second())),
             clock: system_clock,
+            lease: watch::Sender::new(true).subscribe(),
         }
     }
 }
@@ -136,9 +141,12 @@ impl Daemon<Addresses> {
         let settings = loaded.settings;
         let mut program = Program::new()?;
         let (inlet, view, persistence) = events::open_store(&settings)?;
-        let context = Context::new(&settings, inlet, view);
+        let mut context = Context::new(&settings, inlet, view);
         let sockets = Sockets::bind(&settings, &context).await?;
         let mut addresses = sockets.addresses(&settings);
+        let web = web::open(&settings, &mut program).await?;
+        addresses.https = web.as_ref().is_some_and(|web| web.is_tls());
+        let replica_routes = replica(&settings, &mut context, &addresses, &mut program).await?;
 
         let polls = polls(&settings, &context, &mut program);
         let reloadable = ReloadableProxy::new(&settings, polls, &sockets, &context);
@@ -161,10 +169,10 @@ impl Daemon<Addresses> {
             program.add(monitor);
             program.hold(lock);
         }
-        let routes = read_routes.merge(write_routes(&settings, &context, &sockets, lifecycle));
-        let web = web::open(&settings, &mut program).await?;
+        let routes = read_routes
+            .merge(write_routes(&settings, &context, &sockets, lifecycle))
+            .merge(replica_routes);
         access::open(&settings, web.as_deref(), &mut program).await?;
-        addresses.https = web.as_ref().is_some_and(|web| web.is_tls());
         addresses.can_push = access::can_push(&settings, web.as_deref());
         let receiver_tls = web::receiver_tls(&settings, web.as_ref())?;
         let service = program
@@ -179,11 +187,24 @@ impl Daemon<Addresses> {
     }
 }
 
+/// Makes the program a replica of a cluster, if one is configured, and returns the routes of that.
+#[cfg(feature = "cluster")]
+async fn replica(settings: &Settings, context: &mut Context, addresses: &Addresses, program: &mut Program) -> anyhow::Result<Routes> {
+    cluster::join(settings, context, addresses, program).await
+}
+
+/// The configuration has no cluster.
+#[cfg(not(feature = "cluster"))]
+async fn replica(_: &Settings, _: &mut Context, _: &Addresses, _: &mut Program) -> anyhow::Result<Routes> {
+    Ok(Routes::new())
+}
+
 /// Adds the poller; the sender replaces its settings.
 fn polls(settings: &Settings, context: &Context, program: &mut Program) -> watch::Sender<Arc<PollSettings>> {
     let polls = watch::Sender::new(Arc::new(settings.polls.clone()));
     program.add(Polls::new(
         polls.subscribe(),
+        context.lease.clone(),
         context.inlet.clone(),
         context.peer_samples.clone(),
         Arc::clone(&context.telemetry),

@@ -20,6 +20,7 @@ mod persistence;
 mod polled_events;
 mod raw;
 mod rendered;
+mod replication;
 mod response_cache;
 mod stored_apps;
 #[cfg(test)]
@@ -38,10 +39,11 @@ pub use inlet::{EmitError, Inlet, PutOptions, Receipt, Refused};
 pub use limits::{Limits, Mode};
 pub use polled_events::{EventFamilies, PolledEvent, PolledEvents, take_events};
 pub use rendered::{PendingExposition, RenderedExposition};
+pub use replication::{LocalChange, LocalChanges, ReplicatedApp, Settlement};
 pub use update_rate::{MINUTES, UpdateRate};
 pub use view::{Totals, View};
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use combiner::UpdateParser;
 use events::{Events, Settle};
@@ -51,7 +53,7 @@ use stored_apps::StoredApps;
 use crate::bus::{Bus, Publisher};
 use crate::exposition::MemoryMeter;
 use crate::exposition::gzip::CompressorPool;
-use crate::model::AppName;
+use crate::model::{AppName, Timestamp};
 
 /// Creates an empty store and returns its writing and its reading half.
 #[must_use]
@@ -85,6 +87,9 @@ struct Shared {
     events: Arc<Mutex<Events>>,
     /// Passes events to the thread that writes the journal; `None` without a directory.
     journal: Option<durable::JournalHandle>,
+    /// The changes that a cluster has still to take; empty without a cluster. Marked under the lock of `apps`, so that a change from another
+    /// replica never replaces one that is not shared yet.
+    local_changes: OnceLock<Arc<LocalChanges>>,
 }
 
 impl Shared {
@@ -100,6 +105,14 @@ impl Shared {
             bus: Bus::default(),
             events,
             journal,
+            local_changes: OnceLock::new(),
+        }
+    }
+
+    /// Notes a change of an app by a source of this process. Called with the lock of `apps`.
+    fn mark_local(&self, app: &AppName, removed: Option<Timestamp>) {
+        if let Some(changes) = self.local_changes.get() {
+            changes.mark(app, removed);
         }
     }
 

@@ -4,6 +4,7 @@
 //! family and the field's name, with `exporter_proxy_` before it, the family's name, so neither can drift apart.
 
 mod build_info;
+mod cluster_state;
 mod instruments;
 mod link_states;
 mod log_queue;
@@ -14,6 +15,7 @@ mod throttle;
 mod update_history;
 
 pub use build_info::{LONG_VERSION, REVISION};
+pub use cluster_state::{ClusterMember, ClusterState, ClusterStates};
 pub use instruments::{Counter, Gauge, Instrument, Latency, PerLabel, Seconds, header, push_label, sample};
 pub use link_states::{LinkState, LinkStates};
 pub use logging::{DroppedLogLines, LogFormat, LogWriter, init as init_logging, print_error, print_warning};
@@ -104,6 +106,20 @@ instruments! {
         stream_dropped_total: Counter = Counter::default(),
         /// 1 while the monitoring stream of an upstream is connected, otherwise 0.
         stream_upstream_up: PerLabel<Gauge, 1> = PerLabel::new(["upstream"]),
+        /// 1 while the engine of the cluster is connected and all its apps are loaded, otherwise 0.
+        cluster_connected: PerLabel<Gauge, 1> = PerLabel::new(["engine"]),
+        /// Replicas of the cluster at the last heartbeat, this one included.
+        cluster_members: PerLabel<Gauge, 1> = PerLabel::new(["engine"]),
+        /// 1 while this replica polls for the cluster, otherwise 0.
+        cluster_lease: PerLabel<Gauge, 1> = PerLabel::new(["engine"]),
+        /// Changes of apps that the engine of the cluster does not have yet.
+        cluster_pending_changes: PerLabel<Gauge, 1> = PerLabel::new(["engine"]),
+        /// Writes of apps to the engine, by result: stored, superseded by a later update at another replica, failed.
+        cluster_writes_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
+        /// Changes of apps by other replicas that were read from the engine, by result: applied, skipped, refused.
+        cluster_reads_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
+        /// Time in seconds from a write of another replica to the engine until this one serves it.
+        cluster_watch_delay_seconds: PerLabel<Latency, 1> = PerLabel::new(["engine"]),
         /// 1 if the last reload of the configuration succeeded, 0 if the previous one is still in force.
         config_last_reload_successful: Gauge = { let ok = Gauge::default(); ok.set(1); ok },
         /// Log lines that standard error did not take: it was full, closed or too slow.
@@ -122,6 +138,7 @@ instruments! {
         removals: RecentRemovals,
         updates: UpdateHistory,
         links: LinkStates,
+        cluster: ClusterStates,
     }
 }
 
@@ -234,6 +251,12 @@ impl Telemetry {
     #[must_use]
     pub const fn links(&self) -> &LinkStates {
         &self.links
+    }
+
+    /// The cluster that this proxy is a replica of.
+    #[must_use]
+    pub const fn cluster(&self) -> &ClusterStates {
+        &self.cluster
     }
 
     /// Logs the skipped lines of an accepted update, at most a few times in ten seconds for each app; the number of its invalid lines is a

@@ -183,6 +183,30 @@ fn describe(place: &str, status: &Value) -> String {
             ago(&link["last_scrape_age_seconds"])
         )
     });
+    if status["cluster"].is_object() {
+        let cluster = &status["cluster"];
+        let state = if cluster["connected"] == true {
+            "connected"
+        } else {
+            "NOT connected"
+        };
+        let _ = writeln!(
+            out,
+            "\nReplicas at {}, {state}, {} changes to be written:",
+            text(&cluster["engine"]),
+            text(&cluster["pending"])
+        );
+        lines(&mut out, &cluster["members"], |member| {
+            let polls = if member["polls"] == true { ", polls for all" } else { "" };
+            format!(
+                "{} at {}: version {}, {} apps{polls}",
+                text(&member["name"]),
+                text(&member["http"]),
+                text(&member["version"]),
+                text(&member["apps"])
+            )
+        });
+    }
     out
 }
 

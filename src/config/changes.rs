@@ -102,6 +102,7 @@ impl Settings {
             },
             secrets: new.secrets,
             stream: old.stream,
+            cluster: old.cluster,
             bitswap: old.bitswap,
             p2p: old.p2p,
             bridge: BridgeConfig {

@@ -153,6 +153,9 @@ fn stream(f: &mut fmt::Formatter<'_>, settings: &Settings) -> fmt::Result {
     for address in &settings.stream.listen_addresses {
         writeln!(f, "streams at     tcp {address}")?;
     }
+    if let Some(cluster) = &settings.cluster {
+        writeln!(f, "shares apps    over {} ({})", cluster.url, cluster.prefix)?;
+    }
     if let Some(bitswap) = &settings.bitswap {
         for address in &bitswap.listen {
             writeln!(f, "monitors at    {address}")?;

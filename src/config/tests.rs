@@ -754,7 +754,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
 #[test]
 fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
     let old = sound("");
-    let restarted = ["bitswap", "p2p", "hyperdht"];
+    let restarted = ["bitswap", "cluster", "p2p", "hyperdht"];
     // Without the feature it cannot be switched on.
     let is_built = |entry: &&KeyEntry| entry.path() != "bridge.hyperdht" || cfg!(feature = "hyperdht");
     let others = old.entries.iter().filter(|entry| !restarted.contains(&entry.section));
@@ -784,12 +784,47 @@ fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
     for section in [
         "p2p.enabled = true\np2p.listen = \"127.0.0.1:5\"\np2p.allow = [\"KEY\"]",
         "bitswap.enabled = ENABLED\nbitswap.max_peers = 7",
+        "cluster.url = \"URL\"\ncluster.ack = \"local\"\nevents.enabled = false",
         "hyperdht.bootstrap = [\"127.0.0.1:6\"]",
     ] {
         let enabled = cfg!(feature = "bitswap").to_string();
-        let new = sound(&section.replace("KEY", &"y".repeat(52)).replace("ENABLED", &enabled));
+        let url = if cfg!(feature = "cluster") { "redis://engine" } else { "" };
+        let section = section
+            .replace("KEY", &"y".repeat(52))
+            .replace("ENABLED", &enabled)
+            .replace("URL", url);
+        let new = sound(&section);
+        // Whether events are taken is not reloaded either.
+        let old = sound(if section.contains("events") { "events.enabled = false" } else { "" });
         assert_eq!(format!("{:?}", old.with_reloaded(new)), format!("{old:?}"), "{section}");
     }
+}
+
+#[test]
+fn a_cluster_needs_its_feature_and_no_events() {
+    let read = |text: &str| parse(text, "c.toml", &Environment::default());
+    let enabled = read("[cluster]\nurl = \"rediss://proxy@engine/2\"\npassword_file = \"p\"\n[events]\nenabled = false\n");
+    if !cfg!(feature = "cluster") {
+        let printed = enabled.map(|_| ()).unwrap_err().to_string();
+        assert!(
+            printed.contains("build it with: cargo build --release --features cluster"),
+            "{printed}"
+        );
+        return;
+    }
+    let cluster = enabled.unwrap().cluster.unwrap();
+    assert_eq!(cluster.url.to_string(), "rediss://proxy@engine:6379/2");
+    assert_eq!((&*cluster.prefix, cluster.acknowledge), ("exporter-proxy", Acknowledge::Engine));
+    let printed = faults("[cluster]\nurl = \"redis://engine\"\n").join("\n");
+    assert!(
+        printed.contains("replicas of a cluster do not share one-shot events yet") && printed.contains("set events.enabled = false"),
+        "{printed}"
+    );
+    let printed = faults("[cluster]\nurl = \"redis://:secret@engine\"\nprefix = \"a b\"\nack = \"all\"\n").join("\n");
+    for part in ["cluster.password_file", "is not a valid prefix", "one of \"engine\", \"local\""] {
+        assert!(printed.contains(part), "{part:?} is not in {printed}");
+    }
+    assert!(!printed.contains("secret@"), "a password is shown: {printed}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::http::{path_segment as segment, reply};
 use crate::model::printable;
 use crate::page::{self, Plain, section, span};
 use crate::store::{App, MINUTES};
-use crate::telemetry::{RemovalReason, UpdateRun};
+use crate::telemetry::{ClusterMember, ClusterState, RemovalReason, UpdateRun};
 
 /// The most applications shown on the page; a search finds the others.
 const MAX_ROWS: usize = 500;
@@ -96,6 +96,7 @@ fn overview(index: &IndexHandler, filter: &AppFilter, selection: &Selection) -> 
             section #events data-part { (events(&report)) }
             section #scrapers data-part { (scrapers(&report)) }
             section #links data-part { (links(&report)) }
+            @if let Some(state) = &report.cluster { section #cluster data-part { (cluster(state)) } }
             section #limits data-part { (limits(&report.usage)) }
             section { (endpoints(&index.endpoints)) }
         }
@@ -266,6 +267,22 @@ fn links(report: &Report) -> Markup {
         &rows,
         "No bridge is configured (p2p.bridges).",
     )
+}
+
+fn cluster(state: &ClusterState) -> Markup {
+    let row = |member: &ClusterMember| {
+        html! {
+            td.name { (Plain(&member.name)) } td.fixed { @if let Some(http) = member.http { (http) } } td { (Plain(&member.version)) }
+            td.n { (member.apps) } td { (if member.has_lease { "polls for all" } else { "" }) }
+        }
+    };
+    let rows: Vec<_> = state.members.iter().map(row).collect();
+    html! {
+        (section("Replicas", &["Name", "Address", "Version", "#Apps", "Work"], &rows, "No replica is known yet."))
+        p.(if state.connected { "soft" } else { "fault" }) {
+            (Plain(&state.engine)) (if state.connected { ": connected, " } else { ": not connected, " }) (state.pending) " changes to be written"
+        }
+    }
 }
 
 fn limits(usage: &[Usage]) -> Markup {

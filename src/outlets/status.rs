@@ -18,7 +18,7 @@ use super::table;
 use crate::http::{Connections, reply};
 use crate::store::{EventsOverview, View};
 use crate::supervise::{Notes, Readiness};
-use crate::telemetry::{LinkState, RecentRefusal, Removal, RemovalReason, Telemetry};
+use crate::telemetry::{ClusterMember, ClusterState, LinkState, RecentRefusal, Removal, RemovalReason, Telemetry};
 
 /// Apps with faults that the report lists; `/apps?state=fault` lists all.
 pub(super) const MAX_FAULTS: usize = 100;
@@ -74,6 +74,8 @@ pub(super) struct Report {
     pub(super) events: Option<EventsOverview>,
     pub(super) scrapers: Vec<Scraper>,
     pub(super) links: Vec<(String, LinkState)>,
+    /// `None` without a cluster.
+    pub(super) cluster: Option<ClusterState>,
     pub(super) usage: Vec<Usage>,
 }
 
@@ -98,6 +100,7 @@ impl StatusSources {
             events: self.events.as_ref().map(|_| self.view.events()),
             scrapers: self.metrics.scrapers(),
             links: self.telemetry.links().list(),
+            cluster: Some(self.telemetry.cluster().get()).filter(|cluster| !cluster.engine.is_empty()),
             usage: self.usage(),
         }
     }
@@ -179,6 +182,7 @@ fn document(sources: &StatusSources, selection: &Selection) -> Value {
         "events": report.events.as_ref().map(events),
         "scrapers": report.scrapers.iter().map(|scraper| self::scraper(&report, scraper)).collect::<Vec<_>>(),
         "links": report.links.iter().map(|(bridge, state)| link(&report, bridge, state)).collect::<Vec<_>>(),
+        "cluster": report.cluster.as_ref().map(cluster),
         "limits": report.usage.iter().map(limit).collect::<Vec<_>>(),
     })
 }
@@ -234,6 +238,19 @@ fn link(report: &Report, bridge: &str, state: &LinkState) -> Value {
         "last_scrape_age_seconds": age(state.last_scrape),
         "last_error": state.last_error.as_ref().map(|(_, text)| text),
         "last_error_age_seconds": age(state.last_error.as_ref().map(|(at, _)| *at)),
+    })
+}
+
+fn cluster(state: &ClusterState) -> Value {
+    let member = |member: &ClusterMember| {
+        json!({
+            "id": member.id, "name": member.name, "http": member.http, "version": member.version, "apps": member.apps,
+            "polls": member.has_lease,
+        })
+    };
+    json!({
+        "engine": state.engine, "connected": state.connected, "pending": state.pending,
+        "members": state.members.iter().map(member).collect::<Vec<_>>(),
     })
 }
 

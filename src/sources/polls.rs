@@ -54,6 +54,15 @@ pub async fn client_tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Str
     trust.config().await.map_err(|failure| failure.to_string())
 }
 
+/// The TLS settings of a client that takes any certificate, for requests with responses that are no secrets.
+///
+/// # Errors
+///
+/// The reason if there are no such settings.
+pub fn unverified_client_tls() -> Result<Arc<ClientConfig>, String> {
+    trust::unverified()
+}
+
 /// The same TLS settings with the certificate of a client.
 ///
 /// # Errors
@@ -87,6 +96,8 @@ pub async fn unusable_files(endpoint: &Endpoint) -> Vec<String> {
 #[derive(Debug)]
 pub struct Polls {
     settings: watch::Receiver<Arc<PollSettings>>,
+    /// True while this process polls; otherwise another replica of the cluster does.
+    active: watch::Receiver<bool>,
     context: PollContext,
     shared: Arc<SharedResources>,
     /// The running endpoints by app, as many as the settings list.
@@ -103,10 +114,12 @@ struct RunningEndpoint {
 }
 
 impl Polls {
-    /// Creates the service: it polls the endpoints of `settings`, follows changes, and writes into `inlet` and `peer_samples`.
+    /// Creates the service: it polls the endpoints of `settings` while `active` is true, follows changes, and writes into `inlet` and
+    /// `peer_samples`.
     #[must_use]
     pub fn new(
         settings: watch::Receiver<Arc<PollSettings>>,
+        active: watch::Receiver<bool>,
         inlet: Inlet,
         peer_samples: PeerSamples,
         telemetry: SharedTelemetry,
@@ -114,6 +127,7 @@ impl Polls {
     ) -> Self {
         Self {
             settings,
+            active,
             context: PollContext {
                 inlet,
                 peer_samples,
@@ -128,18 +142,30 @@ impl Polls {
     }
 
     async fn work(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        let settings = Arc::clone(&self.settings.borrow_and_update());
-        self.apply(&settings).await?;
+        self.follow_settings().await?;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 Some(ended) = self.tasks.join_next() => anyhow::bail!("the polls of {} ended unexpectedly", ended?.0),
-                Ok(()) = self.settings.changed() => {
-                    let settings = Arc::clone(&self.settings.borrow_and_update());
-                    self.apply(&settings).await?;
-                }
+                Ok(()) = self.settings.changed() => self.follow_settings().await?,
+                Ok(()) = self.active.changed() => self.follow_settings().await?,
             }
         }
+    }
+
+    /// Polls the endpoints of the current settings, or none while another replica does.
+    async fn follow_settings(&mut self) -> anyhow::Result<()> {
+        let settings = Arc::clone(&self.settings.borrow_and_update());
+        if *self.active.borrow_and_update() {
+            return self.apply(&settings).await;
+        }
+        // Their apps stay: the other replica updates them.
+        let stopped = self.stop_all_but(&[]).await?;
+        stopped.keys().for_each(|app| self.forget_metrics(app));
+        if !stopped.is_empty() {
+            tracing::info!("another replica polls the {} endpoints of this one", stopped.len());
+        }
+        Ok(())
     }
 
     /// Starts and stops endpoints according to `settings`.
@@ -195,13 +221,16 @@ impl Polls {
 
     /// Removes an endpoint from the store and from the self metrics.
     fn forget(&self, app: &AppName) {
-        let PollContext {
-            inlet,
-            peer_samples,
-            telemetry,
-            clock,
-        } = &self.context;
+        let PollContext { inlet, clock, .. } = &self.context;
         inlet.remove(app, clock());
+        self.forget_metrics(app);
+    }
+
+    /// Removes an endpoint from the self metrics.
+    fn forget_metrics(&self, app: &AppName) {
+        let PollContext {
+            peer_samples, telemetry, ..
+        } = &self.context;
         peer_samples.put(app, None);
         let theirs = |[endpoint]: &[Arc<str>; 1]| **endpoint == *app.as_str();
         telemetry.poll_up.forget(theirs);

@@ -188,11 +188,13 @@ async fn push(
         Ok(receipt) => {
             handler.accepted.inc();
             tracing::debug!(app = app.as_str(), peer = %connection.client(&headers), bytes = body.len(), "update pushed");
+            let shared = handler.inlet.shared(&app).await;
             reply::text(
                 StatusCode::OK,
                 Stored {
                     app: &app,
                     receipt: &receipt,
+                    shared,
                 },
             )
         }
@@ -298,17 +300,25 @@ const fn advice(foreign: ForeignFormat) -> &'static str {
 struct Stored<'a> {
     app: &'a AppName,
     receipt: &'a Receipt,
+    /// False if the other replicas of a cluster do not get it now.
+    shared: bool,
 }
 
 impl fmt::Display for Stored<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { app, receipt } = self;
+        let Self { app, receipt, shared } = self;
         match receipt.families.zip(receipt.series) {
             Some((families, series)) => {
                 let ies = if families == 1 { "y" } else { "ies" };
                 write!(f, "stored {app}: {families} famil{ies}, {series} series")?;
             }
             None => write!(f, "stored {app}: {} bytes, not parsed (exposition.mode)", receipt.bytes)?,
+        }
+        if !shared {
+            write!(
+                f,
+                "\nwarning: stored by this replica only, because the engine is away (cluster.url)"
+            )?;
         }
         for remark in &receipt.remarks {
             write!(f, "\nwarning: {remark}")?;
@@ -337,6 +347,7 @@ async fn remove(
             if let Some(suppressed) = handler.telemetry.admit_line(&format!("delete {app}")) {
                 tracing::info!(app = app.as_str(), client, suppressed, "deleted by request");
             }
+            handler.inlet.shared(&app).await;
             reply::text(StatusCode::ACCEPTED, format_args!("deleted {app}"))
         }
         _ => reply::text(StatusCode::NOT_FOUND, format_args!("no app {name:?}; see GET /apps")),

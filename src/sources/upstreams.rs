@@ -12,6 +12,7 @@ mod tests;
 mod upstream;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -43,31 +44,46 @@ struct UpstreamContext {
 #[derive(Debug)]
 pub struct Upstreams {
     settings: UpstreamSettings,
+    /// True while this process relays; otherwise another replica of the cluster does.
+    active: watch::Receiver<bool>,
     context: UpstreamContext,
 }
 
 impl Upstreams {
-    /// Creates the service: it connects to the servers in `settings`, writes counts into `inlet` and relays messages to its subscribers.
+    /// Creates the service: while `active` is true it connects to the servers in `settings`, writes counts into `inlet` and relays messages
+    /// to its subscribers.
     #[must_use]
-    pub fn new(settings: UpstreamSettings, inlet: Inlet, telemetry: SharedTelemetry, clock: Clock) -> Self {
+    pub fn new(settings: UpstreamSettings, active: watch::Receiver<bool>, inlet: Inlet, telemetry: SharedTelemetry, clock: Clock) -> Self {
         Self {
             settings,
+            active,
             context: UpstreamContext { inlet, telemetry, clock },
         }
     }
 
     async fn work(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut active = self.active.clone();
+        loop {
+            let is_active = *active.borrow_and_update();
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                Ok(()) = active.changed() => {}
+                failed = self.relay(), if is_active => return failed,
+            }
+        }
+    }
+
+    /// Relays all upstreams until one of them fails.
+    async fn relay(&self) -> anyhow::Result<()> {
         let mut tasks = JoinSet::new();
         for address in &self.settings.upstreams {
             let upstream = Upstream::new(address, self.settings.legacy_addresses, self.context.clone())?;
             tasks.spawn(upstream.run());
         }
-        tokio::select! {
-            () = stop.cancelled() => Ok(()),
-            Some(ended) = tasks.join_next() => match ended {
-                Ok(never) => match never {},
-                Err(error) => Err(error.into()),
-            },
+        match tasks.join_next().await {
+            Some(Ok(never)) => match never {},
+            Some(Err(error)) => Err(error.into()),
+            None => std::future::pending().await,
         }
     }
 }

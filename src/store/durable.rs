@@ -6,7 +6,7 @@
 
 mod app_codec;
 mod app_log;
-mod codec;
+pub(super) mod codec;
 mod directory;
 mod entry_codec;
 #[cfg(test)]
@@ -33,6 +33,7 @@ use super::stored_apps::StoredApps;
 use super::{EventOptions, Inlet, Limits, Mode, Shared, View};
 use crate::model::Timestamp;
 
+pub(super) use app_codec::{format_code, format_of};
 pub use frames::Unreadable;
 pub use threads::{Persistence, PersistenceHandle};
 pub(super) use writer::JournalHandle;

@@ -1,12 +1,15 @@
 //! [`Inlet`], the writing half of the store: updates, events, limits, expiry.
 
 use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
 
 use super::catalog_copy::Dropping;
 use super::combiner::{Change, ParsedUpdate};
+use super::events::MonotonicTime;
 use super::events::{Owner, Submission};
-use super::stored_apps::{Applied, StoredApps};
-use super::{Accepted, App, Dropped, Limits, Mode, PolledEvent, Shared, Text};
+use super::persistence::SavedPosition;
+use super::stored_apps::{Applied, MAX_COST_AT_ONCE, StoredApps};
+use super::{Accepted, App, Dropped, Limits, LocalChanges, Mode, PolledEvent, ReplicatedApp, Shared, Text};
 use crate::bus::{Counted, Notification, Publisher};
 use crate::exposition::catalog::{Conflict, Conflicts};
 use crate::exposition::{Exposition, Fault};
@@ -43,6 +46,17 @@ impl PutOptions {
         expires: false,
         ..Self::PUSHED
     };
+}
+
+/// The cause of the removal of an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Removing {
+    /// A source or a client of this process, which the other replicas of a cluster follow.
+    Local,
+    /// Another replica.
+    Replicated,
+    /// Its age, which each replica measures for itself.
+    Expired,
 }
 
 /// The result of an accepted update.
@@ -269,17 +283,24 @@ impl Inlet {
     /// If the update exceeds a limit, or no line of it can be used; with [`PutOptions::whole`] also when any line cannot be used.
     pub fn put(&self, update: Update, options: PutOptions) -> Result<Receipt, Refused> {
         let mut parsed = self.parse(update, options)?;
-        let notification = self.bus().has_subscribers(Topic::AppUpdate).then(|| updated(&parsed));
         let mut apps = self.shared.apps();
         let receipt = match apps.put(&mut parsed)? {
             Applied::Now(receipt) => receipt,
             Applied::TooLarge(change) => {
                 drop(apps);
                 let receipt;
-                (apps, receipt) = self.put_large(&parsed, change)?;
+                (apps, receipt) = self.put_large(&parsed, change, None)?;
                 receipt
             }
         };
+        self.shared.mark_local(&parsed.app, None);
+        self.announce(apps, &parsed, &receipt);
+        Ok(receipt)
+    }
+
+    /// Notifies subscribers of an update that was stored, and ends the change.
+    fn announce(&self, apps: MutexGuard<'_, StoredApps>, parsed: &ParsedUpdate, receipt: &Receipt) {
+        let notification = self.bus().has_subscribers(Topic::AppUpdate).then(|| updated(parsed));
         if let Some(notification) = notification {
             // Under the lock, so that subscribers get an app's updates in order.
             self.bus().publish(&notification);
@@ -289,12 +310,109 @@ impl Inlet {
         } else {
             self.shared.changed(apps, std::slice::from_ref(&parsed.app));
         }
-        Ok(receipt)
+    }
+
+    /// Records from now on which apps the sources of this process change, for a cluster. `waits` is true if [`Inlet::shared`] waits until
+    /// others can get a change.
+    #[must_use]
+    pub fn record_changes(&self, waits: bool) -> Arc<LocalChanges> {
+        Arc::clone(self.shared.local_changes.get_or_init(|| Arc::new(LocalChanges::new(waits))))
+    }
+
+    /// Waits until the other replicas of a cluster can get the current state of an app. True at once without a cluster, false if its engine
+    /// is away.
+    pub async fn shared(&self, app: &AppName) -> bool {
+        match self.shared.local_changes.get() {
+            Some(changes) => changes.stored(app).await,
+            None => true,
+        }
+    }
+
+    /// Stores an app as another replica has it, with an update that arrived there `age` ago. False if a source of this process has changed
+    /// the app and the cluster has not taken that yet; then nothing is done, because that change comes later.
+    ///
+    /// # Errors
+    /// If it exceeds a limit.
+    pub fn put_replicated(&self, replicated: &ReplicatedApp, age: Duration) -> Result<bool, Refused> {
+        let app = &replicated.app;
+        if replicated.withdrawn || replicated.updated.is_none() {
+            return self.list_replicated(replicated);
+        }
+        let update = Update {
+            app: app.clone(),
+            body: replicated.body.clone(),
+            records: replicated.records.clone(),
+            syntax: Some(replicated.syntax),
+            labels: Arc::clone(&replicated.labels),
+            origin: replicated.origin.clone(),
+            at: replicated.updated.unwrap_or(replicated.first_seen),
+        };
+        let options = PutOptions {
+            whole: false,
+            expires: replicated.expires,
+        };
+        let mut parsed = self.parse(update, options)?;
+        let mut apps = self.shared.apps();
+        if self.has_local_change(app) {
+            return Ok(false);
+        }
+        apps.check(&parsed)?;
+        reserve(&mut apps, replicated);
+        // The clock of the other machine is not ours, so only the age counts.
+        let refreshed = apps.clock.last().before(age);
+        let receipt = match apps.put_within(&mut parsed, refreshed, MAX_COST_AT_ONCE)? {
+            Applied::Now(receipt) => receipt,
+            Applied::TooLarge(change) => {
+                drop(apps);
+                let receipt;
+                (apps, receipt) = self.put_large(&parsed, change, Some(refreshed))?;
+                receipt
+            }
+        };
+        if let Some(fault) = &replicated.fault {
+            apps.table.amend(app, |app| app.fault = Some(Arc::clone(fault)));
+        }
+        self.announce(apps, &parsed, &receipt);
+        Ok(true)
+    }
+
+    /// Lists an app that has no data at another replica.
+    fn list_replicated(&self, replicated: &ReplicatedApp) -> Result<bool, Refused> {
+        let app = &replicated.app;
+        let mut apps = self.shared.apps();
+        if self.has_local_change(app) {
+            return Ok(false);
+        }
+        reserve(&mut apps, replicated);
+        let (_, wall) = apps.clock.last_both();
+        apps.register(app.clone(), replicated.origin.clone(), wall)?;
+        drop(apps);
+        if replicated.withdrawn {
+            self.withdraw_app(app, false);
+        }
+        let fault = replicated.fault.clone();
+        self.shared.apps().table.amend(app, |app| app.fault = fault);
+        Ok(true)
+    }
+
+    /// Forgets an app that another replica has removed. False if it is unknown, or a source of this process has changed it and the cluster
+    /// has not taken that yet.
+    pub fn remove_replicated(&self, app: &AppName, now: Timestamp) -> bool {
+        self.remove_app(app, now, Removing::Replicated)
+    }
+
+    fn has_local_change(&self, app: &AppName) -> bool {
+        self.shared.local_changes.get().is_some_and(|changes| changes.is_pending(app))
     }
 
     /// Stores an update that takes more than a moment: it is merged into a copy of the catalog, which then takes the catalog's place. Other
     /// updates are stored meanwhile, and repeated on the copy.
-    fn put_large(&self, update: &ParsedUpdate, change: Change) -> Result<(MutexGuard<'_, StoredApps>, Receipt), Refused> {
+    fn put_large(
+        &self,
+        update: &ParsedUpdate,
+        change: Change,
+        refreshed: Option<MonotonicTime>,
+    ) -> Result<(MutexGuard<'_, StoredApps>, Receipt), Refused> {
         let (mut apps, copy, outcome) = self.shared.merge_on_copy(change);
         // Other updates may have taken the memory since the first check.
         if let Err(refused) = apps.check(update) {
@@ -304,7 +422,7 @@ impl Inlet {
             return Err(refused);
         }
         Dropping::later(apps.combiner.end_copy(copy));
-        let refreshed = apps.clock.at(update.at);
+        let refreshed = refreshed.unwrap_or_else(|| apps.clock.at(update.at));
         let receipt = apps.commit(update, outcome, refreshed);
         Ok((apps, receipt))
     }
@@ -346,17 +464,35 @@ impl Inlet {
     /// # Errors
     /// If there are too many apps.
     pub fn register(&self, app: AppName, origin: Origin, at: Timestamp) -> Result<(), Refused> {
-        self.shared.apps().register(app, origin, at)
+        let mut apps = self.shared.apps();
+        if apps.table.get(app.as_str()).is_some() {
+            return Ok(());
+        }
+        apps.register(app.clone(), origin, at)?;
+        self.shared.mark_local(&app, None);
+        Ok(())
     }
 
     /// Shows a fault of an app's source in `/apps` until the next update. False if the app is unknown.
     pub fn fault(&self, app: &AppName, what: &str) -> bool {
-        self.shared.apps().table.amend(app, |app| app.fault = Some(what.into()))
+        let mut apps = self.shared.apps();
+        let is_known = apps.table.amend(app, |app| app.fault = Some(what.into()));
+        if is_known {
+            self.shared.mark_local(app, None);
+        }
+        is_known
     }
 
     /// Takes an app's data out of the exposition and keeps the app listed. False if it is unknown.
     pub fn withdraw(&self, app: &AppName) -> bool {
+        self.withdraw_app(app, true)
+    }
+
+    fn withdraw_app(&self, app: &AppName, is_local: bool) -> bool {
         let mut apps = self.shared.apps();
+        if !is_local && self.has_local_change(app) {
+            return false;
+        }
         let is_known = match apps.withdraw(app) {
             Applied::Now(is_known) => is_known,
             Applied::TooLarge(change) => {
@@ -367,13 +503,23 @@ impl Inlet {
                 apps.commit_withdrawal(app, outcome)
             }
         };
+        if is_known && is_local {
+            self.shared.mark_local(app, None);
+        }
         self.shared.changed(apps, std::slice::from_ref(app));
         is_known
     }
 
     /// Forgets an app, at `now`. False if it is unknown.
     pub fn remove(&self, app: &AppName, now: Timestamp) -> bool {
+        self.remove_app(app, now, Removing::Local)
+    }
+
+    fn remove_app(&self, app: &AppName, now: Timestamp, cause: Removing) -> bool {
         let mut apps = self.shared.apps();
+        if cause == Removing::Replicated && self.has_local_change(app) {
+            return false;
+        }
         let is_known = match apps.remove(app) {
             Applied::Now(is_known) => is_known,
             Applied::TooLarge(change) => {
@@ -384,6 +530,9 @@ impl Inlet {
                 apps.commit_removal(app, &outcome)
             }
         };
+        if is_known && cause == Removing::Local {
+            self.shared.mark_local(app, Some(now));
+        }
         if is_known && self.bus().has_subscribers(Topic::AppExpired) {
             self.bus().publish(&Notification::Forgotten { app: app.clone(), at: now });
         }
@@ -400,7 +549,7 @@ impl Inlet {
     pub fn expire(&self, now: Timestamp) -> Vec<AppName> {
         let mut gone = self.shared.apps().expired(now, Self::EXPIRES_AT_ONCE);
         // One lock for each: an app may be large. One that has been updated meanwhile stays.
-        gone.retain(|app| self.shared.apps().is_expired(app, now) && self.remove(app, now));
+        gone.retain(|app| self.shared.apps().is_expired(app, now) && self.remove_app(app, now, Removing::Expired));
         gone
     }
 
@@ -433,6 +582,18 @@ impl Inlet {
         Dropping::later(apps.combiner.end_copy(copy));
         apps.table.touch_generation();
         self.shared.changed(apps, &[]);
+    }
+}
+
+/// Keeps the disambiguating labels of an app that is new here, as the other replica has them.
+fn reserve(apps: &mut StoredApps, replicated: &ReplicatedApp) {
+    if apps.table.get(replicated.app.as_str()).is_none() {
+        let position = SavedPosition {
+            order: apps.table.next_order(),
+            first_seen: replicated.first_seen,
+            labelled: replicated.labelled().to_vec(),
+        };
+        apps.table.reserve(replicated.app.clone(), position);
     }
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::events::{Lease, LeaseId, Scrape, Settle, StoredEvent};
 use super::response_cache::Scope;
-use super::{App, EventsOverview, Limits, MonotonicTime, PendingEvents, PendingExposition, Shared};
+use super::{App, EventsOverview, Limits, MonotonicTime, PendingEvents, PendingExposition, ReplicatedApp, Shared};
 use crate::bus::Subscription;
 use crate::exposition::catalog::{MAX_CONFLICTS_LISTED, Selection};
 use crate::exposition::render::OutputFormat;
-use crate::model::{Client, ScraperId, Timestamp, Topics};
+use crate::model::{AppName, Client, ScraperId, Timestamp, Topics};
 
 /// The reading half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -51,6 +51,21 @@ impl View {
             (Arc::clone(apps.table.get(name)?), apps.combiner.snapshot())
         };
         Some(snapshot.describe(&app, MAX_CONFLICTS_LISTED))
+    }
+
+    /// An app as another replica of a cluster needs it, and the age of its last update.
+    #[must_use]
+    pub fn replicated(&self, name: &AppName) -> Option<(ReplicatedApp, Duration)> {
+        let apps = self.shared.apps();
+        let app = apps.table.get(name.as_str())?;
+        let age = apps.clock.last().since(app.refreshed);
+        Some((ReplicatedApp::new(app, apps.combiner.labelled(name)), age))
+    }
+
+    /// The names of all apps.
+    #[must_use]
+    pub fn app_names(&self) -> Vec<AppName> {
+        self.shared.apps().table.iter().map(|app| app.name.clone()).collect()
     }
 
     /// The current totals.

@@ -11,6 +11,8 @@
 mod access;
 #[cfg(feature = "bitswap")]
 mod bitswap;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod commands;
 mod documentation;
 mod doors;

@@ -13,6 +13,8 @@ fn a_proxy_is_described_with_what_is_wrong_first() {
         "removed": [],
         "events": { "accepted": 4, "scrapers": [{ "scraper": "p", "pending": 1, "in_flight": 0, "lost": 0 }] },
         "scrapers": [], "links": [{ "bridge": "b", "registered": true, "last_scrape_age_seconds": null, "last_error": null }],
+        "cluster": { "engine": "redis://e:6379", "connected": false, "pending": 2,
+                     "members": [{ "name": "one", "http": "10.0.0.1:6555", "version": "1.2.3", "apps": 3, "polls": true }] },
         "limits": [{ "key": "store.max_memory", "of": null, "used": 1536, "limit": 1_073_741_824_u64, "unit": "bytes" },
                    { "key": "exporter.concurrent_requests", "of": "0.0.0.0:6555", "used": 1, "limit": 8, "unit": "connections" }],
     });
@@ -25,6 +27,7 @@ fn a_proxy_is_described_with_what_is_wrong_first() {
         "  syntax from 10.0.0.1, 2 times, last 5 s ago: no\n",
         "Events: 4 accepted\n  p: 1 pending, 0 in flight, 0 lost\n",
         "  b: registered, last scrape never\n",
+        "Replicas at redis://e:6379, NOT connected, 2 changes to be written:\n  one at 10.0.0.1:6555: version 1.2.3, 3 apps, polls for all\n",
     ] {
         assert!(shown.contains(line), "{line:?} is not in {shown}");
     }

@@ -67,7 +67,7 @@ impl Trust {
                 };
                 shared.config().await.map_err(tls)
             }
-            Self::Unverified => config(CertificateVerifier::accepting_any()).map_err(|why| PollError::Tls {
+            Self::Unverified => unverified().map_err(|why| PollError::Tls {
                 host: "any host".to_owned(),
                 why,
             }),
@@ -112,6 +112,11 @@ pub(super) async fn with_client_certificate(
     let mut config = ClientConfig::clone(&config);
     config.client_auth_cert_resolver = resolver;
     Ok(Arc::new(config))
+}
+
+/// The TLS settings that take any certificate.
+pub(super) fn unverified() -> Result<Arc<ClientConfig>, String> {
+    config(CertificateVerifier::accepting_any())
 }
 
 fn provider() -> Arc<CryptoProvider> {

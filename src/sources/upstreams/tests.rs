@@ -81,7 +81,7 @@ impl Relay {
             upstreams: upstreams.to_vec(),
             legacy_addresses: true,
         };
-        let part = Upstreams::new(settings, inlet, Arc::clone(&telemetry), clock);
+        let part = Upstreams::new(settings, watch::Sender::new(true).subscribe(), inlet, Arc::clone(&telemetry), clock);
         tokio::spawn(Box::new(part).run(stop.clone()));
         Self {
             telemetry,

@@ -112,7 +112,8 @@ pub(super) fn encode(app: &App, labelled: &[FamilyKey], age: Age) -> Vec<u8> {
 
 const FORMATS: [Format; 5] = [Format::Json, Format::Capnp, Format::Push, Format::Poll, Format::Stream];
 
-const fn format_code(format: Format) -> u8 {
+/// The number of a format in files and in what replicas exchange.
+pub(in crate::store) const fn format_code(format: Format) -> u8 {
     match format {
         Format::Json => 1,
         Format::Capnp => 2,
@@ -120,6 +121,11 @@ const fn format_code(format: Format) -> u8 {
         Format::Poll => 4,
         Format::Stream => 5,
     }
+}
+
+/// The format with this number.
+pub(in crate::store) fn format_of(code: u8) -> Option<Format> {
+    FORMATS.into_iter().find(|format| format_code(*format) == code)
 }
 
 /// The text that follows [`encode`].
@@ -185,8 +191,7 @@ fn saved_update(decoder: &mut Decoder<'_>, kind: u8) -> Option<SavedUpdate> {
         written = Timestamp::from_millis(decoder.i64()?);
     }
     let source = Arc::from(decoder.text()?);
-    let code = decoder.byte()?;
-    let format = FORMATS.into_iter().find(|format| format_code(*format) == code)?;
+    let format = format_of(decoder.byte()?)?;
     let (syntax, records) = match decoder.byte()? {
         TEXT => (Syntax::Text, Bytes::new()),
         OPENMETRICS => (Syntax::OpenMetrics, Bytes::new()),

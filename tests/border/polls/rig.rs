@@ -72,7 +72,14 @@ impl Rig {
         );
         let telemetry: SharedTelemetry = Arc::new(Telemetry::default());
         let (settings, follow) = watch::channel(Arc::new(now));
-        let polls = Polls::new(follow, inlet, PeerSamples::default(), Arc::clone(&telemetry), clock);
+        let polls = Polls::new(
+            follow,
+            watch::Sender::new(true).subscribe(),
+            inlet,
+            PeerSamples::default(),
+            Arc::clone(&telemetry),
+            clock,
+        );
         let stop = CancellationToken::new();
         let task = AbortOnDropHandle::new(tokio::spawn(Box::new(polls).run(stop.clone())));
         Self {

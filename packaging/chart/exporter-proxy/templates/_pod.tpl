@@ -81,6 +81,11 @@ spec:
           mountPath: /run/secrets/exporter-proxy
           readOnly: true
         {{- end }}
+        {{- if and .Values.cluster.enabled .Values.cluster.passwordSecret }}
+        - name: engine
+          mountPath: /run/secrets/exporter-proxy-engine
+          readOnly: true
+        {{- end }}
         {{- if .Values.http.webConfigSecret }}
         - name: web
           mountPath: /run/secrets/exporter-proxy-web
@@ -98,6 +103,12 @@ spec:
     - name: keys
       secret:
         secretName: {{ required "p2p.existingSecret: a Secret with the keys \"key\" and \"secret\" is needed for links" .Values.p2p.existingSecret }}
+        defaultMode: 0440
+    {{- end }}
+    {{- if and .Values.cluster.enabled .Values.cluster.passwordSecret }}
+    - name: engine
+      secret:
+        secretName: {{ .Values.cluster.passwordSecret }}
         defaultMode: 0440
     {{- end }}
     {{- if .Values.http.webConfigSecret }}

@@ -1,0 +1,61 @@
+//! The names of the keys.
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use super::super::engine::EngineError;
+use crate::model::AppName;
+
+/// The version of the format of keys and values. Replicas of two versions do not see each other's data.
+const VERSION: u32 = 1;
+
+/// The keys of one prefix.
+#[derive(Debug)]
+pub(super) struct Keys {
+    start: String,
+    /// The stream of the names of written apps.
+    pub(super) changes: String,
+    /// The sorted set of the names of all apps, by the time at which the engine forgets them.
+    pub(super) index: String,
+    /// The sorted set of the ids of replicas, by the time at which they count as gone.
+    pub(super) members: String,
+    /// The hash of what is shown of the replicas.
+    pub(super) about: String,
+    /// The id of the replica with the lease.
+    pub(super) lease: String,
+    /// The id of the engine's data.
+    pub(super) epoch: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str) -> Self {
+        let start = format!("{prefix}:{VERSION}:");
+        let key = |name: &str| format!("{start}{name}");
+        Self {
+            changes: key("changes"),
+            index: key("index"),
+            members: key("members"),
+            about: key("about"),
+            lease: key("lease"),
+            epoch: key("epoch"),
+            start,
+        }
+    }
+
+    /// The key of an app.
+    pub(super) fn app(&self, app: &AppName) -> String {
+        format!("{}app:{app}", self.start)
+    }
+
+    /// A new key for the chunks of a record.
+    pub(super) fn chunks(&self) -> Result<String, EngineError> {
+        Ok(format!("{}chunks:{}", self.start, random_id()?))
+    }
+}
+
+/// A random id: 128 bits as hex.
+pub(in crate::cluster) fn random_id() -> Result<String, EngineError> {
+    let mut bytes = [0; 16];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| EngineError("the system has no random numbers".to_owned()))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,80 @@
+//! Apps as the replicas of a cluster exchange them: the changes that this process has still to share, and an app with its state as bytes.
+
+mod changes;
+mod codec;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::App;
+use super::persistence::FamilyKey;
+use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp};
+
+pub use changes::{LocalChange, LocalChanges, Settlement};
+
+/// An app with all that another replica needs to serve it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReplicatedApp {
+    /// Its name.
+    pub app: AppName,
+    /// The origin of its last update.
+    pub origin: Origin,
+    /// The time of first sight.
+    pub first_seen: Timestamp,
+    /// The time of its last update; `None` if it was only registered so far.
+    pub updated: Option<Timestamp>,
+    /// True if it expires without further updates.
+    pub expires: bool,
+    /// True if its data was removed from the exposition because its source does not answer.
+    pub withdrawn: bool,
+    /// The fault of its source, if there is one.
+    pub fault: Option<Arc<str>>,
+    /// Labels that every series gets unless it has them.
+    pub labels: Arc<[LabelPair]>,
+    /// The format of the text.
+    pub syntax: Syntax,
+    /// Its text as it was pushed or polled.
+    pub body: Bytes,
+    /// Native histograms beside the text; empty without any.
+    pub records: Bytes,
+    /// Its families that carry the disambiguating label.
+    labelled: Vec<FamilyKey>,
+}
+
+impl ReplicatedApp {
+    pub(super) fn new(app: &App, labelled: Vec<FamilyKey>) -> Self {
+        Self {
+            app: app.name.clone(),
+            origin: app.origin.clone(),
+            first_seen: app.first_seen,
+            updated: app.updated,
+            expires: app.expires,
+            withdrawn: app.withdrawn,
+            fault: app.fault.clone(),
+            labels: Arc::clone(&app.labels),
+            syntax: app.text.syntax(),
+            body: app.text.body().clone(),
+            records: app.text.exposition().map_or_else(Bytes::new, |text| text.record_bytes()),
+            labelled,
+        }
+    }
+
+    pub(super) fn labelled(&self) -> &[FamilyKey] {
+        &self.labelled
+    }
+
+    /// The app as bytes; [`ReplicatedApp::decode`] reads them.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Reads what [`ReplicatedApp::encode`] of this version or a later one has written; `None` for other bytes.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        codec::decode(bytes)
+    }
+}
