@@ -57,6 +57,7 @@ pub use response_ack::ResponseAck;
 pub use routes::{Permission, Routes};
 pub use server::Server;
 pub use server_metrics::{Connections, ServerMetrics};
+pub(crate) use service::whole_response;
 pub use service::{ConnectionInfo, HttpService, JSON_REFUSAL, OnRefused};
 pub use shared_body::{ResponseMemory, SharedBody, Slices};
 pub use stalled_responses::{MAX_STALLED_BYTES, StalledResponses};

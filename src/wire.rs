@@ -36,7 +36,7 @@ pub use self::foreign::ForeignFormat;
 pub use self::json_stream::{MAX_APPS_PER_OBJECT, MAX_DEPTH};
 pub use self::link::{AliasLost, LinkFault, LinkMessage, MAX_LINK_MESSAGE_BYTES, Register, SharedKey};
 pub use self::refusal::{Fault, JsonType, MessagePart, Position, Refusal};
-pub use self::sniff::FormatChoice;
+pub use self::sniff::{FormatChoice, is_http};
 pub use self::stream::StreamDecoder;
 
 /// A decoded message: the metrics of one application.

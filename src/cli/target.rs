@@ -80,6 +80,9 @@ impl Target {
     }
 }
 
+/// The schemes with a host and a port.
+const SCHEMES: [&str; 4] = ["tcp", "tls", "http", "https"];
+
 impl FromStr for Target {
     type Err = String;
 
@@ -96,6 +99,9 @@ impl FromStr for Target {
         let (scheme, authority) = text
             .split_once("://")
             .ok_or("expected tcp://HOST:PORT, tls://HOST:PORT, unix:PATH, http://HOST:PORT or https://HOST:PORT")?;
+        if !SCHEMES.contains(&scheme) {
+            return Err(format!("{scheme:?} is not one of {}, unix, http+unix", SCHEMES.join(", ")));
+        }
         let authority = authority.strip_suffix('/').unwrap_or(authority);
         let (host, port) = authority.rsplit_once(':').ok_or_else(|| format!("{authority:?} has no port"))?;
         if host.is_empty() || port.parse::<u16>().is_err() {
@@ -107,11 +113,10 @@ impl FromStr for Target {
                 place: authority.into(),
                 transport: Transport::Https,
             })),
-            "http" | "https" => Ok(Self::Http(HttpServer {
+            _ => Ok(Self::Http(HttpServer {
                 place: authority.into(),
                 transport: if scheme == "https" { Transport::Https } else { Transport::Http },
             })),
-            other => Err(format!("{other:?} is not one of tcp, tls, unix, http, https, http+unix")),
         }
     }
 }

@@ -28,10 +28,11 @@ impl Sockets {
             .await
             .context("exporter.scrape_expose_endpoint")?;
         scraped.extend(http_socket(settings).await?);
+        let http = http_places(&scraped);
         Ok(Self {
-            receivers: receivers::bind(settings, context, http_places(&scraped)).await?,
+            receivers: receivers::bind(settings, context, Arc::clone(&http)).await?,
             scraped,
-            streams: streams::bind(settings).await?,
+            streams: streams::bind(settings, http).await?,
         })
     }
 

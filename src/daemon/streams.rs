@@ -17,12 +17,15 @@ use crate::supervise::Listener;
 /// The listeners of the stream, bound.
 pub(super) struct Streams {
     listeners: Vec<Listener>,
+    /// The addresses of HTTP, for a client of HTTP that connects here.
+    http: Arc<str>,
 }
 
-pub(super) async fn bind(settings: &Settings) -> anyhow::Result<Streams> {
+pub(super) async fn bind(settings: &Settings, http: Arc<str>) -> anyhow::Result<Streams> {
     let listeners = listen_all(settings, &settings.stream.listen_addresses).await;
     Ok(Streams {
         listeners: listeners.context("stream.listen_addresses")?,
+        http,
     })
 }
 
@@ -50,6 +53,7 @@ impl Streams {
             let stream = Stream::new(
                 settings.stream.server.clone(),
                 name.as_deref().unwrap_or(env!("CARGO_PKG_NAME")).into(),
+                self.http,
                 slots,
                 context.view.clone(),
                 Arc::clone(&context.telemetry),

@@ -248,7 +248,7 @@ impl HttpService {
             }
             Ok(Err(NoTls::NotTls(mut transport))) => {
                 failed(&"the client does not speak TLS");
-                let answer = by_hand(StatusCode::BAD_REQUEST, HTTPS_ONLY);
+                let answer = whole_response(StatusCode::BAD_REQUEST, HTTPS_ONLY);
                 let _ = timeout(timers.lingering_close, transport.write_all(answer.as_bytes())).await;
                 transport
             }
@@ -287,7 +287,7 @@ impl HttpService {
         if matches!(end, End::TooManyIncomplete) {
             tracing::debug!(peer = %shared.peer(), "connection closed: {}", TOO_MANY_INCOMPLETE.trim_end());
             // The send queue has room for so few bytes; where it has not, the close alone must do.
-            let answer = by_hand(StatusCode::REQUEST_TIMEOUT, TOO_MANY_INCOMPLETE);
+            let answer = whole_response(StatusCode::REQUEST_TIMEOUT, TOO_MANY_INCOMPLETE);
             let _ = timeout(timers.lingering_close, write_flushed(&mut socket, &answer)).await;
         }
         shared.change(ConnectionState::close);
@@ -434,7 +434,7 @@ fn refusal(protocol: Option<Protocol>, shared: &SharedConnection, unparsed: &[u8
         }
         (StatusCode::REQUEST_TIMEOUT, "timeout while reading the request head\n")
     };
-    Some(by_hand(status, text))
+    Some(whole_response(status, text))
 }
 
 /// The response to a connection that is closed before its request was complete.
@@ -450,8 +450,8 @@ pub const JSON_REFUSAL: &str = concat!(
 /// The response to plain HTTP on a port with TLS.
 const HTTPS_ONLY: &str = "this port serves HTTPS only; use https://\n";
 
-/// A whole response, written without HTTP's help.
-fn by_hand(status: StatusCode, text: &str) -> String {
+/// A whole response as bytes, for a connection on which HTTP is not served, or not any more. The client is to close it.
+pub(crate) fn whole_response(status: StatusCode, text: &str) -> String {
     let length = text.len();
     format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\r\n{text}")
 }

@@ -47,16 +47,19 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Stream {
     hub: Arc<Hub>,
+    /// The addresses of HTTP, for a client of HTTP that connects here.
+    http: Arc<str>,
     slots: ConnectionSlots,
 }
 
 impl Stream {
     /// A server of what `view` shows, to at most [`MAX_SUBSCRIBERS`] clients at once, or fewer where there are fewer `slots`. The name of the
-    /// proxy stands for the peer and the monitor of its own messages.
+    /// proxy stands for the peer and the monitor of its own messages; `http` is where clients of HTTP are sent.
     #[must_use]
-    pub fn new(settings: Settings, proxy: Arc<str>, slots: usize, view: View, telemetry: SharedTelemetry) -> Self {
+    pub fn new(settings: Settings, proxy: Arc<str>, http: Arc<str>, slots: usize, view: View, telemetry: SharedTelemetry) -> Self {
         Self {
             hub: Arc::new(Hub::new(settings, proxy, view, telemetry)),
+            http,
             slots: ConnectionSlots::new(slots.min(MAX_SUBSCRIBERS)),
         }
     }
@@ -69,10 +72,10 @@ impl Stream {
 
     /// The part that serves the clients of one address.
     pub fn service(&self, listener: Listener) -> impl Service + use<> {
-        let (hub, place) = (Arc::clone(&self.hub), Arc::clone(listener.place()));
+        let (hub, http, place) = (Arc::clone(&self.hub), Arc::clone(&self.http), Arc::clone(listener.place()));
         let name = format!("stream {place}");
         listener.into_service(name, self.slots.clone(), move |accepted| {
-            connection::serve(accepted, Arc::clone(&hub), Arc::clone(&place))
+            connection::serve(accepted, Arc::clone(&hub), Arc::clone(&http), Arc::clone(&place))
         })
     }
 }

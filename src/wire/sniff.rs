@@ -40,7 +40,8 @@ pub(super) fn sniff(start: &[u8], end: bool) -> Option<Format> {
 }
 
 /// Returns true for the start of an HTTP request: the first bytes of a method.
-pub(super) fn is_http(start: &[u8]) -> bool {
+#[must_use]
+pub fn is_http(start: &[u8]) -> bool {
     const METHODS: [&[u8; PREFIX]; 7] = [b"GET ", b"PUT ", b"POST", b"HEAD", b"DELE", b"OPTI", b"PATC"];
     METHODS.iter().any(|method| start.starts_with(*method))
 }

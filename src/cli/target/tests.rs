@@ -35,4 +35,7 @@ fn targets_are_parsed_by_scheme() {
     ] {
         assert!(bad.parse::<Target>().is_err(), "{bad}");
     }
+    // The scheme comes first: an address of another program may have no port.
+    let refused = "ftp://x".parse::<Target>().unwrap_err();
+    assert_eq!(refused, "\"ftp\" is not one of tcp, tls, http, https, unix, http+unix");
 }

@@ -6,18 +6,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::batch::Outgoing;
 use super::hub::Hub;
 use super::queue::ClientQueue;
+use crate::http::whole_response;
 use crate::supervise::{Accepted, Slot, Stream};
 use crate::telemetry::Rejection;
+use crate::wire::is_http;
 use crate::wire::monitoring::{HELLO, HandshakeError, Hello, MAX_HANDSHAKE_BYTES, Oversized, read_hello, split};
 
 /// Timeout of the first frame, which the original client sends immediately.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Limit on the wait for the first bytes of a client before the handshake is sent. Clients send theirs at once, and one of HTTP would take
+/// a handshake for a broken response.
+const FIRST_BYTES_TIMEOUT: Duration = Duration::from_millis(100);
 /// Timeout of reading one frame.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// Size of the buffer for ignored input.
@@ -38,6 +44,8 @@ enum Rejected {
     TooLong(#[from] Oversized),
     #[error("the handshake is wrong: {0}")]
     Wrong(#[from] HandshakeError),
+    #[error("this is an HTTP request at the monitoring stream; HTTP is served at {0} (exporter.scrape_expose_endpoint)")]
+    Http(Arc<str>),
 }
 
 /// Reason for the end of a client's connection.
@@ -49,12 +57,12 @@ enum EndReason {
 }
 
 /// Serves one client.
-pub(super) async fn serve(accepted: Accepted, hub: Arc<Hub>, place: Arc<str>) {
+pub(super) async fn serve(accepted: Accepted, hub: Arc<Hub>, http: Arc<str>, place: Arc<str>) {
     let Accepted { mut stream, slot } = accepted;
     let address = stream.peer();
     let peer = address.map_or_else(|| "unix".to_owned(), |peer| peer.to_string());
     tracing::debug!(peer, listener = &*place, "connection opened");
-    let hello = match welcome(&mut stream, &slot).await {
+    let hello = match welcome(&mut stream, &slot, &http).await {
         Ok(hello) => hello,
         Err(refused) => return refuse(&hub, &place, &peer, &refused),
     };
@@ -91,19 +99,27 @@ fn refuse(hub: &Hub, place: &str, peer: &str, refused: &Rejected) {
 }
 
 /// The handshake. Until it is done the slot counts as idle, so that silent connections cannot block clients.
-async fn welcome(stream: &mut Stream, slot: &Slot) -> Result<Hello, Rejected> {
+async fn welcome(stream: &mut Stream, slot: &Slot, http: &Arc<str>) -> Result<Hello, Rejected> {
     slot.idle();
     let welcomed = tokio::select! {
-        welcomed = timeout(HANDSHAKE_TIMEOUT, greet(stream)) => welcomed.unwrap_or(Err(Rejected::Slow)),
+        welcomed = timeout(HANDSHAKE_TIMEOUT, greet(stream, http)) => welcomed.unwrap_or(Err(Rejected::Slow)),
         () = slot.evicted() => Err(Rejected::Evicted),
     };
     slot.busy();
     welcomed
 }
 
-async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<Hello, Rejected> {
-    stream.write_all(HELLO).await?;
+async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), http: &Arc<str>) -> Result<Hello, Rejected> {
     let mut buffer = BytesMut::with_capacity(64);
+    if let Ok(first) = timeout(FIRST_BYTES_TIMEOUT, stream.read_buf(&mut buffer)).await
+        && first? == 0
+    {
+        return Err(Rejected::Closed);
+    }
+    if is_http(&buffer) {
+        return Err(refuse_http(stream, http).await?);
+    }
+    stream.write_all(HELLO).await?;
     loop {
         if let Some(hello) = split(&mut buffer, MAX_HANDSHAKE_BYTES)? {
             return Ok(read_hello(&hello)?);
@@ -112,6 +128,18 @@ async fn greet(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Result<Hel
             return Err(Rejected::Closed);
         }
     }
+}
+
+/// Answers a request of HTTP with the address where it is served, and waits until the client has closed.
+async fn refuse_http(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), http: &Arc<str>) -> io::Result<Rejected> {
+    let refused = Rejected::Http(Arc::clone(http));
+    stream
+        .write_all(whole_response(StatusCode::BAD_REQUEST, &format!("{refused}\n")).as_bytes())
+        .await?;
+    stream.shutdown().await?;
+    let mut ignored = [0; IGNORED_BYTES];
+    while stream.read(&mut ignored).await? > 0 {}
+    Ok(refused)
 }
 
 /// Reads what the client says, for its end alone.

@@ -37,7 +37,14 @@ impl Server {
             subscriber_buffer,
             topics: topics.iter().copied().collect(),
         };
-        let stream = Stream::new(settings, "me".into(), usize::MAX, view, Arc::clone(&telemetry));
+        let stream = Stream::new(
+            settings,
+            "me".into(),
+            "127.0.0.1:6555".into(),
+            usize::MAX,
+            view,
+            Arc::clone(&telemetry),
+        );
         let listener = Listener::tcp("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let parts: Vec<Box<dyn Service>> = vec![Box::new(stream.publisher()), Box::new(stream.service(listener))];
@@ -250,7 +257,6 @@ async fn a_wrong_handshake_ends_the_connection_without_a_word() {
         b"\0\0\0\x0d{\"version\":2}",
         b"\0\0\0\x03\"3\"",
         b"\xff\xff\xff\xff",
-        b"GET / HTTP/1.1\r\n\r\n",
     ] {
         let mut client = Client::knock(&server, hello).await;
         let frames = (client.frame().await, client.frame().await);
@@ -258,8 +264,35 @@ async fn a_wrong_handshake_ends_the_connection_without_a_word() {
         assert_eq!(frames.1, None, "{hello:?}");
     }
     let source = format!("stream: {}", server.address);
-    assert_eq!(server.telemetry.rejected_total.with([&source, "handshake"]).get(), 6);
+    assert_eq!(server.telemetry.rejected_total.with([&source, "handshake"]).get(), 5);
     assert_eq!(server.telemetry.stream_subscribers.get(), 0);
+}
+
+#[tokio::test]
+async fn a_request_of_http_is_sent_to_the_port_of_http() {
+    let server = Server::start(10, &Topic::ALL).await;
+    let mut client = Client::knock(&server, b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let mut response = String::new();
+    client.stream.read_to_string(&mut response).await.unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{head}");
+    assert!(head.ends_with(&format!("content-length: {}", body.len())), "{head}");
+    assert!(
+        body.contains("this is an HTTP request at the monitoring stream; HTTP is served at 127.0.0.1:6555"),
+        "{body}"
+    );
+    drop(client);
+    let source = format!("stream: {}", server.address);
+    let counted = async {
+        while server.telemetry.rejected_total.with([&source, "handshake"]).get() != 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, counted).await.unwrap();
+
+    // A client that waits for the handshake of the server gets it.
+    let mut silent = Client::knock(&server, b"").await;
+    assert_eq!(silent.frame().await.unwrap(), br#"{"version":3}"#);
 }
 
 #[tokio::test]

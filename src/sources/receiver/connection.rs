@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use http::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::ListenerShared;
 use super::budget::{FREE_BYTES, Reservation};
 use super::tls::ReceiverStream;
+use crate::http::whole_response;
 use crate::model::{Client, Format, Update};
 use crate::sources::{LARGE_BYTES, unusable};
 use crate::store::PutOptions;
@@ -319,7 +321,7 @@ impl<'a> ReceiverConnection<'a> {
             }
             Err(refused) => {
                 let (reason, why) = unusable(&refused, &body);
-                self.refuse(reason, &format!("app {}: {why}", inbound.app));
+                self.refuse(reason, &format!("{}: {why}", inbound.app));
             }
         }
     }
@@ -340,7 +342,7 @@ impl<'a> ReceiverConnection<'a> {
             return;
         }
         let line = match is_http {
-            true => http_refusal(detail),
+            true => whole_response(StatusCode::BAD_REQUEST, &format!("{detail}\n")),
             false => format!("{}\n", serde_json::json!({ "error": detail })),
         };
         // A sender that does not read must not block this task: the line is written at once or dropped.
@@ -358,14 +360,6 @@ impl<'a> ReceiverConnection<'a> {
         // The result does not matter, because further input is discarded.
         let _ = timeout(LINGERING_CLOSE_TIMEOUT, drain).await;
     }
-}
-
-/// A refusal as a response of HTTP.
-fn http_refusal(detail: &str) -> String {
-    let length = detail.len() + 1;
-    format!(
-        "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\r\n{detail}\n"
-    )
 }
 
 /// Deadline of the current message.
