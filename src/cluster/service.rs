@@ -65,6 +65,8 @@ pub struct Cluster {
     connectivity: Mutex<Connectivity>,
     /// True while the engine is connected and all apps are loaded.
     connected: Arc<AtomicBool>,
+    /// The time of the last heartbeat that the engine has answered: it may be lost since then, long before that is noticed.
+    last_beat: Mutex<Option<Instant>>,
     /// The last reason for which the engine could not be used; `None` since it was connected.
     last_failure: Mutex<Option<String>>,
     /// Notified once the engine knows that this replica is gone.
@@ -121,6 +123,7 @@ impl Cluster {
             notes,
             connectivity: Mutex::new(Connectivity::new(Instant::now())),
             connected: Arc::default(),
+            last_beat: Mutex::default(),
             last_failure: Mutex::default(),
             left: Notify::new(),
             local_ip: Mutex::new(IpAddr::V4(Ipv4Addr::LOCALHOST)),
@@ -207,7 +210,8 @@ impl Cluster {
     fn lost(&self, why: &EngineError) {
         let was_connected = self.connected.swap(false, Ordering::Relaxed);
         self.replica.changes.set_away(true);
-        lock(&self.connectivity).lost(Instant::now());
+        let since = lock(&self.last_beat).unwrap_or_else(Instant::now);
+        lock(&self.connectivity).lost(since);
         self.telemetry_connected(false);
         let url = &self.settings.url;
         // One line for each reason, however often it is tried.
@@ -307,6 +311,7 @@ impl Observer for Cluster {
     }
 
     fn heard(&self, heard: &BeatReply) {
+        *lock(&self.last_beat) = Some(Instant::now());
         let members = members::read(&heard.members, &heard.lease_owner);
         let (telemetry, engine) = (&self.replica.telemetry, &*self.replica.engine);
         telemetry

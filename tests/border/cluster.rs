@@ -5,9 +5,10 @@ use std::process::Stdio;
 
 use http::Request;
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::harness::{Proxy, bulk, free_port, peer, until};
+use crate::harness::{PATIENCE, Proxy, bulk, free_port, peer, until};
 
 const PASSWORD: &str = "correct horse";
 
@@ -179,4 +180,111 @@ async fn a_replica_without_its_engine_is_not_ready() {
     until("it is ready", async || proxy.get("/readyz").await.status() == 200).await;
     let other = redis.replica("").await;
     serves(&other, "shop", "sold 1\n").await;
+}
+
+/// A Redis program with a directory of its own, killed when dropped.
+fn start_redis(program: &std::path::Path, folder: &std::path::Path, arguments: &[&str]) -> Child {
+    std::fs::create_dir_all(folder).unwrap();
+    Command::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_failover_by_a_sentinel_loses_nothing() {
+    let Some(program) = peer("redis-server") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second, sentinel] = [free_port(), free_port(), free_port()].map(|port| port.to_string());
+    let server = |port: &str, more: &[&str]| {
+        let usual = [
+            "--port",
+            port,
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--repl-diskless-sync-delay",
+            "0",
+        ];
+        start_redis(&program, &folder.path().join(port), &[&usual[..], more].concat())
+    };
+    let mut primary = server(&first, &[]);
+    let _replica = server(&second, &["--replicaof", "127.0.0.1", &first]);
+    std::fs::create_dir_all(folder.path().join("sentinel")).unwrap();
+    let config = format!(
+        "port {sentinel}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 {first} 1\n\
+         sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 2000\n"
+    );
+    std::fs::write(folder.path().join("sentinel/sentinel.conf"), config).unwrap();
+    let _sentinel = start_redis(&program, &folder.path().join("sentinel"), &["sentinel.conf", "--sentinel"]);
+    let settings = format!("events.enabled = false\ncluster.url = \"redis-sentinel://127.0.0.1:{sentinel}/mymaster\"");
+    let (one, two) = (Proxy::with(&settings).await, Proxy::with(&settings).await);
+    for proxy in [&one, &two] {
+        until("the replica is ready", async || proxy.get("/readyz").await.status() == 200).await;
+    }
+    push(&one, "shop", "sold 1\n").await;
+    serves(&two, "shop", "sold 1\n").await;
+    primary.kill().await.unwrap();
+    // Taken by one replica alone until the sentinel has named another primary.
+    push(&one, "shop", "sold 2\n").await;
+    serves(&two, "shop", "sold 2\n").await;
+    let answer = push(&two, "shop", "sold 3\n").await;
+    assert!(!answer.contains("warning"), "{answer}");
+    serves(&one, "shop", "sold 3\n").await;
+}
+
+#[tokio::test]
+async fn an_engine_with_tls_must_have_a_certificate_that_the_system_trusts() {
+    let Some(program) = peer("redis-server") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let [certificate, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
+    std::fs::write(&certificate, certified.cert.pem()).unwrap();
+    std::fs::write(&key, certified.signing_key.serialize_pem()).unwrap();
+    let port = free_port().to_string();
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let arguments = [
+        "--port",
+        "0",
+        "--tls-port",
+        &port,
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--tls-auth-clients",
+        "no",
+    ];
+    let files = ["--tls-cert-file", certificate, "--tls-key-file", key];
+    let _redis = start_redis(&program, folder.path(), &[&arguments[..], &files].concat());
+    let config = folder.path().join("config.toml");
+    let text = format!(
+        "exporter.scrape_expose_endpoint = \"127.0.0.1:0\"\nreceiver.receive_on_unix_socket = false\nreceiver.receive_on_tcp_socket = false\n\
+         events.enabled = false\ncluster.url = \"rediss://localhost:{port}\"\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    for (trusted, line) in [(true, "all apps are loaded from the engine"), (false, "invalid peer certificate")] {
+        let mut proxy = Command::new(env!("CARGO_BIN_EXE_exporter-proxy"));
+        proxy.arg("--config").arg(&config).stderr(Stdio::piped()).kill_on_drop(true);
+        if trusted {
+            proxy.env("SSL_CERT_FILE", certificate);
+        }
+        let mut child = proxy.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let found = async {
+            while let Some(found) = lines.next_line().await.unwrap() {
+                if found.contains(line) {
+                    return;
+                }
+            }
+            panic!("the log has no {line:?}");
+        };
+        tokio::time::timeout(PATIENCE, found)
+            .await
+            .unwrap_or_else(|_| panic!("the log has no {line:?}"));
+    }
 }
