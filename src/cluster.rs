@@ -5,8 +5,8 @@
 //! revision. All replicas watch the revisions, fetch records that are newer than theirs, and put them into their stores. The engine decides
 //! on the order: of two updates of an app the one with the later revision stays.
 //!
-//! [`engine`] is what the state machines need of an engine, [`redis`] the real one. [`revisions`] and [`connectivity`] decide without I/O,
-//! with the time as an argument. [`session`] is one connection to the engine from the first record to the loss of it, and [`service`] opens
+//! `engine` is what the state machines need of an engine, `redis` the real one. `revisions` and `connectivity` decide without I/O,
+//! with the time as an argument. `session` is one connection to the engine from the first record to the loss of it, and `service` opens
 //! the next one.
 
 mod connectivity;

@@ -138,7 +138,7 @@ async fn push(
         body: &body,
     };
     let protobuf = match content_type.map_or(Ok(false), protobuf::is_content_type) {
-        Ok(protobuf) => protobuf,
+        Ok(protobuf) => protobuf && !is_text(&body),
         Err(error) => return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_metrics", &format!("{app}: {error}")),
     };
     let (text, records) = if protobuf {
@@ -230,6 +230,12 @@ async fn push(
         }
         Err(refused) => refuse(refusal_status(&refused), refused.reason(), &format!("{app}: {refused}")),
     }
+}
+
+/// Returns true for a body without control characters that text lacks. Messages with a metric have them: the tag of their type, or that of
+/// a counter.
+fn is_text(body: &[u8]) -> bool {
+    !body.is_empty() && !body.iter().any(|byte| byte.is_ascii_control() && !b"\t\n\r".contains(byte))
 }
 
 /// A fault of the text of a protobuf body, with its place in the body: decoding ends there if the text may not be longer.

@@ -235,7 +235,7 @@ async fn a_sender_of_json_is_told_when_nothing_could_be_kept() {
     let proxy = Proxy::start().await;
     assert_eq!(proxy.tcp_say(br##"{"a":"good 1\nnot good\n"}"##).await, "", "part of it could");
     let told = proxy.tcp_say(br##"{"a":"not good\n"}"##).await;
-    assert!(told.contains("app a: line 1, column "), "{told}");
+    assert!(told.contains("a: line 1, column "), "{told}");
     assert!(proxy.text("/metrics?own=false").await.contains("good 1\n"));
 }
 

@@ -91,9 +91,9 @@ async fn lines_that_curl_has_joined_empty_nothing() {
             "{joined}: {status} {text}"
         );
         let refused = proxy.tcp_say(serde_json::json!({ "a": joined }).to_string().as_bytes()).await;
-        assert!(refused.contains(&format!("app a: {place}")), "{refused}");
+        assert!(refused.contains(&format!("a: {place}")), "{refused}");
         let refused = proxy.unix_say(serde_json::json!({ "a": joined }).to_string().as_bytes()).await;
-        assert!(refused.contains(&format!("app a: {place}")), "{refused}");
+        assert!(refused.contains(&format!("a: {place}")), "{refused}");
     }
     assert_eq!(proxy.text("/metrics?own=false").await, jobs, "what is refused harms nothing");
     let words = push(&proxy, "text/plain", "# just words\n").await;
@@ -318,7 +318,7 @@ async fn a_receiver_names_what_it_cannot_read() {
         ("<html></html>", "a page of HTML or XML"),
     ] {
         let said = proxy.tcp_say(serde_json::json!({ "a": data }).to_string().as_bytes()).await;
-        assert!(said.contains(&format!("app a: this is {name}, not metrics")), "{said}");
+        assert!(said.contains(&format!("a: this is {name}, not metrics")), "{said}");
     }
     let source = proxy.tcp();
     assert_eq!(
