@@ -199,7 +199,8 @@ async fn push(
             )
         }
         Err(Refused::Invalid(faults, total)) if protobuf => {
-            let why = faults.first().map_or_else(String::new, |fault| invalid_metric(&body, fault));
+            let at = |fault: &Fault| protobuf::fault_at(&body, fault.offset as usize, &fault.reason);
+            let why = faults.first().map_or_else(String::new, at);
             let more = if total > 1 {
                 format!(" (and {} more)", total - 1)
             } else {
@@ -212,23 +213,6 @@ async fn push(
             refuse(status, reason, &format!("{app}: {why}"))
         }
         Err(refused) => refuse(status(&refused), refused.reason(), &format!("{app}: {refused}")),
-    }
-}
-
-/// A fault of the text of a protobuf body, with its place in the body: decoding ends there if the text may not be longer.
-fn invalid_metric(body: &[u8], fault: &Fault) -> String {
-    match protobuf::decode(body, fault.offset as usize) {
-        Err(place) => {
-            let name = place.name.unwrap_or_default();
-            format!(
-                "protobuf metric family {} \"{}\", byte {}: {}",
-                place.family,
-                name.escape_debug(),
-                place.offset,
-                fault.reason
-            )
-        }
-        Ok(_) => fault.reason.to_string(),
     }
 }
 
