@@ -33,44 +33,39 @@ fn workload(series: usize) -> Vec<u8> {
     written(&text)
 }
 
-/// One native histogram with 40 buckets, many times, under different labels.
-fn native(histograms: usize) -> Vec<u8> {
-    let mut metrics = Vec::new();
-    for at in 0..histograms {
-        let value = format!("/path/{at:06}");
-        let label = [
-            &[0x0a, 4][..],
-            b"path",
-            &[0x12, u8::try_from(value.len()).expect("short")],
-            value.as_bytes(),
-        ]
-        .concat();
-        let mut inside = vec![0x08, 41, 0x11];
-        inside.extend_from_slice(&4.5_f64.to_le_bytes());
-        inside.extend_from_slice(&[0x28, 6, 0x31]);
-        inside.extend_from_slice(&1e-128_f64.to_le_bytes());
-        inside.extend_from_slice(&[0x38, 1, 0x62, 4, 0x08, 3, 0x10, 40, 0x6a, 40, 2]);
-        inside.extend_from_slice(&[0; 39]);
-        let inside_len = u8::try_from(inside.len()).expect("short");
-        let metric = [
-            &[0x0a, u8::try_from(label.len()).expect("short")][..],
-            &label,
-            &[0x3a, inside_len],
-            &inside,
-        ]
-        .concat();
-        metrics.extend_from_slice(&[0x22, 0x80 | u8::try_from(metric.len() & 0x7f).expect("masked"), 1]);
-        assert_eq!(metric.len() >> 7, 1, "two bytes for the length");
-        metrics.extend_from_slice(&metric);
-    }
-    let family = [&[0x0a, 1][..], b"h", &[0x18, 4], &metrics].concat();
-    let (mut length, mut body) = (family.len(), Vec::new());
+/// Writes a length and the bytes.
+fn delimited(mut length: usize, bytes: &[u8], out: &mut Vec<u8>) {
     while length >= 0x80 {
-        body.push(0x80 | u8::try_from(length & 0x7f).expect("masked"));
+        out.push(0x80 | u8::try_from(length & 0x7f).expect("masked"));
         length >>= 7;
     }
-    body.push(u8::try_from(length).expect("masked"));
-    [body, family].concat()
+    out.push(u8::try_from(length).expect("masked"));
+    out.extend_from_slice(bytes);
+}
+
+/// One native histogram with 40 buckets, many times, under different labels.
+fn native(histograms: usize) -> Vec<u8> {
+    let mut inside = vec![0x08, 41, 0x11];
+    inside.extend_from_slice(&4.5_f64.to_le_bytes());
+    inside.extend_from_slice(&[0x28, 6, 0x31]);
+    inside.extend_from_slice(&1e-128_f64.to_le_bytes());
+    inside.extend_from_slice(&[0x38, 1, 0x62, 4, 0x08, 3, 0x10, 40, 0x6a, 40, 2]);
+    inside.extend_from_slice(&[0; 39]);
+    let mut family = vec![0x0a, 1, b'h', 0x18, 4];
+    for at in 0..histograms {
+        let value = format!("/path/{at:06}");
+        let (mut label, mut metric) = (vec![0x0a, 4], vec![0x0a]);
+        label.extend_from_slice(b"path\x12");
+        delimited(value.len(), value.as_bytes(), &mut label);
+        delimited(label.len(), &label, &mut metric);
+        metric.push(0x3a);
+        delimited(inside.len(), &inside, &mut metric);
+        family.push(0x22);
+        delimited(metric.len(), &metric, &mut family);
+    }
+    let mut body = Vec::new();
+    delimited(family.len(), &family, &mut body);
+    body
 }
 
 fn bench_in(bencher: Bencher<'_, '_>, body: &[u8]) {
