@@ -182,7 +182,7 @@ impl Metrics {
             count(warnings, "warning", "warnings"),
         );
         if checked.syntax == Syntax::OpenMetrics {
-            write_losses(&Exposition::parse(body.into(), checked.syntax), &name, &mut text);
+            write_losses(&Exposition::parse(body, checked.syntax), &name, &mut text);
         }
         super::print(&text)?;
         Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
