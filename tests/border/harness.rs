@@ -213,6 +213,15 @@ pub fn peer(program: &str) -> Option<PathBuf> {
     missing(found, program)
 }
 
+/// Path of a real program in a version newer than the system's, where `scripts/test` has put it.
+pub fn newer_peer(program: &str) -> Option<PathBuf> {
+    let file = repository("target/prometheus-3/usr/bin").join(program);
+    missing(
+        file.is_file().then_some(file),
+        &format!("{program} 3.5 (scripts/bench/get-peers target/prometheus-3 prometheus)"),
+    )
+}
+
 /// A Python that has these modules, in the environment that `scripts/test` makes or in the system.
 pub fn python(modules: &[&str]) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

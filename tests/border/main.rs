@@ -34,6 +34,7 @@ mod keep_alive;
 mod links;
 mod log;
 mod log_levels;
+mod native_histograms;
 mod peers;
 mod polls;
 mod process;

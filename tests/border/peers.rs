@@ -102,14 +102,18 @@ async fn curl_reads_gzip_as_one_member() {
 
 /// A Prometheus of our own, with its data in a folder of its own.
 pub struct Prometheus {
-    base: String,
+    pub base: String,
     child: tokio::process::Child,
     _folder: tempfile::TempDir,
 }
 
 impl Prometheus {
     pub async fn start(scrape_configs: &str) -> Option<Self> {
-        let program = peer("prometheus")?;
+        Some(Self::with(peer("prometheus")?, &[], scrape_configs))
+    }
+
+    /// A certain Prometheus with these flags.
+    pub fn with(program: std::path::PathBuf, flags: &[&str], scrape_configs: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("prometheus.yml");
         std::fs::write(
@@ -122,16 +126,31 @@ impl Prometheus {
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             .arg(format!("--web.listen-address={address}"))
+            .args(flags)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        Some(Self {
+        Self {
             base: address,
             child,
             _folder: folder,
-        })
+        }
+    }
+
+    /// The body of a response; `None` while Prometheus is still starting.
+    pub async fn get(&self, path: &str) -> Option<String> {
+        let mut stream = tokio::net::TcpStream::connect(&self.base).await.ok()?;
+        let request = format!("GET {path} HTTP/1.0\r\nhost: {}\r\n\r\n", self.base);
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        head.split(' ')
+            .nth(1)
+            .is_some_and(|status| status == "200")
+            .then(|| body.to_owned())
     }
 
     /// The values of an instant query by the series' labels, nothing while Prometheus is still starting.
@@ -140,21 +159,8 @@ impl Prometheus {
             "/api/v1/query?query={}",
             percent_encoding::utf8_percent_encode(query, percent_encoding::NON_ALPHANUMERIC)
         );
-        let Ok(mut stream) = tokio::net::TcpStream::connect(&self.base).await else {
-            return Vec::new();
-        };
-        let request = format!("GET {path} HTTP/1.0\r\nhost: {}\r\n\r\n", self.base);
-        if stream.write_all(request.as_bytes()).await.is_err() {
-            return Vec::new();
-        }
-        let mut answer = String::new();
-        if tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.is_err() {
-            return Vec::new();
-        }
-        let Some((_, body)) = answer.split_once("\r\n\r\n") else {
-            return Vec::new();
-        };
-        let Ok(value) = serde_json::from_str::<serde_json::Value>(body) else {
+        let body = self.get(&path).await.unwrap_or_default();
+        let Ok(value) = serde_json::from_str::<serde_json::Value>(&body) else {
             return Vec::new();
         };
         let results = value["data"]["result"].as_array().cloned().unwrap_or_default();

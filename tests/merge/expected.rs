@@ -396,7 +396,7 @@ fn remove_bound(group: &mut Labels, name: &str, key: &str, kind: MetricType) {
 }
 
 /// A bound in one spelling.
-fn bound(name: &str, value: &str) -> String {
+pub(crate) fn bound(name: &str, value: &str) -> String {
     match (name, value.parse::<f64>()) {
         ("le" | "quantile", Ok(number)) => format!("{number}"),
         _ => value.to_owned(),

@@ -9,6 +9,7 @@
 
 mod expected;
 mod large;
+mod messages;
 mod mixes;
 mod oracles;
 
@@ -19,7 +20,7 @@ use bytes::Bytes;
 use exporter_proxy::exposition::catalog::{Catalog, Duplicates, RenderedSegments, Rules, Selection, Update};
 use exporter_proxy::exposition::negotiate::Escaping;
 use exporter_proxy::exposition::render::OutputFormat;
-use exporter_proxy::exposition::{Exposition, check};
+use exporter_proxy::exposition::{Exposition, check, protobuf};
 use exporter_proxy::model::{AppName, LabelPair, Syntax};
 
 use expected::{Model, Seen, escaped_name};
@@ -43,6 +44,16 @@ const OPENMETRICS: OutputFormat = OutputFormat {
 const OPENMETRICS_LEGACY: OutputFormat = OutputFormat {
     syntax: Syntax::OpenMetrics,
     protobuf: false,
+    escaping: Escaping::Underscores,
+};
+const PROTOBUF: OutputFormat = OutputFormat {
+    syntax: Syntax::Text,
+    protobuf: true,
+    escaping: Escaping::AllowUtf8,
+};
+const PROTOBUF_LEGACY: OutputFormat = OutputFormat {
+    syntax: Syntax::Text,
+    protobuf: true,
     escaping: Escaping::Underscores,
 };
 const OUTPUT_FORMATS: [OutputFormat; 4] = [TEXT, TEXT_LEGACY, OPENMETRICS, OPENMETRICS_LEGACY];
@@ -79,8 +90,13 @@ fn apply(catalog: &mut Catalog, step: &Step) {
 
 /// The text of a response with its end.
 fn text_of(exposed: &RenderedSegments) -> String {
+    String::from_utf8(body_of(exposed)).unwrap()
+}
+
+/// The bytes of a response with its end.
+fn body_of(exposed: &RenderedSegments) -> Vec<u8> {
     let chunks = exposed.chunks().iter().cloned().chain(exposed.tail(None));
-    String::from_utf8(chunks.flat_map(|chunk| chunk.text().concat()).collect()).unwrap()
+    chunks.flat_map(|chunk| chunk.text().concat()).collect()
 }
 
 fn rendered(catalog: &mut Catalog, variant: OutputFormat) -> String {
@@ -142,6 +158,7 @@ fn verify(catalog: &mut Catalog, model: &Model, mix: &Mix) {
         }
     }
     headers(&exposition, model);
+    verify_messages(catalog, &expected, mix);
     for (app, count) in model.duplicates() {
         assert_eq!(catalog.duplicate_series(&app), count, "duplicates of {app}");
     }
@@ -155,6 +172,49 @@ fn verify_legacy(text: &str, variant: OutputFormat, expected: &[(String, BTreeMa
         assert!(seen.iter().all(|it| expected.contains(it)), "too much in {text}");
     } else {
         same(&seen, expected, text);
+    }
+}
+
+/// Checks the protobuf response: the samples of the text, whatever the types of their messages are, and no series twice.
+fn verify_messages(catalog: &mut Catalog, expected: &[Seen], mix: &Mix) {
+    let spelt = |value: &str| value.parse().map_or_else(|_| value.to_owned(), messages::spelt);
+    let comparable = |samples: Vec<Seen>| -> Vec<Seen> {
+        let mut samples: Vec<Seen> = samples
+            .into_iter()
+            // Creation times stay with their groups, and a disambiguating label may have another name there: they are counted instead.
+            .filter(|(name, ..)| !escaped_name(name).ends_with("_created"))
+            .map(|(name, labels, value, time)| {
+                // What goes out untyped keeps the spelling of its bounds.
+                let labels = labels
+                    .into_iter()
+                    .map(|(name, value)| (name.clone(), expected::bound(&name, &value)));
+                (name, labels.collect(), spelt(&value), time)
+            })
+            .collect();
+        samples.sort();
+        samples
+    };
+    let body = body_of(&catalog.plan(PROTOBUF, Selection::Everything).render());
+    let messages = messages::messages(&body);
+    let mut names: Vec<_> = messages.iter().filter(|it| it.kind != 3).map(|it| (&it.name, it.kind)).collect();
+    names.sort();
+    let all = names.len();
+    names.dedup();
+    assert_eq!(all, names.len(), "one message of each name and type: {names:?}");
+    let seen: Vec<Seen> = messages.into_iter().flat_map(|it| it.samples).collect();
+    let created = |samples: &[Seen]| samples.iter().filter(|(name, ..)| escaped_name(name).ends_with("_created")).count();
+    assert!(mix.latest || created(&seen) == created(expected), "as many creation times");
+    let seen = comparable(seen);
+    let decoded = protobuf::decode(&body, usize::MAX).expect("our own bodies decode");
+    let text = String::from_utf8(decoded.text.to_vec()).unwrap();
+    same(&seen, &comparable(expected.to_vec()), &text);
+    let body = body_of(&catalog.plan(PROTOBUF_LEGACY, Selection::Everything).render());
+    let seen: Vec<Seen> = messages::messages(&body).into_iter().flat_map(|it| it.samples).collect();
+    let (seen, expected) = (legacy(&comparable(seen)), legacy(&comparable(expected.to_vec())));
+    if mix.has_labels_to_escape() {
+        assert!(seen.iter().all(|it| expected.contains(it)), "too much in {text}");
+    } else {
+        same(&seen, &expected, &text);
     }
 }
 
@@ -221,6 +281,12 @@ fn verify_bytes(catalog: &mut Catalog) {
         assert_eq!(built, rendered(catalog, variant), "a segment was not marked");
         let checked = check(built.as_bytes(), Some(variant.syntax));
         assert_eq!(checked.errors, 0, "{:?}\n{built}", checked.problems);
+    }
+    for variant in [PROTOBUF, PROTOBUF_LEGACY] {
+        let built = body_of(&catalog.plan(variant, Selection::Everything).render());
+        drop(catalog.evict(variant));
+        let again = body_of(&catalog.plan(variant, Selection::Everything).render());
+        assert_eq!(built, again, "a segment of messages was not marked");
     }
 }
 

@@ -144,4 +144,4 @@ impl MessageType {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

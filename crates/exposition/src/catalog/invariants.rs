@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Catalog;
 use super::entry::{FamilyEntry, FamilyRef, Key, Placement, SharedFamily};
+use super::messages::message_names;
 
 impl Catalog {
     /// Panics where a table contradicts another one.
@@ -81,6 +82,17 @@ impl Catalog {
                         conflicts += u32::from(mine.counted_in_conflict);
                         duplicates += u64::from(mine.duplicates);
                     }
+                }
+            }
+            if let Some(records) = app.exposition.records() {
+                for record in records.families.iter() {
+                    let of_record = app.families.iter().filter(|family| family.text().family == record.family);
+                    let messages = of_record
+                        .filter(|family| message_names(&app.exposition, &family.text()).is_some())
+                        .count();
+                    assert!(messages <= 1, "records go out once");
+                    let is_left_out = app.reserved.contains(&record.family) || app.same_name.contains(&record.family);
+                    assert!(messages == 1 || is_left_out, "records go out");
                 }
             }
             for derived in self.derived_entries(app) {

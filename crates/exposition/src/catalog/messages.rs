@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::app::{App, AppFamily, AppId};
-use super::contributions::{AppRange, Contribution};
+use super::contributions::AppRange;
 use super::entry::{FamilyEntry, SharedFamily};
 use super::paged::Id;
 use super::text_family::{Shape, TextFamily};
@@ -17,7 +17,7 @@ use crate::identity::ExtraLabel;
 use crate::index::Exposition;
 use crate::negotiate::Escaping;
 use crate::protobuf::MessageType;
-use crate::render::{Header, Help, Item, OutputFormat, SuppressedSeries};
+use crate::render::{Header, Help, Item, OutputFormat};
 use crate::syntax::Syntax;
 
 /// The part of a response that a section of a large family is.
@@ -180,55 +180,70 @@ impl Catalog {
         kind: MetricType,
     ) -> impl Iterator<Item = (Box<[u8]>, Item)> + 'a {
         let declared = shared.contributions.among(only).filter(|(_, it)| !it.derived);
-        declared.filter_map(move |(app, contribution)| {
+        let items = declared.filter_map(move |(app, contribution)| {
             let (owner, text) = (&self.apps.slots[app], contribution.text());
             let names = message_names(&owner.exposition, &text)?;
             if !own_kinds(owner, &text, plain_kind(shared, &text)).any(|own| own == kind) {
                 return None;
             }
-            let extra_labels = if contribution.labelled {
-                Some(self.with_label(owner, self.message_rank(id, shared, contribution)))
-            } else {
-                owner.given_labels()
+            let derived: Vec<_> = self.derived_of(id, shared, &text).collect();
+            let name = message_name(owner, &text, kind);
+            let rank = derived
+                .iter()
+                .filter_map(|(_, id)| self.shared(*id))
+                .map(|it| it.rank)
+                .fold(shared.rank, u8::max);
+            let labels = |rank| {
+                if contribution.labelled {
+                    Some(self.with_label(owner, rank))
+                } else {
+                    owner.given_labels()
+                }
             };
-            let mut item = item(owner, &text, names, kind, extra_labels);
-            item.suppressed = self.suppressed_metrics(id, shared, app, &text);
-            Some((message_name(owner, &text, kind), item))
-        })
-    }
-
-    /// The rank of the disambiguating label: in a conflict the samples of a histogram are compared in families of their own names.
-    fn message_rank(&self, id: Id<FamilyEntry>, shared: &SharedFamily, contribution: &Contribution) -> u8 {
-        let text = contribution.text();
-        let derived = self.derived_of(id, shared, &text);
-        derived
-            .filter_map(|id| self.shared(id))
-            .map(|it| it.rank)
-            .fold(shared.rank, u8::max)
-    }
-
-    fn suppressed_metrics(
-        &self,
-        id: Id<FamilyEntry>,
-        shared: &SharedFamily,
-        app: AppId,
-        text: &TextFamily,
-    ) -> Option<Arc<SuppressedSeries>> {
-        let own = self.suppressed(id, app);
-        let derived = self.derived_of(id, shared, text).filter_map(|id| self.suppressed(id, app));
-        derived.fold(own, |all, more| match all {
-            Some(all) => Some(Arc::new(all.union(&more).copied().collect())),
-            None => Some(more),
-        })
+            let mut item = item(owner, &text, names, kind, labels(rank));
+            item.suppressed = self.suppressed(id, app);
+            if has_records(&owner.exposition, &text) {
+                // Records are whole: compared by their counts.
+                let mut of_counts = derived.iter().filter(|(suffix, _)| *suffix == Suffix::Count);
+                item.suppressed = of_counts.next().map_or(item.suppressed, |(_, id)| self.suppressed(*id, app));
+                return Some(vec![(name, item)]);
+            }
+            let differs = |id: Id<FamilyEntry>| {
+                let is_suppressed = self.suppressed(id, app).is_some_and(|suppressed| !suppressed.is_empty());
+                is_suppressed || contribution.labelled && self.shared(id).is_some_and(|it| it.rank != shared.rank)
+            };
+            if !derived.iter().any(|(_, id)| differs(*id)) {
+                return Some(vec![(name, item)]);
+            }
+            // Other apps have newer ones of some of its samples, or its sample names need different labels: each name stands alone.
+            let known = derived
+                .iter()
+                .fold(FamilyFlags::NONE, |names, (suffix, _)| names | suffix.as_flag());
+            let alone = |names: FamilyFlags, rank: u8, id: Id<FamilyEntry>| Item {
+                names,
+                grouping: MetricType::Unknown,
+                extra_labels: labels(rank),
+                suppressed: self.suppressed(id, app),
+                ..item.clone()
+            };
+            let rest = alone(names.difference(known), shared.rank, id);
+            let of_names = derived.iter().map(|(suffix, id)| {
+                let rank = self.shared(*id).map_or(rank, |it| it.rank);
+                alone(suffix.as_flag(), rank, *id)
+            });
+            let items = std::iter::once(rest).chain(of_names);
+            Some(items.map(|item| (name.clone(), item)).collect())
+        });
+        items.flatten()
     }
 
     /// The families of the sample names of a histogram or summary in conflict.
-    fn derived_of(&self, id: Id<FamilyEntry>, shared: &SharedFamily, text: &TextFamily) -> impl Iterator<Item = Id<FamilyEntry>> {
+    fn derived_of(&self, id: Id<FamilyEntry>, shared: &SharedFamily, text: &TextFamily) -> impl Iterator<Item = (Suffix, Id<FamilyEntry>)> {
         let is_split = shared.in_conflict && text.shape() != Shape::Scalar;
         let key = is_split.then(|| self.families.key(&self.apps.slots, id).into_owned());
         let text = *text;
         key.into_iter().flat_map(move |key| {
-            let find = |suffix: Suffix| self.find(&[&*key, suffix.as_str().as_bytes()].concat());
+            let find = |suffix: Suffix| Some((suffix, self.find(&[&*key, suffix.as_str().as_bytes()].concat())?));
             text.named_suffixes().filter_map(find).collect::<Vec<_>>()
         })
     }
@@ -264,31 +279,29 @@ pub(super) const fn metric_type(kind: MessageType) -> MetricType {
     }
 }
 
+/// True if a family goes out as records.
+fn has_records(exposition: &Exposition, text: &TextFamily) -> bool {
+    exposition.records().is_some_and(|records| !records.of(text.family).is_empty())
+}
+
 /// The samples of a family's message; `None` if they go out inside the message of another family.
-fn message_names(exposition: &Exposition, text: &TextFamily) -> Option<FamilyFlags> {
+pub(super) fn message_names(exposition: &Exposition, text: &TextFamily) -> Option<FamilyFlags> {
     let source = &exposition.families()[text.family as usize];
     let has = |names: FamilyFlags| source.flags.intersects(names);
-    let has_records = exposition.records().is_some_and(|records| !records.of(text.family).is_empty());
-    if has_records {
-        // The records have all of it, and go out once.
-        let is_first = source
-            .flags
-            .names()
-            .suffixes()
-            .next()
-            .is_some_and(|first| text.names.contains(first.as_flag()));
-        return is_first.then(|| source.flags.names());
-    }
-    if exposition.syntax() == Syntax::Text {
-        return Some(text.names);
-    }
-    let main = match source.kind {
-        MetricType::Counter if has(FamilyFlags::TOTAL) => FamilyFlags::TOTAL,
-        MetricType::Counter => FamilyFlags::BARE,
-        MetricType::Histogram | MetricType::Summary => Shape::from(source.kind).names(),
-        _ => return Some(text.names),
+    let main = match (exposition.syntax(), source.kind) {
+        (Syntax::Text, _) => return Some(text.names),
+        (Syntax::OpenMetrics, MetricType::Counter) if has(FamilyFlags::TOTAL) => FamilyFlags::TOTAL,
+        (Syntax::OpenMetrics, MetricType::Histogram | MetricType::Summary) => Shape::from(source.kind).names(),
+        (Syntax::OpenMetrics, MetricType::GaugeHistogram) => FamilyFlags::BUCKET,
+        (Syntax::OpenMetrics, _) => FamilyFlags::BARE,
     };
-    if text.names.intersects(main) {
+    if has_records(exposition, text) {
+        // The records have all of it, and go out once.
+        return text.names.intersects(main).then(|| source.flags.names());
+    }
+    if !matches!(source.kind, MetricType::Counter | MetricType::Histogram | MetricType::Summary) {
+        Some(text.names)
+    } else if text.names.intersects(main) {
         Some(text.names | source.flags.names().intersection(FamilyFlags::CREATED))
     } else if text.names == FamilyFlags::CREATED && has(main) {
         None
@@ -319,3 +332,6 @@ fn item(app: &App, text: &TextFamily, names: FamilyFlags, kind: MetricType, extr
         only_leftovers: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,12 @@ impl Message {
         self.inside(metric::LABEL, &Self::new().bytes(label::NAME, name).bytes(label::VALUE, value))
     }
 
+    /// All fields of another message.
+    pub(crate) fn bytes_of(mut self, other: &Self) -> Self {
+        self.0.extend_from_slice(&other.0);
+        self
+    }
+
     pub(crate) fn span(self, field: u32, offset: i64, length: u64) -> Self {
         self.inside(field, &Self::new().signed(span::OFFSET, offset).number(span::LENGTH, length))
     }

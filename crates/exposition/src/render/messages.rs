@@ -171,6 +171,9 @@ impl<'a> Encoder<'a> {
             return self.records(records, out);
         }
         match item.kind {
+            MetricType::Histogram | MetricType::Summary if item.grouping == MetricType::Unknown => {
+                item.for_each_sample(self.to, |suffix, sample| self.leftovers.push((suffix, sample)));
+            }
             MetricType::Histogram | MetricType::Summary => self.groups(out),
             MetricType::Counter if item.source().flags.contains(FamilyFlags::CREATED) => self.groups(out),
             _ => item.for_each_sample(self.to, |suffix, sample| {

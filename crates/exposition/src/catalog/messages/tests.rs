@@ -1,0 +1,333 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::app_name::{AppName, LabelPair};
+use crate::catalog::{Catalog, Duplicates, Rules, Selection, Update, render_single};
+use crate::gzip::{self, Compressor};
+use crate::index::Exposition;
+use crate::negotiate::{Escaping, Format};
+use crate::protobuf::tests::{Message, family_of, histogram_of, native};
+use crate::protobuf::{self, MessageType, field};
+use crate::render::OutputFormat;
+use crate::syntax::Syntax;
+
+fn protobuf() -> OutputFormat {
+    Format::Protobuf(Some(Escaping::AllowUtf8)).into()
+}
+
+fn read(body: &[u8]) -> Exposition {
+    let decoded = protobuf::decode(body, 1 << 24).unwrap();
+    Exposition::parse(decoded.text, Syntax::OpenMetrics).with_records(decoded.records)
+}
+
+fn text(body: &str) -> Exposition {
+    Exposition::parse(Bytes::copy_from_slice(body.as_bytes()), Syntax::Text)
+}
+
+fn push(catalog: &mut Catalog, app: &str, exposition: Exposition) {
+    let labels: Arc<[LabelPair]> = Arc::new([]);
+    let update = Update::new(catalog.rules(), &AppName::new(app).unwrap(), &labels, Arc::new(exposition));
+    catalog.update(update);
+    catalog.check_invariants();
+}
+
+fn shown(catalog: &mut Catalog, variant: OutputFormat) -> Vec<u8> {
+    let exposed = catalog.plan(variant, Selection::Everything).render();
+    let chunks = exposed.chunks().iter().cloned().chain(exposed.tail(None));
+    chunks.flat_map(|chunk| chunk.text().concat()).collect()
+}
+
+fn labelled(label: &str, value: &str) -> Message {
+    Message::new().label(label, value).bytes_of(&histogram_of(&native()))
+}
+
+const HISTOGRAM: MessageType = MessageType::Histogram;
+
+#[test]
+fn a_native_histogram_goes_out_as_it_came() {
+    let mut catalog = Catalog::new(Rules::default());
+    let body = family_of("latency", HISTOGRAM, &[labelled("path", "/"), histogram_of(&native())]);
+    push(&mut catalog, "app", read(&body));
+    assert_eq!(shown(&mut catalog, protobuf()), body);
+    let one = render_single(catalog.exposition("app").unwrap(), protobuf());
+    let bytes: Vec<u8> = one.chunks().iter().flat_map(|chunk| chunk.text().concat()).collect();
+    assert_eq!(bytes, body, "of one app alone");
+    let text = String::from_utf8(shown(&mut catalog, Format::Text004.into())).unwrap();
+    assert!(
+        text.starts_with("# TYPE latency histogram\nlatency_bucket{path=\"/\",le=\"+Inf\"} 3\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_creation_time_stays_in_its_record() {
+    let mut catalog = Catalog::new(Rules::default());
+    let created = native().inside(field::histogram::CREATED, &protobuf::tests::time(1_700_000_000, 5));
+    let body = family_of("latency", HISTOGRAM, &[histogram_of(&created)]);
+    push(&mut catalog, "a", read(&body));
+    assert_eq!(shown(&mut catalog, protobuf()), body);
+    // And with a family of the same name in another app.
+    let other = family_of("latency", HISTOGRAM, &[labelled("i", "1")]);
+    push(&mut catalog, "b", read(&other));
+    let both = family_of("latency", HISTOGRAM, &[histogram_of(&created), labelled("i", "1")]);
+    assert_eq!(shown(&mut catalog, protobuf()), both);
+}
+
+#[test]
+fn a_family_of_several_apps_is_one_message() {
+    let mut catalog = Catalog::new(Rules::default());
+    push(&mut catalog, "a", read(&family_of("latency", HISTOGRAM, &[labelled("i", "1")])));
+    push(&mut catalog, "b", read(&family_of("latency", HISTOGRAM, &[labelled("i", "2")])));
+    // A classic one from text.
+    push(
+        &mut catalog,
+        "c",
+        text(
+            "# HELP latency Of c.\n# TYPE latency histogram\nlatency_bucket{i=\"3\",le=\"+Inf\"} 1\nlatency_sum{i=\"3\"} 2\nlatency_count{i=\"3\"} 1\n",
+        ),
+    );
+    let both = shown(&mut catalog, protobuf());
+    let classic = histogram_of(
+        &Message::new()
+            .number(field::histogram::COUNT, 1)
+            .double(field::histogram::SUM, 2.0)
+            .inside(
+                field::histogram::BUCKET,
+                &Message::new()
+                    .number(field::bucket::COUNT, 1)
+                    .double(field::bucket::BOUND, f64::INFINITY),
+            ),
+    );
+    let classic = Message::new().label("i", "3").bytes_of(&classic);
+    let head = Message::new()
+        .bytes(field::family::NAME, "latency")
+        .bytes(field::family::HELP, "Of c.")
+        .number(field::family::TYPE, HISTOGRAM as u64);
+    let metrics = [labelled("i", "1"), labelled("i", "2"), classic];
+    let expected = metrics.iter().fold(head, |it, metric| it.inside(field::family::METRIC, metric));
+    assert_eq!(both, expected.delimited());
+}
+
+#[test]
+fn the_same_series_of_two_apps_get_the_label_and_an_app_label_goes_into_each_metric() {
+    for rules in [Rules::default(), Rules::new(Some("app"), Duplicates::Label, &[])] {
+        let mut catalog = Catalog::new(rules);
+        for app in ["a", "b"] {
+            push(&mut catalog, app, read(&family_of("latency", HISTOGRAM, &[labelled("i", "1")])));
+        }
+        let expected = ["a", "b"].map(|app| {
+            let labels = Message::new().label("i", "1").label("app", app);
+            labels.bytes_of(&histogram_of(&native()))
+        });
+        assert_eq!(shown(&mut catalog, protobuf()), family_of("latency", HISTOGRAM, &expected));
+    }
+}
+
+#[test]
+fn the_newest_of_the_same_series_stands_alone_where_it_is_to() {
+    let mut catalog = Catalog::new(Rules::new(None, Duplicates::Latest, &[]));
+    push(
+        &mut catalog,
+        "a",
+        read(&family_of("latency", HISTOGRAM, &[labelled("i", "1"), labelled("i", "2")])),
+    );
+    push(&mut catalog, "b", read(&family_of("latency", HISTOGRAM, &[labelled("i", "1")])));
+    let expected = family_of("latency", HISTOGRAM, &[labelled("i", "2"), labelled("i", "1")]);
+    assert_eq!(shown(&mut catalog, protobuf()), expected);
+}
+
+#[test]
+fn in_a_conflict_each_type_has_a_message_and_a_native_histogram_stays_whole() {
+    let mut catalog = Catalog::new(Rules::default());
+    push(&mut catalog, "a", read(&family_of("x", HISTOGRAM, &[labelled("i", "1")])));
+    push(
+        &mut catalog,
+        "b",
+        text("# TYPE x summary\nx{i=\"2\",quantile=\"0.5\"} 1\nx_sum{i=\"2\"} 2\nx_count{i=\"2\"} 3\n"),
+    );
+    push(&mut catalog, "c", text("# TYPE x gauge\nx{i=\"3\"} 1\n"));
+    let body = shown(&mut catalog, protobuf());
+    let native = family_of("x", HISTOGRAM, &[labelled("i", "1")]);
+    assert!(memchr::memmem::find(&body, &native).is_some(), "whole");
+    let kinds = message_heads(&body);
+    assert_eq!(
+        kinds,
+        [
+            ("x".to_owned(), MessageType::Gauge),
+            ("x".to_owned(), HISTOGRAM),
+            ("x".to_owned(), MessageType::Summary)
+        ]
+    );
+    // And back: with the conflict over, nothing of it stays.
+    catalog.remove("b");
+    catalog.remove("c");
+    catalog.check_invariants();
+    assert_eq!(shown(&mut catalog, protobuf()), native);
+}
+
+/// The names and types of a body's messages.
+fn message_heads(body: &[u8]) -> Vec<(String, MessageType)> {
+    let mut messages = protobuf::wire::Fields::new(body, 0..body.len());
+    let mut heads = Vec::new();
+    while !messages.is_empty() {
+        let mut fields = protobuf::wire::Fields::new(body, messages.delimited().unwrap());
+        let (mut name, mut kind) = (String::new(), None);
+        while let Some(field) = fields.next().unwrap() {
+            match field.number {
+                field::family::NAME => name = String::from_utf8(body[field.bytes().unwrap()].to_vec()).unwrap(),
+                field::family::TYPE => kind = MessageType::from_number(field.varint().unwrap()),
+                _ => {}
+            }
+        }
+        heads.push((name, kind.unwrap()));
+    }
+    heads
+}
+
+#[test]
+fn gauge_histograms_and_messages_of_one_name_and_several_types_go_out_as_they_came() {
+    let mut catalog = Catalog::new(Rules::default());
+    let gauge = family_of("g", MessageType::GaugeHistogram, &[labelled("i", "1")]);
+    let mut twice = family_of("x", HISTOGRAM, &[labelled("i", "2")]);
+    twice.extend(family_of(
+        "x",
+        MessageType::Gauge,
+        &[Message::new()
+            .label("i", "3")
+            .inside(field::metric::GAUGE, &Message::new().double(1, 7.0))],
+    ));
+    push(&mut catalog, "a", read(&[gauge.clone(), twice.clone()].concat()));
+    let body = shown(&mut catalog, protobuf());
+    let heads = message_heads(&body);
+    assert_eq!(heads.len(), 3, "{heads:?}");
+    for message in [&gauge, &twice[..family_of("x", HISTOGRAM, &[labelled("i", "2")]).len()].to_vec()] {
+        assert!(memchr::memmem::find(&body, message).is_some(), "{heads:?}");
+    }
+    // Shared with another app they stay what they are.
+    push(&mut catalog, "b", read(&[gauge, twice].concat()));
+    let mut heads = message_heads(&shown(&mut catalog, protobuf()));
+    heads.sort();
+    let x = || "x".to_owned();
+    assert_eq!(
+        heads,
+        [
+            ("g".to_owned(), MessageType::GaugeHistogram),
+            (x(), MessageType::Gauge),
+            (x(), HISTOGRAM)
+        ]
+    );
+}
+
+#[test]
+fn names_are_escaped_for_scrapers_that_take_no_utf8() {
+    let mut catalog = Catalog::new(Rules::default());
+    push(
+        &mut catalog,
+        "a",
+        read(&family_of("my.latency", HISTOGRAM, &[labelled("a.b", "\u{e4}")])),
+    );
+    let escaped = Message::new().label("a_b", "\u{e4}").bytes_of(&histogram_of(&native()));
+    assert_eq!(
+        shown(&mut catalog, Format::Protobuf(None).into()),
+        family_of("my_latency", HISTOGRAM, &[escaped])
+    );
+}
+
+#[test]
+fn a_large_family_is_one_message_over_all_its_segments() {
+    let mut catalog = Catalog::new(Rules::default());
+    let apps = 40;
+    for app in 0..apps {
+        let metrics: Vec<Message> = (0..200)
+            .map(|n| labelled("path", &format!("/{app}/{n}/{}", "x".repeat(40))))
+            .collect();
+        push(&mut catalog, &format!("app{app}"), read(&family_of("latency", HISTOGRAM, &metrics)));
+    }
+    let all = || (0..apps).flat_map(|app| (0..200).map(move |n| labelled("path", &format!("/{app}/{n}/{}", "x".repeat(40)))));
+    let expected = family_of("latency", HISTOGRAM, &all().collect::<Vec<_>>());
+    assert!(expected.len() > 600_000);
+    let body = shown(&mut catalog, protobuf());
+    // The large family moves into segments of its own with the first plan.
+    assert!(body == expected && shown(&mut catalog, protobuf()) == expected);
+    // And compressed.
+    let exposed = catalog.plan(protobuf(), Selection::Everything).render();
+    let mut compressor = Compressor::new();
+    exposed.chunks().iter().for_each(|chunk| chunk.compress_once(&mut compressor));
+    let pieces: Vec<_> = exposed.chunks().iter().flat_map(|chunk| chunk.pieces()).collect();
+    let packed: Vec<u8> = gzip::join(&pieces).iter().flat_map(|row| row.concat()).collect();
+    let mut unpacked = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&packed[..]), &mut unpacked).unwrap();
+    assert!(unpacked == expected);
+    // Another value of one app changes its part alone, and the length stays right.
+    push(
+        &mut catalog,
+        "app7",
+        read(&family_of("latency", HISTOGRAM, &[histogram_of(&native())])),
+    );
+    let body = shown(&mut catalog, protobuf());
+    assert_eq!(message_heads(&body).len(), 1);
+    assert_eq!(read(&body).families().len(), 1);
+}
+
+#[test]
+fn a_histogram_that_a_message_cannot_carry_goes_out_untyped() {
+    let mut catalog = Catalog::new(Rules::default());
+    push(
+        &mut catalog,
+        "a",
+        text("# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_sum 1\nh_count 1\n"),
+    );
+    let heads = message_heads(&shown(&mut catalog, protobuf()));
+    let untyped = |name: &str| (name.to_owned(), MessageType::Untyped);
+    assert_eq!(
+        heads,
+        [untyped("h_bucket"), untyped("h_sum"), untyped("h_count")],
+        "a reader would add the bucket +Inf"
+    );
+}
+
+#[test]
+fn the_proxys_own_families_are_messages_at_the_end() {
+    let mut catalog = Catalog::new(Rules::new(None, Duplicates::Label, &["exporter_proxy_"]));
+    push(
+        &mut catalog,
+        "chained",
+        text("# TYPE exporter_proxy_apps gauge\nexporter_proxy_apps 3\n"),
+    );
+    push(&mut catalog, "app", text("up 1\n"));
+    let exposed = catalog.plan(protobuf(), Selection::Everything).render();
+    let own = vec![Bytes::from_static(
+        b"# TYPE exporter_proxy_apps gauge\nexporter_proxy_apps 2\n# TYPE e gauge\ne 1 5\ne 2 6\n",
+    )];
+    let tail = exposed.tail_with(own);
+    let body: Vec<u8> = exposed
+        .chunks()
+        .iter()
+        .chain(&tail)
+        .flat_map(|chunk| chunk.text().concat())
+        .collect();
+    let heads: Vec<String> = message_heads(&body).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(heads, ["up", "e", "exporter_proxy_apps"]);
+    let decoded = protobuf::decode(&body, 1 << 20).unwrap();
+    let text = String::from_utf8(decoded.text.to_vec()).unwrap();
+    assert!(
+        text.contains("exporter_proxy_apps 2\nexporter_proxy_apps{exporter_app=\"chained\"} 3\n"),
+        "{text}"
+    );
+    assert!(text.contains("e 1 0.005\ne 2 0.006\n"), "{text}");
+}
+
+#[test]
+fn other_records_are_another_update_although_the_text_is_the_same() {
+    let mut catalog = Catalog::new(Rules::default());
+    push(&mut catalog, "a", read(&family_of("h", HISTOGRAM, &[histogram_of(&native())])));
+    let version = catalog.version("a");
+    let other = native().signed(field::histogram::SCHEMA, 2);
+    let body = family_of("h", HISTOGRAM, &[histogram_of(&other)]);
+    push(&mut catalog, "a", read(&body));
+    assert!(catalog.version("a") > version);
+    assert_eq!(shown(&mut catalog, protobuf()), body);
+}
