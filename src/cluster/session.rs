@@ -127,7 +127,7 @@ impl Replica {
             let names: Vec<_> = names.into_iter().filter(|name| seen.insert(name.clone())).collect();
             for part in names.chunks(BATCH) {
                 for stored in engine.get(part.to_vec()).await? {
-                    let here = self.view.app(stored.app.as_str()).and_then(|app| app.updated);
+                    let here = self.view.last_update(&stored.app);
                     match revisions::reconcile(here, &stored) {
                         Reconciled::Fetch => self.apply(stored, false).await,
                         Reconciled::Write => self.changes.mark_delayed(&stored.app),
@@ -268,7 +268,7 @@ impl Replica {
             }
         }
         let (apps, view) = (self.view.totals().apps, &self.view);
-        lock(&self.revisions).retain(apps, |app| view.app(app.as_str()).is_some());
+        lock(&self.revisions).retain(apps, |app| view.knows(app));
         Ok(())
     }
 
