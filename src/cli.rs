@@ -6,6 +6,7 @@ mod check;
 mod completions;
 mod healthcheck;
 mod http_access;
+mod import;
 mod input;
 mod keygen;
 mod man;
@@ -105,6 +106,8 @@ enum Command {
     Check(check::Check),
     /// Push metrics to a running proxy.
     Send(send::Send),
+    /// Copy metrics from another program into a running proxy.
+    Import(import::Import),
     /// Print the table of applications of a running proxy.
     Apps(apps::Apps),
     /// Print what a running proxy or bridge reports: readiness, faults, refusals, events, scrapers, links, limits.
@@ -158,6 +161,7 @@ pub fn main() -> ExitCode {
         Some(Command::Scrape(scrape)) => scrape.run(),
         Some(Command::Check(check)) => check.run(named),
         Some(Command::Send(send)) => send.run(named),
+        Some(Command::Import(import)) => import.run(named),
         Some(Command::Apps(apps)) => apps.run(named),
         Some(Command::Status(status)) => status.run(named),
         Some(Command::Top(top)) => top.run(named),

@@ -29,6 +29,7 @@ mod label;
 mod legacy_env;
 mod p2p;
 mod poll;
+mod pushgateway;
 mod raw;
 mod reader;
 mod receiver;
@@ -38,12 +39,12 @@ mod store;
 mod stream;
 mod summary;
 mod syntax;
-mod units;
 mod value_types;
 
 use std::path::Path;
 
 pub use self::http::HttpConfig;
+pub(crate) use crate::model::units::parse_size;
 pub use address::HostPort;
 pub use bitswap::BitswapConfig;
 pub use bridge::BridgeConfig;
@@ -58,18 +59,18 @@ pub use find::ConfigOrigin;
 pub use http::HttpSocket;
 pub use hyperdht::HyperdhtConfig;
 pub use p2p::{P2pConfig, SecretSource};
+pub use pushgateway::PushgatewayConfig;
 pub use receiver::{ReceiverConfig, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 pub use secret::Secret;
 pub use secrets::SecretsConfig;
 pub use store::StoreConfig;
 pub use stream::StreamConfig;
-pub(crate) use units::parse_size;
 
 #[cfg(test)]
 mod tests;
 
 use crate::http::{Access, AccessRules, Identity};
-use crate::model::AppName;
+use crate::model::{AppName, units};
 use crate::sources::polls::{Credentials, Endpoint, Password, PollSettings};
 use fault::{Fault, Location};
 use raw::RawTable;
@@ -96,6 +97,8 @@ pub struct Settings {
     pub secrets: SecretsConfig,
     /// One-shot events.
     pub events: EventsConfig,
+    /// The API of Pushgateway.
+    pub pushgateway: PushgatewayConfig,
     /// The monitoring stream.
     pub stream: StreamConfig,
     /// The cluster, where there is one.
@@ -262,6 +265,7 @@ impl Settings {
             http: reader.section("http", HttpConfig::read),
             secrets: reader.section("secrets", SecretsConfig::read),
             events: reader.section("events", EventsConfig::read),
+            pushgateway: reader.section("pushgateway", PushgatewayConfig::read),
             stream: reader.section("stream", StreamConfig::read),
             cluster: reader.section("cluster", ClusterConfig::read),
             bitswap: reader.section("bitswap", BitswapConfig::read),

@@ -14,6 +14,7 @@ mod links;
 mod panic_tests;
 mod preflight;
 mod program;
+mod pushgateway;
 mod receivers;
 mod reload;
 mod routes;
@@ -155,7 +156,7 @@ impl Daemon<Addresses> {
         let handler = metrics_handler(&settings, &context, sockets.connections(), events.clone(), &mut program);
         let read_routes = read_routes(&settings, &context, handler, events, &sockets, &program);
         if let Some(p2p) = &settings.p2p {
-            let service = program.http_service(read_routes.clone(), &routes::reads(settings.events.enabled));
+            let service = program.http_service(read_routes.clone(), &routes::reads(routes::Parts::of(&settings)));
             let (telemetry, notes) = (Arc::clone(&context.telemetry), Arc::clone(&program.notes));
             let (client, lock) = links::client(p2p, &settings, service, telemetry, notes).await?;
             (addresses.key, addresses.links) = (Some(client.public_key()), client.listen_addr());
@@ -176,7 +177,7 @@ impl Daemon<Addresses> {
         addresses.can_push = access::can_push(&settings, web.as_deref());
         let receiver_tls = web::receiver_tls(&settings, web.as_ref())?;
         let service = program
-            .http_service(routes, &routes::requests(settings.events.enabled))
+            .http_service(routes, &routes::requests(routes::Parts::of(&settings)))
             .with_web(web)
             .with_refusals(refusals(&context));
         sockets.start(&settings, &context, (&service, receiver_tls), &mut program);
@@ -279,6 +280,7 @@ fn metrics_handler(
 fn write_routes(settings: &Settings, context: &Context, sockets: &Sockets, lifecycle: Routes) -> Routes {
     let routes = monitoring_api::routes(sockets.streams.api(context))
         .merge(push::routes(sockets.receivers.push_handler(context)))
+        .merge(pushgateway::routes(settings, context, &sockets.receivers))
         .merge(lifecycle);
     if !settings.events.enabled {
         return routes;
@@ -315,13 +317,17 @@ fn read_routes(
         listings: Arc::clone(&listings),
         metrics,
         events,
+        pushgateway: pushgateway::outlet(settings, context),
         listing: Arc::new(AppsHandler::new(
             context.view.clone(),
             Arc::clone(&listings),
             Arc::clone(&program.notes),
             Arc::clone(&context.telemetry),
         )),
-        index: Arc::new(IndexHandler::new(Arc::clone(&status), routes::endpoints(settings.events.enabled))),
+        index: Arc::new(IndexHandler::new(
+            Arc::clone(&status),
+            routes::endpoints(routes::Parts::of(settings)),
+        )),
         status,
     };
     outlets::routes(outlets).merge(page::routes(live)).merge(program.health_routes())
@@ -350,7 +356,11 @@ fn housekeeping(context: &Context) -> Housekeeping {
         telemetry.expired_total.inc();
         telemetry.app_removed(app, RemovalReason::Expired);
         if let Some(suppressed) = telemetry.admit_line(&format!("expired {app}")) {
-            tracing::info!(app = app.as_str(), suppressed, "expired: no update within store.expire_after");
+            tracing::info!(
+                app = app.as_str(),
+                suppressed,
+                "expired: no update within X-Expire-After or store.expire_after"
+            );
         }
     };
     let telemetry = Arc::clone(&context.telemetry);

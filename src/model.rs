@@ -5,6 +5,7 @@
 mod client;
 mod event;
 mod printable;
+pub mod units;
 
 pub use crate::exposition::{AppName, AppNameError, LabelPair, MAX_APP_NAME_BYTES, Syntax};
 pub use client::Client;

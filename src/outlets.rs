@@ -10,6 +10,7 @@ mod index;
 mod listing_cache;
 mod metrics;
 pub mod monitoring_api;
+mod pushgateway;
 mod query;
 mod recent_scrapers;
 mod self_metrics;
@@ -29,6 +30,7 @@ pub use events::{EventOutlet, EventOutletSettings, IdentifyBy, LabelScrapersBy};
 pub use index::IndexHandler;
 pub use listing_cache::ListingCache;
 pub use metrics::MetricsHandler;
+pub use pushgateway::PushgatewayOutlet;
 pub use self_metrics::SelfMetrics;
 pub use status::StatusSources;
 
@@ -44,6 +46,8 @@ pub struct Outlets {
     pub metrics: Arc<MetricsHandler>,
     /// For `/event/metrics` and `/events`, where events are taken.
     pub events: Option<Arc<EventOutlet>>,
+    /// For `/api/v1/metrics` and `/api/v1/status`, where the API of Pushgateway is served.
+    pub pushgateway: Option<Arc<PushgatewayOutlet>>,
     /// For `/apps`.
     pub listing: Arc<AppsHandler>,
     /// For `/`.
@@ -58,15 +62,22 @@ pub fn routes(outlets: Outlets) -> Routes {
         listings,
         metrics: handler,
         events,
+        pushgateway,
         listing,
         index,
         status,
     } = outlets;
+    let prefix = pushgateway.as_ref().map_or("", |outlet| outlet.prefix()).to_owned();
+    let groups = pushgateway.map_or_else(Routes::new, pushgateway::routes);
     let events = events.map_or_else(Routes::new, |outlet| events::routes(Arc::clone(&handler), outlet));
-    let scrapes = Routes::new()
+    let mut scrapes = Routes::new()
         .route("/metrics", Role::Scrape.of_query(only_app), get(metrics::all))
-        .route("/apps/{name}/metrics", Role::Scrape.of_path("name"), get(metrics::one))
-        .with_state(handler);
+        .route("/apps/{name}/metrics", Role::Scrape.of_path("name"), get(metrics::one));
+    if !prefix.is_empty() {
+        // Those who scraped Pushgateway there change the address alone.
+        scrapes = scrapes.route(&format!("{prefix}/metrics"), Role::Scrape.of_query(only_app), get(metrics::all));
+    }
+    let scrapes = scrapes.with_state(handler);
     let lists = Routes::new()
         .route("/apps", Role::Read, get(apps::all))
         .route("/apps/{name}", Role::Read.of_path("name"), get(apps::one))
@@ -76,7 +87,13 @@ pub fn routes(outlets: Outlets) -> Routes {
     let status = Routes::new()
         .route("/api/status", Role::Read, get(status::status))
         .with_state(status);
-    scrapes.merge(events).merge(lists).merge(discovery).merge(index).merge(status)
+    scrapes
+        .merge(events)
+        .merge(groups)
+        .merge(lists)
+        .merge(discovery)
+        .merge(index)
+        .merge(status)
 }
 
 /// 404 for an unknown app.

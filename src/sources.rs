@@ -5,6 +5,7 @@ pub mod bitswap;
 pub mod events;
 pub mod polls;
 pub mod push;
+pub mod pushgateway;
 pub mod receiver;
 pub mod upstreams;
 

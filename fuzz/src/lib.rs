@@ -19,6 +19,7 @@ pub mod kubo;
 pub mod link;
 pub mod monitoring_stream;
 pub mod protobuf;
+pub mod pushgateway;
 pub mod replicated_app;
 pub mod response_head;
 pub mod store_log;
@@ -50,6 +51,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("link", link::check),
     ("monitoring_stream", monitoring_stream::check),
     ("protobuf", protobuf::check),
+    ("pushgateway", pushgateway::check),
     ("replicated_app", replicated_app::check),
     ("response_head", response_head::check),
     ("store_log", store_log::check),

@@ -100,6 +100,7 @@ impl Settings {
                 post_rate: new.events.post_rate,
                 ..old.events
             },
+            pushgateway: old.pushgateway,
             secrets: new.secrets,
             stream: old.stream,
             cluster: old.cluster,

@@ -6,9 +6,10 @@ use super::endpoint::shown_url;
 use super::fault::Location;
 use super::ipfs;
 use super::units::{show_duration, show_size};
-use super::{EventsConfig, Loaded, ReceiverConfig, Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
+use super::{EventsConfig, Loaded, PushgatewayConfig, ReceiverConfig, Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 use crate::http::{AccessRule, AppPattern};
 use crate::sources::polls::EndpointKind;
+use crate::sources::pushgateway::TimestampRule;
 use crate::supervise::UnixAccess;
 
 impl fmt::Display for Loaded {
@@ -35,6 +36,7 @@ impl fmt::Display for Loaded {
         links(f, settings)?;
         bridge(f, settings)?;
         events(f, &settings.events)?;
+        pushgateway(f, &settings.pushgateway)?;
         kept(f, settings)?;
         limits(f, settings)?;
         set_keys(f, settings)
@@ -192,6 +194,24 @@ fn events(f: &mut fmt::Formatter<'_>, events: &EventsConfig) -> fmt::Result {
             0 => "none".to_owned(),
             n => n.to_string(),
         }
+    )
+}
+
+fn pushgateway(f: &mut fmt::Formatter<'_>, pushgateway: &PushgatewayConfig) -> fmt::Result {
+    if !pushgateway.enabled {
+        return writeln!(f, "pushgateway    disabled (pushgateway.enabled = false)");
+    }
+    let rules = &pushgateway.rules;
+    let timestamps = match rules.timestamps {
+        TimestampRule::Reject => "refused",
+        TimestampRule::Strip => "left out",
+        TimestampRule::Keep => "kept",
+    };
+    let contradictions = if rules.strict { "refused" } else { "exposed together" };
+    writeln!(
+        f,
+        "pushgateway    groups at {}/metrics/job/...; timestamps {timestamps}, contradictions between groups {contradictions}",
+        rules.route_prefix
     )
 }
 

@@ -731,6 +731,10 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("events.max_per_scrape", "7"),
     ("events.max_scrapers_per_address", "7"),
     ("events.scraper_label", "\"address\""),
+    ("pushgateway.enabled", "false"),
+    ("pushgateway.strict", "true"),
+    ("pushgateway.timestamps", "\"keep\""),
+    ("pushgateway.route_prefix", "\"/other\""),
     ("stream.listen_addresses", "[\"127.0.0.1:3\"]"),
     ("stream.upstreams", "[\"127.0.0.1:4\"]"),
     ("stream.events", "[\"poll\"]"),
@@ -750,6 +754,18 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("bridge.request_timeout", "7"),
     ("bridge.alias_policy", "\"first\""),
 ];
+
+#[test]
+fn the_prefix_of_pushgateway_is_a_path_that_no_other_has() {
+    for (given, read) in [("", ""), ("/", ""), ("/p", "/p"), ("/p/", "/p"), ("/a/b-c", "/a/b-c")] {
+        let settings = sound(&format!("pushgateway.route_prefix = {given:?}\n"));
+        assert_eq!(&*settings.pushgateway.rules.route_prefix, read);
+    }
+    for wrong in ["p", "/a//b", "/a b", "/{a}", "/metrics", "/apps/p", "/ui"] {
+        let text = format!("pushgateway.route_prefix = {wrong:?}\n");
+        assert!(parse(&text, "test", &Environment::default()).is_err(), "{wrong}");
+    }
+}
 
 #[test]
 fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {

@@ -14,6 +14,7 @@ use super::usual_sockets;
 use crate::config::{Settings, USUAL_UNIX_SOCKET, UnixReceiver, UnixSocketPath};
 use crate::http::WebPolicy;
 use crate::sources::push::PushHandler;
+use crate::sources::pushgateway::{GroupHandler, PushgatewayRules};
 use crate::sources::receiver::{self, Budget, Limits, ReceiverContext};
 use crate::supervise::files::{create_private_directory, parent};
 use crate::supervise::listen::{BindError, BindErrorKind};
@@ -83,6 +84,18 @@ impl Receivers {
             context.clock,
             self.limits.subscribe(),
             Arc::clone(&self.budget),
+        )
+    }
+
+    /// Pushing to groups by the same limits and out of the same budget.
+    pub(super) fn group_handler(&self, context: &Context, rules: PushgatewayRules) -> GroupHandler {
+        GroupHandler::new(
+            context.inlet.clone(),
+            Arc::clone(&context.telemetry),
+            context.clock,
+            self.limits.subscribe(),
+            Arc::clone(&self.budget),
+            rules,
         )
     }
 

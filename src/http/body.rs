@@ -1,7 +1,7 @@
 //! The body of a request, collected within a limit.
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::mem;
 
 use axum::body::Body;
@@ -11,6 +11,7 @@ use flate2::write::MultiGzDecoder;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
+use snap::read::FrameDecoder;
 use tokio::task::yield_now;
 
 use super::reply;
@@ -40,12 +41,15 @@ pub enum BodyError {
     /// Larger than the limit, packed or unpacked: 413.
     #[error("the body is larger than {} bytes, the limit that {} sets", .0.bytes, .0.key)]
     TooLarge(BodyLimit),
-    /// A Content-Encoding other than gzip: 415.
-    #[error("the content encoding `{0}` is not understood, only gzip is")]
+    /// A Content-Encoding other than gzip and snappy: 415.
+    #[error("the content encoding `{0}` is not understood, only gzip and snappy are")]
     Encoding(String),
     /// It is no gzip, or the gzip ends early or fails its checksum: 400.
     #[error("the body is not valid gzip: {0}")]
     Corrupt(#[source] io::Error),
+    /// It is not a stream of snappy frames, or it ends early or fails a checksum: 400.
+    #[error("the body is not valid snappy: {0}")]
+    CorruptSnappy(#[source] io::Error),
     /// It stopped arriving: 408.
     #[error("timeout while reading the request body")]
     Stalled,
@@ -62,7 +66,7 @@ impl BodyError {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Stalled => StatusCode::REQUEST_TIMEOUT,
-            Self::Corrupt(_) | Self::Broken(_) => StatusCode::BAD_REQUEST,
+            Self::Corrupt(_) | Self::CorruptSnappy(_) | Self::Broken(_) => StatusCode::BAD_REQUEST,
         }
     }
 }
@@ -72,7 +76,9 @@ impl IntoResponse for BodyError {
         let mut response = reply::text(self.status(), &self);
         if matches!(self, Self::Encoding(_)) {
             // RFC 9110, 15.5.16: this header in a 415 says what would have been understood.
-            response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+            response
+                .headers_mut()
+                .insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, snappy"));
         }
         response
     }
@@ -84,7 +90,7 @@ pub trait MemoryBudget: Send {
     fn reserve(&mut self, bytes: usize) -> impl Future<Output = ()> + Send;
 }
 
-/// Collects a request's body, unpacked where it is gzip, taking no more memory than `budget` has covered.
+/// Collects a request's body, unpacked where it is gzip or snappy, taking no more memory than `budget` has covered.
 ///
 /// A length over the limit is refused before anything is read. The result may share a larger allocation: copy what is kept for long.
 ///
@@ -104,9 +110,42 @@ pub async fn read_kept_body(headers: &HeaderMap, body: Body, limit: BodyLimit, b
     Ok(collect(headers, body, limit, budget).await?.finish()?.into_own())
 }
 
-async fn collect(headers: &HeaderMap, mut body: Body, limit: BodyLimit, budget: &mut impl MemoryBudget) -> Result<Sink, BodyError> {
+/// Collects a body, unpacked.
+async fn collect(headers: &HeaderMap, body: Body, limit: BodyLimit, budget: &mut impl MemoryBudget) -> Result<Sink, BodyError> {
     let announced = announced(headers, limit)?;
-    let mut sink = sink(headers, limit, announced)?;
+    let coding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    if coding.is_none_or(|coding| !coding.eq_ignore_ascii_case(b"snappy")) {
+        return collect_into(sink(headers, limit, announced)?, body, limit, budget).await;
+    }
+    let packed = collect_into(Sink::Plain(Plain::Empty { announced }), body, limit, budget).await?;
+    let unpacked = unpack_snappy(&packed.finish()?.into_shared(), limit, budget).await?;
+    Ok(Sink::Plain(Plain::Many(unpacked)))
+}
+
+/// Unpacks snappy frames, as Go's library writes them: what they unpack to is known for each frame of at most 64 KiB alone.
+async fn unpack_snappy(packed: &[u8], limit: BodyLimit, budget: &mut impl MemoryBudget) -> Result<Vec<u8>, BodyError> {
+    let (mut decoder, mut unpacked, mut turn) = (FrameDecoder::new(packed), Vec::new(), 0);
+    loop {
+        let start = unpacked.len();
+        budget.reserve(packed.len() + (start + STEP).max(2 * start)).await;
+        unpacked.resize(start + STEP, 0);
+        let read = decoder.read(&mut unpacked[start..]).map_err(BodyError::CorruptSnappy)?;
+        unpacked.truncate(start + read);
+        if unpacked.len() > limit.bytes {
+            return Err(BodyError::TooLarge(limit));
+        }
+        if read == 0 {
+            return Ok(unpacked);
+        }
+        turn += read;
+        if turn >= TURN {
+            turn = 0;
+            yield_now().await;
+        }
+    }
+}
+
+async fn collect_into(mut sink: Sink, mut body: Body, limit: BodyLimit, budget: &mut impl MemoryBudget) -> Result<Sink, BodyError> {
     let (mut packed, mut turn) = (0, 0);
     while let Some(frame) = body.frame().await {
         let Ok(mut data) = frame.map_err(broken)?.into_data() else {

@@ -18,6 +18,16 @@ pub fn text(status: StatusCode, text: impl Display) -> Response<Body> {
     answer(status, "text/plain; charset=utf-8", text)
 }
 
+/// An error as Go's HTTP servers send it, for clients that expect one of them.
+#[must_use]
+pub fn go_error(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = self::text(status, text);
+    response
+        .headers_mut()
+        .insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
 /// A JSON value, ended by a newline for those who read it in a terminal.
 #[must_use]
 pub fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {

@@ -27,6 +27,8 @@ enum AppSource {
     Path(&'static str),
     /// The query.
     Query(fn(&str) -> Option<String>),
+    /// The whole path, percent-encoded.
+    WholePath(fn(&str) -> Option<String>),
 }
 
 impl Permission {
@@ -51,6 +53,14 @@ impl Role {
     #[must_use]
     pub const fn of_path(self, parameter: &'static str) -> Permission {
         let app = AppSource::Path(parameter);
+        Permission { role: Some(self), app }
+    }
+
+    /// The permission for the app that the whole path names according to this function, percent-encoded as it came; for all apps if it names
+    /// none.
+    #[must_use]
+    pub const fn of_whole_path(self, named: fn(&str) -> Option<String>) -> Permission {
+        let app = AppSource::WholePath(named);
         Permission { role: Some(self), app }
     }
 
@@ -144,6 +154,7 @@ async fn guard(needs: Permission, request: Request, next: Next) -> Response<Body
         AppSource::None => None,
         AppSource::Path(parameter) => path_parameter(&mut parts, parameter).await,
         AppSource::Query(selected) => parts.uri.query().and_then(selected),
+        AppSource::WholePath(named) => named(parts.uri.path()),
     };
     let need = Need {
         role: needs.role,

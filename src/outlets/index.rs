@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use http::{HeaderMap, Response, StatusCode};
@@ -11,15 +12,17 @@ use maud::{Markup, html};
 
 use super::app_filter::{AppFilter, Listed, Order, State as AppState};
 use super::listing_cache::Selection;
+use super::pushgateway;
 use super::query::Query;
 use super::status::{self, Report, StatusSources, Usage};
 use super::table::{self, Present};
 use crate::exposition::Family;
-use crate::http::{path_segment as segment, reply};
-use crate::model::printable;
+use crate::http::{Connection, Need, Role, Sender, path_segment as segment, reply};
+use crate::model::{Timestamp, printable};
 use crate::page::{self, Plain, section, span};
 use crate::store::{App, MINUTES};
 use crate::telemetry::{ClusterMember, ClusterState, RemovalReason, UpdateRun};
+use crate::wire::pushgateway::SOURCE;
 
 /// The most applications shown on the page; a search finds the others.
 const MAX_ROWS: usize = 500;
@@ -53,11 +56,22 @@ fn list(endpoints: &[(&str, &str)]) -> String {
 }
 
 /// `GET /`
-pub(super) async fn index(State(index): State<Arc<IndexHandler>>, Query(filter): Query<AppFilter>, headers: HeaderMap) -> Response<Body> {
+pub(super) async fn index(
+    State(index): State<Arc<IndexHandler>>,
+    Extension(connection): Extension<Connection>,
+    Extension(sender): Extension<Sender>,
+    Query(filter): Query<AppFilter>,
+    headers: HeaderMap,
+) -> Response<Body> {
     if page::is_wanted(&headers) {
+        let need = Need {
+            role: Some(Role::Admin),
+            app: None,
+        };
+        let may_delete = connection.access().rules.check(&sender, need).is_ok();
         let selection = index.sources.listings.select(filter.clone(), MAX_ROWS).await;
         let rendered = Arc::clone(&index);
-        let render = move || page::page("exporter-proxy", "", &overview(&rendered, &filter, &selection));
+        let render = move || page::page("exporter-proxy", "", &overview(&rendered, &filter, &selection, may_delete));
         return index.sources.listings.pages.render(render).await;
     }
     reply::text(
@@ -70,7 +84,7 @@ pub(super) async fn index(State(index): State<Arc<IndexHandler>>, Query(filter):
     )
 }
 
-fn overview(index: &IndexHandler, filter: &AppFilter, selection: &Selection) -> Markup {
+fn overview(index: &IndexHandler, filter: &AppFilter, selection: &Selection, may_delete: bool) -> Markup {
     let report = index.sources.report();
     let counts = selection.counts;
     html! {
@@ -90,6 +104,9 @@ fn overview(index: &IndexHandler, filter: &AppFilter, selection: &Selection) -> 
                 h2 #apps-heading { "Apps" }
                 (search(filter))
                 div #apps data-part { (apps(&index.sources, selection)) }
+            }
+            section #groups data-part {
+                @if selection.listed.iter().any(is_group) { (groups(&index.sources, selection, may_delete)) }
             }
             section #refused data-part { (refused(&report)) }
             section #removed data-part { (removed(&report)) }
@@ -156,6 +173,35 @@ fn app_row((app, status): &Listed, present: Present) -> Markup {
     }
 }
 
+fn is_group((app, _): &Listed) -> bool {
+    &*app.origin.source == SOURCE
+}
+
+/// The Pushgateway groups among the apps that are shown, with buttons that delete them for those who may.
+fn groups(sources: &StatusSources, selection: &Selection, may_delete: bool) -> Markup {
+    let present = Present::of(&sources.view, sources.listings.clock);
+    let row = |(app, _): &Listed| {
+        let name = app.name.as_str();
+        let labels = name.strip_prefix(SOURCE).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(name);
+        let (pushed, failed) = pushgateway::push_times(app);
+        let time = |seconds: Option<Timestamp>| seconds.map_or_else(|| "never".to_owned(), table::clock_time);
+        html! {
+            td.name { a href=(format!("apps/{}", segment(name))) { (Plain(labels)) } }
+            td.fixed { (time(pushed)) }
+            td.fixed.fault[failed.is_some() && failed >= pushed] { (time(failed)) }
+            td { (present.expiry(app)) }
+            @if may_delete {
+                td { button type="button" data-delete=(format!("apps/{}", segment(name))) data-name=(printable(name)) { "Delete" } }
+            }
+        }
+    };
+    let listed = selection.listed.iter().take(MAX_ROWS).filter(|listed| is_group(listed));
+    let rows: Vec<_> = listed.map(row).collect();
+    let head = ["Group", "Last push", "Last failed push", "Expires", ""];
+    let columns = if may_delete { head.len() } else { head.len() - 1 };
+    section("Pushgateway groups", &head[..columns], &rows, "")
+}
+
 /// The updates of the last minutes as bars, the last minute on the right.
 fn rate_chart(minutes: [u16; MINUTES]) -> Markup {
     const BAR: usize = 4;
@@ -190,7 +236,7 @@ fn refused(report: &Report) -> Markup {
 fn removed(report: &Report) -> Markup {
     let row = |removal: &crate::telemetry::Removal| {
         let why = match &removal.reason {
-            RemovalReason::Expired => "expired: no update within store.expire_after".to_owned(),
+            RemovalReason::Expired => "expired: no update within X-Expire-After or store.expire_after".to_owned(),
             RemovalReason::Deleted(by) => format!("deleted by {by}"),
         };
         html! { td.fixed { (span(report.age(removal.at))) " ago" } td { (Plain(removal.app.as_str())) } td { (Plain(&why)) } }

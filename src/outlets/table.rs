@@ -14,6 +14,7 @@ use super::app_filter::{AppCounts, Listed, State};
 use crate::exposition::Fault;
 use crate::exposition::negotiate::ContentEncoding;
 use crate::http::Slices;
+use crate::model::units::show_duration;
 use crate::model::{Clock, Timestamp, printable, printable_json};
 use crate::store::{App, MINUTES, MonotonicTime, Status, View};
 use crate::telemetry::UpdateRun;
@@ -52,6 +53,21 @@ impl Present {
     /// The number of an app's updates in each of the last minutes, the current one last.
     pub(super) fn rate(&self, app: &App) -> [u16; MINUTES] {
         app.rate.by_minute(self.moment)
+    }
+
+    /// The end of an app without further updates, for people.
+    pub(super) fn expiry(&self, app: &App) -> String {
+        match app.expiry(self.expire_after) {
+            None => "never".to_owned(),
+            Some(age) => {
+                let rest = age.saturating_sub(self.moment.since(app.refreshed));
+                format!(
+                    "{} after its last update, in {}",
+                    show_duration(age),
+                    show_duration(Duration::from_secs(rest.as_secs()))
+                )
+            }
+        }
     }
 
     pub(super) fn status(&self, app: &App) -> Status {
@@ -338,6 +354,7 @@ pub(super) fn facts(app: &App, status: &Status) -> Value {
         "last_update": app.updated.and_then(rfc3339),
         "families": app.text.exposition().map(|text| text.families().len()),
         "series": app.series(),
+        "expire_after_seconds": app.expire_after.map(|age| age.as_secs()),
         "bytes": app.text.body().len(),
         "status": word,
         "detail": status.to_string(),
@@ -378,13 +395,14 @@ pub(super) fn describe(app: &App, present: Present) -> String {
         .map_or_else(|| "-".to_owned(), |text| text.families().len().to_string());
     let mut lines = format!(
         "App Name:     {}\nSource:       {}\nFormat:       {}\nFirst seen:   {}\nLast update:  {updated}\nFamilies:     {families}\n\
-         Series:       {}\nBytes:        {}\nStatus:       {}\n",
+         Series:       {}\nBytes:        {}\nExpires:      {}\nStatus:       {}\n",
         app.name,
         app.origin.source,
         app.origin.format.as_str(),
         clock_time(app.first_seen),
         series(app),
         app.text.body().len(),
+        present.expiry(app),
         present.status(app),
     );
     let faults = app.text.exposition().map(|text| text.faults().iter());

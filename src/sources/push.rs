@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
@@ -10,19 +12,26 @@ use axum::extract::{Path, Request, State};
 use axum::routing::{delete, put};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::sync::watch;
+use url::form_urlencoded;
 
 use super::receiver::{Budget, Limits};
 use super::{LARGE_BYTES, TEXT_A_BYTE, decode_protobuf};
 use crate::exposition::Fault;
 use crate::exposition::protobuf::{self, DecodeErrorKind};
 use crate::http::{BodyLimit, Connection, Role, Routes, read_kept_body, reply};
+use crate::model::units::parse_duration;
 use crate::model::{AppName, Clock, Format, Origin, Syntax, Update};
 use crate::store::{Inlet, PutOptions, Receipt, Refused};
 use crate::supervise::blocking;
 use crate::telemetry::{Counter, Rejection, RemovalReason, Telemetry, UpdateOutcome};
 use crate::wire::ForeignFormat;
+use crate::wire::pushgateway::{EXPIRE_AFTER_HEADER, EXPIRE_AFTER_PARAMETER};
+
+/// The ages at which an app may expire, as for `store.expire_after`: sooner it would be forgotten between two updates, and later is never.
+const EXPIRY_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(10 * 365 * 86_400);
 
 /// The source of HTTP pushes in `/apps` and in the `source` label.
 const SOURCE: &str = "http";
@@ -96,8 +105,8 @@ async fn push(
 ) -> Response<Body> {
     // Taken apart rather than extracted: an extracted header map is a copy.
     let (head, body) = request.into_parts();
-    let headers = head.headers;
-    let refuse = |status, reason, detail: &str| handler.refuse(&connection, &headers, status, reason, detail);
+    let headers = &head.headers;
+    let refuse = |status, reason, detail: &str| handler.refuse(&connection, headers, status, reason, detail);
     let app = match AppName::new(&name) {
         Ok(app) => app,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, "bad_app_name", &error.to_string()),
@@ -106,6 +115,10 @@ async fn push(
         let detail = format!("{app}: a push needs a Content-Length or chunked encoding, so that a lost body is not taken as an empty one");
         return refuse(StatusCode::LENGTH_REQUIRED, "no_length", &detail);
     }
+    let expire_after = match Expiry::of(&head) {
+        Ok(expiry) => expiry.and_then(Expiry::after),
+        Err(why) => return refuse(StatusCode::BAD_REQUEST, "bad_expiry", &format!("{app}: {why}")),
+    };
     let limit = BodyLimit {
         bytes: handler.limits.borrow().max_message_bytes,
         key: "receiver.max_message_bytes",
@@ -113,14 +126,14 @@ async fn push(
     // Reserved until the text is stored, so that many large bodies wait for memory as messages on sockets do.
     let mut reservation = handler.budget.reservation();
     // An unknown encoding, such as utf-8, usually precedes plain text, which parsing confirms.
-    let (coding, coded) = plain_if_unknown(&headers);
+    let coded = without_unknown_encoding(headers);
     let body = match read_kept_body(&coded, body, limit, &mut reservation).await {
         Ok(body) => body,
         Err(error) => return refuse(error.status(), "bad_body", &format!("{app}: {error}")),
     };
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let sent = Sent {
-        coding,
+        coding: unknown_encoding(headers),
         content_type,
         body: &body,
     };
@@ -169,17 +182,21 @@ async fn push(
         origin,
         at: (handler.clock)(),
     };
+    let options = PutOptions {
+        expire_after,
+        ..PutOptions::WHOLE
+    };
     let stored = if update.body.len() > LARGE_BYTES {
         let inlet = handler.inlet.clone();
-        blocking(move || inlet.put(update, PutOptions::WHOLE)).await
+        blocking(move || inlet.put(update, options)).await
     } else {
-        handler.inlet.put(update, PutOptions::WHOLE)
+        handler.inlet.put(update, options)
     };
     handler.telemetry.app_updated(
         &app,
         UpdateOutcome {
             source: &handler.origin.source,
-            client: Some(&connection.client(&headers)),
+            client: Some(&connection.client(headers)),
             bytes: body.len(),
             refused: stored.as_ref().err().map(Refused::reason),
         },
@@ -187,7 +204,7 @@ async fn push(
     match stored {
         Ok(receipt) => {
             handler.accepted.inc();
-            tracing::debug!(app = app.as_str(), peer = %connection.client(&headers), bytes = body.len(), "update pushed");
+            tracing::debug!(app = app.as_str(), peer = %connection.client(headers), bytes = body.len(), "update pushed");
             let shared = handler.inlet.shared(&app).await;
             reply::text(
                 StatusCode::OK,
@@ -208,10 +225,10 @@ async fn push(
             refuse(StatusCode::BAD_REQUEST, "invalid", &format!("{app}: {why}{more}"))
         }
         Err(refused @ Refused::Invalid(..)) => {
-            let (status, reason, why) = sent.unreadable(status(&refused), refused.reason(), refused.to_string());
+            let (status, reason, why) = sent.unreadable(refusal_status(&refused), refused.reason(), refused.to_string());
             refuse(status, reason, &format!("{app}: {why}"))
         }
-        Err(refused) => refuse(status(&refused), refused.reason(), &format!("{app}: {refused}")),
+        Err(refused) => refuse(refusal_status(&refused), refused.reason(), &format!("{app}: {refused}")),
     }
 }
 
@@ -232,16 +249,66 @@ fn invalid_metric(body: &[u8], fault: &Fault) -> String {
     }
 }
 
-/// The unknown Content-Encoding, if there is one, and the headers without it.
-fn plain_if_unknown(headers: &HeaderMap) -> (Option<String>, Cow<'_, HeaderMap>) {
-    let known = [&b""[..], b"identity", b"gzip", b"x-gzip"];
-    match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        Some(coding) if !known.iter().any(|known| known.eq_ignore_ascii_case(coding)) => {
-            let mut plain = headers.clone();
-            plain.remove(CONTENT_ENCODING);
-            (Some(String::from_utf8_lossy(coding).into_owned()), Cow::Owned(plain))
+/// The Content-Encoding of a body, if it is unknown.
+fn unknown_encoding(headers: &HeaderMap) -> Option<String> {
+    let known = [&b""[..], b"identity", b"gzip", b"x-gzip", b"snappy"];
+    let coding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes)?;
+    let is_known = known.iter().any(|known| known.eq_ignore_ascii_case(coding));
+    (!is_known).then(|| String::from_utf8_lossy(coding).into_owned())
+}
+
+/// The headers without an unknown Content-Encoding, such as utf-8: plain text usually follows.
+pub(super) fn without_unknown_encoding(headers: &HeaderMap) -> Cow<'_, HeaderMap> {
+    if unknown_encoding(headers).is_none() {
+        return Cow::Borrowed(headers);
+    }
+    let mut plain = headers.clone();
+    plain.remove(CONTENT_ENCODING);
+    Cow::Owned(plain)
+}
+
+/// The age of its update at which an app expires, as the sender wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expiry {
+    /// That of `store.expire_after`.
+    Usual,
+    /// This one.
+    After(Duration),
+}
+
+impl Expiry {
+    /// The header or parameter of a request, if it has one.
+    ///
+    /// # Errors
+    /// A value that is no duration, or out of range.
+    pub(super) fn of(head: &Parts) -> Result<Option<Self>, String> {
+        let query = head.uri.query().unwrap_or_default();
+        let parameter = || {
+            let mut pairs = form_urlencoded::parse(query.as_bytes());
+            pairs.find_map(|(name, value)| (name == EXPIRE_AFTER_PARAMETER).then_some(value))
+        };
+        let given = match head.headers.get(EXPIRE_AFTER_HEADER) {
+            Some(value) => Some(String::from_utf8_lossy(value.as_bytes())),
+            None => parameter(),
+        };
+        let Some(given) = given else { return Ok(None) };
+        let seconds = given.trim().parse::<u32>().ok().map(|seconds| Duration::from_secs(seconds.into()));
+        match seconds.or_else(|| parse_duration(&given)) {
+            Some(Duration::ZERO) => Ok(Some(Self::Usual)),
+            Some(span) if EXPIRY_RANGE.contains(&span) => Ok(Some(Self::After(span))),
+            Some(_) => Err(format!("X-Expire-After: {given} is out of range (1s to 3650d)")),
+            None => Err(format!(
+                "X-Expire-After: {given:?} is not a duration such as 90s, 5m or 1h30m; 0: that of store.expire_after"
+            )),
         }
-        _ => (None, Cow::Borrowed(headers)),
+    }
+
+    /// The age; `None` for the usual one.
+    pub(super) const fn after(self) -> Option<Duration> {
+        match self {
+            Self::Usual => None,
+            Self::After(span) => Some(span),
+        }
     }
 }
 
@@ -257,7 +324,7 @@ impl Sent<'_> {
     /// Status, reason and message for an unreadable body: 415 if it has another format or an unknown encoding.
     fn unreadable(&self, status: StatusCode, reason: &'static str, otherwise: String) -> (StatusCode, &'static str, String) {
         if let Some(coding) = &self.coding {
-            let why = format!("unknown Content-Encoding \"{coding}\" (only gzip is supported); as plain text: {otherwise}");
+            let why = format!("unknown Content-Encoding \"{coding}\" (gzip and snappy are supported); as plain text: {otherwise}");
             return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_metrics", why);
         }
         match ForeignFormat::of(self.body) {
@@ -342,11 +409,7 @@ async fn remove(
 ) -> Response<Body> {
     match AppName::new(&name) {
         Ok(app) if handler.inlet.remove(&app, (handler.clock)()) => {
-            let client = connection.client(&headers).to_string();
-            handler.telemetry.app_removed(&app, RemovalReason::Deleted(client.clone().into()));
-            if let Some(suppressed) = handler.telemetry.admit_line(&format!("delete {app}")) {
-                tracing::info!(app = app.as_str(), client, suppressed, "deleted by request");
-            }
+            note_deletion(&handler.telemetry, &app, connection.client(&headers).to_string());
             handler.inlet.shared(&app).await;
             reply::text(StatusCode::ACCEPTED, format_args!("deleted {app}"))
         }
@@ -354,11 +417,19 @@ async fn remove(
     }
 }
 
+/// Records and logs that a client has deleted an app.
+pub(super) fn note_deletion(telemetry: &Telemetry, app: &AppName, client: String) {
+    telemetry.app_removed(app, RemovalReason::Deleted(client.clone().into()));
+    if let Some(suppressed) = telemetry.admit_line(&format!("delete {app}")) {
+        tracing::info!(app = app.as_str(), client, suppressed, "deleted by request");
+    }
+}
+
 /// The status code of a refusal.
-fn status(refused: &Refused) -> StatusCode {
+pub(super) fn refusal_status(refused: &Refused) -> StatusCode {
     match refused {
         Refused::TooManyApps { .. } | Refused::Full { .. } | Refused::NearlyFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
         Refused::TooManySeries { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        Refused::Invalid(..) | Refused::SameNames(_) => StatusCode::BAD_REQUEST,
+        Refused::Invalid(..) | Refused::SameNames(_) | Refused::Inconsistent(..) => StatusCode::BAD_REQUEST,
     }
 }

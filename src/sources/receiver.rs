@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-pub use budget::{Budget, FREE_BYTES};
+pub use budget::{Budget, FREE_BYTES, Reservation};
 
 use self::connection::ReceiverConnection;
 use self::tls::{HANDSHAKE_TIMEOUT, ReceiverStream, deny};

@@ -48,8 +48,11 @@ pub struct App {
     pub outdated: bool,
     /// True if its data was removed from the exposition because its source does not answer.
     pub withdrawn: bool,
-    /// True if it expires after [`Limits::expire_after`](super::Limits::expire_after): true for pushed apps, false for polled ones.
+    /// True if it expires without further updates: true for pushed apps, false for polled ones.
     pub expires: bool,
+    /// The age of its last update at which it expires, if its sender has set one; otherwise
+    /// [`Limits::expire_after`](super::Limits::expire_after).
+    pub expire_after: Option<Duration>,
 }
 
 /// The exposition text of an app.
@@ -110,6 +113,12 @@ pub enum Status {
 }
 
 impl App {
+    /// The age of its last update at which the app expires, in a store that forgets pushed apps after `limit`; `None`: never.
+    #[must_use]
+    pub fn expiry(&self, limit: Option<Duration>) -> Option<Duration> {
+        self.expire_after.or(limit).filter(|_| self.expires)
+    }
+
     /// Returns the state of the app at [`now`](super::View::moment), in a store that forgets pushed apps after `expire_after`.
     #[must_use]
     pub fn status(&self, now: MonotonicTime, expire_after: Option<Duration>) -> Status {
@@ -120,10 +129,8 @@ impl App {
         }
         let faults = joined(&faults);
         let age = now.since(self.refreshed);
-        let limit = match expire_after {
-            Some(expire_after) if self.expires => STALE_AFTER.min(expire_after / 2),
-            _ => STALE_AFTER,
-        };
+        let expiry = self.expiry(expire_after);
+        let limit = expiry.map_or(STALE_AFTER, |expiry| STALE_AFTER.min(expiry / 2));
         if self.withdrawn || age >= limit {
             return Status::Stale(age, faults);
         }

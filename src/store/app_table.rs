@@ -2,7 +2,7 @@
 //!
 //! Plain data without lock, catalog and clock.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,9 @@ use crate::model::{AppName, Timestamp};
 
 /// An app in the table: its entry, its name twice, and the allocator's share.
 const APP_BYTES: u64 = 480;
+
+/// Apps that are looked at in one call, in which other requests wait for the store: some tens of microseconds.
+const SCANNED_AT_ONCE: usize = 1_000;
 
 /// The entries of all apps.
 #[derive(Debug)]
@@ -28,8 +31,10 @@ pub(super) struct AppTable {
     totals: Totals,
     /// Grows with every change of what is exposed.
     generation: u64,
-    /// No app that expires was updated before this time, so no app is looked at until then is too long ago.
+    /// No app that expires by the limit of all was updated before this time, so no app is looked at until then is too long ago.
     oldest: MonotonicTime,
+    /// The times at which apps expire that have an age of their own, with their orders. Bounded by `apps`.
+    deadlines: BTreeSet<(MonotonicTime, u64)>,
     /// The apps that have changed since they were written to disk; `None` without a directory.
     pub(super) dirty: Option<DirtyApps>,
 }
@@ -74,6 +79,7 @@ impl AppTable {
             totals: Totals::default(),
             generation: 0,
             oldest: MonotonicTime::FIRST,
+            deadlines: BTreeSet::new(),
             dirty: None,
         }
     }
@@ -144,7 +150,8 @@ impl AppTable {
 
     /// Puts an entry in its position, in place of an earlier one.
     pub(super) fn insert(&mut self, mut app: App) {
-        if app.expires {
+        let (order, new_deadline) = (app.order, deadline(&app));
+        if app.expires && new_deadline.is_none() {
             self.oldest = self.oldest.min(app.refreshed);
         }
         self.totals.add(&app);
@@ -153,9 +160,13 @@ impl AppTable {
         if let Some(dirty) = &mut self.dirty {
             dirty.touch(app.order);
         }
-        if let Some(old) = self.apps.insert(app.order, Arc::new(app)) {
+        if let Some(old) = self.apps.insert(order, Arc::new(app)) {
             self.totals.subtract(&old);
+            if let Some(deadline) = deadline(&old) {
+                self.deadlines.remove(&(deadline, order));
+            }
         }
+        self.deadlines.extend(new_deadline.map(|deadline| (deadline, order)));
     }
 
     /// Removes an app; false if it is unknown.
@@ -163,12 +174,30 @@ impl AppTable {
         let Some(order) = self.orders.remove(name) else { return false };
         if let Some(app) = self.apps.remove(&order) {
             self.totals.subtract(&app);
+            if let Some(deadline) = deadline(&app) {
+                self.deadlines.remove(&(deadline, order));
+            }
         }
         self.generation += 1;
         if let Some(dirty) = &mut self.dirty {
             dirty.remove(order);
         }
         true
+    }
+
+    /// The names of up to `most` apps that came from a source, in order from `from` on, and the order to go on from; `None` at the end. No
+    /// more than [`SCANNED_AT_ONCE`] apps are looked at.
+    pub(super) fn of_source(&self, source: &str, from: u64, most: usize) -> (Vec<AppName>, Option<u64>) {
+        let (mut names, mut apps) = (Vec::new(), self.apps.range(from..));
+        for (_, app) in apps.by_ref().take(SCANNED_AT_ONCE) {
+            if &*app.origin.source == source {
+                names.push(app.name.clone());
+            }
+            if names.len() >= most {
+                break;
+            }
+        }
+        (names, apps.next().map(|(order, _)| *order))
     }
 
     /// Changes remarks about an app, not its data; false if it is unknown.
@@ -196,13 +225,22 @@ impl AppTable {
         self.generation += 1;
     }
 
-    /// Returns the names of apps that were last updated `expire_after` ago or earlier, no more than `most`.
-    pub(super) fn expired(&mut self, now: MonotonicTime, expire_after: Duration, most: usize) -> Vec<AppName> {
-        if now.since(self.oldest) < expire_after {
-            return Vec::new();
+    /// Returns the names of apps that have reached the age of their own, and of those without one that were last updated `expire_after` ago or earlier, no
+    /// more than `most`.
+    pub(super) fn expired(&mut self, now: MonotonicTime, expire_after: Option<Duration>, most: usize) -> Vec<AppName> {
+        let due = self.deadlines.iter().take_while(|(deadline, _)| *deadline <= now).take(most);
+        let due = due.filter_map(|(_, order)| self.apps.get(order));
+        let mut gone: Vec<AppName> = due.map(|app| app.name.clone()).collect();
+        if let Some(expire_after) = expire_after.filter(|expire_after| now.since(self.oldest) >= *expire_after) {
+            let rest = self.expired_by_limit(now, expire_after, most - gone.len());
+            gone.extend(rest);
         }
+        gone
+    }
+
+    fn expired_by_limit(&mut self, now: MonotonicTime, expire_after: Duration, most: usize) -> Vec<AppName> {
         let (mut gone, mut oldest) = (Vec::new(), now);
-        for app in self.apps.values().filter(|app| app.expires) {
+        for app in self.apps.values().filter(|app| app.expires && app.expire_after.is_none()) {
             if now.since(app.refreshed) < expire_after {
                 oldest = oldest.min(app.refreshed);
             } else if gone.len() < most {
@@ -222,4 +260,9 @@ impl AppTable {
     pub(super) fn reset_oldest(&mut self) {
         self.oldest = MonotonicTime::FIRST;
     }
+}
+
+/// The time at which an app expires that has an age of its own.
+fn deadline(app: &App) -> Option<MonotonicTime> {
+    Some(app.refreshed.after(app.expire_after.filter(|_| app.expires)?))
 }

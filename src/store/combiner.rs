@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -12,7 +13,7 @@ use super::persistence::FamilyKey;
 use super::raw;
 use super::rendered::RenderedExposition;
 use super::response_cache::Scope;
-use super::{App, Mode, Text, parallel};
+use super::{App, Mode, PutOptions, Refused, Text, parallel};
 use crate::exposition::catalog::{self, Catalog, Conflict, Outcome, Plan, Rules, Selection};
 use crate::exposition::gzip::CompressorPool;
 use crate::exposition::render::{Chunk, OutputFormat};
@@ -20,7 +21,7 @@ use crate::exposition::{Exposition, MemoryMeter, detect};
 use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp, Update};
 
 /// The age of a timestamp beyond which Prometheus drops the sample: half of its head block's two hours.
-const TOO_OLD: std::time::Duration = std::time::Duration::from_secs(3_600);
+const TOO_OLD: Duration = Duration::from_secs(3_600);
 
 /// Parses updates before any lock is taken.
 #[derive(Debug)]
@@ -40,6 +41,9 @@ pub(super) struct ParsedUpdate {
     pub(super) origin: Origin,
     pub(super) at: Timestamp,
     pub(super) expires: bool,
+    pub(super) expire_after: Option<Duration>,
+    /// See [`PutOptions::consistent`].
+    pub(super) consistent: bool,
     pub(super) outdated: bool,
     /// The prepared change of the catalog; `None` in raw mode and once it was taken.
     update: Option<catalog::Update>,
@@ -58,9 +62,9 @@ impl UpdateParser {
         }
     }
 
-    /// Parses the text of an update, and prepares its merge. `expires` is true for pushed apps, false for polled ones. `before` is the text
-    /// that the app has now, by which one with the same series is parsed sooner.
-    pub(super) fn parse(&self, update: Update, expires: bool, before: Option<&Exposition>) -> ParsedUpdate {
+    /// Parses the text of an update, and prepares its merge. `before` is the text that the app has now, by which one with the same series is
+    /// parsed sooner.
+    pub(super) fn parse(&self, update: Update, options: PutOptions, before: Option<&Exposition>) -> ParsedUpdate {
         let Update {
             app,
             body,
@@ -95,7 +99,9 @@ impl UpdateParser {
             labels,
             origin,
             at,
-            expires,
+            expires: options.expires,
+            expire_after: options.expire_after,
+            consistent: options.consistent,
             outdated,
             update,
         }
@@ -114,6 +120,17 @@ impl ParsedUpdate {
     /// Families of the text that have the same name once escaped.
     pub(super) fn same_names(&self) -> Vec<Conflict> {
         self.update.as_ref().map_or_else(Vec::new, |update| update.same_names())
+    }
+
+    /// Checks what the merge of the update has found.
+    ///
+    /// # Errors
+    /// If it must be consistent with other apps and is not.
+    pub(super) fn check_outcome(&self, outcome: &Outcome) -> Result<(), Refused> {
+        if self.consistent && (outcome.conflicts.total > 0 || outcome.duplicates > 0) {
+            return Err(Refused::Inconsistent(Arc::new(outcome.conflicts.clone()), outcome.duplicates));
+        }
+        Ok(())
     }
 
     /// Takes out the prepared change of the catalog.

@@ -28,6 +28,10 @@ pub struct PutOptions {
     pub whole: bool,
     /// The app expires without further updates: true for a pushed app. A polled app is withdrawn by its source.
     pub expires: bool,
+    /// The age of this update at which the app expires; `None`: [`Limits::expire_after`].
+    pub expire_after: Option<Duration>,
+    /// The update is refused if it contradicts other apps or has series of theirs.
+    pub consistent: bool,
 }
 
 impl PutOptions {
@@ -35,6 +39,8 @@ impl PutOptions {
     pub const PUSHED: Self = Self {
         whole: false,
         expires: true,
+        expire_after: None,
+        consistent: false,
     };
     /// A pushed update, all or nothing.
     pub const WHOLE: Self = Self {
@@ -153,6 +159,9 @@ pub enum Refused {
     /// Families of the text have the same name once escaped, and [`PutOptions::whole`] was set.
     #[error("{}", Listed(.0))]
     SameNames(Vec<Conflict>),
+    /// The text contradicts other apps or has series of theirs, and [`PutOptions::consistent`] was set.
+    #[error("{}", Inconsistent(.0, *.1))]
+    Inconsistent(Arc<Conflicts>, u64),
 }
 
 /// The reason for refusing an event. No scraper gets it.
@@ -179,6 +188,7 @@ impl Refused {
             Self::Invalid(..) => "invalid",
             Self::TooManySeries { .. } => "too_many_series",
             Self::SameNames(_) => "invalid",
+            Self::Inconsistent(..) => "inconsistent",
         }
     }
 }
@@ -207,6 +217,19 @@ impl std::fmt::Display for Listed<'_> {
             write!(f, "{}{conflict}", if n > 0 { "\n" } else { "" })?;
         }
         Ok(())
+    }
+}
+
+/// Conflicts and duplicate series as text, one per line.
+struct Inconsistent<'a>(&'a Conflicts, u64);
+
+impl std::fmt::Display for Inconsistent<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Listed(&self.0.listed).fmt(f)?;
+        match (self.1, self.0.listed.is_empty()) {
+            (0, _) => Ok(()),
+            (series, is_first) => write!(f, "{}{series} series that other apps have too", if is_first { "" } else { "\n" }),
+        }
     }
 }
 
@@ -348,8 +371,9 @@ impl Inlet {
             at: replicated.updated.unwrap_or(replicated.first_seen),
         };
         let options = PutOptions {
-            whole: false,
             expires: replicated.expires,
+            expire_after: replicated.expire_after,
+            ..PutOptions::PUSHED
         };
         let mut parsed = self.parse(update, options)?;
         let mut apps = self.shared.apps();
@@ -415,7 +439,7 @@ impl Inlet {
     ) -> Result<(MutexGuard<'_, StoredApps>, Receipt), Refused> {
         let (mut apps, copy, outcome) = self.shared.merge_on_copy(change);
         // Other updates may have taken the memory since the first check.
-        if let Err(refused) = apps.check(update) {
+        if let Err(refused) = apps.check(update).and_then(|()| update.check_outcome(&outcome)) {
             apps.combiner.drop_copy();
             drop(apps);
             drop(copy);
@@ -438,7 +462,7 @@ impl Inlet {
         };
         let before = self.shared.apps().table.get(update.app.as_str()).cloned();
         let before = before.as_ref().and_then(|app| app.text.exposition());
-        let parsed = self.shared.parser.parse(update, options.expires, before.map(|text| &**text));
+        let parsed = self.shared.parser.parse(update, options, before.map(|text| &**text));
         if let Some(text) = parsed.text.exposition().filter(|text| !text.faults().is_empty())
             && (options.whole || text.series() == 0)
         {
@@ -457,6 +481,21 @@ impl Inlet {
     #[must_use]
     pub fn bus(&self) -> &Publisher {
         self.shared.publisher()
+    }
+
+    /// The app as it is now, for a source that replaces a part of what it has.
+    #[must_use]
+    pub fn current(&self, app: &AppName) -> Option<Arc<App>> {
+        self.shared.apps().table.get(app.as_str()).cloned()
+    }
+
+    /// Forgets apps that came from a source, [`Inlet::EXPIRES_AT_ONCE`] at most, from a position on, which is 0 at first. Returns their names,
+    /// and the position for the next call; `None` at the end. Pause before that.
+    #[must_use]
+    pub fn remove_of_source(&self, source: &str, from: u64, now: Timestamp) -> (Vec<AppName>, Option<u64>) {
+        let (mut names, next) = self.shared.apps().table.of_source(source, from, Self::EXPIRES_AT_ONCE);
+        names.retain(|name| self.remove(name, now));
+        (names, next)
     }
 
     /// Lists an app before its first update; a known app does not change.

@@ -6,6 +6,7 @@ mod codec;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -28,6 +29,8 @@ pub struct ReplicatedApp {
     pub updated: Option<Timestamp>,
     /// True if it expires without further updates.
     pub expires: bool,
+    /// The age of its last update at which it expires, if its sender has set one.
+    pub expire_after: Option<Duration>,
     /// True if its data was removed from the exposition because its source does not answer.
     pub withdrawn: bool,
     /// The fault of its source, if there is one.
@@ -52,6 +55,7 @@ impl ReplicatedApp {
             first_seen: app.first_seen,
             updated: app.updated,
             expires: app.expires,
+            expire_after: app.expire_after,
             withdrawn: app.withdrawn,
             fault: app.fault.clone(),
             labels: Arc::clone(&app.labels),

@@ -126,7 +126,9 @@ impl StoredApps {
     /// When the update exceeds a limit.
     pub(super) fn put(&mut self, update: &mut ParsedUpdate) -> Result<Applied<Receipt>, Refused> {
         let refreshed = self.clock.at(update.at);
-        self.put_within(update, refreshed, MAX_COST_AT_ONCE)
+        // One that may be refused for its outcome is applied to a copy.
+        let max_cost = if update.consistent { 0 } else { MAX_COST_AT_ONCE };
+        self.put_within(update, refreshed, max_cost)
     }
 
     /// As [`StoredApps::put`], for an update that arrived at `refreshed`, if it is at most `max_cost` work.
@@ -168,6 +170,7 @@ impl StoredApps {
             outdated: update.outdated,
             withdrawn: false,
             expires: update.expires,
+            expire_after: update.expire_after,
         };
         let receipt = Receipt::new(old.as_deref(), &app);
         self.table.insert(app);
@@ -204,6 +207,7 @@ impl StoredApps {
             outdated: false,
             withdrawn: false,
             expires: false,
+            expire_after: None,
         });
         Ok(())
     }
@@ -266,17 +270,15 @@ impl StoredApps {
         // Asked each time, because the clock takes a large step for one that was set.
         let now = self.clock.at(now);
         self.note_step();
-        let expire_after = self.limits.expire_after;
-        expire_after.map_or_else(Vec::new, |expire_after| self.table.expired(now, expire_after, most))
+        self.table.expired(now, self.limits.expire_after, most)
     }
 
     /// True if an app is too old at `now`.
     pub(super) fn is_expired(&mut self, app: &AppName, now: Timestamp) -> bool {
         let now = self.clock.at(now);
-        let Some((expire_after, app)) = self.limits.expire_after.zip(self.table.get(app.as_str())) else {
-            return false;
-        };
-        app.expires && now.since(app.refreshed) >= expire_after
+        let Some(app) = self.table.get(app.as_str()) else { return false };
+        let expiry = app.expiry(self.limits.expire_after);
+        expiry.is_some_and(|expiry| now.since(app.refreshed) >= expiry)
     }
 
     pub(super) fn set_limits(&mut self, limits: Limits) {

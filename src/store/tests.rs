@@ -99,6 +99,82 @@ fn many_that_end_together_are_forgotten_in_turns() {
 }
 
 #[test]
+fn an_app_expires_at_the_age_that_its_last_update_has_set() {
+    let expire_after = |seconds| Limits {
+        expire_after: seconds,
+        ..Limits::default()
+    };
+    let after = |seconds| PutOptions {
+        expire_after: Some(Duration::from_secs(seconds)),
+        ..PutOptions::PUSHED
+    };
+    for limit in [None, Some(Duration::from_secs(9))] {
+        let (inlet, view) = in_raw(expire_after(limit));
+        let at = Timestamp::from_millis;
+        inlet.put(update("short", "a 1", 0), after(2)).unwrap();
+        inlet.put(update("long", "b 1", 0), after(30)).unwrap();
+        inlet.put(update("again", "c 1", 0), after(2)).unwrap();
+        inlet.put(update("reset", "d 1", 0), after(2)).unwrap();
+        inlet.put(update("again", "c 1", 1_000), after(4)).unwrap();
+        inlet.put(update("reset", "d 1", 1_000), PutOptions::PUSHED).unwrap();
+        assert!(inlet.expire(at(1_999)).is_empty());
+        assert_eq!(inlet.expire(at(2_000)), [AppName::new("short").unwrap()]);
+        assert_eq!(inlet.expire(at(5_000)), [AppName::new("again").unwrap()]);
+        let rest = inlet.expire(at(10_000));
+        assert_eq!(rest.is_empty(), limit.is_none(), "{rest:?}");
+        // The clock takes a step of more than ten seconds for one that was set.
+        let gone = [19_000, 28_000, 29_999].map(|now| inlet.expire(at(now)).len());
+        assert_eq!(gone, [0, 0, 0]);
+        assert_eq!(inlet.expire(at(30_000)), [AppName::new("long").unwrap()]);
+        assert_eq!(view.totals().apps, usize::from(limit.is_none()));
+    }
+}
+
+#[test]
+fn an_update_that_must_be_consistent_leaves_no_trace_if_it_is_not() {
+    let (inlet, view) = merging(Limits::default());
+    let consistent = PutOptions {
+        consistent: true,
+        ..PutOptions::WHOLE
+    };
+    inlet.put(update("a", "# TYPE m gauge\nm 1\n", 1), PutOptions::WHOLE).unwrap();
+    let before = text(&view);
+    for wrong in ["m 2\n", "# TYPE m histogram\nm_bucket{le=\"+Inf\"} 1\nm_sum 1\nm_count 1\n"] {
+        let refused = inlet.put(update("b", wrong, 2), consistent).unwrap_err();
+        assert!(matches!(refused, Refused::Inconsistent(..)), "{refused:?}");
+        assert!(!refused.to_string().is_empty());
+        assert_eq!((text(&view), view.totals().apps), (before.clone(), 1));
+    }
+    inlet.put(update("b", "# TYPE m gauge\nm{b=\"1\"} 2\n", 3), consistent).unwrap();
+    assert_eq!(text(&view), "# TYPE m gauge\nm 1\nm{b=\"1\"} 2\n");
+    // Replacing what the app itself had is no contradiction.
+    inlet.put(update("a", "n 1\n", 4), PutOptions::WHOLE).unwrap();
+    inlet.put(update("b", "# TYPE m counter\nm{b=\"1\"} 2\n", 5), consistent).unwrap();
+    assert_eq!(text(&view), "n 1\n# TYPE m counter\nm{b=\"1\"} 2\n");
+}
+
+#[test]
+fn apps_of_a_source_are_removed_in_turns() {
+    let (inlet, view) = in_raw(Limits::default());
+    for n in 0..2_500 {
+        let mut update = update(&format!("app{n}"), "a 1", 1);
+        if n % 3 == 0 {
+            update.origin.source = "other".into();
+        }
+        inlet.put(update, PutOptions::PUSHED).unwrap();
+    }
+    let (mut from, mut removed, mut turns) = (Some(0), 0, 0);
+    while let Some(position) = from {
+        let (names, next) = inlet.remove_of_source("other", position, Timestamp::from_millis(2));
+        assert!(names.len() <= Inlet::EXPIRES_AT_ONCE);
+        (from, removed, turns) = (next, removed + names.len(), turns + 1);
+    }
+    assert_eq!((removed, view.totals().apps), (834, 2_500 - 834));
+    assert!(turns > 13, "{turns}");
+    assert_eq!(inlet.remove_of_source("none", 0, Timestamp::from_millis(2)).1.map(|_| ()), Some(()));
+}
+
+#[test]
 fn an_empty_update_keeps_the_app_listed() {
     let (inlet, view) = in_raw(Limits::default());
     inlet.put(update("a", "a 1\n", 1), PutOptions::PUSHED).unwrap();

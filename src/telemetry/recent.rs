@@ -83,7 +83,7 @@ impl RecentRefusals {
 /// The reason for which an app is no longer known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RemovalReason {
-    /// No update came within `store.expire_after`.
+    /// No update came within `X-Expire-After` of its last one, or `store.expire_after`.
     Expired,
     /// This client deleted it.
     Deleted(Box<str>),

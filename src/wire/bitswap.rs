@@ -5,11 +5,10 @@
 //! counts all entries, and keeps at most [`MAX_LISTED`] of each kind, which borrow from the message.
 
 mod cid;
-mod fields;
 mod message;
 
+pub use super::protobuf::ProtobufError;
 pub use cid::{Cid, CidError, MAX_CID_BYTES, multihash_is_peer_id};
-pub use fields::ProtobufError;
 pub use message::{Block, Counts, DONT_HAVE, HAVE, MAX_LISTED, Message, MessageError, Presence, Want, WantType, dont_have};
 
 /// Limit of a message: that of Kubo.

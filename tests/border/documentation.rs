@@ -33,7 +33,15 @@ const REASONS: &[&str] = &[
 ];
 
 /// Programs that pages use and a system may lack.
-const OTHER_PROGRAMS: &[&str] = &["curl", "nc", "openssl", "pgrep", "prometheus-node-exporter", "promtool"];
+const OTHER_PROGRAMS: &[&str] = &[
+    "curl",
+    "nc",
+    "openssl",
+    "pgrep",
+    "prometheus-node-exporter",
+    "prometheus-pushgateway",
+    "promtool",
+];
 
 /// What precedes the steps of each page.
 ///

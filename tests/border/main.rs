@@ -38,6 +38,7 @@ mod native_histograms;
 mod peers;
 mod polls;
 mod process;
+mod pushgateway;
 mod receiver_tls;
 mod receivers;
 mod restarts;

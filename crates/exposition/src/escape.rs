@@ -47,7 +47,7 @@ pub(crate) fn quote_escaped(text: &str) -> Vec<u8> {
 }
 
 /// Replaces the escapes `\\`, `\"` and `\n` in a name by their characters.
-fn unescaped(name: &[u8]) -> String {
+pub(crate) fn unescaped(name: &[u8]) -> String {
     let mut bytes = name.iter();
     let mut out = Vec::with_capacity(name.len());
     while let Some(&byte) = bytes.next() {

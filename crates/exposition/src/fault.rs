@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::parse::{Diagnostic, Report, escapes};
+use crate::reason::Reason;
 use crate::syntax::Syntax;
 
 /// Faults of one text that are kept; further ones are only counted. The author fixes the first few, and a hostile text has millions.
@@ -20,6 +21,8 @@ pub struct Fault {
     pub offset: u32,
     /// Description of the fault: a sentence without capital and full stop.
     pub reason: Cow<'static, str>,
+    /// True if the line is valid and repeats a series.
+    pub is_duplicate: bool,
 }
 
 impl fmt::Display for Fault {
@@ -34,6 +37,7 @@ impl From<Diagnostic> for Fault {
             line: diagnostic.line,
             column: diagnostic.column,
             offset: diagnostic.offset,
+            is_duplicate: matches!(diagnostic.reason, Reason::Duplicate(_)),
             reason: diagnostic.message,
         }
     }

@@ -86,6 +86,7 @@
 // | --- | --- | --- |
 // | `app_name` | names of applications, labels from their configuration | none |
 // | `escape` | names outside the legacy character set | none |
+// | `go_float` | floats as Go writes them | none |
 // | `hash` | hashes of names, labels and series | none |
 // | `memory` | counter of held bytes | none |
 // | `span` | ranges of a text | none |
@@ -101,10 +102,11 @@
 // | `parse` | the parser | `byte_scan`, `family`, `hash`, `reason`, `sample`, `span`, `syntax`, `timestamps` |
 // | `protobuf` | the protobuf format to text and records | `byte_scan`, `escape`, `hash`, `sample`, `span` |
 // | `check` | all problems of a text | `family`, `parse`, `reason`, `syntax` |
-// | `fault` | faults of a text | `parse`, `syntax` |
+// | `fault` | faults of a text | `parse`, `reason`, `syntax` |
 // | `index` | a parsed text | `family`, `fault`, `identity`, `parse`, `protobuf`, `sample`, `span`, `syntax`, `timestamps` |
 // | `render` | families to text and messages | `escape`, `family`, `gzip`, `hash`, `identity`, `index`, `memory`, `negotiate`, `parse`, `protobuf`, `sample`, `syntax`, `timestamps` |
 // | `catalog` | the families of all applications, merged | all above |
+// | `group` | texts with the labels of a group | all above |
 
 mod app_name;
 mod byte_scan;
@@ -113,6 +115,8 @@ mod check;
 mod escape;
 mod family;
 mod fault;
+mod go_float;
+pub mod group;
 pub mod gzip;
 mod hash;
 mod identity;
@@ -132,6 +136,7 @@ pub use app_name::{AppName, AppNameError, LabelPair, MAX_APP_NAME_BYTES};
 pub use check::{Checked, MAX_PROBLEMS_KEPT, Problem, check, detect};
 pub use family::{Family, FamilyFlags, MetricType, Suffix};
 pub use fault::{Fault, Faults, MAX_FAULTS_KEPT};
+pub use go_float::go_float;
 pub use index::Exposition;
 pub use memory::MemoryMeter;
 pub use reason::Severity;

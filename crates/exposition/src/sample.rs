@@ -32,6 +32,21 @@ pub struct Sample<'a> {
 /// Limit of OpenMetrics for the characters of an exemplar's label names and values together.
 pub const MAX_EXEMPLAR_CHARS: usize = 128;
 
+impl<'a> Sample<'a> {
+    /// A sample of which only the name is known.
+    pub(crate) const fn bare(name: &'a [u8]) -> Self {
+        Self {
+            line: name,
+            name,
+            quoted: false,
+            labels: Labels { text: &[] },
+            value: &[],
+            timestamp: None,
+            exemplar: None,
+        }
+    }
+}
+
 impl Sample<'_> {
     /// The timestamp in milliseconds.
     pub(crate) fn millis(&self, syntax: Syntax) -> Option<i64> {

@@ -135,24 +135,60 @@ async fn gzip_that_is_wrong_is_refused() {
     assert_eq!(read(b"", 5, Some("gzip")).await.unwrap(), "");
 }
 
+/// Snappy frames.
+fn snappy(data: &[u8]) -> Vec<u8> {
+    let mut encoder = snap::write::FrameEncoder::new(Vec::new());
+    encoder.write_all(data).unwrap();
+    encoder.into_inner().unwrap()
+}
+
+#[tokio::test]
+async fn snappy_is_unpacked_and_refused_where_it_is_wrong_or_too_large() {
+    let good = snappy(b"some metrics");
+    assert_eq!(read(&good, 1, Some("Snappy")).await.unwrap(), "some metrics");
+    assert_eq!(read(b"", 1, Some("snappy")).await.unwrap(), "");
+    for wrong in [
+        &good[..good.len() - 1],
+        &good[..15],
+        b"plain text",
+        b"\xff\x06\0\0sNaPpY\x01\x05\0\0aaaab",
+    ] {
+        let (status, text) = read(wrong, 5, Some("snappy")).await.unwrap_err();
+        assert_eq!(status, 400, "{wrong:?}");
+        assert!(text.starts_with("the body is not valid snappy: "), "{text}");
+    }
+    let large = snappy(&vec![b'#'; LIMIT.bytes + 1]);
+    assert!(large.len() < LIMIT.bytes / 10);
+    assert_eq!(read(&large, 500, Some("snappy")).await.unwrap_err().0, 413);
+    let whole = snappy(&vec![b'#'; LIMIT.bytes]);
+    assert_eq!(read(&whole, 500, Some("snappy")).await.unwrap().len(), LIMIT.bytes);
+}
+
 #[tokio::test]
 async fn other_encodings_are_refused_with_what_is_understood() {
     assert_eq!(read(b"x", 5, Some("identity")).await.unwrap(), "x");
     let (status, text) = read(b"x", 5, Some("br")).await.unwrap_err();
-    assert_eq!((status, &*text), (415, "the content encoding `br` is not understood, only gzip is"));
+    assert_eq!(
+        (status, &*text),
+        (415, "the content encoding `br` is not understood, only gzip and snappy are")
+    );
     let response = BodyError::Encoding("br".into()).into_response();
     assert_eq!(
         (response.status(), &response.headers()[ACCEPT_ENCODING]),
-        (StatusCode::UNSUPPORTED_MEDIA_TYPE, &"gzip".parse().unwrap())
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, &"gzip, snappy".parse().unwrap())
     );
 }
 
 proptest! {
     #[test]
-    fn a_body_is_the_same_however_it_comes(data in prop::collection::vec(prop::num::u8::ANY, 0..5_000), size in 1usize..3_000, packed in prop::bool::ANY) {
+    fn a_body_is_the_same_however_it_comes(data in prop::collection::vec(prop::num::u8::ANY, 0..5_000), size in 1usize..3_000, packed in 0..3) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let wire = if packed { gzip(&data) } else { data.clone() };
-        let read = runtime.block_on(read(&wire, size, packed.then_some("gzip")));
+        let (wire, coding) = match packed {
+            0 => (data.clone(), None),
+            1 => (gzip(&data), Some("gzip")),
+            _ => (snappy(&data), Some("snappy")),
+        };
+        let read = runtime.block_on(read(&wire, size, coding));
         prop_assert_eq!(read.unwrap(), data);
     }
 }

@@ -30,6 +30,7 @@ pub(in crate::outlets) fn app(name: &str, updated: Option<i64>) -> Arc<App> {
         fault: None,
         withdrawn: false,
         expires: true,
+        expire_after: None,
     })
 }
 

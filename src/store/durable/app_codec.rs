@@ -19,6 +19,8 @@ const PLACE: u8 = 2;
 const GONE: u8 = 3;
 const APP: u8 = 4;
 const CLOCK: u8 = 5;
+/// An app with an age of its own at which it expires.
+const EXPIRING_APP: u8 = 6;
 
 /// Formats of a text.
 const TEXT: u8 = 1;
@@ -48,6 +50,8 @@ pub(super) struct SavedUpdate {
     pub(super) at: Timestamp,
     /// Its age when it was written.
     pub(super) age: Age,
+    /// The age at which the app expires, if its sender has set one.
+    pub(super) expire_after: Option<Duration>,
     /// The format of the text.
     pub(super) syntax: Syntax,
     /// The text, in an allocation of exactly its size.
@@ -83,7 +87,11 @@ impl SavedUpdate {
 /// The record of an app, without the text.
 pub(super) fn encode(app: &App, labelled: &[FamilyKey], age: Age) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + app.name.as_str().len());
-    out.push(if app.expires { APP } else { PLACE });
+    out.push(match (app.expires, app.expire_after) {
+        (false, _) => PLACE,
+        (true, None) => APP,
+        (true, Some(_)) => EXPIRING_APP,
+    });
     put_u64(&mut out, app.order);
     put_i64(&mut out, app.first_seen.as_millis());
     put_text(&mut out, app.name.as_str());
@@ -95,6 +103,9 @@ pub(super) fn encode(app: &App, labelled: &[FamilyKey], age: Age) -> Vec<u8> {
         put_i64(&mut out, app.updated.unwrap_or(app.first_seen).as_millis());
         put_u64(&mut out, u64::try_from(age.then.as_millis()).unwrap_or(u64::MAX));
         put_i64(&mut out, age.written.as_millis());
+        if let Some(expire_after) = app.expire_after {
+            put_u64(&mut out, u64::try_from(expire_after.as_millis()).unwrap_or(u64::MAX));
+        }
         put_text(&mut out, &app.origin.source);
         out.push(format_code(app.origin.format));
         let records = app.text.exposition().map_or_else(Bytes::new, |text| text.record_bytes());
@@ -177,7 +188,7 @@ pub(super) fn decode(payload: &[u8]) -> Option<Record> {
     };
     match kind {
         PLACE => decoder.rest().is_empty().then_some(Record::Place(name, position)),
-        APP | OLD_APP => Some(Record::App(name, position, Box::new(saved_update(&mut decoder, kind)?))),
+        APP | OLD_APP | EXPIRING_APP => Some(Record::App(name, position, Box::new(saved_update(&mut decoder, kind)?))),
         _ => None,
     }
 }
@@ -186,10 +197,14 @@ fn saved_update(decoder: &mut Decoder<'_>, kind: u8) -> Option<SavedUpdate> {
     let at = Timestamp::from_millis(decoder.i64()?);
     // A record of the old version has the age that the time of day gives.
     let (mut then, mut written) = (Duration::ZERO, at);
-    if kind == APP {
+    if kind != OLD_APP {
         then = Duration::from_millis(decoder.u64()?);
         written = Timestamp::from_millis(decoder.i64()?);
     }
+    let expire_after = match kind {
+        EXPIRING_APP => Some(Duration::from_millis(decoder.u64()?)),
+        _ => None,
+    };
     let source = Arc::from(decoder.text()?);
     let format = format_of(decoder.byte()?)?;
     let (syntax, records) = match decoder.byte()? {
@@ -207,6 +222,7 @@ fn saved_update(decoder: &mut Decoder<'_>, kind: u8) -> Option<SavedUpdate> {
         origin,
         at,
         age,
+        expire_after,
         syntax,
         body,
         records,

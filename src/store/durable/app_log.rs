@@ -22,9 +22,9 @@ use super::directory::Directory;
 use super::frames::{self, Contents, FrameLog, Hole, Kind, Piece, Unreadable};
 use super::{OpenError, lock};
 use crate::model::Timestamp;
-use crate::store::App;
 use crate::store::persistence::{Age, FamilyKey};
 use crate::store::stored_apps::StoredApps;
+use crate::store::{App, PutOptions};
 
 const KIND: Kind = Kind(*b"APPS");
 const TEMP: &str = "apps.tmp";
@@ -226,7 +226,11 @@ impl AppLog {
             let taken = match record {
                 Record::App(name, position, said) => {
                     let age = said.age.at(now);
-                    let parsed = parser.parse(said.update(name), true, None);
+                    let options = PutOptions {
+                        expire_after: said.expire_after,
+                        ..PutOptions::PUSHED
+                    };
+                    let parsed = parser.parse(said.update(name), options, None);
                     lock(apps).restore(position, parsed, age)
                 }
                 Record::Place(name, position) => {

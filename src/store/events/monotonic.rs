@@ -33,6 +33,11 @@ impl MonotonicTime {
         u32::try_from(self.0.div_euclid(60_000).max(0)).unwrap_or(u32::MAX)
     }
 
+    /// The moment that is so long after.
+    pub(in crate::store) fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// The moment that was so long before.
     pub(in crate::store) fn before(self, age: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)))

@@ -2,6 +2,7 @@
 //! add some while replicas of both versions run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -26,6 +27,8 @@ const FAULT: u64 = 5;
 
 /// Native histograms.
 const RECORDS: u64 = 6;
+/// The age at which its sender wants it to expire, in milliseconds.
+const EXPIRE_AFTER: u64 = 7;
 
 const EXPIRES: u8 = 1;
 const WITHDRAWN: u8 = 2;
@@ -61,6 +64,11 @@ pub(super) fn encode(app: &ReplicatedApp) -> Vec<u8> {
     if !app.records.is_empty() {
         part(&mut out, RECORDS, &app.records);
     }
+    if let Some(expire_after) = app.expire_after {
+        let mut millis = Vec::new();
+        put_u64(&mut millis, u64::try_from(expire_after.as_millis()).unwrap_or(u64::MAX));
+        part(&mut out, EXPIRE_AFTER, &millis);
+    }
     part(&mut out, TEXT, &app.body);
     out
 }
@@ -92,7 +100,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<ReplicatedApp> {
     }
     let mut app: Option<ReplicatedApp> = None;
     let (mut labels, mut labelled, mut fault) = (Arc::from([]), Vec::new(), None);
-    let (mut body, mut records) = (Bytes::new(), Bytes::new());
+    let (mut body, mut records, mut expire_after) = (Bytes::new(), Bytes::new(), None);
     while !decoder.rest().is_empty() {
         let (kind, part) = (decoder.u64()?, decoder.prefixed()?);
         let mut part_decoder = Decoder::new(part);
@@ -108,6 +116,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<ReplicatedApp> {
                 std::str::from_utf8(part).ok()?;
                 body = Bytes::copy_from_slice(part);
             }
+            EXPIRE_AFTER => expire_after = Some(Duration::from_millis(part_decoder.u64()?)),
             RECORDS => records = Bytes::copy_from_slice(part),
             _ => {}
         }
@@ -118,6 +127,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<ReplicatedApp> {
         fault,
         body,
         records,
+        expire_after,
         ..app?
     })
 }
@@ -140,6 +150,7 @@ fn read_head(decoder: &mut Decoder<'_>) -> Option<ReplicatedApp> {
         first_seen,
         updated: (flags & UPDATED != 0).then_some(updated),
         expires: flags & EXPIRES != 0,
+        expire_after: None,
         withdrawn: flags & WITHDRAWN != 0,
         fault: None,
         labels: Arc::from([]),

@@ -15,6 +15,7 @@ fn example() -> ReplicatedApp {
         first_seen: Timestamp::from_millis(5),
         updated: Some(Timestamp::from_millis(9)),
         expires: true,
+        expire_after: Some(Duration::from_secs(300)),
         withdrawn: false,
         fault: Some("poll failed".into()),
         labels: [("site".into(), "north".into())].into(),

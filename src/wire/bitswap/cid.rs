@@ -4,8 +4,8 @@ use std::fmt;
 
 use ring::digest::{SHA256, SHA512, digest};
 
-use super::fields::push_varint;
 use crate::wire::base58;
+use crate::wire::protobuf::push_varint;
 
 /// Limit of a CID: that of Kubo's Bitswap server.
 pub const MAX_CID_BYTES: usize = 168;

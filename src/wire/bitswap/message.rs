@@ -1,8 +1,8 @@
 //! The content of a message.
 
 use super::cid::{cid_of_block, cid_v0_of_block};
-use super::fields::{Fields, ProtobufError, push_bytes, push_number, push_varint};
 use super::{Cid, CidError};
+use crate::wire::protobuf::{Fields, ProtobufError, push_bytes, push_number, push_varint};
 
 /// Limit of the wants, blocks and presences that a message keeps of each; further ones are counted only. A node sends its whole wantlist in
 /// one message; as JSON, this many wants are about 3 MB.

@@ -13,7 +13,7 @@ use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Update};
 use crate::store::durable::fake::{FakeDisk, Faults};
 use crate::store::durable::{OpenError, Unreadable, lock};
 use crate::store::stored_apps::{Applied, StoredApps};
-use crate::store::{App, Limits, Mode};
+use crate::store::{App, Limits, Mode, PutOptions};
 
 const SIZES: Sizes = Sizes::of(300, 200);
 
@@ -43,7 +43,11 @@ fn push(apps: &Mutex<StoredApps>, name: &str, text: &str, at: i64, expires: bool
         at: Timestamp::from_millis(at),
     };
     let parser = lock(apps).combiner.parser();
-    let mut parsed = parser.parse(update, expires, None);
+    let options = PutOptions {
+        expires,
+        ..PutOptions::PUSHED
+    };
+    let mut parsed = parser.parse(update, options, None);
     let applied = lock(apps).put(&mut parsed).unwrap();
     assert!(matches!(applied, Applied::Now(_)));
 }

@@ -19,8 +19,8 @@ fn each_wire_type_is_read_or_refused() {
         [
             (1, Value::Varint(150)),
             (2, Value::Bytes(b"hi")),
-            (3, Value::Fixed),
-            (4, Value::Fixed)
+            (3, Value::Fixed64(0)),
+            (4, Value::Fixed32)
         ]
     );
     let faults = [
@@ -43,7 +43,7 @@ fn each_wire_type_is_read_or_refused() {
 fn a_known_field_of_another_type_is_refused() {
     assert_eq!(Value::Varint(1).bytes(4), Err(ProtobufError::FieldType(4)));
     assert_eq!(Value::Bytes(b"").number(2), Err(ProtobufError::FieldType(2)));
-    assert_eq!(Value::Fixed.number(2), Err(ProtobufError::FieldType(2)));
+    assert_eq!(Value::Fixed64(1).number(2), Err(ProtobufError::FieldType(2)));
 }
 
 proptest! {

@@ -30,24 +30,39 @@ pub enum ProtobufError {
 
 /// The value of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub(in crate::wire) enum Value<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
-    /// A number of 32 or 64 bits, which no Bitswap field has.
-    Fixed,
+    /// A number of 64 bits.
+    Fixed64(u64),
+    /// One of 32 bits, which no known field has.
+    Fixed32,
 }
 
 impl<'a> Value<'a> {
     /// The bytes of field `number`.
-    pub(super) fn bytes(self, number: u64) -> Result<&'a [u8], ProtobufError> {
+    pub(in crate::wire) fn bytes(self, number: u64) -> Result<&'a [u8], ProtobufError> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             _ => Err(ProtobufError::FieldType(number)),
         }
     }
 
+    /// Appends the value as field `number`. One of 32 bits is left out.
+    pub(in crate::wire) fn write(self, number: u64, out: &mut Vec<u8>) {
+        match self {
+            Self::Varint(value) => push_number(out, number, value),
+            Self::Bytes(bytes) => push_bytes(out, number, bytes),
+            Self::Fixed64(value) => {
+                push_varint(out, number << 3 | FIXED_64);
+                out.extend_from_slice(&value.to_le_bytes());
+            }
+            Self::Fixed32 => {}
+        }
+    }
+
     /// The number in field `number`.
-    pub(super) fn number(self, number: u64) -> Result<u64, ProtobufError> {
+    pub(in crate::wire) fn number(self, number: u64) -> Result<u64, ProtobufError> {
         match self {
             Self::Varint(value) => Ok(value),
             _ => Err(ProtobufError::FieldType(number)),
@@ -57,11 +72,11 @@ impl<'a> Value<'a> {
 
 /// The fields of a message, as their numbers and values.
 #[derive(Debug, Clone)]
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub(in crate::wire) struct Fields<'a>(pub(in crate::wire) &'a [u8]);
 
 impl<'a> Fields<'a> {
     /// The next field; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, ProtobufError> {
+    pub(in crate::wire) fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, ProtobufError> {
         if self.0.is_empty() {
             return Ok(None);
         }
@@ -76,11 +91,17 @@ impl<'a> Fields<'a> {
                 let length = usize::try_from(self.varint()?).map_err(|_| ProtobufError::Truncated)?;
                 Value::Bytes(self.take(length)?)
             }
-            FIXED_64 => self.take(8).map(|_| Value::Fixed)?,
-            FIXED_32 => self.take(4).map(|_| Value::Fixed)?,
+            FIXED_64 => Value::Fixed64(self.fixed_64()?),
+            FIXED_32 => self.take(4).map(|_| Value::Fixed32)?,
             other => return Err(ProtobufError::WireType(other)),
         };
         Ok(Some((number, value)))
+    }
+
+    /// The next message of a delimited stream: its length and that number of bytes.
+    pub(in crate::wire) fn delimited(&mut self) -> Result<&'a [u8], ProtobufError> {
+        let length = usize::try_from(self.varint()?).map_err(|_| ProtobufError::Truncated)?;
+        self.take(length)
     }
 
     fn varint(&mut self) -> Result<u64, ProtobufError> {
@@ -100,6 +121,11 @@ impl<'a> Fields<'a> {
         })
     }
 
+    fn fixed_64(&mut self) -> Result<u64, ProtobufError> {
+        let bytes = self.take(8)?.try_into().map_err(|_| ProtobufError::Truncated)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
     fn take(&mut self, length: usize) -> Result<&'a [u8], ProtobufError> {
         let (taken, rest) = self.0.split_at_checked(length).ok_or(ProtobufError::Truncated)?;
         self.0 = rest;
@@ -108,7 +134,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Appends a varint.
-pub(super) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(in crate::wire) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
@@ -117,14 +143,14 @@ pub(super) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Appends a field of bytes.
-pub(super) fn push_bytes(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
+pub(in crate::wire) fn push_bytes(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
     push_varint(out, number << 3 | BYTES);
     push_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
 /// Appends a field of a number.
-pub(super) fn push_number(out: &mut Vec<u8>, number: u64, value: u64) {
+pub(in crate::wire) fn push_number(out: &mut Vec<u8>, number: u64, value: u64) {
     push_varint(out, number << 3 | VARINT);
     push_varint(out, value);
 }

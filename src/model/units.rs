@@ -27,7 +27,8 @@ const SIZES: &[Unit] = &[
 ];
 
 /// Reads `90s`, `1h30m`, `500ms`, `1.5h`; units in any order, whitespace between them allowed.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut sum = Duration::ZERO;
     if rest.is_empty() {
@@ -45,7 +46,8 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// Reads `16MiB`, `64 KB`, `1.5GiB`; letters in either case.
-pub(crate) fn parse_size(text: &str) -> Option<u64> {
+#[must_use]
+pub fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split_number(text.trim())?;
     let (_, worth) = SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
     let bytes = (number * to_float(*worth)).round();
@@ -69,7 +71,8 @@ fn to_float(number: u64) -> f64 {
 }
 
 /// Shows a duration the way it may be written, such as `1h30m`; `0s` for none.
-pub(super) fn show_duration(span: Duration) -> String {
+#[must_use]
+pub fn show_duration(span: Duration) -> String {
     let Ok(mut millis) = u64::try_from(span.as_millis()) else {
         return format!("{span:?}");
     };
@@ -91,7 +94,8 @@ pub(super) fn show_duration(span: Duration) -> String {
 }
 
 /// Shows a size the way it may be written, in the largest binary unit that divides it, such as `16MiB`.
-pub(super) fn show_size(bytes: u64) -> String {
+#[must_use]
+pub fn show_size(bytes: u64) -> String {
     let binary = SIZES.iter().rev().filter(|(name, _)| name.ends_with("iB"));
     let fits = binary
         .into_iter()
@@ -103,7 +107,8 @@ pub(super) fn show_size(bytes: u64) -> String {
 }
 
 /// A size in memory; more than the machine can address means all of it.
-pub(super) fn in_memory(bytes: u64) -> usize {
+#[must_use]
+pub fn in_memory(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 

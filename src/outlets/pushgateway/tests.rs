@@ -1,0 +1,74 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use serde_json::json;
+
+use super::*;
+use crate::exposition::catalog::Rules;
+use crate::model::{AppName, Format, Origin, Update};
+use crate::store::{EventOptions, Limits, Mode, PutOptions, open};
+
+const NOW: Timestamp = Timestamp::from_millis(1_764_437_212_123);
+
+fn listed(name: &str, text: &str, mode: Mode) -> Value {
+    let (inlet, view) = open(Limits::default(), mode, EventOptions::default());
+    let update = Update {
+        app: AppName::new(name).unwrap(),
+        body: Bytes::copy_from_slice(text.as_bytes()),
+        syntax: None,
+        records: Bytes::new(),
+        labels: [].into(),
+        origin: Origin {
+            source: SOURCE.into(),
+            format: Format::Push,
+        },
+        at: NOW,
+    };
+    inlet.put(update, PutOptions::WHOLE).unwrap();
+    group(&view.apps()[0])
+}
+
+const TIMES: &str = "# TYPE push_failure_time_seconds gauge\npush_failure_time_seconds{job=\"x\",instance=\"\"} 5\n\
+                     # TYPE push_time_seconds gauge\npush_time_seconds{job=\"x\",instance=\"\"} 4\n";
+
+#[test]
+fn a_group_has_its_labels_its_families_and_the_outcome_of_its_last_push() {
+    for mode in [Mode::Merge(Rules::default()), Mode::Raw] {
+        let text = format!("# HELP a Some \\\\ help.\n# TYPE a counter\na{{job=\"x\",instance=\"\",b=\"\\\"\"}} 1500000\n{TIMES}");
+        let group = listed("pushgateway: job=\"x\"", &text, mode);
+        assert_eq!(group["labels"], json!({"job": "x"}));
+        assert_eq!(group["last_push_successful"], false);
+        let expected = json!({
+            "type": "COUNTER", "help": "Some \\ help.", "time_stamp": "2025-11-29T17:26:52.123Z",
+            "metrics": [{"labels": {"job": "x", "instance": "", "b": "\""}, "value": "1.5e+06"}],
+        });
+        assert_eq!(group["a"], expected);
+        assert_eq!(group["push_time_seconds"]["metrics"][0]["value"], "4");
+    }
+}
+
+#[test]
+fn a_group_in_openmetrics_has_the_names_of_the_text_format() {
+    let text = "# TYPE a counter\na_total{job=\"x\"} 1\n# TYPE push_time_seconds gauge\npush_time_seconds{job=\"x\"} 4\n# EOF\n";
+    let group = listed("pushgateway: job=\"x\"", text, Mode::Merge(Rules::default()));
+    assert_eq!(
+        (&group["a_total"]["type"], &group["labels"]),
+        (&json!("COUNTER"), &json!({"job": "x"}))
+    );
+}
+
+#[test]
+fn an_instance_that_was_pushed_empty_is_a_label_of_the_group() {
+    let group = listed("pushgateway: job=\"x\",instance=\"\"", TIMES, Mode::Raw);
+    assert_eq!(group["labels"], json!({"job": "x", "instance": ""}));
+}
+
+#[test]
+fn buckets_and_quantiles_are_those_of_one_metric() {
+    let text = "# TYPE h histogram\nh_bucket{l=\"1\",le=\"0.5\"} 1\nh_bucket{l=\"1\",le=\"+Inf\"} 2\nh_sum{l=\"1\"} 3.5\nh_count{l=\"1\"} 2\n\
+                # TYPE s summary\ns{quantile=\"0.99\"} 1e-7\ns_sum 1000000\ns_count 3000000\n";
+    let group = listed("pushgateway: job=\"x\"", &format!("{text}{TIMES}"), Mode::Merge(Rules::default()));
+    let expected = json!([{"labels": {"l": "1"}, "buckets": {"0.5": "1", "+Inf": "2"}, "sum": "3.5", "count": "2"}]);
+    assert_eq!(group["h"]["metrics"], expected);
+    let expected = json!([{"labels": {}, "quantiles": {"0.99": "1e-07"}, "sum": "1e+06", "count": "3000000"}]);
+    assert_eq!(group["s"]["metrics"], expected);
+}

@@ -1,0 +1,149 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::body::{PushedText, parse};
+use super::group_text::{Draft, GroupText, PushTimes};
+use crate::model::{Format, Origin, Syntax, Timestamp, Update};
+use crate::store::{EventOptions, Limits, Mode, PutOptions, open};
+use crate::wire::pushgateway::Group;
+
+const NOW: Timestamp = Timestamp::from_millis(1_764_437_212_007);
+
+fn fault(text: &str) -> String {
+    parse(Bytes::copy_from_slice(text.as_bytes()), Some("text/plain")).expect_err(text)
+}
+
+#[test]
+fn lines_end_in_a_newline_alone() {
+    for (text, line) in [
+        ("a 1", 1),
+        ("a 1\n# end", 2),
+        ("a 1\n\n b 2", 3),
+        ("a 1\r\n", 1),
+        ("# HELP a b\r\n# TYPE a gauge\r\na 1\n", 2),
+        ("a 1\n\r\n", 2),
+    ] {
+        let start = format!("text format parsing error in line {line}: unexpected ");
+        assert!(fault(text).starts_with(&start), "{text:?}: {}", fault(text));
+    }
+    for text in ["", "a 1\n  ", "a{b=\"\r\"} 1\n", "# HELP a b\r\na 1\n", "# x\r\na 1\n"] {
+        assert!(parse(Bytes::copy_from_slice(text.as_bytes()), None).is_ok(), "{text:?}");
+    }
+}
+
+#[test]
+fn a_fault_has_its_line_and_another_format_its_name() {
+    assert_eq!(
+        fault("a 1\nb c\n"),
+        "text format parsing error in line 2: column 3: \"c\" is not a number"
+    );
+    let gzip = parse(Bytes::from_static(b"\x1f\x8b\x08\0\0\0\0\0"), None).expect_err("gzip is no text");
+    assert!(gzip.contains("this is gzip"), "{gzip}");
+}
+
+#[test]
+fn timestamps_and_reserved_labels_are_found() {
+    let parse = |text: &'static str| parse(Bytes::from_static(text.as_bytes()), None).expect("a valid text");
+    assert!(parse("a 1 5\n").check(true).is_err());
+    assert!(parse("a 1 5\n").check(false).is_ok());
+    assert!(parse("a{__b=\"1\"} 1\n").check(true).is_err());
+}
+
+fn text(body: &'static str, content_type: Option<&str>) -> PushedText {
+    parse(Bytes::from_static(body.as_bytes()), content_type).expect("a valid text")
+}
+
+/// A group in the store as it is after pushes.
+fn after(pushes: &[(&PushedText, bool)]) -> GroupText {
+    let (inlet, view) = open(Limits::default(), Mode::Raw, EventOptions::default());
+    let group = Group::from_path("/metrics/job/x").expect("a path");
+    let mut last = GroupText {
+        body: Vec::new(),
+        syntax: Syntax::Text,
+        records: Vec::new(),
+    };
+    for (pushed, replaces) in pushes {
+        let current = view.apps();
+        last = Draft::of(current.first().map(|app| &**app)).pushed(&group, pushed, *replaces, true, PushTimes::default(), NOW);
+        let update = Update {
+            app: group.app_name(),
+            body: Bytes::copy_from_slice(&last.body),
+            syntax: Some(last.syntax),
+            records: Bytes::copy_from_slice(&last.records),
+            labels: [].into(),
+            origin: Origin {
+                source: "test".into(),
+                format: Format::Push,
+            },
+            at: NOW,
+        };
+        inlet.put(update, PutOptions::WHOLE).expect("it fits");
+    }
+    last
+}
+
+/// The lines of a group without the times of its pushes.
+fn lines(group: &GroupText) -> Vec<&str> {
+    let text = std::str::from_utf8(&group.body).expect("UTF-8");
+    text.lines().filter(|line| !line.contains("push_")).collect()
+}
+
+#[test]
+fn a_group_in_openmetrics_stays_openmetrics_until_text_is_added() {
+    let openmetrics = text(
+        "# TYPE a counter\na_total 1 # {t=\"1\"} 1\n# EOF\n",
+        Some("application/openmetrics-text"),
+    );
+    let more = text("# TYPE b gauge\nb 2\n# EOF\n", None);
+    let plain = text("# TYPE c counter\nc 3\n", None);
+    let group = after(&[(&openmetrics, true), (&more, false)]);
+    assert_eq!(group.syntax, Syntax::OpenMetrics);
+    let expected = [
+        "# TYPE a counter",
+        "a_total{job=\"x\",instance=\"\"} 1 # {t=\"1\"} 1",
+        "# TYPE b gauge",
+        "b{job=\"x\",instance=\"\"} 2",
+        "# EOF",
+    ];
+    assert_eq!(lines(&group), expected);
+    let group = after(&[(&openmetrics, true), (&plain, false)]);
+    assert_eq!(group.syntax, Syntax::Text);
+    let expected = [
+        "# TYPE a_total counter",
+        "a_total{job=\"x\",instance=\"\"} 1",
+        "# TYPE c counter",
+        "c{job=\"x\",instance=\"\"} 3",
+    ];
+    assert_eq!(lines(&group), expected);
+    // One that is replaced leaves nothing to mix with.
+    assert_eq!(after(&[(&openmetrics, true), (&plain, true)]).syntax, Syntax::Text);
+    assert_eq!(after(&[(&plain, true), (&openmetrics, true)]).syntax, Syntax::OpenMetrics);
+}
+
+#[test]
+fn a_group_has_the_times_of_its_last_pushes_at_its_end() {
+    let group = Group::from_path("/metrics/job/x").expect("a path");
+    let pushed = parse(Bytes::from_static(b"push_time_seconds 9\na 1 5\n"), None).expect("a valid text");
+    let text = Draft::of(None).pushed(&group, &pushed, true, false, PushTimes::default(), NOW);
+    assert_eq!(
+        String::from_utf8(text.body).expect("text"),
+        "a{job=\"x\",instance=\"\"} 1\n\
+         # HELP push_failure_time_seconds Last Unix time when changing this group in the Pushgateway failed.\n\
+         # TYPE push_failure_time_seconds gauge\npush_failure_time_seconds{job=\"x\",instance=\"\"} 0\n\
+         # HELP push_time_seconds Last Unix time when changing this group in the Pushgateway succeeded.\n\
+         # TYPE push_time_seconds gauge\npush_time_seconds{job=\"x\",instance=\"\"} 1764437212.007\n"
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_body_is_read_or_refused(body in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b' '), Just(b'1'), Just(b'a'), Just(b'#'), any::<u8>()], 0..40), openmetrics: bool) {
+        let content_type = openmetrics.then_some("application/openmetrics-text");
+        if let Ok(pushed) = parse(Bytes::from(body), content_type) {
+            let group = Group::from_path("/metrics/job/x/a/b").expect("a path");
+            let text = Draft::of(None).pushed(&group, &pushed, true, true, PushTimes::default(), NOW);
+            let grouped = crate::exposition::Exposition::parse(text.body.into(), text.syntax);
+            prop_assert!(grouped.faults().is_empty(), "{:?} {:?}", grouped.faults(), grouped.body());
+        }
+    }
+}
