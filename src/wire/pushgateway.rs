@@ -67,13 +67,11 @@ impl Group {
     /// The group of a job and further labels, of which the last of a name counts; one called `job` does not.
     #[must_use]
     pub fn new(job: String, labels: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut all: Vec<(String, String)> = Vec::new();
-        for (name, value) in labels.into_iter().filter(|(name, _)| name != JOB) {
-            match all.binary_search_by(|(known, _)| known.cmp(&name)) {
-                Ok(at) => all[at].1 = value,
-                Err(at) => all.insert(at, (name, value)),
-            }
-        }
+        let mut all: Vec<(String, String)> = labels.into_iter().filter(|(name, _)| name != JOB).collect();
+        // Stable: the last of a name is the first in reverse.
+        all.reverse();
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        all.dedup_by(|(one, _), (other, _)| one == other);
         all.insert(0, (JOB.to_owned(), job));
         Self { labels: all }
     }
@@ -81,6 +79,14 @@ impl Group {
     /// Names and values: `job` first, the others by name.
     pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
         self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Returns true if the group has a label of this name.
+    #[must_use]
+    pub fn has_label(&self, name: &[u8]) -> bool {
+        // A path may have ten thousand labels, and a sample a million.
+        let others = self.labels.get(1..).unwrap_or_default();
+        name == JOB.as_bytes() || others.binary_search_by(|(own, _)| own.as_bytes().cmp(name)).is_ok()
     }
 
     /// The app that stands for the group: `pushgateway: job="x",instance="y"`. A name that would be too long ends in a hash.

@@ -58,7 +58,7 @@ fn relabel_metric(metric: &[u8], group: &Group, strips_timestamps: bool) -> Resu
                 let pair = value.bytes(number)?;
                 let name = label_name(pair)?;
                 has_instance |= name == INSTANCE.as_bytes();
-                if !group.labels().any(|(own, _)| own.as_bytes() == name) {
+                if !group.has_label(name) {
                     push_bytes(&mut out, number, pair);
                 }
             }
@@ -66,7 +66,7 @@ fn relabel_metric(metric: &[u8], group: &Group, strips_timestamps: bool) -> Resu
             _ => value.write(number, &mut out),
         }
     }
-    let added = (!has_instance && group.labels().all(|(name, _)| name != INSTANCE)).then_some((INSTANCE, ""));
+    let added = (!has_instance && !group.has_label(INSTANCE.as_bytes())).then_some((INSTANCE, ""));
     for (name, value) in group.labels().chain(added) {
         let mut pair = Vec::with_capacity(name.len() + value.len() + 8);
         push_bytes(&mut pair, field::LABEL_NAME, name.as_bytes());
