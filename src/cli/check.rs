@@ -10,7 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::{count, input};
 use crate::config::{self, Environment};
 use crate::daemon::{check_secrets, preflight};
-use crate::exposition;
+use crate::exposition::{self, Exposition, Family, FamilyFlags, MetricType, protobuf};
 use crate::http::{CheckedWebConfig, read_web_config};
 use crate::model::Syntax;
 
@@ -27,6 +27,8 @@ pub(super) struct Check {
 #[derive(Debug, Subcommand)]
 enum CheckCommand {
     /// Validate exposition text: exit code 0, or 1 with line, column and reason of everything that some parser would refuse.
+    ///
+    /// Of OpenMetrics and protobuf it also shows what scrapers of each format would lose.
     ///
     /// Warnings do not affect the exit code.
     Metrics(Metrics),
@@ -59,13 +61,17 @@ enum MetricsFormat {
     Text,
     /// OpenMetrics 1.0.
     Openmetrics,
+    /// Length-delimited protobuf messages (io.prometheus.client.MetricFamily).
+    Protobuf,
 }
 
-impl From<MetricsFormat> for Syntax {
-    fn from(format: MetricsFormat) -> Self {
-        match format {
-            MetricsFormat::Text => Self::Text,
-            MetricsFormat::Openmetrics => Self::OpenMetrics,
+impl MetricsFormat {
+    /// The syntax of a text; `None` for protobuf.
+    const fn syntax(self) -> Option<Syntax> {
+        match self {
+            Self::Text => Some(Syntax::Text),
+            Self::Openmetrics => Some(Syntax::OpenMetrics),
+            Self::Protobuf => None,
         }
     }
 }
@@ -141,8 +147,14 @@ impl Metrics {
     fn run(&self) -> anyhow::Result<ExitCode> {
         let body = input::read(&self.file)?;
         let name = input::name(&self.file);
-        let checked = exposition::check(&body, self.format.map(Syntax::from));
         let mut text = String::new();
+        if matches!(self.format, Some(MetricsFormat::Protobuf)) {
+            let code = check_protobuf(&body, &name, &mut text);
+            super::print(&text)?;
+            return Ok(code);
+        }
+        let syntax = self.format.and_then(MetricsFormat::syntax);
+        let checked = exposition::check(&body, syntax);
         for problem in &checked.problems {
             let _ = writeln!(text, "{name}:{problem}");
         }
@@ -169,7 +181,81 @@ impl Metrics {
             count(errors, "error", "errors"),
             count(warnings, "warning", "warnings"),
         );
+        if checked.syntax == Syntax::OpenMetrics {
+            write_losses(&Exposition::parse(body, checked.syntax), &name, &mut text);
+        }
         super::print(&text)?;
         Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Checks a body of protobuf: what a push of it would be refused for.
+fn check_protobuf(body: &[u8], name: &str, text: &mut String) -> ExitCode {
+    let decoded = match protobuf::decode(body, usize::MAX) {
+        Ok(decoded) => decoded,
+        Err(error) => {
+            let _ = writeln!(text, "{name}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let read = Exposition::parse(decoded.text, Syntax::OpenMetrics).with_records(decoded.records);
+    for fault in read.faults() {
+        let _ = writeln!(text, "{name}: {}", protobuf::fault_at(body, fault.offset as usize, &fault.reason));
+    }
+    let _ = writeln!(
+        text,
+        "{name}: protobuf, {}, {} series, {}",
+        count(read.families().len() as u64, "family", "families"),
+        read.series(),
+        count(read.faults().total(), "error", "errors"),
+    );
+    write_losses(&read, name, text);
+    if read.faults().is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Writes which scrapers lose what, if one of them loses something.
+fn write_losses(read: &Exposition, name: &str, text: &mut String) {
+    let samples = |family| read.samples(family).filter(|sample| sample.exemplar.is_some()).count() as u64;
+    let with_exemplars = read
+        .families()
+        .iter()
+        .filter(|family| family.flags.contains(FamilyFlags::EXEMPLARS));
+    let exemplars: u64 = with_exemplars.map(samples).sum();
+    let units = read.families().iter().filter(|family| family.unit().is_some()).count() as u64;
+    let only_openmetrics = |family: &&Family| matches!(family.kind, MetricType::Info | MetricType::StateSet | MetricType::GaugeHistogram);
+    let types = read.families().iter().filter(only_openmetrics).count() as u64;
+    // What the parser leaves out of a protobuf body is in its records.
+    let is_protobuf = !read.record_bytes().is_empty();
+    let only_protobuf = if is_protobuf { read.faults().exemplars() } else { 0 };
+    let losses = |of: &[(u64, &str, &str)]| -> String {
+        let lost: Vec<String> = of
+            .iter()
+            .filter(|(lost, ..)| *lost > 0)
+            .map(|(lost, one, many)| count(*lost, one, many))
+            .collect();
+        if lost.is_empty() { "nothing".to_owned() } else { lost.join(", ") }
+    };
+    let native = (read.native_histograms(), "native histogram's buckets", "native histograms' buckets");
+    let scrapers = [
+        ("protobuf", losses(&[(if is_protobuf { 0 } else { types }, "type", "types")])),
+        ("OpenMetrics", losses(&[native, (only_protobuf, "exemplar", "exemplars")])),
+        (
+            "the text format",
+            losses(&[
+                native,
+                (exemplars + only_protobuf, "exemplar", "exemplars"),
+                (units, "unit", "units"),
+                (types, "type", "types"),
+            ]),
+        ),
+    ];
+    if scrapers.iter().any(|(_, lost)| lost != "nothing") {
+        for (format, lost) in scrapers {
+            let _ = writeln!(text, "{name}: a scraper of {format} loses {lost}");
+        }
     }
 }

@@ -127,7 +127,7 @@ impl Replica {
             let names: Vec<_> = names.into_iter().filter(|name| seen.insert(name.clone())).collect();
             for part in names.chunks(BATCH) {
                 for stored in engine.get(part.to_vec()).await? {
-                    let here = self.view.app(stored.app.as_str()).and_then(|app| app.updated);
+                    let here = self.view.last_update(&stored.app);
                     match revisions::reconcile(here, &stored) {
                         Reconciled::Fetch => self.apply(stored, false).await,
                         Reconciled::Write => self.changes.mark_delayed(&stored.app),
@@ -196,8 +196,7 @@ impl Replica {
                 delayed: change.delayed,
             },
             (Some((app, age)), None) => {
-                let (at, expires) = (app.updated.unwrap_or(app.first_seen), app.expires);
-                let expiry = self.view.expire_after().filter(|_| expires);
+                let (at, expiry) = (app.updated.unwrap_or(app.first_seen), app.expiry(self.view.expire_after()));
                 Write {
                     app: change.app.clone(),
                     record: Some(pack(app).await),
@@ -268,7 +267,7 @@ impl Replica {
             }
         }
         let (apps, view) = (self.view.totals().apps, &self.view);
-        lock(&self.revisions).retain(apps, |app| view.app(app.as_str()).is_some());
+        lock(&self.revisions).retain(apps, |app| view.knows(app));
         Ok(())
     }
 
@@ -305,13 +304,13 @@ impl Replica {
         let large = record.len() > LARGE_BYTES / 8;
         let inlet = self.inlet.clone();
         let name = app.clone();
-        let expiry = self.view.expire_after();
+        let limit = self.view.expire_after();
         let work = move || {
             let replicated = record::unpack(&record, most).and_then(|bytes| ReplicatedApp::decode(&bytes));
             let Some(replicated) = replicated.filter(|replicated| replicated.app == name) else {
                 return Err("the record cannot be read".to_owned());
             };
-            if replicated.expires && expiry.is_some_and(|expiry| age >= expiry) {
+            if replicated.expiry(limit).is_some_and(|expiry| age >= expiry) {
                 return Ok(false);
             }
             inlet.put_replicated(&replicated, age).map_err(|refused| refused.to_string())

@@ -216,7 +216,8 @@ async fn push(
             )
         }
         Err(Refused::Invalid(faults, total)) if protobuf => {
-            let why = faults.first().map_or_else(String::new, |fault| invalid_metric(&body, fault));
+            let at = |fault: &Fault| protobuf::fault_at(&body, fault.offset as usize, &fault.reason);
+            let why = faults.first().map_or_else(String::new, at);
             let more = if total > 1 {
                 format!(" (and {} more)", total - 1)
             } else {
@@ -236,23 +237,6 @@ async fn push(
 /// a counter.
 fn is_text(body: &[u8]) -> bool {
     !body.is_empty() && !body.iter().any(|byte| byte.is_ascii_control() && !b"\t\n\r".contains(byte))
-}
-
-/// A fault of the text of a protobuf body, with its place in the body: decoding ends there if the text may not be longer.
-fn invalid_metric(body: &[u8], fault: &Fault) -> String {
-    match protobuf::decode(body, fault.offset as usize) {
-        Err(place) => {
-            let name = place.name.unwrap_or_default();
-            format!(
-                "protobuf metric family {} \"{}\", byte {}: {}",
-                place.family,
-                name.escape_debug(),
-                place.offset,
-                fault.reason
-            )
-        }
-        Ok(_) => fault.reason.to_string(),
-    }
 }
 
 /// The Content-Encoding of a body, if it is unknown.

@@ -70,6 +70,12 @@ impl ReplicatedApp {
         &self.labelled
     }
 
+    /// The age of its update at which it expires, where `limit` holds for apps without an age of their own; `None`: never.
+    #[must_use]
+    pub fn expiry(&self, limit: Option<Duration>) -> Option<Duration> {
+        self.expire_after.or(limit).filter(|_| self.expires)
+    }
+
     /// The app as bytes; [`ReplicatedApp::decode`] reads them.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

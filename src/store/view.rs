@@ -62,6 +62,18 @@ impl View {
         Some((ReplicatedApp::new(app, apps.combiner.labelled(name)), age))
     }
 
+    /// The time of an app's last update; `None` if it is unknown or was only registered so far.
+    #[must_use]
+    pub fn last_update(&self, name: &AppName) -> Option<Timestamp> {
+        self.shared.apps().table.get(name.as_str())?.updated
+    }
+
+    /// True if an app is known.
+    #[must_use]
+    pub fn knows(&self, name: &AppName) -> bool {
+        self.shared.apps().table.get(name.as_str()).is_some()
+    }
+
     /// The names of all apps.
     #[must_use]
     pub fn app_names(&self) -> Vec<AppName> {

@@ -5,8 +5,9 @@ use std::process::Stdio;
 
 use http::Request;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::harness::{PATIENCE, Proxy, bulk, free_port, peer, until};
 
@@ -286,5 +287,31 @@ async fn an_engine_with_tls_must_have_a_certificate_that_the_system_trusts() {
         tokio::time::timeout(PATIENCE, found)
             .await
             .unwrap_or_else(|_| panic!("the log has no {line:?}"));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_engine_harms_nobody() {
+    for (speech, reason) in [("HTTP/1.1 400 Bad Request\r\n\r\n", "cannot connect"), ("", "no answer within 3 s")] {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = server.local_addr().unwrap().port();
+        let _serving = AbortOnDropHandle::new(tokio::spawn(async move {
+            // Silent connections stay open.
+            let mut open = Vec::new();
+            while let Ok((mut socket, _)) = server.accept().await {
+                let _ = socket.write_all(speech.as_bytes()).await;
+                open.extend(Some(socket).filter(|_| speech.is_empty()));
+            }
+        }));
+        let proxy = Proxy::with(&format!("events.enabled = false\ncluster.url = \"redis://127.0.0.1:{port}\"")).await;
+        until(reason, async || {
+            let answer = proxy.get("/readyz").await;
+            answer.status() == 503 && String::from_utf8_lossy(answer.body()).contains(reason)
+        })
+        .await;
+        let answer = push(&proxy, "shop", "sold 1\n").await;
+        assert!(answer.contains("warning: stored by this replica only"), "{answer}");
+        assert_eq!(proxy.text("/apps/shop/metrics").await, "sold 1\n");
+        assert!(proxy.finish().await.is_clean());
     }
 }

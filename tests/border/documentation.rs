@@ -336,6 +336,7 @@ pages! {
     commands: "docs/commands.md",
     http: "docs/http.md",
     exposition: "docs/exposition.md",
+    formats: "docs/formats.md",
     stream: "docs/stream.md",
     migration_from_the_original: "docs/migration/exporter-proxy.md",
     migration_from_pushgateway: "docs/migration/pushgateway.md",

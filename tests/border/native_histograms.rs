@@ -232,3 +232,30 @@ async fn prometheus_3_takes_every_format_in_every_order() {
     scraper.shows("count(up == 1)", "10").await;
     scraper.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_metrics_reads_protobuf_and_says_which_scraper_loses_what() {
+    let check = async |file: &str| {
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_exporter-proxy"))
+            .args(["check", "metrics", "--format", "protobuf"])
+            .arg(crate::harness::repository("fuzz/corpus/protobuf").join(file))
+            .output()
+            .await
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, told) = check("native_exemplars").await;
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains(": protobuf, 1 family, 4 series, 0 errors\n"), "{told}");
+    assert!(told.contains(": a scraper of protobuf loses nothing\n"), "{told}");
+    assert!(
+        told.contains(": a scraper of OpenMetrics loses 1 native histogram's buckets\n"),
+        "{told}"
+    );
+    let (code, told) = check("duplicates").await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("protobuf metric family 1 \"h\", byte "), "{told}");
+    let (code, told) = check("group").await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("byte 1: wire type 3 of field 1 is not supported"), "{told}");
+}

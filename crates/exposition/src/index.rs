@@ -155,6 +155,12 @@ impl Exposition {
         self.records.as_deref()
     }
 
+    /// The number of native histograms: a text has their counts, sums and classic buckets only.
+    #[must_use]
+    pub fn native_histograms(&self) -> u64 {
+        self.records.as_ref().map_or(0, |records| records.native())
+    }
+
     /// The number of native histograms without classic buckets: in a text their buckets are not visible.
     #[must_use]
     pub fn native_only(&self) -> u64 {

@@ -2,10 +2,12 @@
 //!
 //! - **Parse**: [`Exposition::parse`] reads a page once and never fails. It keeps the page and a small index of offsets into it; lines that
 //!   cannot be used are left out and listed as [`Fault`]s with their positions.
+//! - **Decode**: [`protobuf::decode`] turns a protobuf body into such a page, and into records of what a page cannot carry: native
+//!   histograms. [`Exposition::with_records`] joins both, and a protobuf response has them as they came.
 //! - **Check**: [`check()`] reports all that Prometheus, promtool or strict OpenMetrics parsers refuse or warn about.
 //! - **Merge**: [`catalog`] keeps the pages of many applications and merges their families: one header a family, a disambiguating label
 //!   for equal series, contradictions resolved and reported. After an update only what changed is rendered again.
-//! - **Render**: a [`catalog::Plan`] renders the text format 0.0.4, 1.0.0 or OpenMetrics 1.0.0 from pages of either syntax.
+//! - **Render**: a [`catalog::Plan`] renders the text format 0.0.4, 1.0.0, OpenMetrics 1.0.0 or protobuf from pages of either syntax.
 //! - **Negotiate**: [`negotiate`] chooses the format by a request's `Accept` headers, and the encoding by `Accept-Encoding`.
 //! - **Compress**: [`gzip`] joins parts that were compressed separately into one gzip member, so that parts that stay are compressed once.
 //!

@@ -13,7 +13,7 @@ mod text;
 pub(crate) mod wire;
 
 pub use content_type::{UnsupportedProtobuf, is_content_type};
-pub use decode::{Decoded, decode};
+pub use decode::{Decoded, decode, fault_at};
 pub use error::{DecodeError, DecodeErrorKind};
 pub(crate) use records::{Records, for_each_metric_label, retain};
 pub(crate) use text::put_label as put_label_text;

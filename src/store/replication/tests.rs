@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -30,6 +32,24 @@ fn example() -> ReplicatedApp {
 fn an_app_comes_back_from_its_bytes() {
     let app = example();
     assert_eq!(ReplicatedApp::decode(&app.encode()), Some(app));
+}
+
+#[test]
+fn an_app_expires_at_its_own_age_or_at_that_of_all() {
+    let (own, all) = (Duration::from_secs(90), Duration::from_secs(60));
+    let app = |expires, expire_after| ReplicatedApp {
+        expires,
+        expire_after,
+        ..example()
+    };
+    assert_eq!(app(true, Some(own)).expiry(Some(all)), Some(own));
+    assert_eq!(app(true, None).expiry(Some(all)), Some(all));
+    assert_eq!(app(true, None).expiry(None), None);
+    assert_eq!(
+        app(false, Some(own)).expiry(Some(all)),
+        None,
+        "a polled app is withdrawn by its source"
+    );
 }
 
 #[test]

@@ -69,6 +69,16 @@ pub fn decode(body: &[u8], max_text: usize) -> Result<Decoded, DecodeError> {
     Ok(Decoded { text, records })
 }
 
+/// A fault of the text of a body, at a byte offset of the text, with its place in the body.
+#[must_use]
+pub fn fault_at(body: &[u8], text_offset: usize, reason: &str) -> String {
+    // Decoding ends there if the text may not be longer.
+    match decode(body, text_offset) {
+        Err(place) => place.with(&reason),
+        Ok(_) => reason.to_owned(),
+    }
+}
+
 /// Calls `each` with the range of each message.
 fn for_each_family(body: &[u8], mut each: impl FnMut(Range<usize>) -> Result<(), Fault>) -> Result<(), DecodeError> {
     let mut messages = Fields::new(body, 0..body.len());

@@ -71,13 +71,20 @@ pub enum DecodeErrorKind {
     TooLong(usize),
 }
 
+impl DecodeError {
+    /// Another reason at the same place.
+    pub(super) fn with(&self, reason: &dyn fmt::Display) -> String {
+        let name = self
+            .name
+            .as_ref()
+            .map_or_else(String::new, |name| format!(" \"{}\"", name.escape_debug()));
+        format!("protobuf metric family {}{name}, byte {}: {reason}", self.family, self.offset)
+    }
+}
+
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "protobuf metric family {}", self.family)?;
-        if let Some(name) = &self.name {
-            write!(f, " \"{}\"", name.escape_debug())?;
-        }
-        write!(f, ", byte {}: {}", self.offset, self.kind)
+        f.write_str(&self.with(&self.kind))
     }
 }
 

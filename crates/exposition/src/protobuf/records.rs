@@ -34,7 +34,9 @@ pub(crate) struct RecordFamily {
     pub(crate) kind: MessageType,
     /// The metrics, as fields of a family one after another.
     pub(crate) metrics: Span,
-    /// The number of histograms without classic buckets.
+    /// The number of native histograms.
+    pub(crate) native: u32,
+    /// The number of those without classic buckets.
     pub(crate) native_only: u32,
 }
 
@@ -43,6 +45,7 @@ pub(super) struct NamedRecords {
     pub(super) name: Range<usize>,
     pub(super) kind: MessageType,
     pub(super) metrics: Range<usize>,
+    pub(super) native: u32,
     pub(super) native_only: u32,
 }
 
@@ -52,6 +55,11 @@ impl Records {
         let from = self.families.partition_point(|it| it.family < family);
         let len = self.families[from..].partition_point(|it| it.family == family);
         &self.families[from..from + len]
+    }
+
+    /// The number of native histograms.
+    pub(crate) fn native(&self) -> u64 {
+        self.families.iter().map(|it| u64::from(it.native)).sum()
     }
 
     /// The number of native histograms without classic buckets.
@@ -78,6 +86,7 @@ impl Records {
                     family,
                     kind: named.kind,
                     metrics: Span::new(narrow(named.metrics.start), narrow(named.metrics.end)),
+                    native: named.native,
                     native_only: named.native_only,
                 });
             }
@@ -99,6 +108,7 @@ impl NamedRecords {
             name: 0..0,
             kind: MessageType::Counter,
             metrics: range.end..range.end,
+            native: 0,
             native_only: 0,
         };
         let mut fields = Fields::new(body, range);
@@ -108,7 +118,9 @@ impl NamedRecords {
                 family::TYPE => named.kind = MessageType::from_number(field.varint()?).unwrap_or(named.kind),
                 family::METRIC => {
                     named.metrics.start = named.metrics.start.min(field.start);
-                    named.native_only += u32::from(is_native_only(body, field.bytes()?)?);
+                    let (native, has_classic) = native_of(body, field.bytes()?)?;
+                    named.native += u32::from(native);
+                    named.native_only += u32::from(native && !has_classic);
                 }
                 _ => {}
             }
@@ -117,16 +129,16 @@ impl NamedRecords {
     }
 }
 
-/// True if a metric is a native histogram without classic buckets.
-fn is_native_only(body: &[u8], metric: Range<usize>) -> Result<bool, Fault> {
+/// True, if a metric is a native histogram, and true if it has classic buckets.
+fn native_of(body: &[u8], metric: Range<usize>) -> Result<(bool, bool), Fault> {
     let mut fields = Fields::new(body, metric);
     while let Some(field) = fields.next()? {
         if field.number == metric::HISTOGRAM {
             let native = Native::read(body, field.bytes()?)?;
-            return Ok(native.is_native() && !native.has_classic);
+            return Ok((native.is_native(), native.has_classic));
         }
     }
-    Ok(false)
+    Ok((false, false))
 }
 
 /// The messages with only those metrics that `keep` accepts by the name of a sample and the hash of a series: the count of a histogram or

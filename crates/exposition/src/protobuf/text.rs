@@ -18,8 +18,34 @@ pub(super) struct TextWriter {
     quoted: bool,
     /// The labels of the metric, with commas between them.
     labels: Vec<u8>,
+    /// Bounds as text: histograms of a program have the same ones.
+    bounds: Bounds,
     /// The timestamp of the metric in milliseconds; 0 if it has none.
     pub(super) timestamp: i64,
+}
+
+/// The bounds that are kept as text; more buckets than a histogram has.
+const BOUNDS_KEPT: usize = 64;
+
+/// The latest bounds with their texts, each at the place that its bits give.
+#[derive(Default)]
+struct Bounds(Vec<(u64, Vec<u8>)>);
+
+impl Bounds {
+    fn put(&mut self, bound: f64, out: &mut Vec<u8>) {
+        if self.0.is_empty() {
+            self.0.resize(BOUNDS_KEPT, (0, Vec::new()));
+        }
+        let bits = bound.to_bits();
+        let hash = bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let (of, text) = &mut self.0[usize::try_from(hash).unwrap_or_default() % BOUNDS_KEPT];
+        if *of != bits || text.is_empty() {
+            *of = bits;
+            text.clear();
+            put_bound(bound, text);
+        }
+        out.extend_from_slice(text);
+    }
 }
 
 /// The value of a sample.
@@ -39,6 +65,7 @@ impl TextWriter {
             name: Vec::new(),
             quoted: false,
             labels: Vec::new(),
+            bounds: Bounds::default(),
             timestamp: 0,
         }
     }
@@ -111,7 +138,7 @@ impl TextWriter {
             separator = b',';
             out.extend_from_slice(label.as_bytes());
             out.extend_from_slice(b"=\"");
-            put_bound(bound, out);
+            self.bounds.put(bound, out);
             out.push(b'"');
         }
         if separator == b',' {
