@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use http::Request;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -195,6 +195,18 @@ fn start_redis(program: &std::path::Path, folder: &std::path::Path, arguments: &
         .unwrap()
 }
 
+/// The start of a server's answer to a command; empty while it does not answer.
+async fn says(port: &str, command: &str) -> String {
+    let exchange = async {
+        let mut stream = tokio::net::TcpStream::connect(format!("127.0.0.1:{port}")).await?;
+        stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        std::io::Result::Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    exchange.await.unwrap_or_default()
+}
+
 #[tokio::test]
 async fn a_failover_by_a_sentinel_loses_nothing() {
     let Some(program) = peer("redis-server") else { return };
@@ -215,6 +227,11 @@ async fn a_failover_by_a_sentinel_loses_nothing() {
     };
     let mut primary = server(&first, &[]);
     let _replica = server(&second, &["--replicaof", "127.0.0.1", &first]);
+    // A sentinel asks for replicas once in ten seconds, and can only promote one that it knows.
+    until("the replica follows", async || {
+        says(&first, "INFO replication").await.contains("state=online")
+    })
+    .await;
     std::fs::create_dir_all(folder.path().join("sentinel")).unwrap();
     let config = format!(
         "port {sentinel}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 {first} 1\n\
@@ -222,6 +239,11 @@ async fn a_failover_by_a_sentinel_loses_nothing() {
     );
     std::fs::write(folder.path().join("sentinel/sentinel.conf"), config).unwrap();
     let _sentinel = start_redis(&program, &folder.path().join("sentinel"), &["sentinel.conf", "--sentinel"]);
+    until("the sentinel knows the replica", async || {
+        let known = says(&sentinel, "SENTINEL REPLICAS mymaster").await;
+        known.contains("master-link-status\r\n$2\r\nok")
+    })
+    .await;
     let settings = format!("events.enabled = false\ncluster.url = \"redis-sentinel://127.0.0.1:{sentinel}/mymaster\"");
     let (one, two) = (Proxy::with(&settings).await, Proxy::with(&settings).await);
     for proxy in [&one, &two] {
