@@ -329,6 +329,7 @@ pages! {
     first_metric: "docs/first-metric.md",
     receivers: "docs/receivers.md",
     pushing: "docs/pushing.md",
+    pushgateway: "docs/pushgateway.md",
     polling: "docs/polling.md",
     events: "docs/events.md",
     links: "docs/p2p.md",
