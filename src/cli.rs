@@ -173,9 +173,21 @@ pub fn main() -> ExitCode {
     });
     outcome.unwrap_or_else(|error| {
         // It may repeat what a server has sent.
-        print_error(&printable(&format!("{error:#}")));
+        print_error(&printable(&with_causes(&error)));
         ExitCode::FAILURE
     })
+}
+
+/// An error with its causes, each once: the text of some errors ends with that of their cause.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// The default log level of `run` and `bridge`: `LOG_LEVEL`, otherwise `info`.
@@ -210,3 +222,6 @@ fn count(number: u64, one: &str, many: &str) -> String {
 fn current_thread_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
+
+#[cfg(test)]
+mod tests;

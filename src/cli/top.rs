@@ -17,6 +17,7 @@ use super::http_access::HttpAccess;
 use super::server::ServerOptions;
 use super::status::{parse, size, text, title, totals, troubles};
 use super::target::{HttpServer, get};
+use super::with_causes;
 use crate::model::printable;
 use crate::page::span;
 
@@ -78,7 +79,7 @@ impl Top {
             }
             page = match self.page(server, access).await {
                 Ok(page) => page,
-                Err(why) => printable(&format!("{why:#}")).into_owned(),
+                Err(why) => printable(&with_causes(&why)).into_owned(),
             };
         }
     }
