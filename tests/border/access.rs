@@ -553,14 +553,20 @@ async fn a_bridge_reloads_its_tables_and_settings_as_a_proxy_does() {
     process.line("missing.token");
     assert_eq!(status("ops-token").await, 200);
 
-    bridge_config(
+    let file = bridge_config(
         &rights,
         &table("ops.token"),
-        "request_timeout = 7\nalias_policy = \"first\"\nhyperdht = 9\nentry_expiry = 60",
+        "request_timeout = 7\nalias_policy = \"first\"\nentry_expiry = 60",
     );
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(
+        &file,
+        text.replace("quic_listen = \"127.0.0.1:0\"", "quic_listen = \"127.0.0.1:9\""),
+    )
+    .unwrap();
     let (code, text) = send(Method::POST, "/-/reload", "ops-token").await;
     assert_eq!(code, 200, "{text}");
-    process.line("bridge.hyperdht has changed and needs a restart");
+    process.line("bridge.quic_listen has changed and needs a restart");
     let line = process.line("configuration reloaded");
     for key in ["bridge.entry_expiry", "bridge.request_timeout", "bridge.alias_policy"] {
         assert!(line.contains(key), "{line}");
