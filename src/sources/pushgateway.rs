@@ -199,7 +199,7 @@ impl GroupHandler {
             times,
             at,
         };
-        let stored = self.store(push, grown > LARGE_BYTES, most).await;
+        let stored = self.store(push, grown, most).await;
         self.telemetry.app_updated(
             &app,
             UpdateOutcome {
@@ -251,11 +251,14 @@ impl GroupHandler {
         })
     }
 
-    /// Stores a push once earlier ones of its group are stored.
-    async fn store(self: &Arc<Self>, push: Push, is_large: bool, most: usize) -> Result<(), Refusal> {
+    /// Stores a push of so many bytes once earlier ones of its group are stored.
+    async fn store(self: &Arc<Self>, push: Push, bytes: usize, most: usize) -> Result<(), Refusal> {
         let queue = foldhash_of(&push.app) % QUEUES;
         // Never closed.
         let _turn = self.queues[queue].acquire().await;
+        // What the group has already is written and read again.
+        let held = self.inlet.current(&push.app).map_or(0, |app| app.text.body().len());
+        let is_large = bytes.saturating_add(held) > LARGE_BYTES;
         let handler = Arc::clone(self);
         let work = move || handler.store_now(&push, most);
         if is_large { blocking(work).await } else { work() }
