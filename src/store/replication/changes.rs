@@ -1,6 +1,6 @@
 //! The changes of apps that this process's own sources have made and that the cluster has not stored yet.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
@@ -34,6 +34,8 @@ pub enum Settlement {
 /// A change that is not settled.
 #[derive(Debug, Default)]
 struct UnsettledChange {
+    /// Its place in [`ChangeQueue::order`] while it waits.
+    place: i64,
     removed: Option<Timestamp>,
     delayed: bool,
     /// Notified once the change is stored. Bounded by the requests in work.
@@ -62,10 +64,10 @@ pub struct LocalChanges {
 struct ChangeQueue {
     /// Bounded by the apps of the store and [`MAX_REMOVALS`].
     waiting: HashMap<AppName, UnsettledChange>,
-    /// The names in `waiting`, in the order in which they came.
-    order: VecDeque<AppName>,
-    /// The removals among `waiting`.
-    removals: usize,
+    /// The names in `waiting`, in the order in which they came: by a number that grows, and falls below zero for those that come first.
+    order: BTreeMap<i64, AppName>,
+    /// The places of the removals among `waiting`. The oldest is dropped beyond [`MAX_REMOVALS`], without a search under the store's lock.
+    removals: BTreeSet<i64>,
     /// Bounded by what a writer takes at once.
     writing: HashMap<AppName, UnsettledChange>,
     /// True while the engine cannot be written to.
@@ -75,28 +77,26 @@ struct ChangeQueue {
 impl ChangeQueue {
     fn push(&mut self, app: AppName, mut pending: UnsettledChange, first: bool) {
         if let Some(earlier) = self.waiting.remove(&app) {
-            self.removals -= usize::from(earlier.removed.is_some());
+            self.removals.remove(&earlier.place);
+            pending.place = earlier.place;
             pending.absorb(earlier);
-        } else if first {
-            self.order.push_front(app.clone());
         } else {
-            self.order.push_back(app.clone());
+            pending.place = if first {
+                self.order.first_key_value().map_or(0, |(place, _)| place - 1)
+            } else {
+                self.order.last_key_value().map_or(0, |(place, _)| place + 1)
+            };
+            self.order.insert(pending.place, app.clone());
         }
-        self.removals += usize::from(pending.removed.is_some());
+        if pending.removed.is_some() {
+            self.removals.insert(pending.place);
+        }
         self.waiting.insert(app, pending);
-        if self.removals > MAX_REMOVALS {
-            self.drop_oldest_removal();
-        }
-    }
-
-    fn drop_oldest_removal(&mut self) {
-        let oldest = self
-            .order
-            .iter()
-            .position(|app| self.waiting.get(app).is_some_and(|pending| pending.removed.is_some()));
-        if let Some(app) = oldest.and_then(|place| self.order.remove(place)) {
+        if self.removals.len() > MAX_REMOVALS
+            && let Some(oldest) = self.removals.pop_first()
+            && let Some(app) = self.order.remove(&oldest)
+        {
             self.waiting.remove(&app);
-            self.removals -= 1;
         }
     }
 }
@@ -118,7 +118,7 @@ impl LocalChanges {
         let pending = UnsettledChange {
             removed,
             delayed,
-            waiters: Vec::new(),
+            ..UnsettledChange::default()
         };
         state.push(app.clone(), pending, false);
         drop(state);
@@ -172,16 +172,16 @@ impl LocalChanges {
     #[must_use]
     pub fn take(&self, most: usize) -> Vec<LocalChange> {
         let mut state = self.state();
-        let (mut taken, mut kept) = (Vec::new(), VecDeque::new());
+        let (mut taken, mut kept) = (Vec::new(), Vec::new());
         while taken.len() < most
-            && let Some(app) = state.order.pop_front()
+            && let Some((place, app)) = state.order.pop_first()
         {
             if state.writing.contains_key(&app) {
-                kept.push_back(app);
+                kept.push((place, app));
                 continue;
             }
             let Some(pending) = state.waiting.remove(&app) else { continue };
-            state.removals -= usize::from(pending.removed.is_some());
+            state.removals.remove(&place);
             taken.push(LocalChange {
                 app: app.clone(),
                 removed: pending.removed,
@@ -189,8 +189,7 @@ impl LocalChanges {
             });
             state.writing.insert(app, pending);
         }
-        kept.append(&mut state.order);
-        state.order = kept;
+        state.order.extend(kept);
         taken
     }
 
