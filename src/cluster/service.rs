@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::connectivity::{Connectivity, Ready};
 use super::engine::{BeatReply, Engine, EngineError};
 use super::redis::{Redis, random_id};
-use super::session::{Observer, Replica};
+use super::session::{Observer, Replica, room_for_writes};
 use super::settings::ClusterSettings;
 use super::{members, probe};
 use crate::model::Clock;
@@ -116,6 +116,7 @@ impl Cluster {
                 position: Mutex::default(),
                 refetch: Mutex::default(),
                 refetch_arrived: Notify::new(),
+                room: room_for_writes(),
                 lease: watch::Sender::new(false),
             },
             settings,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::engine::{Beat, BeatReply, Engine, EngineError, Revision, Stored, Watched, Write, Written};
@@ -18,9 +18,11 @@ use crate::store::{Inlet, LocalChange, LocalChanges, ReplicatedApp, Settlement, 
 use crate::supervise::blocking;
 use crate::telemetry::{RemovalReason, Telemetry};
 
-/// Changes that are written at once, and records that are fetched at once: enough to fill the connection, few enough that one batch of large
-/// apps stays within some hundred megabytes.
+/// Changes that are written at once, and records that are fetched at once: enough to fill the connection.
 const BATCH: usize = 64;
+/// KiB of the texts of apps that are packed and sent at the same time. Each is there up to three times: as a copy, packed, and in the
+/// connection. A longer one goes alone.
+const WRITTEN_KIB: u32 = 64 << 10;
 /// The interval of heartbeats.
 const BEAT_INTERVAL: Duration = Duration::from_secs(2);
 /// The time after which a replica counts as gone, and its lease is free: four lost heartbeats.
@@ -47,6 +49,8 @@ pub(super) struct Replica {
     /// Records to fetch again, because a write of this replica came too late. Bounded by the apps.
     pub(super) refetch: Mutex<HashSet<AppName>>,
     pub(super) refetch_arrived: Notify,
+    /// Room for texts that are being written, in KiB: [`room_for_writes`].
+    pub(super) room: Semaphore,
     /// True while this replica does the work that one does for all.
     pub(super) lease: watch::Sender<bool>,
 }
@@ -184,6 +188,8 @@ impl Replica {
 
     async fn write_one(&self, engine: &impl Engine, change: &LocalChange) -> Result<Written, EngineError> {
         let replicated = self.view.replicated(&change.app).filter(|_| change.removed.is_none());
+        // Held until the engine has the record.
+        let mut room = None;
         let write = match (replicated, change.removed) {
             // It was removed meanwhile, which is a change of its own, or it has expired, which all replicas see for themselves.
             (None, None) => return Ok(Written::Superseded),
@@ -196,6 +202,9 @@ impl Replica {
                 delayed: change.delayed,
             },
             (Some((app, age)), None) => {
+                let kib = u32::try_from(app.body.len() >> 10).unwrap_or(u32::MAX).min(WRITTEN_KIB);
+                // Never closed. The app as it was taken is written: a later change is one of its own.
+                room = self.room.acquire_many(kib).await.ok();
                 let (at, expiry) = (app.updated.unwrap_or(app.first_seen), app.expiry(self.view.expire_after()));
                 Write {
                     app: change.app.clone(),
@@ -207,7 +216,9 @@ impl Replica {
                 }
             }
         };
-        engine.put(write).await
+        let written = engine.put(write).await;
+        drop(room);
+        written
     }
 
     fn count_write(&self, written: Written) {
@@ -357,6 +368,11 @@ impl Replica {
         observer.heard(&heard);
         Ok(heard)
     }
+}
+
+/// Room for the texts that a replica writes at the same time.
+pub(super) fn room_for_writes() -> Semaphore {
+    Semaphore::new(WRITTEN_KIB as usize)
 }
 
 /// Packs an app for the engine.

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::engine::BeatReply;
 use super::fake::{Data, FakeEngine};
-use super::session::{Observer, Replica};
+use super::session::{Observer, Replica, room_for_writes};
 use crate::exposition::catalog::{Duplicates, Rules};
 use crate::model::{AppName, Format, Origin, Timestamp, Update};
 use crate::store::{EventOptions, Inlet, Limits, Mode, PutOptions, View, open};
@@ -69,6 +69,7 @@ impl Node {
             position: Mutex::default(),
             refetch: Mutex::default(),
             refetch_arrived: Notify::new(),
+            room: room_for_writes(),
             lease: watch::Sender::new(false),
         });
         Self {
