@@ -1,6 +1,6 @@
 //! Protobuf bodies as Prometheus reads them, once more and slowly, with nothing of the code that wrote them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::expected::Seen;
 
@@ -114,11 +114,15 @@ pub(crate) fn messages(mut body: &[u8]) -> Vec<Message> {
 
 /// The samples that Prometheus makes of a metric, and its creation time as OpenMetrics has it.
 fn read(name: &str, kind: u64, metric: &[Field<'_>], samples: &mut Vec<Seen>) {
-    let mut labels = BTreeMap::new();
+    let (mut labels, mut names) = (BTreeMap::new(), BTreeSet::new());
     for label in all(metric, 1) {
         let label = fields(label);
-        let twice = labels.insert(escaped(all(&label, 1)[0]), escaped(all(&label, 2)[0]));
-        assert!(twice.is_none(), "a label twice in {name}");
+        let (name_of, value) = (escaped(all(&label, 1)[0]), escaped(all(&label, 2)[0]));
+        assert!(names.insert(name_of.clone()), "a label twice in {name}");
+        // An empty one is no label for Prometheus.
+        if !value.is_empty() {
+            labels.insert(name_of, value);
+        }
     }
     let time = number(metric, 6).map(u64::cast_signed);
     let mut push = |suffix: &str, bound: Option<(&str, f64)>, value: f64| {

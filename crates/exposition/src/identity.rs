@@ -57,6 +57,27 @@ pub(crate) fn legacy_labels<'a>(labels: &Labels<'a>, quoted: bool) -> impl Itera
         })
 }
 
+/// The empty labels that are exposed, such as the `instance` of Pushgateway's groups, by which Prometheus adds none of its own: not those that
+/// an extra label replaces, nor, where names are escaped, those with the escaped name of another label.
+pub(crate) fn empty_labels<'a>(
+    labels: &Labels<'a>,
+    extra_labels: &'a [ExtraLabel],
+    escapes: bool,
+) -> impl Iterator<Item = (Cow<'a, [u8]>, Label<'a>)> {
+    let all = labels.clone();
+    let empty = labels.clone().enumerate().filter(|(_, label)| label.value.is_empty());
+    empty
+        .filter(|(_, label)| !extra_labels.iter().any(|extra| extra.has_name_of(label)))
+        .filter_map(move |(at, label)| {
+            if !escapes {
+                return Some((Cow::Borrowed(label.name), label));
+            }
+            let name = escape::escaped_label_name(label.name);
+            let mut others = all.clone().enumerate().filter(|(other, it)| *other < at || !it.value.is_empty());
+            (!others.any(|(_, it)| escape::escaped_label_name(it.name) == name)).then_some((name, label))
+        })
+}
+
 /// The label by which the samples of one group differ: the bound of a bucket, the quantile of a summary.
 pub(crate) const fn bound_label(kind: MetricType, suffix: Suffix) -> Option<&'static [u8]> {
     match (kind, suffix) {

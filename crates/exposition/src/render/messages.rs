@@ -13,7 +13,7 @@ use super::slice_writer::SliceWriter;
 use super::{Item, OutputFormat};
 use crate::escape;
 use crate::family::{FamilyFlags, MetricType, Suffix};
-use crate::identity::{ExtraLabel, Identity, bound_label, legacy_labels};
+use crate::identity::{ExtraLabel, Identity, bound_label, empty_labels, legacy_labels};
 use crate::negotiate::Escaping;
 use crate::parse;
 use crate::protobuf::field::{bucket, exemplar, family, histogram, label, metric, quantile, scalar, summary, timestamp};
@@ -208,7 +208,11 @@ impl<'a> Encoder<'a> {
                 put_label(&unescaped(label.name), &unescaped(label.value), &mut self.metric);
             }
         }
-        for extra in self.item.extra_labels().iter().filter(|it| it.missing_in(labels)) {
+        let extra_labels = self.item.extra_labels();
+        for (name, _) in empty_labels(labels, extra_labels, self.escapes).filter(|(_, label)| !is_bound(label)) {
+            put_label(&unescaped(&name), b"", &mut self.metric);
+        }
+        for extra in extra_labels.iter().filter(|it| it.missing_in(labels)) {
             put_extra_label(extra, self.to, &mut self.metric);
         }
     }

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use super::OutputFormat;
 use crate::escape::{self, escaped_label_name, escaped_metric_name};
-use crate::identity::{ExtraLabel, legacy_labels};
+use crate::identity::{ExtraLabel, empty_labels, legacy_labels};
 use crate::negotiate::Escaping;
 use crate::sample::{Label, Sample};
 use crate::syntax::Syntax;
@@ -60,29 +60,13 @@ impl SampleFormatter<'_> {
     }
 
     fn labels(&self, sample: &Sample<'_>, braces: &mut Braces, out: &mut Vec<u8>) {
-        let replaced = |label: &Label<'_>| label.value.is_empty() && self.extra_labels.iter().any(|it| it.has_name_of(label));
         if self.to.escaping == Escaping::Underscores && self.quoted {
-            for (name, label) in legacy_labels(&sample.labels, true) {
+            let empty = empty_labels(&sample.labels, self.extra_labels, true);
+            for (name, label) in legacy_labels(&sample.labels, true).chain(empty) {
                 self.label(&name, &label, braces, out);
             }
-            // An empty label, such as that of Pushgateway's groups, stands where no other one has its escaped name.
-            let empty = sample
-                .labels
-                .clone()
-                .enumerate()
-                .filter(|(_, label)| label.value.is_empty() && !replaced(label));
-            for (at, label) in empty {
-                let name = escaped_label_name(label.name);
-                let mut others = sample
-                    .labels
-                    .clone()
-                    .enumerate()
-                    .filter(|(other, it)| *other < at || !it.value.is_empty());
-                if !others.any(|(_, it)| escaped_label_name(it.name) == name) {
-                    self.label(&name, &label, braces, out);
-                }
-            }
         } else {
+            let replaced = |label: &Label<'_>| label.value.is_empty() && self.extra_labels.iter().any(|it| it.has_name_of(label));
             for label in sample.labels.clone().filter(|label| !replaced(label)) {
                 self.label(label.name, &label, braces, out);
             }

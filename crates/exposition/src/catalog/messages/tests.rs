@@ -331,3 +331,21 @@ fn other_records_are_another_update_although_the_text_is_the_same() {
     assert!(catalog.version("a") > version);
     assert_eq!(shown(&mut catalog, protobuf()), body);
 }
+
+#[test]
+fn empty_labels_go_out_as_in_text() {
+    // Without it Prometheus would add the address of the proxy to the groups of Pushgateway.
+    let mut catalog = Catalog::new(Rules::default());
+    push(&mut catalog, "group", text("backup{job=\"x\",instance=\"\"} 1\n"));
+    let metric = Message::new()
+        .label("job", "x")
+        .label("instance", "")
+        .inside(field::metric::UNTYPED, &Message::new().double(field::scalar::VALUE, 1.0));
+    let body = shown(&mut catalog, protobuf());
+    assert_eq!(body, family_of("backup", MessageType::Untyped, &[metric]));
+    assert!(
+        String::from_utf8(read(&body).body().to_vec())
+            .unwrap()
+            .contains("backup{job=\"x\",instance=\"\"} 1\n")
+    );
+}
