@@ -48,8 +48,17 @@ pub(crate) fn quote_escaped(text: &str) -> Vec<u8> {
 
 /// Replaces the escapes `\\`, `\"` and `\n` in a name by their characters.
 pub(crate) fn unescaped(name: &[u8]) -> String {
-    let mut bytes = name.iter();
-    let mut out = Vec::with_capacity(name.len());
+    String::from_utf8_lossy(&unescaped_bytes(name)).into_owned()
+}
+
+/// As [`unescaped`], for names, values and help texts that are written on.
+pub(crate) fn unescaped_bytes(text: &[u8]) -> Cow<'_, [u8]> {
+    let Some(first) = memchr::memchr(b'\\', text) else {
+        return text.into();
+    };
+    let mut bytes = text[first..].iter();
+    let mut out = Vec::with_capacity(text.len());
+    out.extend_from_slice(&text[..first]);
     while let Some(&byte) = bytes.next() {
         out.push(match byte {
             b'\\' => match bytes.next() {
@@ -60,7 +69,7 @@ pub(crate) fn unescaped(name: &[u8]) -> String {
             other => other,
         });
     }
-    String::from_utf8_lossy(&out).into_owned()
+    out.into()
 }
 
 /// Escapes a metric name, given as inside quotes, by the underscores scheme.

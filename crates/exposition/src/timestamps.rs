@@ -12,7 +12,7 @@ pub(crate) fn millis(written: &[u8], syntax: Syntax) -> Option<i64> {
 
 /// Converts a timestamp in seconds to milliseconds.
 pub(crate) fn millis_of_seconds(seconds: &[u8]) -> i64 {
-    if let Some(millis) = exact_millis(seconds) {
+    if let Some(millis) = exact::<3>(seconds).and_then(|millis| i64::try_from(millis).ok()) {
         return millis;
     }
     let float: f64 = std::str::from_utf8(seconds).ok().and_then(|text| text.parse().ok()).unwrap_or(0.0);
@@ -24,8 +24,9 @@ pub(crate) fn millis_of_seconds(seconds: &[u8]) -> i64 {
     millis
 }
 
-/// Exact milliseconds of a decimal number without exponent.
-fn exact_millis(seconds: &[u8]) -> Option<i64> {
+/// A decimal number without exponent as a whole number of its unit at the last of `DIGITS` digits behind the point: 3 for milliseconds of
+/// seconds, 9 for nanoseconds. Digits beyond are cut off.
+pub(crate) fn exact<const DIGITS: usize>(seconds: &[u8]) -> Option<i128> {
     let (negative, digits) = match seconds {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),
@@ -36,12 +37,12 @@ fn exact_millis(seconds: &[u8]) -> Option<i64> {
     if !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
         return None;
     }
-    let padded = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(3);
-    let mut millis = 0_i64;
+    let padded = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(DIGITS);
+    let mut number = 0_i128;
     for digit in whole.iter().copied().chain(padded) {
-        millis = millis.checked_mul(10)?.checked_add(i64::from(digit - b'0'))?;
+        number = number.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
     }
-    Some(if negative { -millis } else { millis })
+    Some(if negative { -number } else { number })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 
 use super::MessageType;
 use super::error::{DecodeError, DecodeErrorKind, quoted};
-use super::field::{bucket, exemplar, family, histogram, label, metric, quantile, scalar, summary, timestamp};
+use super::field::{bucket, exemplar, family, histogram, metric, quantile, scalar, summary, timestamp};
 use super::records::{self, Native};
 use super::text::{SampleValue, TextWriter, put_label, slice};
 use super::wire::{Fault, Fields};
@@ -366,15 +366,7 @@ impl<'a> Decoder<'a> {
     /// The name and the value of a label.
     fn label(&self, range: Range<usize>) -> Result<(&'a [u8], &'a [u8]), Fault> {
         let (start, body) = (range.start, self.body);
-        let (mut name, mut value) = (0..0, 0..0);
-        let mut fields = Fields::new(body, range);
-        while let Some(field) = fields.next()? {
-            match field.number {
-                label::NAME => name = field.bytes()?,
-                label::VALUE => value = field.bytes()?,
-                _ => {}
-            }
-        }
+        let (name, value) = records::read_label(body, range)?;
         if name.is_empty() {
             return Err((start, DecodeErrorKind::NoLabelName));
         }

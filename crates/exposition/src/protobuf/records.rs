@@ -205,7 +205,8 @@ fn labels_hash(body: &[u8], metric: Range<usize>) -> u64 {
 /// A callback for the name and the value of a label.
 type EachLabel<'f> = &'f mut dyn FnMut(Range<usize>, Range<usize>) -> Result<(), Fault>;
 
-fn read_label(body: &[u8], range: Range<usize>, each: EachLabel<'_>) -> Result<(), Fault> {
+/// The ranges of the name and the value of a label.
+pub(super) fn read_label(body: &[u8], range: Range<usize>) -> Result<(Range<usize>, Range<usize>), Fault> {
     let (mut name, mut value) = (0..0, 0..0);
     let mut fields = Fields::new(body, range);
     while let Some(field) = fields.next()? {
@@ -215,7 +216,7 @@ fn read_label(body: &[u8], range: Range<usize>, each: EachLabel<'_>) -> Result<(
             _ => {}
         }
     }
-    each(name, value)
+    Ok((name, value))
 }
 
 /// Calls `each` for the labels of a metric, without those of its exemplars.
@@ -223,7 +224,8 @@ pub(crate) fn for_each_metric_label(body: &[u8], metric: Range<usize>, each: Eac
     let mut fields = Fields::new(body, metric);
     while let Some(field) = fields.next()? {
         if field.number == metric::LABEL {
-            read_label(body, field.bytes()?, each)?;
+            let (name, value) = read_label(body, field.bytes()?)?;
+            each(name, value)?;
         }
     }
     Ok(())
@@ -234,7 +236,10 @@ pub(super) fn for_each_label(body: &[u8], metric: Range<usize>, each: EachLabel<
     let mut fields = Fields::new(body, metric);
     while let Some(field) = fields.next()? {
         match field.number {
-            metric::LABEL => read_label(body, field.bytes()?, each)?,
+            metric::LABEL => {
+                let (name, value) = read_label(body, field.bytes()?)?;
+                each(name, value)?;
+            }
             metric::COUNTER => {
                 if let Some(exemplar) = inside(body, field.bytes()?, scalar::EXEMPLAR)? {
                     exemplar_labels(body, exemplar, each)?;
@@ -276,7 +281,8 @@ fn exemplar_labels(body: &[u8], range: Range<usize>, each: EachLabel<'_>) -> Res
     let mut fields = Fields::new(body, range);
     while let Some(field) = fields.next()? {
         if field.number == exemplar::LABEL {
-            read_label(body, field.bytes()?, each)?;
+            let (name, value) = read_label(body, field.bytes()?)?;
+            each(name, value)?;
         }
     }
     Ok(())

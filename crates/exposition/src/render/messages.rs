@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::header::Header;
 use super::slice_writer::SliceWriter;
 use super::{Item, OutputFormat};
-use crate::escape;
+use crate::escape::{self, unescaped_bytes};
 use crate::family::{FamilyFlags, MetricType, Suffix};
 use crate::identity::{ExtraLabel, Identity, bound_label, empty_labels, legacy_labels};
 use crate::negotiate::Escaping;
@@ -20,6 +20,7 @@ use crate::protobuf::field::{bucket, exemplar, family, histogram, label, metric,
 use crate::protobuf::wire::{Fields, put_bytes, put_double, put_number, put_varint, varint_len};
 use crate::protobuf::{MessageType, Records, for_each_metric_label, put_label_text};
 use crate::sample::{Exemplar, Label, Labels, Sample};
+use crate::timestamps::exact;
 
 /// The highest whole number up to which all whole numbers are doubles.
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
@@ -54,7 +55,7 @@ pub(crate) fn put_header(header: &Header, to: OutputFormat, metric_bytes: usize,
     let name = name_of(&header.name, to);
     put_bytes(family::NAME, &name, &mut head);
     if let Some(help) = &header.help {
-        put_bytes(family::HELP, &unescaped(&help.text), &mut head);
+        put_bytes(family::HELP, &unescaped_bytes(&help.text), &mut head);
     }
     put_number(family::TYPE, message_type(header.kind) as u64, &mut head);
     let unit = header.unit.as_deref().filter(|unit| takes_unit(&name, header.kind, unit));
@@ -111,29 +112,9 @@ pub(crate) const fn message_type(kind: MetricType) -> MessageType {
 /// A name as it goes out, from one escaped as inside quotes.
 fn name_of(name: &[u8], to: OutputFormat) -> Cow<'_, [u8]> {
     match to.escaping {
-        Escaping::AllowUtf8 => unescaped(name),
+        Escaping::AllowUtf8 => unescaped_bytes(name),
         Escaping::Underscores => escape::escaped_metric_name(name),
     }
-}
-
-/// Text without the escapes of quoted text.
-fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
-    let Some(first) = memchr::memchr(b'\\', text) else {
-        return text.into();
-    };
-    let mut out = text[..first].to_vec();
-    let mut bytes = text[first..].iter();
-    while let Some(&byte) = bytes.next() {
-        out.push(match byte {
-            b'\\' => match bytes.next() {
-                Some(b'n') => b'\n',
-                Some(&other) => other,
-                None => b'\\',
-            },
-            other => other,
-        });
-    }
-    out.into()
 }
 
 /// Encoder of the metrics of one item.
@@ -201,16 +182,16 @@ impl<'a> Encoder<'a> {
         let is_bound = |label: &Label<'_>| Some(label.name) == bound;
         if self.escapes {
             for (name, label) in legacy_labels(labels, true).filter(|(_, label)| !is_bound(label)) {
-                put_label(&name, &unescaped(label.value), &mut self.metric);
+                put_label(&name, &unescaped_bytes(label.value), &mut self.metric);
             }
         } else {
             for label in labels.clone().filter(|label| !label.value.is_empty() && !is_bound(label)) {
-                put_label(&unescaped(label.name), &unescaped(label.value), &mut self.metric);
+                put_label(&unescaped_bytes(label.name), &unescaped_bytes(label.value), &mut self.metric);
             }
         }
         let extra_labels = self.item.extra_labels();
         for (name, _) in empty_labels(labels, extra_labels, self.escapes).filter(|(_, label)| !is_bound(label)) {
-            put_label(&unescaped(&name), b"", &mut self.metric);
+            put_label(&unescaped_bytes(&name), b"", &mut self.metric);
         }
         for extra in extra_labels.iter().filter(|it| it.missing_in(labels)) {
             put_extra_label(extra, self.to, &mut self.metric);
@@ -519,7 +500,7 @@ fn put_extra_label(extra: &ExtraLabel, to: OutputFormat, out: &mut Vec<u8>) {
         Escaping::AllowUtf8 => &extra.name,
         Escaping::Underscores => &extra.legacy_name,
     };
-    put_label(&unescaped(name), &unescaped(&extra.value), out);
+    put_label(&unescaped_bytes(name), &unescaped_bytes(&extra.value), out);
 }
 
 /// The number in a label.
@@ -551,10 +532,10 @@ fn put_exemplar(field: u32, exemplar: &Exemplar<'_>, to: OutputFormat, scratch: 
     scratch.clear();
     for label in exemplar.labels.clone() {
         let name = match to.escaping {
-            Escaping::AllowUtf8 => unescaped(label.name),
+            Escaping::AllowUtf8 => unescaped_bytes(label.name),
             Escaping::Underscores => escape::escaped_label_name(label.name),
         };
-        put_label(&name, &unescaped(label.value), scratch);
+        put_label(&name, &unescaped_bytes(label.value), scratch);
     }
     put_double(exemplar::VALUE, parse::float(exemplar.value), scratch);
     if let Some(time) = exemplar.timestamp.filter(|time| is_time(time)) {
@@ -572,7 +553,7 @@ fn is_time(seconds: &[u8]) -> bool {
 /// Writes a time in seconds, exactly if it is a plain decimal number.
 fn put_time(field: u32, seconds: &[u8], out: &mut Vec<u8>) {
     const NANOS: i64 = 1_000_000_000;
-    let total = exact_nanos(seconds).unwrap_or_else(|| {
+    let total = exact::<9>(seconds).unwrap_or_else(|| {
         let float = parse::float(seconds);
         #[expect(clippy::cast_possible_truncation, reason = "a time, in nanoseconds far below 128 bits")]
         let nanos = (float * 1e9).round() as i128;
@@ -580,31 +561,10 @@ fn put_time(field: u32, seconds: &[u8], out: &mut Vec<u8>) {
     });
     let whole = i64::try_from(total.div_euclid(i128::from(NANOS))).unwrap_or_default();
     let rest = u64::try_from(total.rem_euclid(i128::from(NANOS))).unwrap_or_default();
-    let mut message = [0_u8; 24].to_vec();
-    message.clear();
+    let mut message = Vec::with_capacity(24);
     put_number(timestamp::SECONDS, whole.cast_unsigned(), &mut message);
     if rest > 0 {
         put_number(timestamp::NANOS, rest, &mut message);
     }
     put_bytes(field, &message, out);
-}
-
-/// Nanoseconds of a decimal number of seconds without exponent; digits beyond are cut off.
-fn exact_nanos(seconds: &[u8]) -> Option<i128> {
-    let (negative, digits) = match seconds {
-        [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
-    };
-    let dot = memchr::memchr(b'.', digits).unwrap_or(digits.len());
-    let (whole, fraction) = (&digits[..dot], digits.get(dot + 1..).unwrap_or_default());
-    if !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
-        return None;
-    }
-    let padded = fraction.iter().copied().chain(std::iter::repeat(b'0')).take(9);
-    let mut nanos = 0_i128;
-    for digit in whole.iter().copied().chain(padded) {
-        nanos = nanos.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
-    }
-    Some(if negative { -nanos } else { nanos })
 }
