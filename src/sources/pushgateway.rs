@@ -251,7 +251,7 @@ impl GroupHandler {
         })
     }
 
-    /// Stores a push of so many bytes once earlier ones of its group are stored.
+    /// Stores a push once earlier ones of its group are stored. `bytes` is its length with the labels of the group.
     async fn store(self: &Arc<Self>, push: Push, bytes: usize, most: usize) -> Result<(), Refusal> {
         let queue = foldhash_of(&push.app) % QUEUES;
         // Never closed.
