@@ -1,12 +1,15 @@
 //! The reading part of Pushgateway's API: `GET /api/v1/metrics` and `/api/v1/status`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::vec;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::get;
 use bytes::Bytes;
+use futures_util::stream;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
@@ -15,14 +18,18 @@ use tokio::sync::Semaphore;
 use super::table::rfc3339;
 use crate::exposition::group::{as_text, unescape};
 use crate::exposition::{Exposition, Family, Label, MetricType, Sample, Suffix, go_float};
-use crate::http::{Role, Routes, SharedBody, reply};
-use crate::model::{Syntax, Timestamp};
+use crate::http::{Role, Routes, reply};
+use crate::model::{AppName, Syntax, Timestamp};
 use crate::store::{App, Text, View};
 use crate::supervise::blocking;
 use crate::wire::pushgateway::{INSTANCE, PUSH_FAILURE_TIME, PUSH_TIME, SOURCE};
 
-/// Listings of all groups that are made at the same time: each may be some times as large as what is stored.
-const LISTINGS_AT_ONCE: usize = 1;
+/// Parts of listings that are made at the same time: the JSON of a group may be some times as large as its text.
+const PARTS_AT_ONCE: usize = 1;
+
+/// Bytes after which a part of a listing ends, with the group that it has reached: all groups at once may be some times as large as what is
+/// stored.
+const PART_BYTES: usize = 256 << 10;
 
 /// Handler of the endpoints about Pushgateway groups.
 #[derive(Debug)]
@@ -31,6 +38,7 @@ pub struct PushgatewayOutlet {
     started: Timestamp,
     flags: BTreeMap<&'static str, String>,
     prefix: Arc<str>,
+    /// For [`PARTS_AT_ONCE`] parts.
     turns: Semaphore,
 }
 
@@ -44,7 +52,7 @@ impl PushgatewayOutlet {
             started,
             flags,
             prefix,
-            turns: Semaphore::new(LISTINGS_AT_ONCE),
+            turns: Semaphore::new(PARTS_AT_ONCE),
         }
     }
 
@@ -63,23 +71,57 @@ pub(super) fn routes(outlet: Arc<PushgatewayOutlet>) -> Routes {
         .with_state(outlet)
 }
 
-/// `GET /api/v1/metrics`: all groups with their families.
+/// `GET /api/v1/metrics`: all groups with their families. Made in parts as the client takes them, of the groups that there are at the start.
 async fn metrics(State(outlet): State<Arc<PushgatewayOutlet>>) -> Response<Body> {
-    // Never closed.
-    let _turn = outlet.turns.acquire().await;
     let view = outlet.view.clone();
-    let groups = blocking(move || {
+    let names = blocking(move || {
         let apps = view.apps();
         let groups = apps.iter().filter(|app| &*app.origin.source == SOURCE);
-        let mut slices = vec![Bytes::from_static(br#"{"status":"success","data":["#)];
-        for (n, app) in groups.enumerate() {
-            let comma = if n > 0 { "," } else { "" };
-            slices.push(format!("{comma}{}", group(app)).into_boxed_str().into_boxed_bytes().into());
-        }
-        slices.push(Bytes::from_static(b"]}"));
-        slices
+        groups.map(|app| app.name.clone()).collect::<Vec<_>>()
     });
-    with_headers(SharedBody::new(vec![Arc::new(groups.await)]).into_response())
+    let listing = Listing {
+        names: names.await.into_iter(),
+        text: br#"{"status":"success","data":["#.to_vec(),
+        has_groups: false,
+    };
+    let parts = stream::unfold(Some(listing), move |listing| {
+        let outlet = Arc::clone(&outlet);
+        async move {
+            // Never closed.
+            let _turn = outlet.turns.acquire().await;
+            let (view, listing) = (outlet.view.clone(), listing?);
+            let (part, rest) = blocking(move || listing.part(&view)).await;
+            Some((Ok::<_, Infallible>(part), rest))
+        }
+    });
+    with_headers(Response::new(Body::from_stream(parts)))
+}
+
+/// What is left of a listing of all groups.
+struct Listing {
+    names: vec::IntoIter<AppName>,
+    /// Text that is not sent yet.
+    text: Vec<u8>,
+    has_groups: bool,
+}
+
+impl Listing {
+    /// The next part, and what is left; `None` at the end.
+    fn part(mut self, view: &View) -> (Bytes, Option<Self>) {
+        while self.text.len() < PART_BYTES {
+            let Some(name) = self.names.next() else {
+                self.text.extend_from_slice(b"]}");
+                return (self.text.into_boxed_slice().into(), None);
+            };
+            // It may be gone.
+            let Some(app) = view.app(name.as_str()) else { continue };
+            if std::mem::replace(&mut self.has_groups, true) {
+                self.text.push(b',');
+            }
+            self.text.extend_from_slice(group(&app).to_string().as_bytes());
+        }
+        (std::mem::take(&mut self.text).into_boxed_slice().into(), Some(self))
+    }
 }
 
 /// `GET /api/v1/status`: settings, start and version.
@@ -118,6 +160,7 @@ fn with_headers(mut response: Response<Body>) -> Response<Body> {
 
 /// The times of the last pushes to a group that succeeded and failed.
 pub(super) fn push_times(app: &App) -> (Option<Timestamp>, Option<Timestamp>) {
+    // They are the same in both syntaxes.
     let text = parsed(app);
     let time = |name: &str| {
         let seconds = gauge(&text, name).and_then(|sample| number(&sample))?;
@@ -128,12 +171,17 @@ pub(super) fn push_times(app: &App) -> (Option<Timestamp>, Option<Timestamp>) {
     (time(PUSH_TIME.0), time(PUSH_FAILURE_TIME.0))
 }
 
-/// The parsed text of a group, in the text format, which has the names of Pushgateway's families.
+/// The parsed text of a group.
 fn parsed(app: &App) -> Arc<Exposition> {
-    let text = match &app.text {
+    match &app.text {
         Text::Read(text) => Arc::clone(text),
         Text::Raw(body, syntax) => Arc::new(Exposition::parse(body.clone(), *syntax)),
-    };
+    }
+}
+
+/// The same in the text format, which has the names of Pushgateway's families.
+fn parsed_as_text(app: &App) -> Arc<Exposition> {
+    let text = parsed(app);
     match text.syntax() {
         Syntax::Text => text,
         Syntax::OpenMetrics => Arc::new(Exposition::parse(as_text(&text).into(), Syntax::Text)),
@@ -142,7 +190,7 @@ fn parsed(app: &App) -> Arc<Exposition> {
 
 /// A group as JSON: its labels, the outcome of its last push, and its families by name.
 fn group(app: &App) -> Value {
-    let text = parsed(app);
+    let text = parsed_as_text(app);
     let time = |name: &str| gauge(&text, name).and_then(|sample| number(&sample)).unwrap_or(0.0);
     let mut value = Map::new();
     value.insert("labels".to_owned(), json!(group_labels(app, &text)));

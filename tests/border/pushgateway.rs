@@ -309,9 +309,11 @@ async fn groups_are_imported_from_a_running_program() {
     );
     let sort_labels = |lines: &mut Vec<String>| {
         for line in lines.iter_mut().filter(|line| !line.starts_with('#')) {
-            let mut parts: Vec<&str> = line.split(['{', ',', '}']).collect();
-            parts.sort_unstable();
-            *line = parts.join(" ");
+            // A number keeps its value, not its digits.
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            let mut labels: Vec<&str> = series.split(['{', ',', '}']).collect();
+            labels.sort_unstable();
+            *line = format!("{} {}", labels.join(" "), value.parse::<f64>().unwrap());
         }
         lines.sort_unstable();
     };

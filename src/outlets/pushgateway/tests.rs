@@ -72,3 +72,48 @@ fn buckets_and_quantiles_are_those_of_one_metric() {
     let expected = json!([{"labels": {}, "quantiles": {"0.99": "1e-07"}, "sum": "1e+06", "count": "3000000"}]);
     assert_eq!(group["s"]["metrics"], expected);
 }
+
+#[test]
+fn a_listing_is_made_in_parts_and_leaves_out_what_is_gone() {
+    let (inlet, view) = open(Limits::default(), Mode::Merge(Rules::default()), EventOptions::default());
+    let app = |n: usize| AppName::new(&format!("pushgateway: job=\"{n}\"")).unwrap();
+    let line = |n: usize, at: usize| format!("a{{job=\"{n}\",at=\"{at:050}\"}} 1\n");
+    for n in 0..5 {
+        let text: String = (0..2_000).map(|at| line(n, at)).collect();
+        let update = Update {
+            app: app(n),
+            body: Bytes::from(format!("{text}{TIMES}").replace("job=\"x\"", &format!("job=\"{n}\""))),
+            syntax: None,
+            records: Bytes::new(),
+            labels: [].into(),
+            origin: Origin {
+                source: SOURCE.into(),
+                format: Format::Push,
+            },
+            at: NOW,
+        };
+        inlet.put(update, PutOptions::WHOLE).unwrap();
+    }
+    let mut listing = Some(Listing {
+        names: (0..5).map(app).collect::<Vec<_>>().into_iter(),
+        text: br#"{"status":"success","data":["#.to_vec(),
+        has_groups: false,
+    });
+    inlet.remove(&app(3), NOW);
+    let (mut parts, mut whole) = (0, Vec::new());
+    while let Some(left) = listing {
+        let (part, rest) = left.part(&view);
+        assert!(part.len() < 2 * PART_BYTES, "{}", part.len());
+        (parts, listing) = (parts + 1, rest);
+        whole.extend_from_slice(&part);
+    }
+    let listed: Value = serde_json::from_slice(&whole).unwrap();
+    let jobs: Vec<&str> = listed["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| group["labels"]["job"].as_str().unwrap())
+        .collect();
+    assert_eq!(jobs, ["0", "1", "2", "4"]);
+    assert!(parts > 1);
+}
