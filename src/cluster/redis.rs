@@ -6,6 +6,7 @@
 mod connection;
 mod keys;
 mod reply;
+mod reply_bound;
 mod scripts;
 
 use std::net::IpAddr;
