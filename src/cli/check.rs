@@ -198,7 +198,10 @@ fn check_protobuf(body: &[u8], name: &str, text: &mut String) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    for fault in read.faults() {
+    // A metric that cannot be used has several lines of text.
+    let mut faults: Vec<String> = read.faults().iter().map(ToString::to_string).collect();
+    faults.dedup();
+    for fault in faults {
         let _ = writeln!(text, "{name}: {fault}");
     }
     let _ = writeln!(

@@ -289,7 +289,7 @@ async fn check_metrics_reads_protobuf_and_says_which_scraper_loses_what() {
     );
     let (code, told) = check("duplicates").await;
     assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("protobuf metric family 1 \"h\", byte "), "{told}");
+    assert!(told.contains("protobuf metric family 1 \"h\", metric 2, byte "), "{told}");
     let (code, told) = check("group").await;
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("byte 1: wire type 3 of field 1 is not supported"), "{told}");
