@@ -6,6 +6,7 @@
 mod connection;
 mod keys;
 mod reply;
+mod reply_bound;
 mod scripts;
 
 use std::net::IpAddr;
@@ -21,7 +22,7 @@ use super::settings::ClusterSettings;
 use crate::model::{AppName, Timestamp};
 use connection::Connection;
 use keys::Keys;
-pub(super) use keys::random_id;
+pub(super) use keys::{random_bytes, random_id};
 
 /// Entries of the stream that are kept: a replica that has missed more loads all apps again. Some 10 MB.
 const MAX_CHANGES: u64 = 100_000;
