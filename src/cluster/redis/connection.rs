@@ -8,6 +8,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisError, Value, cmd};
 use rustls::pki_types::ServerName;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -119,6 +120,10 @@ async fn dial(
         let socket = TcpStream::connect((&*server.name, server.port))
             .await
             .map_err(|error| error.to_string())?;
+        // A connection that is given up is reset. Otherwise the system would go on sending the writes in flight, for minutes, and they would
+        // replace later ones of the next connection once the engine is reached again.
+        let reset = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+        reset.map_err(|error| error.to_string())?;
         let nodelay = socket.set_nodelay(true);
         let local = socket.local_addr().map_err(|error| error.to_string())?;
         nodelay.map_err(|error| error.to_string())?;
