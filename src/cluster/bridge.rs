@@ -1,6 +1,6 @@
 //! The service that makes a bridge one of several that share their aliases.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
@@ -80,6 +80,7 @@ impl BridgeCluster {
             telemetry: context.telemetry,
             epoch: Mutex::default(),
             time: Mutex::default(),
+            beats: AtomicU64::default(),
         };
         Ok(Self(EngineService::new(settings, replica, context.readiness, context.notes)))
     }

@@ -5,6 +5,7 @@
 //! its own.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub(super) struct BridgeReplica {
     pub(super) epoch: Mutex<String>,
     /// The engine's time, and when it was that.
     pub(super) time: Mutex<Option<(u64, Instant)>>,
+    /// The number of heartbeats so far.
+    pub(super) beats: AtomicU64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -250,7 +253,8 @@ impl BridgeReplica {
             id: self.id.clone(),
             about: observer.about(),
             ttl: BEAT_TTL,
-            epoch: self.epoch_candidate.clone(),
+            // Another one for each heartbeat: otherwise this bridge would give a new engine the id of the one that was lost.
+            epoch: format!("{}-{}", self.epoch_candidate, self.beats.fetch_add(1, Ordering::Relaxed)),
         };
         let heard = engine.beat(beat).await?;
         *lock(&self.time) = Some((heard.millis, Instant::now()));

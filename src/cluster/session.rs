@@ -62,6 +62,8 @@ pub(super) struct Position {
     last: Revision,
     /// The engine's time, and when it was that.
     time: Option<(u64, Instant)>,
+    /// The number of heartbeats so far.
+    beats: u64,
 }
 
 impl Position {
@@ -354,12 +356,20 @@ impl Replica {
         }
     }
 
+    /// An id for the data of an engine that has none: another one for each heartbeat. If it were the same one, the replica that gave it first
+    /// would give it again after the engine has lost its data, and no replica would notice the loss.
+    fn next_epoch(&self) -> String {
+        let mut position = lock(&self.position);
+        position.beats += 1;
+        format!("{}-{}", self.epoch_candidate, position.beats)
+    }
+
     async fn beat(&self, engine: &impl Engine, observer: &impl Observer) -> Result<BeatReply, EngineError> {
         let beat = Beat {
             id: self.id.clone(),
             about: observer.about(),
             ttl: BEAT_TTL,
-            epoch: self.epoch_candidate.clone(),
+            epoch: self.next_epoch(),
         };
         let heard = engine.beat(beat).await?;
         lock(&self.position).time = Some((heard.millis, Instant::now()));

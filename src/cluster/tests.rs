@@ -235,6 +235,28 @@ async fn an_engine_that_lost_its_data_gets_it_back() {
 }
 
 #[tokio::test]
+async fn an_engine_that_loses_its_data_under_a_connection_gets_it_back() {
+    let engine = FakeEngine::default();
+    // The first one has given the data of the engine its id, and sends the first heartbeat afterwards as well.
+    let mut one = Node::joined("one", &engine).await;
+    let mut two = Node::joined("two", &engine).await;
+    one.push("kept", "up 1\n").await;
+    two.until("kept", Some("up 1\n")).await;
+    {
+        let mut data = engine.data.lock().unwrap();
+        let millis = data.millis + 100;
+        *data = Data { millis, ..Data::default() };
+    }
+    for node in [&mut one, &mut two] {
+        let lost = tokio::time::timeout(Duration::from_secs(60), node.lost()).await;
+        assert!(lost.unwrap().contains("lost its data"));
+        node.connect(&engine).await;
+    }
+    let three = Node::joined("three", &engine).await;
+    three.until("kept", Some("up 1\n")).await;
+}
+
+#[tokio::test]
 async fn crossing_updates_leave_all_replicas_with_the_same() {
     let engine = FakeEngine::default();
     let nodes = [

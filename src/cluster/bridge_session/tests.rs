@@ -54,6 +54,7 @@ impl Node {
             telemetry: Arc::clone(&bridge.telemetry),
             epoch: Mutex::default(),
             time: Mutex::default(),
+            beats: AtomicU64::default(),
         };
         let mut node = Self {
             bridge,
