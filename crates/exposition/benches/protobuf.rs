@@ -79,7 +79,7 @@ fn bench_in(bencher: Bencher<'_, '_>, body: &[u8]) {
     bencher.counter(BytesCount::new(body.len())).bench(|| read(body));
 }
 
-/// Renders all of a catalog anew.
+/// Renders all of a catalog again.
 fn bench_out(bencher: Bencher<'_, '_>, body: &[u8]) {
     let exposition = Arc::new(read(body));
     let mut catalog = Catalog::new(Rules::default());
