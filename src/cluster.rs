@@ -11,6 +11,7 @@
 
 mod connectivity;
 mod engine;
+mod events;
 #[cfg(test)]
 mod fake;
 mod members;

@@ -192,9 +192,10 @@ fn describe(place: &str, status: &Value) -> String {
         };
         let _ = writeln!(
             out,
-            "\nReplicas at {}, {state}, {} changes to be written:",
+            "\nReplicas at {}, {state}, {} changes and {} events to be written:",
             text(&cluster["engine"]),
-            text(&cluster["pending"])
+            text(&cluster["pending"]),
+            text(&cluster["pending_events"])
         );
         lines(&mut out, &cluster["members"], |member| {
             let polls = if member["polls"] == true { ", polls for all" } else { "" };

@@ -5,18 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::connectivity::{Connectivity, Ready};
 use super::engine::{BeatReply, Engine, EngineError};
+use super::events::EventSession;
 use super::redis::{Redis, random_id};
 use super::session::{Observer, Replica, room_for_writes};
 use super::settings::ClusterSettings;
 use super::{members, probe};
 use crate::model::Clock;
-use crate::store::{Inlet, View};
+use crate::store::{Inlet, OriginId, View};
 use crate::supervise::{Notes, Readiness, Service};
 use crate::telemetry::{ClusterMember, Telemetry};
 
@@ -101,6 +103,17 @@ impl Cluster {
         } = context;
         let changes = inlet.record_changes(settings.waits_for_engine);
         changes.set_away(true);
+        // Away until the first connection, and for a store without events.
+        let shared = settings
+            .events
+            .and_then(|when_away| inlet.share_events(when_away, settings.waits_for_engine));
+        let events = match shared {
+            Some(events) => {
+                let origin = OriginId::random().context("the system has no random numbers")?;
+                Some(EventSession::new(events, origin))
+            }
+            None => None,
+        };
         telemetry.cluster().update(|state| state.engine = settings.url.to_string());
         let cluster = Self {
             replica: Replica {
@@ -118,6 +131,7 @@ impl Cluster {
                 refetch_arrived: Notify::new(),
                 room: room_for_writes(),
                 lease: watch::Sender::new(false),
+                events,
             },
             settings,
             readiness,
@@ -152,7 +166,7 @@ impl Cluster {
             () = self.leave(&stop) => {}
         }
         // Requests that still wait for the engine are answered.
-        self.replica.changes.set_away(true);
+        self.replica.set_away(true);
         Ok(())
     }
 
@@ -199,7 +213,7 @@ impl Cluster {
             let mut quiet_since = tokio::time::Instant::now();
             while quiet_since.elapsed() < FLUSH_QUIET {
                 tokio::time::sleep(FLUSH_QUIET / 10).await;
-                if self.replica.changes.pending() > 0 && self.connected.load(Ordering::Relaxed) {
+                if self.replica.has_pending() && self.connected.load(Ordering::Relaxed) {
                     quiet_since = tokio::time::Instant::now();
                 }
             }
@@ -210,7 +224,7 @@ impl Cluster {
 
     fn lost(&self, why: &EngineError) {
         let was_connected = self.connected.swap(false, Ordering::Relaxed);
-        self.replica.changes.set_away(true);
+        self.replica.set_away(true);
         let since = lock(&self.last_beat).unwrap_or_else(Instant::now);
         lock(&self.connectivity).lost(since);
         self.telemetry_connected(false);
@@ -251,8 +265,13 @@ impl Cluster {
     fn count_pending(&self) {
         let (pending, telemetry) = (self.replica.changes.pending(), &self.replica.telemetry);
         telemetry.cluster().update(|state| state.pending = pending as u64);
-        let pending = i64::try_from(pending).unwrap_or(i64::MAX);
-        telemetry.cluster_pending_changes.with([&*self.replica.engine]).set(pending);
+        let gauge = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        telemetry.cluster_pending_changes.with([&*self.replica.engine]).set(gauge(pending));
+        if let Some(events) = &self.replica.events {
+            let (pending, _) = events.pending();
+            telemetry.cluster().update(|state| state.pending_events = pending as u64);
+            telemetry.cluster_pending_events.with([&*self.replica.engine]).set(gauge(pending));
+        }
     }
 
     async fn others_hold_engine(&self) -> bool {

@@ -44,6 +44,8 @@ pub(super) async fn join(
         tls,
         member_tls: member_tls.map_err(anyhow::Error::msg)?,
         waits_for_engine: config.acknowledge == Acknowledge::Engine,
+        events: settings.events.enabled.then_some(settings.events.when_engine_away),
+        max_events: settings.events.options.max_pending,
         name: links::hostname()?,
         http: addresses.http.first().copied(),
     };
