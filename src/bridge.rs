@@ -15,6 +15,9 @@ mod proxy_registry;
 mod quic_registration;
 mod read_ahead;
 mod registration_policy;
+mod relay;
+mod remote_claims;
+mod shared_claim;
 mod targets_file;
 mod targets_file_writer;
 
@@ -23,11 +26,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::routing::{delete, get};
+use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use alias_table::AliasPolicy;
+#[cfg(all(test, feature = "cluster"))]
+pub(crate) use proxy_registry::fake;
+pub use proxy_registry::{ClaimRead, IncomingClaim, OutgoingClaim, SharedRegistry};
+pub use relay::ForwardKey;
+pub use remote_claims::BridgeMember;
+pub use shared_claim::{ClaimOrder, SharedClaim};
 pub use targets_file::{CheckedTargets, check_targets, check_targets_file};
 
 use self::alias_table::AliasTable;
@@ -38,6 +48,7 @@ use self::pages::Pages;
 use self::proxy_registry::ProxyRegistry;
 use self::quic_registration::QuicRegistration;
 use self::registration_policy::RegistrationPolicy;
+use self::relay::Relay;
 use self::targets_file_writer::TargetsFileWriter;
 use crate::http::{Role, Routes, ServerMetrics};
 use crate::model::Clock;
@@ -112,6 +123,17 @@ pub(crate) struct PagesContext {
     pub(crate) hyperdht: bool,
     /// Cancelled when the bridge stops.
     pub(crate) stop: CancellationToken,
+    /// Scrapes between the bridges of a cluster; `None` without one.
+    pub(crate) forwarding: Option<Forwarding>,
+}
+
+/// Settings for scrapes that bridges of a cluster forward to each other.
+#[derive(Debug, Clone)]
+pub(crate) struct Forwarding {
+    /// The key by which other bridges prove themselves to this one.
+    pub(crate) key: ForwardKey,
+    /// TLS to other bridges; `None` where they speak plain HTTP.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 /// The registry of proxies, and its settings.
@@ -173,6 +195,12 @@ impl Bridge {
         Ok((bridge, writer))
     }
 
+    /// Makes the bridge one of a cluster, with the id of its records there.
+    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "only a cluster has other bridges"))]
+    pub(crate) fn share(&self, id: &str) -> SharedRegistry {
+        SharedRegistry::new(self.registry.clone(), id)
+    }
+
     /// The handle for a reload.
     pub(crate) fn settings(&self) -> BridgeSettings {
         BridgeSettings {
@@ -206,16 +234,24 @@ impl Bridge {
             quic_port,
             hyperdht,
             stop,
+            forwarding,
         } = context;
+        let relay = forwarding.map(|forwarding| {
+            let relay = Relay::new(forwarding.tls, self.registry.clock);
+            (Arc::new(relay), forwarding.key)
+        });
         let forwarder = ScrapeForwarder {
             registry: self.registry.clone(),
             pool,
             settings: self.settings.subscribe(),
+            relay: relay.clone(),
         };
         let discovery = Discovery {
             registry: self.registry.clone(),
             address,
+            relay: relay.as_ref().map(|(relay, _)| Arc::clone(relay)),
         };
+        let is_shared = relay.is_some();
         let pages = Arc::new(Pages {
             registry: self.registry.clone(),
             notes,
@@ -228,7 +264,14 @@ impl Bridge {
             queue: page::RenderQueue::default(),
         });
         let watched = Arc::clone(&pages);
-        let scrapes = Routes::new()
+        let mut scrapes = Routes::new();
+        if is_shared {
+            // Open to all: the proof of another bridge is checked in place of a user.
+            scrapes = scrapes
+                .open_route(relay::SCRAPE_PATH, get(forward::relayed))
+                .open_route(relay::APPS_PATH, get(discovery::relayed));
+        }
+        let scrapes = scrapes
             .route("/scrape/{alias}/metrics", Role::Scrape.of_query(only_app), get(forward::whole))
             .route(
                 "/scrape/{alias}/apps/{app}/metrics",

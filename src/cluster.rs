@@ -7,8 +7,10 @@
 //!
 //! `engine` is what the state machines need of an engine, `redis` the real one. `revisions` and `connectivity` decide without I/O,
 //! with the time as an argument. `session` is one connection to the engine from the first record to the loss of it, and `service` opens
-//! the next one.
+//! the next one. `bridge_session` is the connection of a bridge, which shares its aliases in the same way; `bridge` is its service.
 
+mod bridge;
+mod bridge_session;
 mod connectivity;
 mod engine;
 mod events;
@@ -25,6 +27,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use bridge::{BridgeCluster, BridgeClusterContext, BridgeIdentity};
 pub use probe::routes;
 pub use service::{Cluster, ClusterContext};
 pub use settings::ClusterSettings;

@@ -47,7 +47,7 @@
 //! | [`outlets`] | the readers and their HTTP handlers | `model`, `wire`, `exposition`, `telemetry`, `supervise`, `http`, `page`, `bus`, `peer_samples`, [`store::View`] |
 //! | [`peer`] | links to remote scrapers: identity, registration, QUIC, HyperDHT (the cargo feature `hyperdht`) | `hyperdht`, `model`, `wire`, `telemetry`, `supervise`, `http` |
 //! | [`bridge`] | the remote end of links: aliases, targets file, scrapes through links | `model`, `wire`, `telemetry`, `supervise`, `http`, `page`, `peer` |
-//! | `cluster` | replicas over an engine with the protocol of Redis (the cargo feature `cluster`) | `model`, `wire`, `telemetry`, `supervise`, `http`, `store` |
+//! | `cluster` | replicas over an engine with the protocol of Redis (the cargo feature `cluster`) | `model`, `wire`, `telemetry`, `supervise`, `http`, `store`, `bridge` |
 //! | [`config`] | text to settings | all above |
 //! | [`daemon`] | the composition root | all above |
 //! | [`cli`] | one file per subcommand | all above |

@@ -166,16 +166,35 @@ instruments! {
         bridge_takeovers_total: Counter = Counter::default(),
         /// Aliases forgotten because their proxies have not registered within bridge.entry_expiry.
         bridge_expired_total: Counter = Counter::default(),
+        /// 1 while the engine of the cluster is connected and all its aliases are loaded, otherwise 0.
+        cluster_connected: PerLabel<Gauge, 1> = PerLabel::new(["engine"]),
+        /// Bridges of the cluster at the last heartbeat, this one included.
+        cluster_members: PerLabel<Gauge, 1> = PerLabel::new(["engine"]),
+        /// Changes of aliases that the engine of the cluster does not have yet.
+        cluster_pending_changes: PerLabel<Gauge, 1> = PerLabel::new(["engine"]),
+        /// Writes of aliases to the engine, by result: stored, failed.
+        cluster_writes_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
+        /// Changes of aliases by other bridges that were read from the engine, by result: applied, skipped, refused.
+        cluster_reads_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
+        /// Time in seconds from a write of another bridge to the engine until this one has it.
+        cluster_watch_delay_seconds: PerLabel<Latency, 1> = PerLabel::new(["engine"]),
         /// 1 if the last reload of the configuration succeeded, 0 if the previous one is still in force.
         config_last_reload_successful: Gauge = { let ok = Gauge::default(); ok.set(1); ok },
         /// Log lines that standard error did not take: it was full, closed or too slow.
         log_lines_dropped_total: DroppedLogLines = DroppedLogLines::default(),
     } beside {
         link_faults: RecentRefusals,
+        cluster: ClusterStates,
     }
 }
 
 impl BridgeTelemetry {
+    /// The cluster that this bridge belongs to.
+    #[must_use]
+    pub const fn cluster(&self) -> &ClusterStates {
+        &self.cluster
+    }
+
     /// Records a fault of a link for the status page: the kind, the client or the key, the word for programs, and the text.
     pub fn link_fault(&self, source: &str, client: &str, reason: &'static str, detail: &str) {
         self.link_faults.record(source, client, reason, detail, Instant::now());

@@ -124,6 +124,16 @@ impl AliasTable {
         self.expiry = expiry;
     }
 
+    /// Returns the policy.
+    pub(super) fn policy(&self) -> AliasPolicy {
+        self.policy
+    }
+
+    /// Returns the time after the last registration at which an entry expires.
+    pub(super) fn expiry(&self) -> Duration {
+        self.expiry
+    }
+
     fn is_live(&self, entry: &AliasEntry, now: Instant) -> bool {
         now.saturating_duration_since(entry.renewed) < self.expiry
     }
@@ -226,6 +236,12 @@ impl AliasTable {
             restored.extend(holder);
         }
         (dropped, restored)
+    }
+
+    /// Drops the earlier aliases of a proxy that has registered this entry with another bridge. Returns them, and the entries that hold
+    /// their alias again because of it.
+    pub(super) fn moved_away(&mut self, entry: &AliasEntry) -> (Vec<AliasEntry>, Vec<AliasEntry>) {
+        self.drop_earlier(entry)
     }
 
     /// Adds an alias from the targets file of the last run.

@@ -9,14 +9,17 @@ use axum::extract::{Query, State};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::header::{ACCEPT, HOST, HeaderValue};
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::alias_table::Transport;
-use super::proxy_registry::{AliasListing, ProxyRegistry};
+use super::forward::ScrapeForwarder;
+use super::proxy_registry::{AliasListing, ProxyRegistry, Route};
+use super::relay::{APPS_PATH, Outgoing, Relay};
+use super::remote_claims::BridgeMember;
 use crate::http::{Connection, Scheme, reply};
 use crate::model::AppName;
 use crate::peer::Link;
@@ -39,6 +42,8 @@ pub(super) struct Discovery {
     pub(super) registry: Arc<ProxyRegistry>,
     /// Target address for requests without a Host header.
     pub(super) address: String,
+    /// The way to the other bridges of a cluster.
+    pub(super) relay: Option<Arc<Relay>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,7 +67,7 @@ pub(super) async fn targets(
 ) -> Response<Body> {
     if params.apps {
         // A proxy that does not respond in time keeps its previous list of apps.
-        let _ = timeout(APPS_TIMEOUT, refresh(&discovery.registry)).await;
+        let _ = timeout(APPS_TIMEOUT, refresh(&discovery)).await;
     }
     let url = connection.public_url(&uri, &headers);
     let base = Base {
@@ -117,17 +122,24 @@ fn groups(listed: &AliasListing, base: &Base<'_>, with_apps: bool) -> Vec<Value>
     [proxy].into_iter().chain(apps).collect()
 }
 
-/// Refreshes the outdated lists of apps of all connected proxies.
-async fn refresh(registry: &ProxyRegistry) {
+/// Refreshes the outdated lists of apps of all connected proxies, those of other bridges as well.
+async fn refresh(discovery: &Discovery) {
+    let Discovery { registry, relay, .. } = discovery;
     let now = Instant::now();
     let stale = registry
         .list()
         .into_iter()
         .filter(|listed| listed.apps.0.is_none_or(|asked| now.duration_since(asked) >= APPS_TTL))
-        .filter_map(|listed| Some((listed.entry.alias, listed.link?)));
+        .filter(|listed| listed.link.is_some() || listed.bridge.is_some());
     futures_util::stream::iter(stale)
-        .for_each_concurrent(MAX_CONCURRENT, |(alias, link)| async move {
-            match apps(&link).await {
+        .for_each_concurrent(MAX_CONCURRENT, |listed| async move {
+            let alias = listed.entry.alias;
+            let found = match (&listed.link, &listed.bridge, relay) {
+                (Some(link), ..) => apps(link).await,
+                (None, Some(bridge), Some(relay)) => apps_over(relay, bridge, alias.as_str()).await,
+                _ => None,
+            };
+            match found {
                 Some(apps) => registry.set_apps(alias.as_str(), apps, Instant::now()),
                 None => tracing::debug!(%alias, "the list of apps is not available"),
             }
@@ -145,6 +157,42 @@ async fn apps(link: &Link) -> Option<Arc<[String]>> {
     }
     let body = Limited::new(answer.response.into_body(), MAX_LIST_BYTES).collect().await.ok()?;
     names(&body.to_bytes())
+}
+
+/// The list of a proxy's apps, from the bridge that has the link to it.
+async fn apps_over(relay: &Relay, bridge: &BridgeMember, alias: &str) -> Option<Arc<[String]>> {
+    let outgoing = Outgoing {
+        path: APPS_PATH,
+        alias,
+        proxy_path: "",
+        method: Method::GET,
+        headers: HeaderMap::new(),
+        client: String::new(),
+    };
+    // Kept until the response is read: without it the connection ends.
+    let (response, _upstream) = relay.send(bridge, outgoing, APPS_TIMEOUT).await.ok()?;
+    if !response.status().is_success() {
+        return None;
+    }
+    let body = timeout(APPS_TIMEOUT, Limited::new(response.into_body(), MAX_LIST_BYTES).collect()).await;
+    names(&body.ok()?.ok()?.to_bytes())
+}
+
+/// `GET /-/cluster/apps`: the apps of a proxy of this bridge, for another bridge.
+pub(super) async fn relayed(State(forwarder): State<Arc<ScrapeForwarder>>, uri: Uri, method: Method, headers: HeaderMap) -> Response<Body> {
+    let alias = match forwarder.verify(&method, &uri, &headers) {
+        Ok(request) => request.alias,
+        Err(refused) => return *refused,
+    };
+    let found = match forwarder.registry.find_here(&alias) {
+        Ok(Route::Link(link)) => apps(&link).await,
+        _ => None,
+    };
+    let Some(found) = found else {
+        return reply::text(StatusCode::BAD_GATEWAY, "Upstream unavailable");
+    };
+    let list: Vec<Value> = found.iter().map(|name| json!({ "name": name })).collect();
+    reply::json(StatusCode::OK, &json!({ "apps": list }))
 }
 
 /// Returns the names in a proxy's list of apps; `None` if the response is not such a list, in which case the previous list is kept.

@@ -13,7 +13,7 @@ use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
     USER_AGENT, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Empty;
 use tokio::sync::watch;
 use url::form_urlencoded;
@@ -21,7 +21,9 @@ use url::form_urlencoded;
 use super::Settings;
 use super::proxy_registry::{ProxyRegistry, Route, UnknownAlias};
 use super::read_ahead::read_ahead;
-use crate::http::{Connection, DeliveryOutcome, is_from_browser, path_segment};
+use super::relay::{self, FORWARDED_FOR, ForwardKey, Outgoing, Relay, RelayedRequest};
+use super::remote_claims::BridgeMember;
+use crate::http::{Client, Connection, DeliveryOutcome, is_from_browser, path_segment, reply};
 use crate::model::printable;
 use crate::peer::{ConnectionPool, HyperdhtError, PublicKey, ScrapeResponse, error_text};
 use crate::wire::hyperdht::MetricsReply;
@@ -34,7 +36,8 @@ const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The header with Prometheus's scrape timeout in seconds.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// The mark of a browser's request, for the bridge that a scrape is forwarded to.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Request headers that are forwarded to the proxy unchanged.
 const REQUEST_HEADERS: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, USER_AGENT, SCRAPE_TIMEOUT];
@@ -79,6 +82,8 @@ pub(super) struct ScrapeForwarder {
     /// Connections to proxies over HyperDHT, if the bridge is on HyperDHT.
     pub(super) pool: Option<ConnectionPool>,
     pub(super) settings: watch::Receiver<Settings>,
+    /// The way to the other bridges of a cluster, and the key by which they prove themselves here; `None` without a cluster.
+    pub(super) relay: Option<(Arc<Relay>, ForwardKey)>,
 }
 
 /// The outcome of a scrape, as it is counted.
@@ -117,6 +122,7 @@ pub(super) async fn whole(
         path: with_query("/metrics".to_owned(), query),
         one_app,
         method,
+        client: connection.client(&headers),
         headers,
     };
     forwarder.forward(&alias, forwarded, &connection).await
@@ -135,9 +141,34 @@ pub(super) async fn one_app(
         path: with_query(format!("/apps/{}/metrics", path_segment(&app)), query),
         one_app: true,
         method,
+        client: connection.client(&headers),
         headers,
     };
     forwarder.forward(&alias, forwarded, &connection).await
+}
+
+/// `GET /-/cluster/scrape`: a scrape that another bridge forwards. It is answered over a way of this bridge alone.
+pub(super) async fn relayed(
+    State(forwarder): State<Arc<ScrapeForwarder>>,
+    Extension(connection): Extension<Connection>,
+    uri: Uri,
+    method: Method,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let RelayedRequest { alias, path, client } = match forwarder.verify(&method, &uri, &headers) {
+        Ok(request) => request,
+        Err(refused) => return *refused,
+    };
+    let (place, query) = path.split_once('?').unwrap_or((&path, ""));
+    let forwarded = ForwardedRequest {
+        one_app: place != "/metrics" || names_app(query),
+        path,
+        method,
+        client: client.parse().map_or_else(|_| Client::Link(client.into()), Client::Ip),
+        headers,
+    };
+    let route = forwarder.registry.find_here(&alias).unwrap_or(Route::Disconnected);
+    forwarder.forward_over(route, &alias, forwarded, &connection).await
 }
 
 /// A request to forward to a proxy.
@@ -146,6 +177,8 @@ struct ForwardedRequest {
     /// True if the request is for one app.
     one_app: bool,
     method: Method,
+    /// The client that the scrape is for.
+    client: Client,
     headers: HeaderMap,
 }
 
@@ -163,13 +196,21 @@ fn with_query(path: String, query: Option<String>) -> String {
 
 impl ScrapeForwarder {
     async fn forward(&self, alias: &str, forwarded: ForwardedRequest, connection: &Connection) -> Response<Body> {
+        match self.registry.find(alias) {
+            Ok(route) => self.forward_over(route, alias, forwarded, connection).await,
+            Err(UnknownAlias) => self.refuse(ForwardOutcome::UnknownAlias, StatusCode::NOT_FOUND, "Unknown alias"),
+        }
+    }
+
+    async fn forward_over(&self, route: Route, alias: &str, forwarded: ForwardedRequest, connection: &Connection) -> Response<Body> {
         let began = Instant::now();
         let request_timeout = self.settings.borrow().request_timeout;
         let wait = proxy_timeout(request_timeout, &forwarded.headers);
         let unavailable = || self.refuse(ForwardOutcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
-        let link = match (self.registry.find(alias), &self.pool) {
-            (Ok(Route::Link(link)), _) => link,
-            (Ok(Route::Key(key)), Some(pool)) => match self.forward_by_key(pool, key, &forwarded, wait).await {
+        let link = match (route, &self.pool) {
+            (Route::Link(link), _) => link,
+            (Route::Bridge(bridge), _) => return self.relay(&bridge, alias, &forwarded, connection, wait).await,
+            (Route::Key(key), Some(pool)) => match self.forward_by_key(pool, key, &forwarded, wait).await {
                 Ok(response) => return response,
                 Err(HyperdhtError::Unreachable(_)) => match self.registry.unreachable(alias, key) {
                     Some(link) => link,
@@ -177,10 +218,9 @@ impl ScrapeForwarder {
                 },
                 Err(_) => return unavailable(),
             },
-            (Ok(Route::Key(_) | Route::Disconnected), _) => return unavailable(),
-            (Err(UnknownAlias), _) => return self.refuse(ForwardOutcome::UnknownAlias, StatusCode::NOT_FOUND, "Unknown alias"),
+            (Route::Key(_) | Route::Disconnected, _) => return unavailable(),
         };
-        let Ok(request) = request(&forwarded, connection) else {
+        let Ok(request) = request(&forwarded) else {
             return self.refuse(
                 ForwardOutcome::UnknownAlias,
                 StatusCode::BAD_REQUEST,
@@ -189,7 +229,7 @@ impl ScrapeForwarder {
         };
         // Otherwise the proxy would take what this reader has received for lost, and send its events again.
         connection.settle_acked();
-        let Ok(answer) = link.scrape_for(&connection.client(&forwarded.headers), request, wait).await else {
+        let Ok(answer) = link.scrape_for(&forwarded.client, request, wait).await else {
             return unavailable();
         };
         self.registry.telemetry.bridge_scrape_duration_seconds.observe(began.elapsed());
@@ -197,6 +237,78 @@ impl ScrapeForwarder {
             return self.pass_on(answer, connection);
         }
         self.upstream_error(answer, forwarded.one_app).await
+    }
+
+    /// Checks a request of another bridge.
+    ///
+    /// # Errors
+    ///
+    /// The response if it is refused.
+    pub(super) fn verify(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<RelayedRequest, Box<Response<Body>>> {
+        let Some((_, key)) = &self.relay else {
+            return Err(Box::new(reply::text(StatusCode::NOT_FOUND, "this bridge is in no cluster")));
+        };
+        let checked = relay::verify(key, method, uri, headers, relay::seconds(self.registry.clock));
+        checked.map_err(|why| Box::new(reply::text(StatusCode::FORBIDDEN, why)))
+    }
+
+    /// Forwards a scrape to the bridge that reaches the proxy.
+    async fn relay(
+        &self,
+        bridge: &BridgeMember,
+        alias: &str,
+        forwarded: &ForwardedRequest,
+        connection: &Connection,
+        wait: Duration,
+    ) -> Response<Body> {
+        let Some((relay, _)) = &self.relay else {
+            return self.refuse(ForwardOutcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
+        };
+        let began = Instant::now();
+        let mut headers = HeaderMap::new();
+        copy(&REQUEST_HEADERS, &forwarded.headers, &mut headers);
+        let from_browser = is_from_browser(&forwarded.headers);
+        if from_browser {
+            headers.insert(FETCH_SITE, HeaderValue::from_static("none"));
+        }
+        let outgoing = Outgoing {
+            path: relay::SCRAPE_PATH,
+            alias,
+            proxy_path: &forwarded.path,
+            method: forwarded.method.clone(),
+            headers,
+            client: forwarded.client.to_string(),
+        };
+        // The connection of the last response acks it at the other bridge, if it is known by now that this reader has it.
+        connection.settle_acked();
+        let (response, upstream) = match relay.send(bridge, outgoing, wait).await {
+            Ok(sent) => sent,
+            Err(why) => return self.refuse(ForwardOutcome::Unavailable, StatusCode::SERVICE_UNAVAILABLE, &why.to_string()),
+        };
+        self.registry.telemetry.bridge_scrape_duration_seconds.observe(began.elapsed());
+        let status = response.status();
+        if !status.is_success() {
+            let text = error_text(response.into_body()).await;
+            let status = match status {
+                StatusCode::NOT_FOUND if forwarded.one_app => status,
+                StatusCode::FORBIDDEN if from_browser => status,
+                _ => StatusCode::BAD_GATEWAY,
+            };
+            return self.refuse(ForwardOutcome::UpstreamError, status, &text);
+        }
+        let (telemetry, relay) = (self.registry.telemetry.clone(), Arc::clone(relay));
+        connection.on_delivery(move |outcome| {
+            let outcome = match outcome {
+                DeliveryOutcome::Acked => {
+                    relay.keep(upstream);
+                    ForwardOutcome::Ok
+                }
+                // Dropped, the connection is reset.
+                DeliveryOutcome::Unacked => ForwardOutcome::Interrupted,
+            };
+            telemetry.bridge_scrapes_total.with([outcome.as_str()]).inc();
+        });
+        deliver(response)
     }
 
     /// Forwards a scrape over HyperDHT, which carries neither query nor format nor compression. The response is received as a whole, and
@@ -272,12 +384,7 @@ impl ScrapeForwarder {
             };
             telemetry.bridge_scrapes_total.with([outcome.as_str()]).inc();
         });
-        let (head, body) = read_ahead(response).into_parts();
-        let mut response = Response::new(Body::new(body));
-        *response.extensions_mut() = head.extensions;
-        copy(&RESPONSE_HEADERS, &head.headers, response.headers_mut());
-        inert(&mut response, content_type(&head.headers));
-        response
+        deliver(response)
     }
 
     /// Maps an error response of the proxy: 404 for an unknown app, otherwise 502.
@@ -304,13 +411,33 @@ impl ScrapeForwarder {
     }
 }
 
-fn request(forwarded: &ForwardedRequest, connection: &Connection) -> http::Result<Request<Empty<Bytes>>> {
-    let ForwardedRequest { path, method, headers, .. } = forwarded;
+/// The response for the scraper, read from its source as fast as that delivers it.
+fn deliver<B>(response: Response<B>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let (head, body) = read_ahead(response).into_parts();
+    let mut response = Response::new(Body::new(body));
+    *response.extensions_mut() = head.extensions;
+    copy(&RESPONSE_HEADERS, &head.headers, response.headers_mut());
+    inert(&mut response, content_type(&head.headers));
+    response
+}
+
+fn request(forwarded: &ForwardedRequest) -> http::Result<Request<Empty<Bytes>>> {
+    let ForwardedRequest {
+        path,
+        method,
+        client,
+        headers,
+        ..
+    } = forwarded;
     let mut request = Request::builder().method(method).uri(path).body(Empty::new())?;
     let to = request.headers_mut();
     to.insert(HOST, HeaderValue::from_static("exporter-proxy"));
     copy(&REQUEST_HEADERS, headers, to);
-    if let Ok(client) = HeaderValue::try_from(connection.client(headers).to_string()) {
+    if let Ok(client) = HeaderValue::try_from(client.to_string()) {
         to.insert(FORWARDED_FOR, client);
     }
     Ok(request)

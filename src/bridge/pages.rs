@@ -25,7 +25,7 @@ use crate::model::{Timestamp, printable};
 use crate::page::{self, Plain, RenderQueue, section, span};
 use crate::peer::PublicKey;
 use crate::supervise::{Notes, Readiness};
-use crate::telemetry::RecentRefusal;
+use crate::telemetry::{ClusterMember, ClusterState, RecentRefusal};
 
 /// Limit on the aliases of the HTML overview; `/aliases` lists all of them.
 const MAX_ROWS: usize = 1_000;
@@ -60,10 +60,12 @@ fn columns(listed: &AliasListing) -> [String; 7] {
         registered,
         expires,
         link,
+        bridge,
         ..
     } = listed;
     let state = match link {
         Some(link) => format!("connected, {:.1} ms away", link.rtt().as_secs_f64() * 1_000.0),
+        None if bridge.is_some() => format!("over the bridge {}", bridge.as_ref().map_or("", |bridge| &bridge.name)),
         None if entry.transport == Transport::Hyperdht => "dialed over HyperDHT".to_owned(),
         None => "not connected".to_owned(),
     };
@@ -106,6 +108,7 @@ fn facts(listed: &AliasListing) -> Value {
         registered,
         expires,
         link,
+        bridge,
         ..
     } = listed;
     json!({
@@ -120,7 +123,8 @@ fn facts(listed: &AliasListing) -> Value {
             (None, Transport::Hyperdht) => Some("hyperdht"),
             (None, Transport::Unknown) => None,
         },
-        "connected": link.is_some(),
+        "connected": listed.is_connected(),
+        "bridge": bridge.as_ref().map(|bridge| &bridge.name),
         "round_trip_seconds": link.as_ref().map(|link| link.rtt().as_secs_f64()),
     })
 }
@@ -166,7 +170,8 @@ pub(super) async fn status(State(pages): State<Arc<Pages>>) -> Response<Body> {
         "not_ready_because": obstacles.as_deref().map(|lines| lines.lines().collect::<Vec<_>>()),
         "notes": pages.notes.lines(),
         "key": pages.key.to_string(),
-        "aliases": { "total": list.len(), "connected": list.iter().filter(|listed| listed.link.is_some()).count() },
+        "cluster": Some(pages.registry.telemetry.cluster().get()).filter(|cluster| !cluster.engine.is_empty()).map(|cluster| cluster_facts(&cluster)),
+        "aliases": { "total": list.len(), "connected": list.iter().filter(|listed| listed.is_connected()).count() },
         "moves": pages.registry.moves.list().iter().map(|moved| json!({
             "alias": moved.alias, "from": moved.from.map(|key| key.to_string()), "to": moved.to.to_string(),
             "address": moved.address.map(|address| address.to_string()), "count": moved.count, "age_seconds": age(moved.last),
@@ -174,6 +179,18 @@ pub(super) async fn status(State(pages): State<Arc<Pages>>) -> Response<Body> {
         "faults": pages.registry.telemetry.recent_link_faults().iter().map(fault).collect::<Vec<_>>(),
     });
     reply::json(StatusCode::OK, &value)
+}
+
+/// The bridges of the cluster, as the status of a proxy lists replicas.
+fn cluster_facts(cluster: &ClusterState) -> Value {
+    let members = cluster.members.iter().map(|member| {
+        json!({
+            "id": member.id, "name": member.name, "http": member.http, "version": member.version, "aliases": member.apps,
+        })
+    });
+    json!({
+        "engine": cluster.engine, "connected": cluster.connected, "pending": cluster.pending, "members": members.collect::<Vec<_>>(),
+    })
 }
 
 /// `GET /`
@@ -195,7 +212,7 @@ impl Pages {
     /// A number that changes with the aliases, their moves, their links and the faults of links.
     pub(super) fn version(&self) -> u64 {
         let list = self.registry.list();
-        let connected = list.iter().filter(|listed| listed.link.is_some()).count() as u64;
+        let connected = list.iter().filter(|listed| listed.is_connected()).count() as u64;
         let faults: u64 = self.registry.telemetry.recent_link_faults().iter().map(|fault| fault.count).sum();
         let moves: u64 = self.registry.moves.list().iter().map(|moved| moved.count).sum();
         [list.len() as u64, connected, faults, moves]
@@ -223,8 +240,9 @@ impl Pages {
 
 fn overview(pages: &Pages, headers: &HeaderMap) -> Markup {
     let (list, now) = (pages.registry.list(), Instant::now());
-    let connected = list.iter().filter(|listed| listed.link.is_some()).count();
+    let connected = list.iter().filter(|listed| listed.is_connected()).count();
     let faults = pages.registry.telemetry.recent_link_faults();
+    let cluster = pages.registry.telemetry.cluster().get();
     html! {
         (page::header(concat!("exporter-proxy ", env!("CARGO_PKG_VERSION"), ": bridge"), pages.started.elapsed().as_secs()))
         main {
@@ -233,6 +251,7 @@ fn overview(pages: &Pages, headers: &HeaderMap) -> Markup {
                 ul.facts { li { b { (list.len()) } (if list.len() == 1 { " alias" } else { " aliases" }) } li { b { (connected) } " connected" } }
             }
             section #aliases data-part { (alias_table(&list)) }
+            @if !cluster.engine.is_empty() { section #cluster data-part { (cluster_table(&cluster)) } }
             section #moves data-part { (move_table(&pages.registry.moves.list(), now)) }
             section #faults data-part { (fault_table(&faults, now)) }
             section {
@@ -251,7 +270,7 @@ fn alias_table(list: &[AliasListing]) -> Markup {
         let path = path_segment(listed.entry.alias.as_str());
         html! {
             td.name { a href=(format!("scrape/{path}/metrics")) { (alias) } }
-            td.(if listed.link.is_some() { "ok" } else { "stale" }) { (state) }
+            td.(if listed.is_connected() { "ok" } else { "stale" }) { (state) }
             td { (hostname) } td { (service) } td { code { (key) } } td { (registered) } td { (expires) }
             td { button type="button" data-delete=(format!("aliases/{path}")) data-name=(alias) { "Forget" } }
         }
@@ -262,6 +281,20 @@ fn alias_table(list: &[AliasListing]) -> Markup {
         (section("Aliases", &head, &rows, "No proxy has registered yet."))
         @if list.len() > MAX_ROWS { p.soft { "and " (list.len() - MAX_ROWS) " more: see " a href="aliases" { "/aliases" } } }
     }
+}
+
+fn cluster_table(cluster: &ClusterState) -> Markup {
+    let row = |member: &ClusterMember| {
+        let http = member.http.map_or_else(|| "-".to_owned(), |http| http.to_string());
+        html! { td.name { (Plain(&member.name)) } td { (http) } td { (Plain(&member.version)) } td.n { (member.apps) } }
+    };
+    let rows: Vec<_> = cluster.members.iter().map(row).collect();
+    section(
+        "Bridges",
+        &["Name", "HTTP", "Version", "#Aliases"],
+        &rows,
+        "The engine is not connected yet.",
+    )
 }
 
 fn move_table(moves: &[AliasMove], now: Instant) -> Markup {

@@ -1,5 +1,8 @@
 //! The proxy registry: the alias table and the open links.
 
+mod sharing;
+
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +13,16 @@ use tokio::time::Instant;
 
 use super::alias_moves::AliasMoves;
 use super::alias_table::{AliasChange, AliasEntry, AliasPolicy, AliasTable, AliasUnavailable, LinkId, Transport};
+use super::remote_claims::BridgeMember;
 use crate::model::{Clock, Timestamp};
-use crate::peer::{Link, LinkEvent, LinkEvents, PeerState, PublicKey};
+use crate::peer::{Alias, Link, LinkEvent, LinkEvents, PeerState, PublicKey};
 use crate::telemetry::BridgeTelemetry;
 use crate::wire::{AliasLost, LinkMessage, SharedKey};
+
+#[cfg(all(test, feature = "cluster"))]
+pub(crate) use sharing::fake;
+pub use sharing::{ClaimRead, IncomingClaim, OutgoingClaim, SharedRegistry};
+use sharing::{Holder, SharedState};
 
 /// Limit on the open links of one key. More than one mean several proxies with one key, each with its own alias; beyond the limit the
 /// oldest link is closed.
@@ -43,6 +52,8 @@ struct RegistryState {
     /// [`ProxyRegistry::expire`] removes keys without alias and link, which bounds it.
     peer_states: HashMap<PublicKey, PeerState>,
     next_link: LinkId,
+    /// The claims that the bridges of a cluster exchange; `None` without a cluster.
+    shared: Option<SharedState>,
 }
 
 /// The state shared by all services of a bridge.
@@ -51,6 +62,8 @@ pub(super) struct ProxyRegistry {
     state: Mutex<RegistryState>,
     /// Notified when the targets file may be out of date.
     changed: Notify,
+    /// Notified when a claim is to be written for the other bridges of a cluster.
+    to_write: Notify,
     peer_state: PeerState,
     pub(super) events: Arc<LinkEvents>,
     /// The latest moves of aliases.
@@ -67,6 +80,15 @@ pub(super) struct AliasListing {
     pub(super) expires: Timestamp,
     pub(super) link: Option<Link>,
     pub(super) apps: Apps,
+    /// The bridge of the cluster that scrapes of it go over, if it is another one.
+    pub(super) bridge: Option<BridgeMember>,
+}
+
+impl AliasListing {
+    /// Returns true if there is a link to the proxy, at this bridge or at another one of the cluster.
+    pub(super) fn is_connected(&self) -> bool {
+        self.link.is_some() || self.bridge.is_some()
+    }
 }
 
 /// Another link with the same key, and the number of datagrams it had received when it was found.
@@ -84,10 +106,12 @@ impl ProxyRegistry {
             links_of: HashMap::new(),
             peer_states: HashMap::new(),
             next_link: 0,
+            shared: None,
         };
         Self {
             state: Mutex::new(state),
             changed: Notify::new(),
+            to_write: Notify::new(),
             peer_state: PeerState::default(),
             events,
             moves: AliasMoves::default(),
@@ -108,18 +132,22 @@ impl ProxyRegistry {
     /// Adds a registration from this address; returns true if it differs from the previous one.
     pub(super) fn register(&self, entry: AliasEntry, address: SocketAddr) -> Result<bool, AliasUnavailable> {
         let now = entry.renewed;
-        let (change, notifications, count) = {
+        // In a cluster another bridge may have held the alias.
+        let (change, notifications, count, is_shared) = {
             let mut state = self.lock();
+            state.check_shared(&entry, now)?;
             let change = state.aliases.register(entry.clone())?;
             let notifications = state.consequences(&entry, address, &change);
-            (change, notifications, state.aliases.live(now).count())
+            state.publish_registration(&entry, address, &change, now);
+            (change, notifications, state.count(now), state.shared.is_some())
         };
+        self.to_write.notify_one();
         self.count(count);
         if change.replaced.is_some() {
             self.telemetry.bridge_takeovers_total.inc();
         }
         self.notify(notifications);
-        if change.updated || !change.dropped.is_empty() {
+        if change.updated || !change.dropped.is_empty() || is_shared {
             self.changed.notify_one();
         }
         Ok(change.updated)
@@ -135,7 +163,7 @@ impl ProxyRegistry {
                     tracing::warn!("skipped a target of the last run: {alias}: {why}");
                 }
             }
-            state.aliases.live(Instant::now()).count()
+            state.count(Instant::now())
         };
         self.count(count);
     }
@@ -146,7 +174,7 @@ impl ProxyRegistry {
     }
 
     fn recount_at(&self, now: Instant) {
-        let count = self.lock().aliases.live(now).count();
+        let count = self.lock().count(now);
         self.count(count);
     }
 
@@ -197,7 +225,13 @@ impl ProxyRegistry {
                 .close("replaced by a new connection of the same key: at most 8 are kept");
         }
         let alias = alias.to_owned();
+        let registered = Alias::new(&alias);
         state.links.insert(id, ConnectedLink { key, address, alias, link });
+        if let Ok(alias) = registered {
+            // Now the other bridges of a cluster may send their scrapes here.
+            state.publish(&alias, Instant::now());
+            self.to_write.notify_one();
+        }
         self.telemetry.bridge_connected.add(1);
         let sharing_link = |id: LinkId| {
             let received = state.links.get(&id)?.link.received();
@@ -224,9 +258,14 @@ impl ProxyRegistry {
                     state.links_of.remove(&connected.key);
                 }
             }
-            let restored = state.aliases.link_ended(id, Instant::now());
+            let now = Instant::now();
+            let restored = state.aliases.link_ended(id, now);
+            if let Ok(alias) = Alias::new(&connected.alias) {
+                state.publish(&alias, now);
+            }
             restored.map(|entry| state.restored(&entry))
         };
+        self.to_write.notify_one();
         self.telemetry.bridge_connected.add(-1);
         if notifications.is_some() {
             self.changed.notify_one();
@@ -254,26 +293,40 @@ impl ProxyRegistry {
     /// Returns the route to the proxy that holds the alias.
     pub(super) fn find(&self, alias: &str) -> Result<Route, UnknownAlias> {
         let state = self.lock();
-        let entry = state.aliases.get(alias, Instant::now()).ok_or(UnknownAlias)?;
-        Ok(match state.link(entry) {
-            Some(link) => Route::Link(link),
-            None if entry.transport == Transport::Quic => Route::Disconnected,
-            None => Route::Key(entry.key),
+        Ok(match state.holder(alias, Instant::now()).ok_or(UnknownAlias)? {
+            Holder::Local(entry) => state.route(entry),
+            Holder::Remote(claim) => match state.bridge_of(claim) {
+                Some(bridge) => Route::Bridge(bridge.clone()),
+                None if claim.is_dialed() => Route::Key(claim.claim.key),
+                None => Route::Disconnected,
+            },
         })
+    }
+
+    /// Returns the route to a proxy that has registered the alias with this bridge, for a scrape that another bridge has forwarded.
+    pub(super) fn find_here(&self, alias: &str) -> Result<Route, UnknownAlias> {
+        let state = self.lock();
+        let entry = state.aliases.get(alias, Instant::now()).ok_or(UnknownAlias)?;
+        Ok(state.route(entry))
     }
 
     /// Returns all aliases that have not expired, sorted.
     pub(super) fn list(&self) -> Vec<AliasListing> {
         let (now, clock) = (Instant::now(), (self.clock)());
         let state = self.lock();
-        let list = state.aliases.live(now).map(|entry| {
+        let list = state.holders(now).into_iter().map(|holder| {
+            let entry = holder.entry().into_owned();
             let registered = before(clock, now.saturating_duration_since(entry.renewed));
             AliasListing {
-                entry: entry.clone(),
                 registered,
-                expires: registered.plus(state.aliases.expires(entry).saturating_duration_since(entry.renewed)),
-                link: state.link(entry),
+                expires: registered.plus(state.aliases.expires(&entry).saturating_duration_since(entry.renewed)),
+                link: state.link(&entry),
                 apps: state.apps.get(entry.alias.as_str()).cloned().unwrap_or_default(),
+                bridge: match holder {
+                    Holder::Local(_) => None,
+                    Holder::Remote(claim) => state.bridge_of(claim).cloned(),
+                },
+                entry,
             }
         });
         list.collect()
@@ -282,7 +335,7 @@ impl ProxyRegistry {
     /// Stores the names of a proxy's apps.
     pub(super) fn set_apps(&self, alias: &str, apps: Arc<[String]>, now: Instant) {
         let mut state = self.lock();
-        if state.aliases.get(alias, now).is_some() {
+        if state.holder(alias, now).is_some() {
             state.apps.insert(alias.to_owned(), (Some(now), apps));
         }
     }
@@ -291,9 +344,12 @@ impl ProxyRegistry {
     pub(super) fn unreachable(&self, alias: &str, key: PublicKey) -> Option<Link> {
         let (notifications, link) = {
             let mut state = self.lock();
-            let restored = state.aliases.unreachable(alias, key, Instant::now())?;
+            let now = Instant::now();
+            let restored = state.aliases.unreachable(alias, key, now)?;
+            state.publish(&restored.alias, now);
             (state.restored(&restored), state.link(&restored))
         };
+        self.to_write.notify_one();
         self.changed.notify_one();
         self.notify(vec![notifications]);
         link
@@ -304,14 +360,21 @@ impl ProxyRegistry {
         let now = Instant::now();
         let (notifications, count) = {
             let mut state = self.lock();
-            let Some((gone, restored)) = state.aliases.forget(alias, now) else {
+            let (here, elsewhere) = (state.aliases.forget(alias, now), state.forget_remote(alias));
+            if here.is_none() && !elsewhere {
                 return false;
-            };
+            }
             state.apps.remove(alias);
-            tracing::info!(alias, peer = %gone.key, "forgotten by request");
-            let notifications = restored.map(|entry| state.restored(&entry));
-            (notifications, state.aliases.live(now).count())
+            let (gone, restored) = here.unzip();
+            let peer = gone.as_ref().map(|gone| tracing::field::display(gone.key));
+            tracing::info!(alias, peer, "forgotten by request");
+            if let Some(gone) = gone {
+                state.publish(&gone.alias, now);
+            }
+            let notifications = restored.flatten().map(|entry| state.restored(&entry));
+            (notifications, state.count(now))
         };
+        self.to_write.notify_one();
         self.count(count);
         self.changed.notify_one();
         self.notify(notifications.into_iter().collect());
@@ -321,11 +384,12 @@ impl ProxyRegistry {
     /// Removes expired entries.
     pub(super) fn expire(&self) {
         let now = Instant::now();
-        let (gone, count) = {
+        let (gone, elsewhere, count) = {
             let mut state = self.lock();
             let gone = state.aliases.expire(now);
-            let (aliases, keys): (HashSet<String>, HashSet<PublicKey>) =
-                state.aliases.live(now).map(|entry| (entry.alias.to_string(), entry.key)).unzip();
+            let elsewhere = state.expire_shared(&gone, now);
+            let holders = state.holders(now).into_iter().map(Holder::entry);
+            let (aliases, keys): (HashSet<String>, HashSet<PublicKey>) = holders.map(|entry| (entry.alias.to_string(), entry.key)).unzip();
             let RegistryState {
                 apps,
                 peer_states,
@@ -334,14 +398,14 @@ impl ProxyRegistry {
             } = &mut *state;
             apps.retain(|alias, _| aliases.contains(alias));
             peer_states.retain(|key, _| keys.contains(key) || links_of.contains_key(key));
-            (gone, aliases.len())
+            (gone, elsewhere, aliases.len())
         };
         self.count(count);
         for entry in &gone {
             self.telemetry.bridge_expired_total.inc();
             tracing::info!(alias = %entry.alias, peer = %entry.key, "forgotten: no registration within bridge.entry_expiry");
         }
-        if !gone.is_empty() {
+        if elsewhere || !gone.is_empty() {
             self.changed.notify_one();
         }
     }
@@ -354,7 +418,9 @@ impl ProxyRegistry {
     /// Returns the current text of the targets file.
     pub(super) fn targets(&self) -> String {
         let state = self.lock();
-        super::targets_file::render(state.aliases.live(Instant::now()))
+        let holders = state.holders(Instant::now());
+        let entries: Vec<Cow<'_, AliasEntry>> = holders.into_iter().map(Holder::entry).collect();
+        super::targets_file::render(entries.iter().map(AsRef::as_ref))
     }
 }
 
@@ -364,7 +430,23 @@ struct Notification {
     to: Vec<(Link, LinkMessage)>,
 }
 
+impl Notification {
+    /// True if another key has taken an alias.
+    fn is_takeover(&self) -> bool {
+        matches!(self.event, LinkEvent::Replaced { .. })
+    }
+}
+
 impl RegistryState {
+    /// Returns the route to a proxy that has registered with this bridge.
+    fn route(&self, entry: &AliasEntry) -> Route {
+        match self.link(entry) {
+            Some(link) => Route::Link(link),
+            None if entry.transport == Transport::Quic => Route::Disconnected,
+            None => Route::Key(entry.key),
+        }
+    }
+
     fn link(&self, entry: &AliasEntry) -> Option<Link> {
         Some(self.links.get(&entry.link?)?.link.clone())
     }
@@ -479,6 +561,8 @@ pub(super) enum Route {
     Link(Link),
     /// By dialing the key over HyperDHT.
     Key(PublicKey),
+    /// Over another bridge of the cluster.
+    Bridge(BridgeMember),
     /// Over a link, which is not open.
     Disconnected,
 }

@@ -129,6 +129,7 @@ fn describe(place: &str, status: &Value) -> String {
     }
     if status["role"] == "bridge" {
         let _ = writeln!(out, "public key {}", text(&status["key"]));
+        cluster(&mut out, &status["cluster"]);
         list(&mut out, "Faults of links", &status["faults"], refused);
         return out;
     }
@@ -183,32 +184,42 @@ fn describe(place: &str, status: &Value) -> String {
             ago(&link["last_scrape_age_seconds"])
         )
     });
-    if status["cluster"].is_object() {
-        let cluster = &status["cluster"];
-        let state = if cluster["connected"] == true {
-            "connected"
-        } else {
-            "NOT connected"
-        };
-        let _ = writeln!(
-            out,
-            "\nReplicas at {}, {state}, {} changes and {} events to be written:",
-            text(&cluster["engine"]),
-            text(&cluster["pending"]),
-            text(&cluster["pending_events"])
-        );
-        lines(&mut out, &cluster["members"], |member| {
-            let polls = if member["polls"] == true { ", polls for all" } else { "" };
-            format!(
-                "{} at {}: version {}, {} apps{polls}",
-                text(&member["name"]),
-                text(&member["http"]),
-                text(&member["version"]),
-                text(&member["apps"])
-            )
-        });
-    }
+    cluster(&mut out, &status["cluster"]);
     out
+}
+
+/// The replicas of a cluster, or its bridges; nothing without one.
+fn cluster(out: &mut String, cluster: &Value) {
+    if !cluster.is_object() {
+        return;
+    }
+    let state = if cluster["connected"] == true {
+        "connected"
+    } else {
+        "NOT connected"
+    };
+    let _ = writeln!(
+        out,
+        "\nReplicas at {}, {state}, {} changes to be written:",
+        text(&cluster["engine"]),
+        text(&cluster["pending"])
+    );
+    if let Some(events @ 1..) = cluster["pending_events"].as_u64() {
+        let _ = writeln!(out, "{} of this replica wait for the engine", count(events, "event", "events"));
+    }
+    lines(out, &cluster["members"], |member| {
+        let polls = if member["polls"] == true { ", polls for all" } else { "" };
+        let holds = match member["aliases"].as_u64() {
+            Some(aliases) => count(aliases, "alias", "aliases"),
+            None => format!("{} apps", text(&member["apps"])),
+        };
+        format!(
+            "{} at {}: version {}, {holds}{polls}",
+            text(&member["name"]),
+            text(&member["http"]),
+            text(&member["version"])
+        )
+    });
 }
 
 fn refused(refusal: &Value) -> String {

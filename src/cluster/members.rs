@@ -14,12 +14,37 @@ use crate::telemetry::ClusterMember;
 const MAX_MEMBERS: usize = 1_000;
 
 /// The description of a replica.
-pub(super) fn describe(name: &str, http: Option<SocketAddr>, local_ip: IpAddr, tls: bool, apps: usize) -> String {
-    let http = http.map(|http| match http.ip().is_unspecified() {
-        true => SocketAddr::new(local_ip, http.port()),
+pub(super) struct Description<'a> {
+    pub(super) name: &'a str,
+    pub(super) http: Option<SocketAddr>,
+    /// The address of this machine as the engine sees it.
+    pub(super) local_ip: IpAddr,
+    pub(super) tls: bool,
+    /// The number of its apps; of its aliases, for a bridge.
+    pub(super) count: usize,
+    /// The key by which other bridges may forward scrapes to it.
+    pub(super) forward_key: Option<String>,
+}
+
+/// The text of a description.
+pub(super) fn describe(about: &Description<'_>) -> String {
+    let http = about.http.map(|http| match http.ip().is_unspecified() {
+        true => SocketAddr::new(about.local_ip, http.port()),
         false => http,
     });
-    json!({ "name": name, "http": http, "tls": tls, "version": env!("CARGO_PKG_VERSION"), "apps": apps }).to_string()
+    let mut text = json!({
+        "name": about.name, "http": http, "tls": about.tls, "version": env!("CARGO_PKG_VERSION"), "apps": about.count,
+    });
+    if let Some(key) = &about.forward_key {
+        text["forward_key"] = key.as_str().into();
+    }
+    text.to_string()
+}
+
+/// Reads the key by which scrapes may be forwarded to a bridge, from its description.
+pub(super) fn forward_key(about: &str) -> Option<String> {
+    let about: Value = serde_json::from_str(about).ok()?;
+    Some(about["forward_key"].as_str()?.to_owned())
 }
 
 /// Reads the descriptions. One that is none leaves its replica without an address.

@@ -6,9 +6,9 @@
 mod connection;
 mod keys;
 mod reply;
+mod reply_bound;
 mod scripts;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::model::{AppName, IdempotencyKey, ScraperId, Timestamp};
 use crate::store::{OriginId, OwnEvent, UsedIdempotencyKey};
 use connection::Connection;
 use keys::Keys;
-pub(super) use keys::random_id;
+pub(super) use keys::{random_bytes, random_id};
 
 /// Entries of the stream that are kept: a replica that has missed more loads all apps again. Some 10 MB.
 const MAX_CHANGES: u64 = 100_000;
@@ -43,8 +43,9 @@ const CHUNK_BYTES: usize = 512 << 10;
 /// Changes of scrapers that are kept for replicas that are behind; a new connection reads the states themselves. Some megabytes at most, as the
 /// usual state has some 50 bytes.
 const MAX_MOVES: u64 = 10_000;
-/// Entries of each stream that are read at once.
-const EVENTS_AT_ONCE: u64 = 1_000;
+/// Entries of each stream that are read at once, and scrapers whose state is read at once: of the largest ones some 3 MB, less than a reply may
+/// have.
+const EVENTS_AT_ONCE: usize = 100;
 /// The time for which an idempotency key is remembered, as by a proxy alone.
 const KEY_TTL: Duration = Duration::from_secs(600);
 /// The time after which the engine forgets that an app was removed: a replica that was away for longer brings the app back.
@@ -301,13 +302,18 @@ impl Engine for Redis {
 
     async fn scrapers(&self) -> Result<Vec<(ScraperId, u64, Bytes)>, EngineError> {
         let versions = reply::scrapers(self.commands.ask(cmd("HGETALL").arg(&self.keys.scraper_versions)).await?)?;
-        let states = reply::scrapers(self.commands.ask(cmd("HGETALL").arg(&self.keys.scrapers)).await?)?;
-        let versions: HashMap<_, _> = versions.into_iter().collect();
         let mut scrapers = Vec::new();
-        for (scraper, state) in states {
-            // A state that was written between the two has a later version, which is found when it is written.
-            let version = versions.get(&scraper).cloned().map_or(Ok(0), reply::number_of)?;
-            scrapers.push((scraper, version, reply::bytes(state)?.into()));
+        for part in versions.chunks(EVENTS_AT_ONCE) {
+            let mut get = cmd("HMGET");
+            get.arg(&self.keys.scrapers);
+            part.iter().for_each(|(scraper, _)| drop(get.arg(scraper.as_str())));
+            // A state that was written meanwhile has a later version, which is found when it is written.
+            let states = reply::array(self.commands.ask(&get).await?)?;
+            for ((scraper, version), state) in part.iter().zip(states) {
+                if !matches!(state, Value::Nil) {
+                    scrapers.push((scraper.clone(), *version, reply::bytes(state)?.into()));
+                }
+            }
         }
         Ok(scrapers)
     }

@@ -20,7 +20,7 @@ use super::{members, probe};
 use crate::model::Clock;
 use crate::store::{Inlet, OriginId, View};
 use crate::supervise::{Notes, Readiness, Service};
-use crate::telemetry::{ClusterMember, Telemetry};
+use crate::telemetry::{ClusterMember, ClusterStates, Gauge, PerLabel, Telemetry};
 
 /// The pause before another attempt to connect: short, because replicas that wait serve old data, and a connection that is refused costs
 /// nothing.
@@ -58,10 +58,123 @@ impl std::fmt::Debug for ClusterContext {
     }
 }
 
-/// The service.
-pub struct Cluster {
+/// The state that a program shares over the engine.
+pub(super) trait Shared: Send + Sync + 'static {
+    /// The word for it in texts.
+    const CONTENT: &'static str;
+    /// The consequence while the engine is away.
+    const ALONE: &'static str;
+
+    /// The id of this member, another one for each run.
+    fn id(&self) -> &str;
+
+    /// The URL of the engine.
+    fn engine(&self) -> &str;
+
+    /// Uses an engine until it fails, and returns the reason.
+    fn run(&self, engine: &impl Engine, observer: &impl Observer) -> impl Future<Output = EngineError> + Send;
+
+    /// Says whether the engine can be written to.
+    fn set_away(&self, away: bool);
+
+    /// The number of changes that the engine does not have yet.
+    fn pending(&self) -> usize;
+
+    /// True if the engine lacks something.
+    fn has_pending(&self) -> bool {
+        self.pending() > 0
+    }
+
+    /// Shows what else the engine lacks.
+    fn show_pending(&self) {}
+
+    /// The number of things that are shared, of all members.
+    fn count(&self) -> usize;
+
+    /// The key by which other members may forward requests to this one, if it takes any.
+    fn forward_key(&self) -> Option<String> {
+        None
+    }
+
+    /// The engine has answered a heartbeat.
+    fn heard(&self, heard: &BeatReply);
+
+    /// The metrics.
+    fn instruments(&self) -> Instruments<'_>;
+}
+
+/// The metrics of a member.
+pub(super) struct Instruments<'t> {
+    pub(super) state: &'t ClusterStates,
+    pub(super) connected: &'t PerLabel<Gauge, 1>,
+    pub(super) members: &'t PerLabel<Gauge, 1>,
+    pub(super) pending: &'t PerLabel<Gauge, 1>,
+}
+
+impl Shared for Replica {
+    const CONTENT: &'static str = "apps";
+    const ALONE: &'static str = "pushes are served by this replica alone until it is back";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn engine(&self) -> &str {
+        &self.engine
+    }
+
+    fn run(&self, engine: &impl Engine, observer: &impl Observer) -> impl Future<Output = EngineError> + Send {
+        Self::run(self, engine, observer)
+    }
+
+    fn set_away(&self, away: bool) {
+        Self::set_away(self, away);
+    }
+
+    fn pending(&self) -> usize {
+        self.changes.pending()
+    }
+
+    fn has_pending(&self) -> bool {
+        Self::has_pending(self)
+    }
+
+    fn show_pending(&self) {
+        if let Some(session) = &self.events {
+            let (pending, _) = session.pending();
+            self.telemetry.cluster().update(|state| state.pending_events = pending as u64);
+            let pending = i64::try_from(pending).unwrap_or(i64::MAX);
+            self.telemetry.cluster_pending_events.with([&*self.engine]).set(pending);
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.view.totals().apps
+    }
+
+    fn heard(&self, heard: &BeatReply) {
+        let has_lease = i64::from(heard.lease_owner == self.id);
+        self.telemetry.cluster_lease.with([&*self.engine]).set(has_lease);
+    }
+
+    fn instruments(&self) -> Instruments<'_> {
+        Instruments {
+            state: self.telemetry.cluster(),
+            connected: &self.telemetry.cluster_connected,
+            members: &self.telemetry.cluster_members,
+            pending: &self.telemetry.cluster_pending_changes,
+        }
+    }
+}
+
+/// The service of a replica.
+#[derive(Debug)]
+pub struct Cluster(EngineService<Replica>);
+
+/// The service that keeps a member connected to the engine.
+pub(super) struct EngineService<S> {
     settings: ClusterSettings,
-    replica: Replica,
+    replica: S,
     readiness: Arc<Readiness>,
     notes: Arc<Notes>,
     connectivity: Mutex<Connectivity>,
@@ -77,9 +190,11 @@ pub struct Cluster {
     local_ip: Mutex<IpAddr>,
 }
 
-impl std::fmt::Debug for Cluster {
+impl<S> std::fmt::Debug for EngineService<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("EngineService")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -114,25 +229,45 @@ impl Cluster {
             }
             None => None,
         };
-        telemetry.cluster().update(|state| state.engine = settings.url.to_string());
+        let replica = Replica {
+            engine: settings.url.to_string().into(),
+            id: random_id()?,
+            epoch_candidate: random_id()?,
+            inlet,
+            view,
+            changes,
+            telemetry,
+            clock,
+            revisions: Mutex::default(),
+            position: Mutex::default(),
+            refetch: Mutex::default(),
+            refetch_arrived: Notify::new(),
+            room: room_for_writes(),
+            lease: watch::Sender::new(false),
+            events,
+        };
+        Ok(Self(EngineService::new(settings, replica, readiness, notes)))
+    }
+
+    /// True while this replica does the work that one replica does for all.
+    #[must_use]
+    pub fn lease(&self) -> watch::Receiver<bool> {
+        self.0.replica.lease.subscribe()
+    }
+
+    /// True while the engine is connected, for [`routes`](super::routes).
+    #[must_use]
+    pub fn connected(&self) -> Arc<AtomicBool> {
+        self.0.connected()
+    }
+}
+
+impl<S: Shared> EngineService<S> {
+    /// The service of a member. The program is not ready until all that the engine has is loaded.
+    pub(super) fn new(settings: ClusterSettings, replica: S, readiness: Arc<Readiness>, notes: Arc<Notes>) -> Self {
+        replica.instruments().state.update(|state| state.engine = settings.url.to_string());
         let cluster = Self {
-            replica: Replica {
-                engine: settings.url.to_string().into(),
-                id: random_id()?,
-                epoch_candidate: random_id()?,
-                inlet,
-                view,
-                changes,
-                telemetry,
-                clock,
-                revisions: Mutex::default(),
-                position: Mutex::default(),
-                refetch: Mutex::default(),
-                refetch_arrived: Notify::new(),
-                room: room_for_writes(),
-                lease: watch::Sender::new(false),
-                events,
-            },
+            replica,
             settings,
             readiness,
             notes,
@@ -144,22 +279,15 @@ impl Cluster {
             local_ip: Mutex::new(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         };
         cluster.show_readiness();
-        Ok(cluster)
+        cluster
     }
 
-    /// True while this replica does the work that one replica does for all.
-    #[must_use]
-    pub fn lease(&self) -> watch::Receiver<bool> {
-        self.replica.lease.subscribe()
-    }
-
-    /// True while the engine is connected, for [`routes`](super::routes).
-    #[must_use]
-    pub fn connected(&self) -> Arc<AtomicBool> {
+    /// True while the engine is connected.
+    pub(super) fn connected(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.connected)
     }
 
-    async fn work(self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub(super) async fn work(self, stop: CancellationToken) -> anyhow::Result<()> {
         tokio::select! {
             never = self.stay_connected(&stop) => never,
             never = self.watch_readiness() => never,
@@ -191,7 +319,7 @@ impl Cluster {
             why = session => why,
             () = self.flushed(stop) => {
                 // The others take the lease over at once. Without the engine it runs out.
-                let _ = engine.leave(&self.replica.id).await;
+                let _ = engine.leave(self.replica.id()).await;
                 self.left.notify_one();
                 std::future::pending().await
             }
@@ -236,17 +364,14 @@ impl Cluster {
         } else if is_news {
             tracing::warn!(engine = %url, "cannot use the engine: {why}");
         }
-        self.notes.set(
-            NAME,
-            format!("{url}: {why}; pushes are served by this replica alone until it is back"),
-        );
+        self.notes.set(NAME, format!("{url}: {why}; {}", S::ALONE));
         self.show_readiness();
     }
 
     fn telemetry_connected(&self, connected: bool) {
-        let telemetry = &self.replica.telemetry;
-        telemetry.cluster().update(|state| state.connected = connected);
-        telemetry.cluster_connected.with([&*self.replica.engine]).set(i64::from(connected));
+        let instruments = self.replica.instruments();
+        instruments.state.update(|state| state.connected = connected);
+        instruments.connected.with([self.replica.engine()]).set(i64::from(connected));
     }
 
     /// Asks the other replicas for the engine while this one has lost it, and counts what waits.
@@ -263,20 +388,16 @@ impl Cluster {
     }
 
     fn count_pending(&self) {
-        let (pending, telemetry) = (self.replica.changes.pending(), &self.replica.telemetry);
-        telemetry.cluster().update(|state| state.pending = pending as u64);
-        let gauge = |number| i64::try_from(number).unwrap_or(i64::MAX);
-        telemetry.cluster_pending_changes.with([&*self.replica.engine]).set(gauge(pending));
-        if let Some(events) = &self.replica.events {
-            let (pending, _) = events.pending();
-            telemetry.cluster().update(|state| state.pending_events = pending as u64);
-            telemetry.cluster_pending_events.with([&*self.replica.engine]).set(gauge(pending));
-        }
+        let (pending, instruments) = (self.replica.pending(), self.replica.instruments());
+        instruments.state.update(|state| state.pending = pending as u64);
+        let pending = i64::try_from(pending).unwrap_or(i64::MAX);
+        instruments.pending.with([self.replica.engine()]).set(pending);
+        self.replica.show_pending();
     }
 
     async fn others_hold_engine(&self) -> bool {
-        let members = self.replica.telemetry.cluster().get().members;
-        let others = members.into_iter().filter(|member| member.id != self.replica.id);
+        let members = self.replica.instruments().state.get().members;
+        let others = members.into_iter().filter(|member| member.id != self.replica.id());
         let ask = |member: ClusterMember| async move {
             match member.http {
                 Some(address) => probe::holds_engine(address, self.settings.member_tls.clone().filter(|_| member.tls)).await,
@@ -292,7 +413,7 @@ impl Cluster {
                 self.readiness.clear(NAME);
                 return;
             }
-            Ready::Loading => format!("not all apps are loaded from {} yet", self.settings.url),
+            Ready::Loading => format!("not all {} are loaded from {} yet", S::CONTENT, self.settings.url),
             Ready::Alone => format!(
                 "the connection to {} is lost, and other replicas have it: this one would show older values",
                 self.settings.url
@@ -302,11 +423,16 @@ impl Cluster {
     }
 }
 
-impl Observer for Cluster {
+impl<S: Shared> Observer for EngineService<S> {
     fn about(&self) -> String {
-        let apps = self.replica.view.totals().apps;
-        let tls = self.settings.member_tls.is_some();
-        members::describe(&self.settings.name, self.settings.http, *lock(&self.local_ip), tls, apps)
+        members::describe(&members::Description {
+            name: &self.settings.name,
+            http: self.settings.http,
+            local_ip: *lock(&self.local_ip),
+            tls: self.settings.member_tls.is_some(),
+            count: self.replica.count(),
+            forward_key: self.replica.forward_key(),
+        })
     }
 
     fn synchronized(&self) {
@@ -321,28 +447,22 @@ impl Observer for Cluster {
         self.notes.clear(NAME);
         *lock(&self.last_failure) = None;
         self.show_readiness();
-        let (engine, apps) = (&self.settings.url, self.replica.view.totals().apps);
-        let text = if was_whole {
-            "connected to the engine again"
+        let (engine, count, content) = (&self.settings.url, self.replica.count(), S::CONTENT);
+        if was_whole {
+            tracing::info!(engine = %engine, count, "connected to the engine again");
         } else {
-            "all apps are loaded from the engine"
-        };
-        tracing::info!(engine = %engine, apps, "{text}");
+            tracing::info!(engine = %engine, count, "all {content} are loaded from the engine");
+        }
     }
 
     fn heard(&self, heard: &BeatReply) {
         *lock(&self.last_beat) = Some(Instant::now());
         let members = members::read(&heard.members, &heard.lease_owner);
-        let (telemetry, engine) = (&self.replica.telemetry, &*self.replica.engine);
-        telemetry
-            .cluster_members
-            .with([engine])
-            .set(i64::try_from(members.len()).unwrap_or(i64::MAX));
-        telemetry
-            .cluster_lease
-            .with([engine])
-            .set(i64::from(heard.lease_owner == self.replica.id));
-        telemetry.cluster().update(|state| state.members = members);
+        self.replica.heard(heard);
+        let instruments = self.replica.instruments();
+        let count = i64::try_from(members.len()).unwrap_or(i64::MAX);
+        instruments.members.with([self.replica.engine()]).set(count);
+        instruments.state.update(|state| state.members = members);
     }
 }
 
@@ -352,6 +472,6 @@ impl Service for Cluster {
     }
 
     fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
-        Box::pin(self.work(stop))
+        Box::pin(self.0.work(stop))
     }
 }

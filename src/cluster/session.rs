@@ -20,18 +20,18 @@ use crate::supervise::blocking;
 use crate::telemetry::{RemovalReason, Telemetry};
 
 /// Changes that are written at once, and records that are fetched at once: enough to fill the connection.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 /// KiB of the texts of apps that are packed and sent at the same time. Each is there up to three times: as a copy, packed, and in the
 /// connection. A longer one goes alone.
 const WRITTEN_KIB: u32 = 64 << 10;
 /// The interval of heartbeats.
-const BEAT_INTERVAL: Duration = Duration::from_secs(2);
+pub(super) const BEAT_INTERVAL: Duration = Duration::from_secs(2);
 /// The time after which a replica counts as gone, and its lease is free: four lost heartbeats.
-const BEAT_TTL: Duration = Duration::from_secs(10);
+pub(super) const BEAT_TTL: Duration = Duration::from_secs(10);
 /// Bytes of text from which an app is packed and parsed on a thread of its own.
 const LARGE_BYTES: usize = 64 << 10;
 /// The time that the engine keeps an app for longer than the replicas do: they forget it by themselves, and a late one must still find it.
-const TTL_SLACK: Duration = Duration::from_secs(60);
+pub(super) const TTL_SLACK: Duration = Duration::from_secs(60);
 
 /// The state of a replica that outlives its connections.
 pub(super) struct Replica {

@@ -30,7 +30,7 @@ impl ProgramKind {
         match (self, entry.section) {
             (Self::Proxy, section) => section != "bridge",
             (Self::Bridge, "exporter") => entry.key != "scrape_expose_endpoint",
-            (Self::Bridge, section) => matches!(section, "bridge" | "http" | "secrets" | "hyperdht"),
+            (Self::Bridge, section) => matches!(section, "bridge" | "http" | "secrets" | "hyperdht" | "cluster"),
         }
     }
 }

@@ -8,9 +8,9 @@ use anyhow::{Context as _, ensure};
 use super::program::{self, Daemon, Program};
 use super::reload::Reloadable;
 use super::{ConfigSource, access, links, sockets, system_clock, web};
-use crate::bridge::{Bridge, BridgeContext, BridgeSettings, ENDPOINTS, PagesContext};
+use crate::bridge::{Bridge, BridgeContext, BridgeSettings, ENDPOINTS, Forwarding, PagesContext};
 use crate::config::{BridgeConfig, ProgramKind, Settings};
-use crate::http::OnRefused;
+use crate::http::{OnRefused, Routes};
 use crate::model::Clock;
 use crate::peer::{ConnectionPool, Identity, LinkEvents, Network, PublicKey, QuicListener, Seed, SharedSecret};
 use crate::supervise::files::FileLock;
@@ -127,6 +127,7 @@ pub(crate) async fn assemble(
         addresses.quic = quic.local_addr();
         program.add(bridge.quic_registration(quic, key));
     }
+    let (cluster, forwarding) = shared(all, &bridge, &telemetry, &addresses, &mut program).await?;
     let pages = PagesContext {
         notes: Arc::clone(&program.notes),
         metrics: program.metrics(program::connections([&listener].into_iter().chain(&unix))),
@@ -136,13 +137,18 @@ pub(crate) async fn assemble(
         quic_port: addresses.quic.map(|address| address.port()),
         hyperdht: table.hyperdht.is_some(),
         stop: program.stop.graceful.clone(),
+        forwarding,
     };
     let reloadable = ReloadableBridge {
         settings: bridge.settings(),
         telemetry,
     };
     let lifecycle = program.reload(all, config_source, reloadable, refusals(&program))?;
-    let routes = bridge.routes(pool, pages).merge(program.health_routes()).merge(lifecycle);
+    let routes = bridge
+        .routes(pool, pages)
+        .merge(program.health_routes())
+        .merge(lifecycle)
+        .merge(cluster);
     let endpoints: Vec<&str> = ENDPOINTS.iter().map(|(request, _)| *request).collect();
     let service = program.http_service(routes, &endpoints).with_web(web);
     for listener in [listener].into_iter().chain(unix) {
@@ -154,6 +160,31 @@ pub(crate) async fn assemble(
     }
     program.add(writer);
     Ok(program.finish(addresses, None))
+}
+
+/// Makes the program one of the bridges of a cluster, if one is configured. Returns the routes of that, and the settings for scrapes between
+/// bridges.
+#[cfg(feature = "cluster")]
+async fn shared(
+    all: &Settings,
+    bridge: &Bridge,
+    telemetry: &Arc<BridgeTelemetry>,
+    addresses: &BridgeAddresses,
+    program: &mut Program,
+) -> anyhow::Result<(Routes, Option<Forwarding>)> {
+    super::cluster::join_bridges(all, bridge, Arc::clone(telemetry), addresses, program).await
+}
+
+/// The configuration has no cluster.
+#[cfg(not(feature = "cluster"))]
+async fn shared(
+    _: &Settings,
+    _: &Bridge,
+    _: &Arc<BridgeTelemetry>,
+    _: &BridgeAddresses,
+    _: &mut Program,
+) -> anyhow::Result<(Routes, Option<Forwarding>)> {
+    Ok((Routes::new(), None))
 }
 
 /// The services of a bridge that take new settings at run time.

@@ -11,7 +11,9 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::harness::{PATIENCE, Proxy, bulk, free_port, peer, until};
+use crate::harness::{PATIENCE, Proxy, ask, bulk, free_port, peer, until};
+use crate::keep_alive::KeepAlive;
+use crate::links::{SECRET, TestBridge, p2p};
 
 const PASSWORD: &str = "correct horse";
 
@@ -85,6 +87,15 @@ impl Redis {
             "{events}cluster.url = \"redis://127.0.0.1:{port}\"\ncluster.password_file = {password:?}\n{extra}"
         ))
         .await
+    }
+
+    /// A bridge over it that is ready.
+    async fn bridge(&self, folder: TempDir) -> TestBridge {
+        let (port, password) = (self.port, self.folder.path().join("password"));
+        let cluster = format!("[cluster]\nurl = \"redis://127.0.0.1:{port}\"\npassword_file = {password:?}\n[events]\nenabled = false\n");
+        let bridge = TestBridge::with(folder, free_port(), &cluster).await;
+        until("the bridge is ready", async || bridge.get("/readyz").await.status() == 200).await;
+        bridge
     }
 }
 
@@ -229,6 +240,72 @@ async fn one_replica_polls_and_another_takes_over() {
     assert_eq!(two.own(up).await, None, "one replica polls for both");
     assert!(one.finish().await.is_clean());
     until("the other one polls", async || two.own(up).await == Some(1.0)).await;
+}
+
+#[tokio::test]
+async fn two_bridges_over_redis_serve_the_proxies_of_both() {
+    let Some(mut redis) = Redis::start().await else { return };
+    let new_folder = || tempfile::tempdir().unwrap();
+    let (one, two) = (redis.bridge(new_folder()).await, redis.bridge(new_folder()).await);
+    let folder = new_folder();
+    let settings = format!(
+        "events.enabled = true\n{}",
+        p2p(&[&one], &folder, &format!("alias = \"my host\"\nsecret = \"{SECRET}\""))
+    );
+    let proxy = Proxy::with(&settings).await;
+    push(&proxy, "shop", "sold 1\n").await;
+    // Both list it, and the bridge without the link forwards scrapes to the other one.
+    for bridge in [&one, &two] {
+        bridge.up("my%20host").await;
+        until("the targets file has it", async || bridge.targets().contains("my host:")).await;
+        let apps = bridge.get("/sd").await;
+        assert!(
+            String::from_utf8_lossy(apps.body()).contains("\"__param_app\":\"shop\""),
+            "{apps:?}"
+        );
+        assert_eq!(bridge.get("/scrape/my%20host/apps/shop/metrics").await.body(), "sold 1\n");
+        assert_eq!(bridge.get("/scrape/my%20host/apps/none/metrics").await.status(), 404);
+        let page = bridge.get("/scrape/my%20host/metrics?app=shop&own=false").await;
+        assert!(String::from_utf8_lossy(page.body()).contains("sold 1"), "{page:?}");
+    }
+    let aliases = two.get("/aliases?format=json").await;
+    assert!(
+        String::from_utf8_lossy(aliases.body()).contains("\"connected\":true"),
+        "{aliases:?}"
+    );
+    // Only a bridge of the cluster may use the path between bridges.
+    assert_eq!(one.get("/-/cluster/scrape?alias=my%20host&path=/metrics").await.status(), 403);
+
+    // An event reaches a reader behind the other bridge once, and is acked by its next scrape.
+    let mut reader = KeepAlive::connect(two.http).await;
+    let scrape = "/scrape/my%20host/metrics?own=false";
+    let has_event = |body: bytes::Bytes| String::from_utf8_lossy(&body).contains("type=\"deploy\"");
+    assert!(!has_event(reader.get(scrape).await));
+    assert_eq!(proxy.ask(Request::post("/event?type=deploy")).await.status(), 200);
+    assert!(has_event(reader.get(scrape).await));
+    for _ in 0..3 {
+        assert!(!has_event(reader.get(scrape).await), "the event came twice");
+    }
+
+    // Without the engine both go on.
+    redis.kill().await;
+    until("the loss is noticed", async || two.get("/-/cluster").await.status() == 503).await;
+    for bridge in [&one, &two] {
+        assert_eq!(bridge.get("/scrape/my%20host/apps/shop/metrics").await.body(), "sold 1\n");
+    }
+    redis.run().await;
+    until("it is connected again", async || two.get("/-/cluster").await.status() == 200).await;
+    // The bridge with the link ends: the other one says so, and keeps the target.
+    let (_folder, _port) = one.kill().await;
+    until("the scrape fails", async || {
+        let status = two.get("/scrape/my%20host/metrics").await.status().as_u16();
+        assert!([200, 502, 503].contains(&status), "{status}");
+        status != 200
+    })
+    .await;
+    assert!(two.targets().contains("my host:"));
+    assert_eq!(ask(two.http, Request::delete("/aliases/my%20host"), "").await.status(), 202);
+    until("it is forgotten", async || !two.targets().contains("my host:")).await;
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ class Elsewhere(socket.socket):
 def usable():
     """The rows that need no settings of their own, and neither end the proxy nor start another one."""
     return [row for row in ROWS if row.quick and not row.settings and not row.files and row.start is Proxy
-            and row.act.__module__.rpartition(".")[2] not in ("process", "polls", "streams")]
+            and row.act.__module__.rpartition(".")[2] not in ("process", "polls", "streams", "cluster")]
 
 
 # Rows after which a process is replaced: a row that fails halfway leaves its sockets and buffers behind, gigabytes in half an hour.

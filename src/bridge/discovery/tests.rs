@@ -29,6 +29,7 @@ fn a_target_for_the_proxy_and_one_for_each_app() {
             None,
             names(br#"{"time":"x","apps":[{"name":"a/b","bytes":1},{"name":""},{"name":"c"}]}"#).unwrap(),
         ),
+        bridge: None,
     };
     let requests = |with_apps| -> Vec<(String, Value)> {
         let groups = groups(&listed, &BASE, with_apps);

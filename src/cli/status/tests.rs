@@ -39,11 +39,14 @@ fn a_bridge_is_described_by_its_aliases() {
     let status = json!({
         "role": "bridge", "version": "1.2.3", "uptime_seconds": 5, "ready": true, "not_ready_because": null, "notes": [],
         "key": "yyy", "aliases": { "total": 2, "connected": 1 }, "faults": [],
+        "cluster": { "engine": "redis://e:6379", "connected": true, "pending": 0,
+                     "members": [{ "name": "one", "http": "10.0.0.1:30000", "version": "1.2.3", "aliases": 2 }] },
     });
     let shown = describe("h:1", &status);
     assert_eq!(
         shown,
-        "exporter-proxy 1.2.3, bridge at h:1, up 5 s, ready\n2 aliases, 1 connected\npublic key yyy\n"
+        "exporter-proxy 1.2.3, bridge at h:1, up 5 s, ready\n2 aliases, 1 connected\npublic key yyy\n\nReplicas at redis://e:6379, connected, \
+         0 changes to be written:\n  one at 10.0.0.1:30000: version 1.2.3, 2 aliases\n"
     );
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -14,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::reply;
+use super::reply_bound::{ReplyAccount, ReplyBound};
 use crate::cluster::engine::EngineError;
 use crate::cluster::settings::ClusterSettings;
 use crate::supervise::{blocking, secret_file};
@@ -26,6 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub(super) struct Connection {
     link: MultiplexedConnection,
     _driver: AbortOnDropHandle<()>,
+    account: Arc<ReplyAccount>,
     pub(super) local_ip: IpAddr,
 }
 
@@ -33,7 +36,10 @@ impl Connection {
     /// Sends a command and waits for its reply.
     pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, EngineError> {
         let mut link = self.link.clone();
-        match link.send_packed_command(command).await.map_err(|error| failed(&error))? {
+        let awaited = self.account.command();
+        let reply = link.send_packed_command(command).await.map_err(|error| failed(&error))?;
+        awaited.arrived();
+        match reply {
             Value::ServerError(error) => {
                 let detail = error.details().map(|detail| format!(": {detail}")).unwrap_or_default();
                 Err(EngineError(format!("the engine refused a command: {}{detail}", error.code())))
@@ -143,11 +149,14 @@ async fn drive(
     answer: Duration,
 ) -> Result<Connection, String> {
     let config = AsyncConnectionConfig::new().set_response_timeout(Some(answer));
+    let account = Arc::new(ReplyAccount::default());
+    let stream = ReplyBound::new(stream, Arc::clone(&account));
     let opened = MultiplexedConnection::new_with_config(&info, stream, config).await;
     let (link, driver) = opened.map_err(|error| error.to_string())?;
     Ok(Connection {
         link,
         _driver: AbortOnDropHandle::new(tokio::spawn(boxed(driver))),
+        account,
         local_ip: local.ip().to_canonical(),
     })
 }

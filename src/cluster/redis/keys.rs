@@ -88,8 +88,13 @@ impl Keys {
 
 /// A random id: 128 bits as hex.
 pub(in crate::cluster) fn random_id() -> Result<String, EngineError> {
-    let mut bytes = [0; 16];
+    Ok(random_bytes::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Random bytes.
+pub(in crate::cluster) fn random_bytes<const N: usize>() -> Result<[u8; N], EngineError> {
+    let mut bytes = [0; N];
     let filled = SystemRandom::new().fill(&mut bytes);
     filled.map_err(|_| EngineError("the system has no random numbers".to_owned()))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(bytes)
 }

@@ -112,12 +112,13 @@ pub(super) fn state(value: Value) -> Result<(i64, u64, Option<Bytes>), EngineErr
     Ok((number(first)?, number_of(version)?, some(state)?))
 }
 
-/// The names and values of a hash. Names that are none of ours are left out.
-pub(super) fn scrapers(value: Value) -> Result<Vec<(ScraperId, Value)>, EngineError> {
+/// The scrapers of a hash and their numbers. Names that are none of ours are left out.
+pub(super) fn scrapers(value: Value) -> Result<Vec<(ScraperId, u64)>, EngineError> {
     let mut pairs = array(value)?.into_iter();
     let mut found = Vec::new();
     while let (Some(name), Some(value)) = (pairs.next(), pairs.next()) {
-        found.extend(ScraperId::new(&text(name)?).ok().map(|scraper| (scraper, value)));
+        let number = number_of(value)?;
+        found.extend(ScraperId::new(&text(name)?).ok().map(|scraper| (scraper, number)));
     }
     Ok(found)
 }

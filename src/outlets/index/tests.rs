@@ -65,8 +65,8 @@ fn one_update_is_visible_beside_many() {
     let mut minutes = [0; MINUTES];
     (minutes[0], minutes[MINUTES - 2]) = (1, 600);
     let chart = rate_chart(minutes).into_string();
-    assert!(chart.contains("<rect x=\"0\" y=\"15\" width=\"3\" height=\"1\">"), "{chart}");
-    assert!(chart.contains("<rect x=\"4\" y=\"16\" width=\"3\" height=\"0\">"), "{chart}");
+    // Of the first minute and the last whole one, of fifteen.
+    assert!(chart.contains("<path d=\"M0 16v-1h3v1M52 16v-16h3v16\">"), "{chart}");
     assert!(
         chart.contains("aria-label=\"600 in the last whole minute, at most 600\""),
         "{chart}"

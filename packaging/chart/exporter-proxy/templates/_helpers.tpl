@@ -44,15 +44,15 @@ app.kubernetes.io/component: {{ .Values.mode }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
-{{/* True where several proxies share their apps. */}}
+{{/* True where several proxies share their apps, or several bridges their aliases. */}}
 {{- define "exporter-proxy.clustered" -}}
 {{- if .Values.cluster.enabled -}}
-{{- if or (eq .Values.mode "bridge") .Values.p2p.enabled -}}{{- fail "cluster.enabled: replicas would share the key of p2p or of a bridge, which belongs to one process" -}}{{- end -}}
+{{- if and (ne .Values.mode "bridge") .Values.p2p.enabled -}}{{- fail "cluster.enabled: replicas would share the key of p2p, which belongs to one process" -}}{{- end -}}
 true
 {{- end -}}
 {{- end }}
 
-{{/* True where the pod uses the key in the Secret: two pods must not run with one key. */}}
+{{/* True where the pod uses the key in the Secret: two pods must not run with one key, but for bridges that share their aliases. */}}
 {{- define "exporter-proxy.keyed" -}}
 {{- if or (eq .Values.mode "bridge") .Values.p2p.enabled -}}true{{- end -}}
 {{- end }}
@@ -84,12 +84,6 @@ config.toml: the chart's settings with .Values.config over them. Helm reads ever
 {{- $_ := set $config "exporter" (dict "scrape_expose_endpoint" (printf "[::]:%d" (int .Values.http.port))) -}}
 {{- $_ := set $config "http" (dict "write_from" (concat (list "127.0.0.0/8" "::1/128") .Values.http.writeFrom)) -}}
 {{- $_ := set $config "events" (dict "use_explicit_timestamps" .Values.useExplicitTimestamps) -}}
-{{- if include "exporter-proxy.clustered" . -}}
-{{- $cluster := dict "url" (required "cluster.url: replicas need an engine, such as redis://engine:6379" .Values.cluster.url) -}}
-{{- if .Values.cluster.passwordSecret -}}{{- $_ := set $cluster "password_file" "/run/secrets/exporter-proxy-engine/password" -}}{{- end -}}
-{{- $_ := set $config "cluster" $cluster -}}
-{{- $_ := set $config "events" (dict "enabled" .Values.persistence.enabled) -}}
-{{- end -}}
 {{- if .Values.persistence.enabled -}}
 {{- $_ := set $config "store" (dict "path" "/var/lib/exporter-proxy/store") -}}
 {{- end -}}
@@ -102,6 +96,12 @@ config.toml: the chart's settings with .Values.config over them. Helm reads ever
 {{- if .Values.p2p.alias -}}{{- $_ := set $p2p "alias" .Values.p2p.alias -}}{{- end -}}
 {{- $_ := set $config "p2p" $p2p -}}
 {{- end -}}
+{{- end -}}
+{{- if include "exporter-proxy.clustered" . -}}
+{{- $cluster := dict "url" (required "cluster.url: replicas need an engine, such as redis://engine:6379" .Values.cluster.url) -}}
+{{- if .Values.cluster.passwordSecret -}}{{- $_ := set $cluster "password_file" "/run/secrets/exporter-proxy-engine/password" -}}{{- end -}}
+{{- $_ := set $config "cluster" $cluster -}}
+{{- $_ := set $config "events" (dict "enabled" (and (ne .Values.mode "bridge") .Values.persistence.enabled)) -}}
 {{- end -}}
 {{- if .Values.http.webConfigSecret -}}
 {{- $http := default (dict) (get $config "http") -}}

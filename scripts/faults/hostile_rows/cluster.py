@@ -1,0 +1,107 @@
+"""What a server can do that is no engine, or a hostile one, to a replica of a cluster."""
+
+import socket
+import threading
+import time
+
+from .bench import row
+from .polls import serve_apart
+
+MIB = 1 << 20
+# How long each kind of server is looked at.
+SECONDS = 6
+
+
+def pump(stream, head, piece, most=10 << 30):
+    """Sends for as long as it is taken, up to 10 GiB."""
+    stream.sendall(head)
+    sent = 0
+    while sent < most:
+        sent += stream.send(piece)
+
+
+def slowly(stream):
+    stream.sendall(b"$1000000\r\n")
+    while True:
+        stream.sendall(b"a")
+        time.sleep(0.1)
+
+
+ACTS = {
+    "garbage": lambda stream: pump(stream, b"", bytes(range(256)) * 256),
+    "a huge bulk string": lambda stream: pump(stream, b"$10737418240\r\n", b"x" * MIB),
+    "a huge length": lambda stream: stream.sendall(b"$9223372036854775807\r\n"),
+    "an endless line": lambda stream: pump(stream, b"+", b"x" * MIB),
+    "an endless array": lambda stream: pump(stream, b"*1000000000\r\n", b":1\r\n" * 262_144),
+    "nested arrays": lambda stream: pump(stream, b"", b"*2\r\n" * 262_144),
+    "endless replies": lambda stream: pump(stream, b"", b"+OK\r\n" * 200_000),
+    "endless pushes": lambda stream: pump(stream, b"", b">2\r\n$7\r\nmessage\r\n:1\r\n" * 50_000),
+    "wrong types": lambda stream: stream.sendall(b"+OK\r\n" * 4 + b"%1\r\n+a\r\n:1\r\n" * 50),
+    "no answer": lambda stream: stream.recv(1 << 16) and time.sleep(60),
+    "one byte at a time": slowly,
+    "the end of the connection": lambda stream: stream.recv(1),
+}
+
+
+class Engine:
+    """A server that does the same to each connection."""
+
+    def __init__(self, act):
+        self.act = act
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+
+    def start(self):
+        threading.Thread(target=self.serve, daemon=True).start()
+        return self
+
+    def serve(self):
+        while True:
+            stream, _ = self.listener.accept()
+            threading.Thread(target=self.answer, args=(stream,), daemon=True).start()
+
+    def answer(self, stream):
+        with stream:
+            try:
+                stream.recv(1 << 16)
+                self.act(stream)
+            except OSError:
+                pass
+
+
+@row("cluster: every kind of bad engine", ways=(), memory=48)
+def every_kind(case):
+    worst = []
+    for name, act in ACTS.items():
+        engine = Engine(act)
+        child = serve_apart([engine])
+        settings = {"cluster.url": f"redis://127.0.0.1:{engine.port}", "events.enabled": False}
+        proxy = type(case.proxy)(case.binary, settings)
+        try:
+            before = proxy.memory()
+            proxy.forget_peak()
+            slowest, end = 0, time.monotonic() + SECONDS
+            while time.monotonic() < end:
+                began = time.monotonic()
+                status, body = proxy.ask("PUT", "/apps/shop/metrics", "sold 1\n")
+                case.check(status == 200 and b"warning: stored by this replica only" in body, f"{name}: a push was answered {status} {body[:100]!r}")
+                case.check(proxy.text("/apps/shop/metrics") == "sold 1\n", f"{name}: the app is not served")
+                slowest = max(slowest, time.monotonic() - began)
+                time.sleep(0.05)
+            status, ready = proxy.ask("GET", "/readyz")
+            case.check(status == 503 and b"not all apps are loaded" in ready, f"{name}: /readyz says {status} {ready[:200]!r}")
+            grown = proxy.peak() - before
+            worst.append((grown, name, slowest))
+            case.check(grown <= 48, f"{name}: memory grew by {grown:.0f} MiB")
+            case.check(slowest < 1, f"{name}: a push and a scrape took {slowest:.1f} s")
+            case.faults += [f"{name}: the log says: {line}" for line in proxy.log if "panicked" in line]
+        finally:
+            proxy.remove()
+            child.kill()
+            engine.listener.close()
+    grown, name, _ = max(worst)
+    slowest, slow_name = max((slowest, name) for _, name, slowest in worst)
+    return (
+        f"{len(ACTS)} kinds of servers in place of Redis, {SECONDS} s each: {', '.join(ACTS)}",
+        f"pushes and scrapes served, at most {slowest * 1000:.0f} ms ({slow_name}); not ready; memory grew by {grown:.0f} MiB at most ({name})",
+    )
