@@ -18,7 +18,7 @@ use super::session::Replica;
 use crate::model::ScraperId;
 use crate::store::{LeaseId, LeaseRequest, OriginId, SharedEvents, UnsharedScraper};
 
-/// Events that are appended at once, and scrapers whose state is written at once.
+/// Events that are appended at once, and states of scrapers that are written at once.
 const BATCH: usize = 64;
 /// Bytes of events that are appended at once, about: the engine takes them in a few milliseconds, in which others wait.
 const BATCH_BYTES: usize = 512 << 10;
@@ -62,7 +62,7 @@ impl EventSession {
         }
     }
 
-    /// The events that the engine does not have yet, and the scrapers whose state it lacks.
+    /// The events that the engine does not have yet, and the scrapers of which it lacks the state.
     pub(super) fn pending(&self) -> (usize, usize) {
         (self.events.own_count(self.events.reached()), self.events.unshared())
     }
@@ -344,7 +344,7 @@ impl Replica {
     }
 }
 
-/// Scrapers whose state is being written. Those that are left when this is dropped are written again.
+/// States of scrapers that are being written. Those that are left when this is dropped are written again.
 struct Unwritten<'e> {
     events: &'e SharedEvents,
     left: Vec<UnsharedScraper>,

@@ -43,7 +43,7 @@ const CHUNK_BYTES: usize = 512 << 10;
 /// Changes of scrapers that are kept for replicas that are behind; a new connection reads the states themselves. Some megabytes at most, as the
 /// usual state has some 50 bytes.
 const MAX_MOVES: u64 = 10_000;
-/// Entries of each stream that are read at once, and scrapers whose state is read at once: of the largest ones some 3 MB, less than a reply may
+/// Entries of each stream that are read at once, and states of scrapers: of the largest ones some 3 MB, less than a reply may
 /// have.
 const EVENTS_AT_ONCE: usize = 100;
 /// The time for which an idempotency key is remembered, as by a proxy alone.
@@ -306,7 +306,9 @@ impl Engine for Redis {
         for part in versions.chunks(EVENTS_AT_ONCE) {
             let mut get = cmd("HMGET");
             get.arg(&self.keys.scrapers);
-            part.iter().for_each(|(scraper, _)| drop(get.arg(scraper.as_str())));
+            for (scraper, _) in part {
+                get.arg(scraper.as_str());
+            }
             // A state that was written meanwhile has a later version, which is found when it is written.
             let states = reply::array(self.commands.ask(&get).await?)?;
             for ((scraper, version), state) in part.iter().zip(states) {

@@ -28,7 +28,7 @@ pub struct ClusterSettings {
     pub member_tls: Option<Arc<ClientConfig>>,
     /// True if a push is acknowledged once the engine has it.
     pub waits_for_engine: bool,
-    /// What happens to one-shot events while the engine is away; `None` if there are none.
+    /// The way of treating one-shot events while the engine is away; `None` if there are none.
     pub events: Option<WhenEngineAway>,
     /// The most events in the engine.
     pub max_events: usize,

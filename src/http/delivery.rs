@@ -99,7 +99,7 @@ impl Delivery {
 
 impl Delivery {
     /// Decides [`DeliveryOutcome::Acked`] now where the response was written whole and the peer's kernel has acknowledged all of it; otherwise
-    /// the outcome stays open. For a client whose next request may go to another machine. Call it with no lock held that the callback takes.
+    /// the outcome stays open. For clients that may send their next request to another machine. Call it with no lock held that the callback takes.
     pub fn settle_if_acked(&self) {
         if self.outcome().is_none()
             && let Some(shared) = self.shared.upgrade()

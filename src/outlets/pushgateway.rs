@@ -97,7 +97,7 @@ async fn metrics(State(outlet): State<Arc<PushgatewayOutlet>>) -> Response<Body>
     with_headers(Response::new(Body::from_stream(parts)))
 }
 
-/// What is left of a listing of all groups.
+/// The rest of a listing of all groups.
 struct Listing {
     names: vec::IntoIter<AppName>,
     /// Text that is not sent yet.

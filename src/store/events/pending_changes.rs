@@ -12,7 +12,7 @@ pub(super) struct PendingChanges {
     losses: BTreeMap<(DropReason, Option<ScraperId>), u64>,
     /// Differences from the journal; `None` without a journal.
     changes: Option<Changes>,
-    /// The scrapers whose state the engine of a cluster does not have as it is here; `None` without a cluster. Bounded by the scrapers known
+    /// The scrapers of which the engine of a cluster lacks the state; `None` without a cluster. Bounded by the scrapers known
     /// and those forgotten while the engine is away.
     unshared: Option<BTreeMap<ScraperId, Dirty>>,
 }
@@ -71,14 +71,14 @@ impl PendingChanges {
         }
     }
 
-    /// Takes scrapers whose state the engine lacks, at most `most`.
+    /// Takes scrapers of which the engine lacks the state, at most `most`.
     pub(super) fn take_unshared(&mut self, most: usize) -> Vec<(ScraperId, Dirty)> {
         let unshared = self.unshared.iter_mut();
         let taken = unshared.flat_map(|unshared| std::iter::from_fn(|| unshared.pop_first()).take(most).collect::<Vec<_>>());
         taken.collect()
     }
 
-    /// The number of scrapers whose state the engine lacks.
+    /// The number of scrapers of which the engine lacks the state.
     pub(super) fn unshared(&self) -> usize {
         self.unshared.as_ref().map_or(0, BTreeMap::len)
     }

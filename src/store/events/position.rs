@@ -10,14 +10,14 @@ use crate::model::{EventId, Timestamp};
 
 /// The events that a scraper still has to get.
 #[derive(Debug, Clone)]
-pub(super) enum Position {
+pub(super) enum ScraperPosition {
     /// Without a cluster.
     Local(Cursor),
     /// At a replica of a cluster.
     Shared(SharedCursor),
 }
 
-impl Position {
+impl ScraperPosition {
     /// A position for which this event and all later ones of the log are pending.
     pub(super) fn at(log: &Log, next: u64, seen: Timestamp) -> Self {
         match log.sources {
@@ -42,7 +42,7 @@ impl Position {
         }
     }
 
-    /// The number of pending events whose loss this process counts: in a cluster those that it has accepted, so that each counts once.
+    /// The number of pending events that this process counts if they are lost: in a cluster those that it has accepted, so that each counts once.
     pub(super) fn losses(&self, log: &Log) -> u64 {
         match self {
             Self::Local(cursor) => cursor.pending(log),

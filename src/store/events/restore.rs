@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::cursor::Cursor;
 use super::log::Log;
-use super::position::Position;
+use super::position::ScraperPosition;
 use super::shared_codec::decode_scraper;
 use super::shared_cursor::SharedCursor;
 use super::sources::Sources;
@@ -12,12 +12,12 @@ use super::state::{Events, Scraper};
 use super::{DropReason, EventOptions, JournalEntry, MonotonicTime, Owner};
 use crate::model::Timestamp;
 
-/// The reason for not reading the journal of a replica without a cluster: what its scrapers have received cannot be told from this file alone.
+/// The reason for not reading the journal of a replica without a cluster: this file alone does not say what its scrapers have received.
 const OF_A_CLUSTER: &str = "events of a cluster, of which this proxy is no replica any more; set cluster.url, or move the file away";
 
 impl Scraper {
     /// A scraper that was known before the restart, or at another replica. It could not come meanwhile, so its timeout begins again.
-    pub(super) fn restored(cursor: Position, seen: MonotonicTime, regular: bool) -> Self {
+    pub(super) fn restored(cursor: ScraperPosition, seen: MonotonicTime, regular: bool) -> Self {
         Self {
             cursor,
             lease: None,
@@ -68,8 +68,8 @@ impl Events {
             JournalEntry::Cursor { scraper, next, heads } => {
                 let cursor = Cursor::restore(&self.log, next, &heads).ok_or("a cursor that points outside the events")?;
                 let cursor = match self.log.sources {
-                    None => Position::Local(cursor),
-                    Some(_) => Position::Shared(SharedCursor::of_local(&self.log, &cursor, self.clock.last_both().1)),
+                    None => ScraperPosition::Local(cursor),
+                    Some(_) => ScraperPosition::Shared(SharedCursor::of_local(&self.log, &cursor, self.clock.last_both().1)),
                 };
                 self.scrapers.insert(scraper, Scraper::restored(cursor, now, false));
             }
@@ -117,8 +117,10 @@ impl Events {
                     return Err(OF_A_CLUSTER);
                 }
                 let record = decode_scraper(&state).ok_or("the state of a scraper that makes no sense")?;
-                self.scrapers
-                    .insert(scraper, Scraper::restored(Position::Shared(record.cursor), now, record.regular));
+                self.scrapers.insert(
+                    scraper,
+                    Scraper::restored(ScraperPosition::Shared(record.cursor), now, record.regular),
+                );
             }
         }
         Ok(())

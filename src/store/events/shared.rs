@@ -5,7 +5,7 @@ mod tests;
 
 use std::time::Duration;
 
-use super::position::Position;
+use super::position::ScraperPosition;
 use super::shared_codec::{ScraperRecord, decode_scraper, encode_event, encode_scraper};
 use super::shared_cursor::SharedCursor;
 use super::sources::Sources;
@@ -18,7 +18,7 @@ use crate::model::{Client, IdempotencyKey, ScraperId, Timestamp};
 const REPORTED_IN: u32 = 8;
 const WAITED_IN: u32 = 4;
 
-/// What the engine lacks about a scraper.
+/// A scraper of which the engine lacks the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::store) struct Dirty {
     /// The lease that is no longer needed.
@@ -140,8 +140,8 @@ impl Events {
         let now = self.clock.last();
         let is_recent = now.since(now.of(at)) < self.options.newcomer_window;
         let is_pending = self.scrapers.values().any(|scraper| match &scraper.cursor {
-            Position::Shared(cursor) => !cursor.has(source),
-            Position::Local(_) => false,
+            ScraperPosition::Shared(cursor) => !cursor.has(source),
+            ScraperPosition::Local(_) => false,
         });
         let Some(sources) = &mut self.log.sources else { return false };
         if sources.has_read(source) {
@@ -173,7 +173,7 @@ impl Events {
         };
         let report_after = self.options.scraper_timeout / REPORTED_IN;
         let Some(Scraper {
-            cursor: Position::Shared(cursor),
+            cursor: ScraperPosition::Shared(cursor),
             ..
         }) = self.scrapers.get_mut(who)
         else {
@@ -242,12 +242,12 @@ impl Events {
             }
             record.cursor.fresh = false;
             record.cursor.settle(&self.log);
-            let scraper = Scraper::restored(Position::Shared(record.cursor), seen, record.regular);
+            let scraper = Scraper::restored(ScraperPosition::Shared(record.cursor), seen, record.regular);
             self.scrapers.insert(who.clone(), scraper);
             self.changes.changed_elsewhere(who);
             return Some(false);
         };
-        let Position::Shared(cursor) = &mut scraper.cursor else {
+        let ScraperPosition::Shared(cursor) = &mut scraper.cursor else {
             return None;
         };
         let mut is_further = scraper.regular && !record.regular;
@@ -286,7 +286,7 @@ impl Events {
     /// The engine has the state of a scraper that is here.
     pub(in crate::store) fn written(&mut self, who: &ScraperId) {
         if let Some(Scraper {
-            cursor: Position::Shared(cursor),
+            cursor: ScraperPosition::Shared(cursor),
             ..
         }) = self.scrapers.get_mut(who)
         {
@@ -297,7 +297,9 @@ impl Events {
     /// The state of a scraper for the engine; `None` if it is not known here.
     pub(in crate::store) fn state_of(&self, who: &ScraperId) -> Option<Vec<u8>> {
         let scraper = self.scrapers.get(who)?;
-        let Position::Shared(cursor) = &scraper.cursor else { return None };
+        let ScraperPosition::Shared(cursor) = &scraper.cursor else {
+            return None;
+        };
         let cursor = SharedCursor {
             fresh: false,
             ..cursor.clone()
@@ -314,12 +316,12 @@ impl Events {
         decode_scraper(state).is_none_or(|record| now.since(now.of(record.cursor.seen)) >= self.forgotten_after())
     }
 
-    /// Takes scrapers whose state the engine lacks, at most `most`. Those whose state could not be written are to be noted again.
+    /// Takes scrapers of which the engine lacks the state, at most `most`. If a state cannot be written, the scraper is to be noted again.
     pub(in crate::store) fn take_unshared(&mut self, most: usize) -> Vec<(ScraperId, Dirty)> {
         self.changes.take_unshared(most)
     }
 
-    /// The number of scrapers whose state the engine lacks.
+    /// The number of scrapers of which the engine lacks the state.
     pub(in crate::store) fn unshared(&self) -> usize {
         self.changes.unshared()
     }

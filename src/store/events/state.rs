@@ -8,7 +8,7 @@ use super::idempotency::{IdempotencyCache, UsedKey, fingerprint};
 use super::log::Log;
 use super::monotonic::{MonotonicClock, MonotonicTime};
 use super::pending_changes::PendingChanges;
-use super::position::Position;
+use super::position::ScraperPosition;
 use super::{DropReason, EventOptions, LeaseId, MAX_SCRAPERS, Owner, ScraperStatus, Source, StoredEvent};
 use crate::model::{Client, Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
 use crate::store::EmitError;
@@ -72,13 +72,13 @@ pub(super) struct ActiveLease {
     /// The number of leased events.
     pub(super) count: usize,
     /// The cursor once they have arrived.
-    after: Position,
+    after: ScraperPosition,
 }
 
 /// A known scraper.
 #[derive(Debug)]
 pub(super) struct Scraper {
-    pub(super) cursor: Position,
+    pub(super) cursor: ScraperPosition,
     pub(super) lease: Option<ActiveLease>,
     pub(super) seen: MonotonicTime,
     /// The time of its last scrape, if there was one.
@@ -337,7 +337,7 @@ impl Events {
     pub(in crate::store) fn peek(&self, who: &ScraperId) -> Vec<Arc<StoredEvent>> {
         let mut cursor = match self.scrapers.get(who) {
             Some(scraper) => scraper.cursor.clone(),
-            None => Position::at(&self.log, self.window_start(self.clock.last()), Timestamp::default()),
+            None => ScraperPosition::at(&self.log, self.window_start(self.clock.last()), Timestamp::default()),
         };
         cursor.skip_lost(&self.log);
         cursor.pick(&self.log, &self.options).0
@@ -374,7 +374,7 @@ impl Events {
         self.drop_unclaimed(now);
         let (_, wall) = self.clock.last_both();
         let scraper = Scraper {
-            cursor: Position::at(&self.log, self.window_start(now), wall),
+            cursor: ScraperPosition::at(&self.log, self.window_start(now), wall),
             lease: None,
             seen: now,
             scraped: None,

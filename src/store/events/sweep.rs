@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::JournalEntry;
 use super::monotonic::MonotonicTime;
-use super::position::Position;
+use super::position::ScraperPosition;
 use super::shared_codec::{ScraperRecord, encode_scraper};
 use super::state::Events;
 use crate::model::{ScraperId, Timestamp};
@@ -122,7 +122,9 @@ impl Events {
             return;
         }
         for (who, scraper) in &mut self.scrapers {
-            let Position::Shared(cursor) = &mut scraper.cursor else { continue };
+            let ScraperPosition::Shared(cursor) = &mut scraper.cursor else {
+                continue;
+            };
             let (lost, own) = cursor.skip_until(&self.log, until);
             scraper.lost += own;
             if scraper.regular {
@@ -176,8 +178,8 @@ impl Events {
             return vec![JournalEntry::Forgotten { scraper }];
         };
         let cursor = match &known.cursor {
-            Position::Local(cursor) => cursor,
-            Position::Shared(cursor) => {
+            ScraperPosition::Local(cursor) => cursor,
+            ScraperPosition::Shared(cursor) => {
                 let (cursor, regular) = (cursor.clone(), known.regular);
                 let state = encode_scraper(&ScraperRecord { cursor, regular });
                 return vec![JournalEntry::SharedCursor { scraper, state }];

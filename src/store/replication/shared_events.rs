@@ -16,7 +16,7 @@ const WAITING_SCRAPES: usize = 1_024;
 /// The time that a scrape waits for that leave. It then goes without events, which come with the next one.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What happens to events while the engine is away.
+/// The way of treating events while the engine is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenEngineAway {
     /// They are accepted, and wait until it is back.
@@ -199,11 +199,11 @@ pub struct ReadEvent {
     pub origin: OriginId,
     /// Its number there.
     pub number: u64,
-    /// The event; `None` for one whose key another event had used before, which is not to be delivered.
+    /// The event; `None` if another event had used its key before: it is not to be delivered.
     pub bytes: Option<Bytes>,
 }
 
-/// A scraper whose state the engine lacks.
+/// A scraper of which the engine lacks the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnsharedScraper {
     /// The scraper.
@@ -386,7 +386,7 @@ impl SharedEvents {
         self.change(|events| events.written(scraper));
     }
 
-    /// Takes scrapers whose state the engine lacks, at most `most`. Those that could not be written are given back.
+    /// Takes scrapers of which the engine lacks the state, at most `most`. Those that could not be written are given back.
     #[must_use]
     pub fn take_unshared(&self, most: usize) -> Vec<UnsharedScraper> {
         let taken = self.shared.events().take_unshared(most).into_iter();
@@ -398,12 +398,12 @@ impl SharedEvents {
             .collect()
     }
 
-    /// Gives back a scraper whose state could not be written.
+    /// Gives back a scraper, because its state could not be written.
     pub fn give_back(&self, UnsharedScraper { scraper, release }: &UnsharedScraper) {
         self.change(|events| events.mark_unshared(scraper, Dirty { release: *release }));
     }
 
-    /// The number of scrapers whose state the engine lacks.
+    /// The number of scrapers of which the engine lacks the state.
     #[must_use]
     pub fn unshared(&self) -> usize {
         self.shared.events().unshared()

@@ -87,7 +87,7 @@ struct World {
     open: Vec<Open>,
     saved: Option<Data>,
     posted: u32,
-    /// How often each scraper has received each event.
+    /// The number of times that each scraper has received each event.
     received: BTreeMap<(usize, u32), u32>,
     /// Replicas that know of a delivery, and are down.
     owing: [bool; 3],
