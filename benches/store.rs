@@ -45,6 +45,7 @@ fn update(of: &Workload, app: usize, turn: usize) -> Update {
         body: of.app(app, turn).into(),
         syntax: Some(Syntax::Text),
         records: Bytes::new(),
+        read: None,
         labels: Arc::new([]),
         origin: Origin {
             source: "bench".into(),

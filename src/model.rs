@@ -21,6 +21,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::exposition::Exposition;
+
 /// A point in time: milliseconds since the Unix epoch, UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
@@ -105,6 +107,8 @@ pub struct Update {
     /// Metrics of a protobuf body that text cannot carry, such as native histograms; see [`protobuf::decode`](crate::exposition::protobuf::decode).
     /// Empty for other bodies.
     pub records: Bytes,
+    /// The parsed text, if the source has it parsed already, as that of a protobuf body: its text and records are `body` and `records`.
+    pub read: Option<Box<Exposition>>,
     /// Labels that are added to series that lack them (an endpoint's `labels`).
     pub labels: Arc<[LabelPair]>,
     /// Its origin.

@@ -11,7 +11,8 @@ pub mod upstreams;
 
 use bytes::Bytes;
 
-use crate::exposition::protobuf::{self, DecodeError, Decoded};
+use crate::exposition::Exposition;
+use crate::exposition::protobuf::DecodeError;
 use crate::store::Refused;
 use crate::supervise::blocking;
 use crate::wire::ForeignFormat;
@@ -29,11 +30,11 @@ fn unusable(refused: &Refused, text: &[u8]) -> (&'static str, String) {
 ///
 /// # Errors
 /// The first fault of the body.
-async fn decode_protobuf(body: Bytes, max_text: usize) -> Result<Decoded, DecodeError> {
+async fn decode_protobuf(body: Bytes, max_text: usize) -> Result<Exposition, DecodeError> {
     if body.len() > LARGE_BYTES / TEXT_A_BYTE {
-        return blocking(move || protobuf::decode(&body, max_text)).await;
+        return blocking(move || Exposition::decode(&body, max_text)).await;
     }
-    protobuf::decode(&body, max_text)
+    Exposition::decode(&body, max_text)
 }
 
 /// The bytes of text that a byte of protobuf makes at most as a rule: those of classic histograms, which repeat labels for each bucket.

@@ -1,4 +1,5 @@
-//! The decoder of protobuf bodies: no panic, text within its limit that parses, and records that decode to themselves.
+//! The decoder of protobuf bodies: no panic, text within its limit that parses, the index that parsing makes, and records that decode to
+//! themselves.
 
 use bytes::Bytes;
 use exporter_proxy::exposition::{Exposition, protobuf};
@@ -13,6 +14,12 @@ pub fn check(input: &[u8]) {
     assert!(decoded.text.len() <= MAX_TEXT + "# EOF\n".len());
     assert!(decoded.records.len() <= input.len(), "records are parts of the body");
     let parsed = Exposition::parse(decoded.text, Syntax::OpenMetrics).with_records(decoded.records);
+    let read = Exposition::decode(input, MAX_TEXT).expect("the same body");
+    assert_eq!((read.faults().total(), read.series()), (parsed.faults().total(), parsed.series()));
+    assert!(
+        !parsed.faults().is_empty() || parsed.faults().exemplars() > 0 || read == parsed,
+        "the index is that of the text"
+    );
     let records = parsed.record_bytes();
     if !records.is_empty() {
         let again = protobuf::decode(&records, usize::MAX).expect("records are a body of their own");

@@ -10,7 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::{count, input};
 use crate::config::{self, Environment};
 use crate::daemon::{check_secrets, preflight};
-use crate::exposition::{self, Exposition, Family, FamilyFlags, MetricType, protobuf};
+use crate::exposition::{self, Exposition, Family, FamilyFlags, MetricType};
 use crate::http::{CheckedWebConfig, read_web_config};
 use crate::model::Syntax;
 
@@ -191,16 +191,18 @@ impl Metrics {
 
 /// Checks a body of protobuf: what a push of it would be refused for.
 fn check_protobuf(body: &[u8], name: &str, text: &mut String) -> ExitCode {
-    let decoded = match protobuf::decode(body, usize::MAX) {
-        Ok(decoded) => decoded,
+    let read = match Exposition::decode(body, usize::MAX) {
+        Ok(read) => read,
         Err(error) => {
             let _ = writeln!(text, "{name}: {error}");
             return ExitCode::FAILURE;
         }
     };
-    let read = Exposition::parse(decoded.text, Syntax::OpenMetrics).with_records(decoded.records);
-    for fault in read.faults() {
-        let _ = writeln!(text, "{name}: {}", protobuf::fault_at(body, fault.offset as usize, &fault.reason));
+    // A metric that cannot be used has several lines of text.
+    let mut faults: Vec<String> = read.faults().iter().map(ToString::to_string).collect();
+    faults.dedup();
+    for fault in faults {
+        let _ = writeln!(text, "{name}: {fault}");
     }
     let _ = writeln!(
         text,

@@ -107,6 +107,7 @@ impl Node {
             app: app(name),
             body: text.to_owned().into_bytes().into(),
             records: Bytes::new(),
+            read: None,
             syntax: None,
             labels: [].into(),
             origin: Origin {

@@ -4,6 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use crate::exposition::catalog::RenderedSegments;
+use crate::exposition::negotiate::Format;
+use crate::exposition::protobuf;
 use crate::exposition::render::Chunk;
 use crate::store::{App, View};
 use crate::telemetry::{PREFIX, header, push_label, sample};
@@ -25,12 +28,18 @@ struct CachedRows {
     head: Option<Arc<Chunk>>,
     /// The families that only applications with faults are in.
     faults: Option<Arc<Chunk>>,
+    /// True once a scraper has asked for protobuf: blocks are then encoded, too.
+    encodes: bool,
+    /// The families in `faults` as protobuf.
+    fault_messages: Vec<Arc<Chunk>>,
 }
 
 #[derive(Debug)]
 struct Block {
     stamp: Stamp,
     chunk: Arc<Chunk>,
+    /// The metrics of the same apps as protobuf, if a scraper has asked for it.
+    metrics: Option<Arc<Chunk>>,
 }
 
 /// The version of a block. An update raises `newest`, a removal lowers `count`, so no two states of a block have the same version.
@@ -50,7 +59,7 @@ impl AppMetrics {
         self.0.try_lock().is_ok_and(|kept| kept.generation == Some(generation))
     }
 
-    /// The families, in every format the same.
+    /// The families, in every format of text the same.
     #[must_use]
     pub fn chunks(&self, view: &View) -> Vec<Arc<Chunk>> {
         let kept = self.kept(view);
@@ -60,6 +69,29 @@ impl AppMetrics {
             chunks.insert(0, Arc::clone(head));
         }
         chunks.extend(kept.faults.iter().cloned());
+        chunks
+    }
+
+    /// The families as protobuf messages.
+    #[must_use]
+    pub fn messages(&self, view: &View) -> Vec<Arc<Chunk>> {
+        let mut kept = self.kept(view);
+        if !kept.encodes {
+            kept.encodes = true;
+            kept.generation = None;
+            drop(kept);
+            kept = self.kept(view);
+        }
+        let metrics = kept.updates.iter().filter_map(|block| block.metrics.as_ref());
+        let mut chunks: Vec<_> = metrics.filter(|chunk| !chunk.is_empty()).cloned().collect();
+        let bytes = chunks.iter().map(|chunk| chunk.len()).sum::<u64>();
+        if bytes > 0 {
+            let mut head = Vec::new();
+            let name = format!("{PREFIX}{UPDATES}");
+            protobuf::put_gauge_family(&name, UPDATES_HELP, usize::try_from(bytes).unwrap_or(usize::MAX), &mut head);
+            chunks.insert(0, Arc::new(Chunk::new(vec![head.into()])));
+        }
+        chunks.extend(kept.fault_messages.iter().cloned());
         chunks
     }
 
@@ -89,15 +121,21 @@ impl CachedRows {
         for members in apps.chunk_by(|one, other| one.order / BLOCK == other.order / BLOCK) {
             let stamp = Stamp::of(members);
             while before.next_if(|block| block.stamp.number < stamp.number).is_some() {}
-            let same = before.next_if(|block| block.stamp == stamp);
+            let encodes = self.encodes;
+            let same = before.next_if(|block| block.stamp == stamp && block.metrics.is_some() == encodes);
             self.updates.push(same.unwrap_or_else(|| Block {
                 stamp,
                 chunk: chunk(updates(members)),
+                metrics: encodes.then(|| Arc::new(Chunk::new(vec![encoded_updates(members).into()]))),
             }));
         }
-        let head = || chunk(begin("app_last_update_timestamp_seconds", UPDATES_HELP));
+        let head = || chunk(begin(UPDATES, UPDATES_HELP));
         self.head.get_or_insert_with(head);
         self.faults = Some(faults(apps)).filter(|text| !text.is_empty()).map(chunk);
+        self.fault_messages = match &self.faults {
+            Some(faults) if self.encodes => RenderedSegments::nothing(Format::Protobuf(None).into()).tail_with(faults.text().to_vec()),
+            _ => Vec::new(),
+        };
     }
 }
 
@@ -115,6 +153,8 @@ fn chunk(text: String) -> Arc<Chunk> {
     Arc::new(Chunk::new(vec![text.into_boxed_str().into_boxed_bytes().into()]))
 }
 
+const UPDATES: &str = "app_last_update_timestamp_seconds";
+
 const UPDATES_HELP: &str = "When the last update of an application arrived, in seconds since the Unix epoch.";
 
 /// The header of a family of gauges.
@@ -126,7 +166,7 @@ fn begin(name: &str, help: &str) -> String {
 
 /// The update times of these apps, without a header.
 fn updates(apps: &[Arc<App>]) -> String {
-    let name = format!("{PREFIX}app_last_update_timestamp_seconds");
+    let name = format!("{PREFIX}{UPDATES}");
     let (mut out, mut labels) = (String::new(), String::new());
     for app in apps {
         let Some(updated) = app.updated else { continue };
@@ -135,6 +175,18 @@ fn updates(apps: &[Arc<App>]) -> String {
         push_label(&mut labels, "source", &app.origin.source);
         let (seconds, millis) = (updated.as_millis().div_euclid(1_000), updated.as_millis().rem_euclid(1_000));
         sample(&mut out, &name, &labels, format_args!("{seconds}.{millis:03}"));
+    }
+    out
+}
+
+/// The same as metrics of a protobuf message.
+fn encoded_updates(apps: &[Arc<App>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for app in apps {
+        let Some(updated) = app.updated else { continue };
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds of a date are far below 2^53")]
+        let seconds = updated.as_millis() as f64 / 1_000.0;
+        protobuf::put_gauge(&[("app", app.name.as_str()), ("source", &app.origin.source)], seconds, &mut out);
     }
     out
 }

@@ -152,14 +152,19 @@ impl MetricsHandler {
     /// The self metrics for an exposition.
     fn own(&self, exposed: &RenderedExposition, now: Instant) -> SelfMetricsBody {
         let own = self.self_metrics.render(&self.view, now);
-        if exposed.mixes() {
+        let apps = self.self_metrics.app_metrics();
+        if exposed.has_reserved() {
             return SelfMetricsBody {
-                tail: vec![self.self_metrics.app_metrics().text(&self.view), own],
+                tail: vec![apps.text(&self.view), own],
                 ..SelfMetricsBody::default()
             };
         }
         SelfMetricsBody {
-            apps: self.self_metrics.app_metrics().chunks(&self.view),
+            apps: if exposed.is_protobuf() {
+                apps.messages(&self.view)
+            } else {
+                apps.chunks(&self.view)
+            },
             tail: vec![own],
             ..SelfMetricsBody::default()
         }

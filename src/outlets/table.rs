@@ -380,7 +380,7 @@ pub(super) fn all_facts(app: &App, present: Present, updates: &[UpdateRun]) -> V
     value["invalid_exemplars"] = app.invalid_exemplars().into();
     value["notes"] = app.notes().into();
     let faults = app.text.exposition().map(|text| text.faults().iter());
-    let fault = |fault: &Fault| json!({ "line": fault.line, "column": fault.column, "reason": fault.reason });
+    let fault = |fault: &Fault| json!({ "line": fault.line, "column": fault.column, "place": fault.place, "reason": fault.reason });
     value["faults"] = faults.into_iter().flatten().map(fault).collect();
     value["conflicts"] = app.conflicts.listed.iter().map(ToString::to_string).collect();
     value

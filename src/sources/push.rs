@@ -19,7 +19,6 @@ use url::form_urlencoded;
 
 use super::receiver::{Budget, Limits};
 use super::{LARGE_BYTES, TEXT_A_BYTE, decode_protobuf};
-use crate::exposition::Fault;
 use crate::exposition::protobuf::{self, DecodeErrorKind};
 use crate::http::{BodyLimit, Connection, Role, Routes, read_kept_body, reply};
 use crate::model::units::parse_duration;
@@ -141,12 +140,12 @@ async fn push(
         Ok(protobuf) => protobuf && !is_text(&body),
         Err(error) => return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_metrics", &format!("{app}: {error}")),
     };
-    let (text, records) = if protobuf {
+    let read = if protobuf {
         reservation.reserve(body.len() + limit.bytes.min(TEXT_A_BYTE * body.len())).await;
         match decode_protobuf(body.clone(), limit.bytes).await {
-            Ok(decoded) => {
-                reservation.shrink_to(body.len() + decoded.text.len());
-                (decoded.text, decoded.records)
+            Ok(read) => {
+                reservation.shrink_to(body.len() + read.body().len());
+                Some(Box::new(read))
             }
             Err(error) => {
                 let (status, reason) = match error.kind {
@@ -157,7 +156,7 @@ async fn push(
             }
         }
     } else {
-        (body.clone(), Bytes::new())
+        None
     };
     // Looking for bytes beyond ASCII takes a third of the time of validation.
     if !protobuf
@@ -171,13 +170,14 @@ async fn push(
     let origin = handler.origin.clone();
     let update = Update {
         app: app.clone(),
-        body: text,
+        body: read.as_ref().map_or_else(|| body.clone(), |read| read.body().clone()),
         syntax: if protobuf {
             Some(Syntax::OpenMetrics)
         } else {
             content_type.and_then(Syntax::from_content_type)
         },
-        records,
+        records: read.as_ref().map_or_else(Bytes::new, |read| read.record_bytes()),
+        read,
         labels: [].into(),
         origin,
         at: (handler.clock)(),
@@ -216,8 +216,7 @@ async fn push(
             )
         }
         Err(Refused::Invalid(faults, total)) if protobuf => {
-            let at = |fault: &Fault| protobuf::fault_at(&body, fault.offset as usize, &fault.reason);
-            let why = faults.first().map_or_else(String::new, at);
+            let why = faults.first().map_or_else(String::new, ToString::to_string);
             let more = if total > 1 {
                 format!(" (and {} more)", total - 1)
             } else {

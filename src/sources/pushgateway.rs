@@ -323,6 +323,7 @@ impl GroupHandler {
             body: text.body.into_boxed_slice().into(),
             syntax: Some(text.syntax),
             records: text.records.into_boxed_slice().into(),
+            read: None,
             labels: [].into(),
             origin: self.origin.clone(),
             at: push.at,

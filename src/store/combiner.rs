@@ -70,6 +70,7 @@ impl UpdateParser {
             body,
             syntax,
             records,
+            read,
             labels,
             origin,
             at,
@@ -78,11 +79,12 @@ impl UpdateParser {
         let (text, update) = match self {
             Self::Raw => (Text::Raw(body, syntax), None),
             Self::Merge(rules) => {
-                let exposition = match before {
-                    Some(before) => Exposition::parse_update(body, syntax, before),
-                    None => Exposition::parse(body, syntax),
+                let exposition = match (read, before) {
+                    (Some(read), _) => *read,
+                    (None, Some(before)) => Exposition::parse_update(body, syntax, before).with_records(records),
+                    (None, None) => Exposition::parse(body, syntax).with_records(records),
                 };
-                let exposition = Arc::new(exposition.with_records(records));
+                let exposition = Arc::new(exposition);
                 let rules = Arc::clone(&rules.lock().unwrap_or_else(PoisonError::into_inner));
                 let update = catalog::Update::new(&rules, &app, &labels, Arc::clone(&exposition));
                 (Text::Read(exposition), Some(update))

@@ -402,6 +402,7 @@ impl Inlet {
             app: app.clone(),
             body: replicated.body.clone(),
             records: replicated.records.clone(),
+            read: None,
             syntax: Some(replicated.syntax),
             labels: Arc::clone(&replicated.labels),
             origin: replicated.origin.clone(),
@@ -492,10 +493,21 @@ impl Inlet {
     fn parse(&self, update: Update, options: PutOptions) -> Result<ParsedUpdate, Refused> {
         #[cfg(test)]
         assert!(!update.body.starts_with(PANICS), "an update at which tests make the store panic");
-        let update = Update {
-            body: self.shared.meter.hold(update.body),
-            records: self.shared.meter.hold(update.records),
-            ..update
+        let update = match update.read {
+            Some(read) => {
+                let read = read.metered(&self.shared.meter);
+                Update {
+                    body: read.body().clone(),
+                    records: read.record_bytes(),
+                    read: Some(Box::new(read)),
+                    ..update
+                }
+            }
+            None => Update {
+                body: self.shared.meter.hold(update.body),
+                records: self.shared.meter.hold(update.records),
+                ..update
+            },
         };
         let before = self.shared.apps().table.get(update.app.as_str()).cloned();
         let before = before.as_ref().and_then(|app| app.text.exposition());

@@ -85,6 +85,7 @@ pub fn take_events(update: &mut Update, families: &EventFamilies) -> PolledEvent
     if kept > 0 {
         rest.extend_from_slice(&body[kept..]);
         update.body = rest.into_boxed_slice().into();
+        update.read = None;
     }
     let mut found = taking.found;
     if found.events.iter().all(|event| event.stamp.is_some()) {

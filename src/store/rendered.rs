@@ -280,8 +280,19 @@ impl RenderedExposition {
     /// merged with them, or the response is protobuf.
     #[must_use]
     pub fn mixes(&self) -> bool {
-        let merged = self.0.merged.as_ref();
-        merged.is_some_and(|merged| merged.has_reserved() || merged.variant().protobuf)
+        self.has_reserved() || self.is_protobuf()
+    }
+
+    /// True if apps have families with the proxy's own names.
+    #[must_use]
+    pub fn has_reserved(&self) -> bool {
+        self.0.merged.as_ref().is_some_and(|merged| merged.has_reserved())
+    }
+
+    /// True if the response is protobuf.
+    #[must_use]
+    pub fn is_protobuf(&self) -> bool {
+        self.0.merged.as_ref().is_some_and(|merged| merged.variant().protobuf)
     }
 
     /// The end of the exposition: `own`, the self metrics in the text format, merged with families of apps with the same names, and the end

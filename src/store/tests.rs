@@ -18,6 +18,7 @@ pub(super) fn update(app: &str, body: &str, at: i64) -> Update {
         body: Bytes::copy_from_slice(body.as_bytes()),
         syntax: None,
         records: Bytes::new(),
+        read: None,
         labels: [].into(),
         origin: origin(),
         at: Timestamp::from_millis(at),

@@ -222,6 +222,15 @@ pub fn newer_peer(program: &str) -> Option<PathBuf> {
     )
 }
 
+/// Path of a program of VictoriaMetrics, where `scripts/test` has put it.
+pub fn victoria_metrics(program: &str) -> Option<PathBuf> {
+    let file = repository("target/victoria-metrics/usr/bin").join(program);
+    missing(
+        file.is_file().then_some(file),
+        &format!("{program} (scripts/bench/get-peers target/victoria-metrics victoria-metrics)"),
+    )
+}
+
 /// A Python that has these modules, in the environment that `scripts/test` makes or in the system.
 pub fn python(modules: &[&str]) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -6,9 +6,13 @@ use bytes::Bytes;
 use http::Request;
 
 use crate::harness::{Proxy, ask, newer_peer, peer, until};
-use crate::peers::Prometheus;
+use crate::peers::{Prometheus, VictoriaMetrics};
 
 const PROTOBUF: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+
+/// A native histogram with three observations and no classic bucket.
+const NATIVE_ONLY: &[u8] = b"\x3c\x0a\x07latency\x18\x04\x22\x2f\x0a\x09\x0a\x04path\x12\x01/\x3a\x22\x08\x03\x11\0\0\0\0\0\0\x12\x40\
+    \x28\x06\x31\x9d\x97\x8c\xcf\x08\xba\x5b\x37\x38\x01\x62\x04\x08\x03\x10\x02\x6a\x02\x02\0";
 
 /// The histogram that Prometheus itself has as a native one with classic buckets beside, of a path that nothing asks for any more.
 const LATENCY: &str = "prometheus_http_request_duration_seconds{handler=\"/api/v1/labels\"";
@@ -119,11 +123,8 @@ async fn a_body_of_prometheus_is_pushed_and_comes_back_without_loss() {
 #[tokio::test(flavor = "multi_thread")]
 async fn text_scrapers_are_told_what_they_do_not_see() {
     let proxy = Proxy::start().await;
-    // A native histogram with three observations and no classic bucket.
-    let message: &[u8] = b"\x3c\x0a\x07latency\x18\x04\x22\x2f\x0a\x09\x0a\x04path\x12\x01/\x3a\x22\x08\x03\x11\0\0\0\0\0\0\x12\x40\
-        \x28\x06\x31\x9d\x97\x8c\xcf\x08\xba\x5b\x37\x38\x01\x62\x04\x08\x03\x10\x02\x6a\x02\x02\0";
     let push = Request::put("/apps/app/metrics").header("content-type", PROTOBUF);
-    let pushed = proxy.send(push, message).await;
+    let pushed = proxy.send(push, NATIVE_ONLY).await;
     let told = String::from_utf8_lossy(pushed.body()).into_owned();
     assert_eq!(pushed.status(), 200, "{told}");
     assert!(
@@ -137,7 +138,7 @@ async fn text_scrapers_are_told_what_they_do_not_see() {
         "# TYPE latency histogram\nlatency_bucket{path=\"/\",le=\"+Inf\"} 3\nlatency_count{path=\"/\"} 3\nlatency_sum{path=\"/\"} 4.5\n";
     assert_eq!(text, expected);
     let asked = proxy.ask(Request::get("/metrics?own=false").header("accept", PROTOBUF)).await;
-    assert_eq!(&asked.body()[..], message);
+    assert_eq!(&asked.body()[..], NATIVE_ONLY);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +159,7 @@ async fn a_push_of_bad_protobuf_is_refused_with_family_and_byte() {
     let (status, told) = refused(b"\x0a\x0a\x02up\x18\x01\x22\x00\x22\x00").await;
     assert_eq!(status, 400);
     assert!(
-        told.contains("app: protobuf metric family 1 \"up\", byte 9: duplicate series"),
+        told.contains("app: protobuf metric family 1 \"up\", metric 2, byte 9: duplicate series"),
         "{told}"
     );
     let other = Request::put("/apps/app/metrics").header("content-type", "application/vnd.google.protobuf; encoding=text");
@@ -234,6 +235,40 @@ async fn prometheus_3_takes_every_format_in_every_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn vmagent_stores_what_was_pushed_in_each_format() {
+    let proxy = Proxy::start().await;
+    let Some(scraper) = VictoriaMetrics::start(&format!(
+        "scrape_configs:\n- job_name: proxy\n  scrape_interval: 1s\n  honor_labels: true\n  static_configs: [{{targets: ['{}']}}]\n",
+        proxy.http
+    )) else {
+        return;
+    };
+    let openmetrics = "# TYPE jobs counter\njobs_total{kind=\"a\"} 7\n# TYPE waits_seconds histogram\nwaits_seconds_bucket{le=\"1.0\"} 1\n\
+        waits_seconds_bucket{le=\"+Inf\"} 2\nwaits_seconds_count 2\nwaits_seconds_sum 3\n# EOF\n";
+    let push = Request::put("/apps/open/metrics").header("content-type", "application/openmetrics-text; version=1.0.0");
+    assert_eq!(proxy.send(push, openmetrics).await.status(), 200);
+    let push = Request::put("/apps/native/metrics").header("content-type", PROTOBUF);
+    assert_eq!(proxy.send(push, NATIVE_ONLY).await.status(), 200);
+    let text = "# TYPE \"my.gauge\" gauge\n{\"my.gauge\",\"a.b\"=\"c\"} 5\n";
+    assert_eq!(proxy.send(Request::put("/apps/text/metrics"), text).await.status(), 200);
+    for (query, value) in [
+        ("up{job=\"proxy\"}", "1"),
+        ("jobs_total{kind=\"a\"}", "7"),
+        ("waits_seconds_bucket{le=\"1.0\"} or waits_seconds_bucket{le=\"1\"}", "1"),
+        ("waits_seconds_sum", "3"),
+        // It asks for the text format 0.0.4, in which names are escaped and a native histogram has its count and its sum.
+        ("my_gauge{a_b=\"c\"}", "5"),
+        ("latency_count{path=\"/\"}", "3"),
+        ("latency_bucket{path=\"/\",le=\"+Inf\"}", "3"),
+        ("latency_sum{path=\"/\"}", "4.5"),
+        ("exporter_proxy_apps{job=\"proxy\"}", "3"),
+    ] {
+        scraper.shows(query, value).await;
+    }
+    scraper.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn check_metrics_reads_protobuf_and_says_which_scraper_loses_what() {
     let check = async |file: &str| {
         let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_exporter-proxy"))
@@ -254,7 +289,7 @@ async fn check_metrics_reads_protobuf_and_says_which_scraper_loses_what() {
     );
     let (code, told) = check("duplicates").await;
     assert_eq!(code, Some(1), "{told}");
-    assert!(told.contains("protobuf metric family 1 \"h\", byte "), "{told}");
+    assert!(told.contains("protobuf metric family 1 \"h\", metric 2, byte "), "{told}");
     let (code, told) = check("group").await;
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("byte 1: wire type 3 of field 1 is not supported"), "{told}");

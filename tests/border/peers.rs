@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::harness::{Proxy, bulk, free_port, peer, python, repository, run, until};
+use crate::harness::{Proxy, bulk, free_port, peer, python, repository, run, until, victoria_metrics};
 
 /// Runs netcat as the walk-through does, with a file as standard input.
 async fn netcat(arguments: &[&str], file: &str) -> Option<String> {
@@ -181,6 +181,68 @@ impl Prometheus {
 
     pub async fn stop(mut self) {
         let _ = self.child.kill().await;
+    }
+}
+
+/// A vmagent that scrapes, and a VictoriaMetrics that it writes to.
+pub struct VictoriaMetrics {
+    agent: tokio::process::Child,
+    storage: Prometheus,
+}
+
+impl VictoriaMetrics {
+    /// Starts both with this configuration of scrapes; `None` where they are not installed.
+    pub fn start(scrapes: &str) -> Option<Self> {
+        let (agent, storage) = (victoria_metrics("vmagent")?, victoria_metrics("victoria-metrics")?);
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("scrapes.yml");
+        std::fs::write(&config, scrapes).unwrap();
+        let (of_agent, of_storage) = (free_port(), free_port());
+        let run = |program: &std::path::Path, port: u16, flags: &[String]| {
+            Command::new(program)
+                .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
+                .args(flags)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .kill_on_drop(true)
+                .spawn()
+                .unwrap()
+        };
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let child = run(
+            &storage,
+            of_storage,
+            &[
+                format!("-storageDataPath={}", path("data")),
+                "-search.latencyOffset=0s".to_owned(),
+                "-search.disableCache".to_owned(),
+            ],
+        );
+        let agent = run(
+            &agent,
+            of_agent,
+            &[
+                format!("-promscrape.config={}", config.display()),
+                format!("-remoteWrite.url=http://127.0.0.1:{of_storage}/api/v1/write"),
+                format!("-remoteWrite.tmpDataPath={}", path("queue")),
+            ],
+        );
+        let storage = Prometheus {
+            base: format!("127.0.0.1:{of_storage}"),
+            child,
+            _folder: folder,
+        };
+        Some(Self { agent, storage })
+    }
+
+    /// Waits until a query gives exactly one series with this value. It has the API of Prometheus.
+    pub async fn shows(&self, query: &str, value: &str) {
+        self.storage.shows(query, value).await;
+    }
+
+    pub async fn stop(mut self) {
+        let _ = self.agent.kill().await;
+        self.storage.stop().await;
     }
 }
 

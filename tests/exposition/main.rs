@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod formats;
+mod openmetrics_rules;
 mod peers;
 mod texts;
 

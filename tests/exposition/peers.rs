@@ -43,7 +43,7 @@ fn accepted(strategy: &BoxedStrategy<String>, syntax: Syntax, ending: &str) -> t
 #[test]
 fn promtool_takes_what_we_take() {
     let folder = accepted(&nearly_text(), Syntax::Text, "text");
-    oracles::promtool(folder.path());
+    oracles::promtool(folder.path(), &[]);
 }
 
 #[test]

@@ -330,6 +330,6 @@ fn other_parsers_take_what_comes_out() {
             std::fs::write(folder.path().join(format!("{seed}.{ending}")), text).unwrap();
         }
     }
-    oracles::promtool(folder.path());
+    oracles::promtool(folder.path(), &["metric not unique"]);
     oracles::prometheus_client(folder.path());
 }

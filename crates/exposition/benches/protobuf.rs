@@ -5,7 +5,7 @@ use divan::Bencher;
 use divan::counter::BytesCount;
 use exporter_proxy_exposition::catalog::render_single;
 use exporter_proxy_exposition::negotiate::{Escaping, Format};
-use exporter_proxy_exposition::{Exposition, Syntax, protobuf};
+use exporter_proxy_exposition::{Exposition, Syntax};
 use exporter_proxy_workload::Workload;
 
 fn main() {
@@ -16,8 +16,7 @@ fn main() {
 const PROMETHEUS: &[u8] = include_bytes!("../../../fuzz/corpus/protobuf/prometheus_3_5");
 
 fn read(body: &[u8]) -> Exposition {
-    let decoded = protobuf::decode(body, usize::MAX).expect("a valid body");
-    Exposition::parse(decoded.text, Syntax::OpenMetrics).with_records(decoded.records)
+    Exposition::decode(body, usize::MAX).expect("a valid body")
 }
 
 fn written(exposition: &Exposition) -> Vec<u8> {
@@ -31,6 +30,12 @@ fn workload(series: usize) -> Vec<u8> {
     let text = Exposition::parse(Bytes::from(Workload::of(series).app(7, 3)), Syntax::Text);
     assert!(text.faults().is_empty(), "the workload is clean");
     written(&text)
+}
+
+/// The page of node_exporter with which the parsers of text are compared.
+fn node_exporter() -> Vec<u8> {
+    let page = include_bytes!("../../../tests/fixtures/exposition/node_exporter.txt");
+    written(&Exposition::parse(Bytes::from_static(page), Syntax::Text))
 }
 
 /// Writes a length and the bytes.
@@ -81,6 +86,16 @@ fn bench_out(bencher: Bencher<'_, '_>, body: &[u8]) {
 #[divan::bench]
 fn prometheus_in(bencher: Bencher<'_, '_>) {
     bench_in(bencher, PROMETHEUS);
+}
+
+#[divan::bench]
+fn node_exporter_in(bencher: Bencher<'_, '_>) {
+    bench_in(bencher, &node_exporter());
+}
+
+#[divan::bench]
+fn node_exporter_out(bencher: Bencher<'_, '_>) {
+    bench_out(bencher, &node_exporter());
 }
 
 #[divan::bench]

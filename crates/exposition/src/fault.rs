@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::parse::{Diagnostic, Report, escapes};
+use crate::protobuf::BodyPlace;
 use crate::reason::Reason;
 use crate::syntax::Syntax;
 
@@ -23,11 +24,16 @@ pub struct Fault {
     pub reason: Cow<'static, str>,
     /// True if the line is valid and repeats a series.
     pub is_duplicate: bool,
+    /// The place in the protobuf body that the text was made from: family, metric and byte. `None` for a text that came as a text.
+    pub place: Option<Box<str>>,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, column {}: {}", self.line, self.column, self.reason)
+        match &self.place {
+            Some(place) => write!(f, "{place}: {}", self.reason),
+            None => write!(f, "line {}, column {}: {}", self.line, self.column, self.reason),
+        }
     }
 }
 
@@ -39,6 +45,7 @@ impl From<Diagnostic> for Fault {
             offset: diagnostic.offset,
             is_duplicate: matches!(diagnostic.reason, Reason::Duplicate(_)),
             reason: diagnostic.message,
+            place: None,
         }
     }
 }
@@ -70,6 +77,21 @@ impl Faults {
             original,
             syntax,
         );
+    }
+
+    /// Names the places of the faults in the body that the text was made from. `places` returns those of byte offsets of the text.
+    pub(super) fn name_places(&mut self, places: impl FnOnce(&[u32]) -> Vec<Option<BodyPlace>>) {
+        let mut faults: Vec<&mut Fault> = self.kept.iter_mut().chain(self.first_exemplar.as_deref_mut()).collect();
+        if faults.is_empty() {
+            return;
+        }
+        let offsets: Vec<u32> = faults.iter().map(|fault| fault.offset).collect();
+        for (fault, place) in faults.iter_mut().zip(places(&offsets)) {
+            fault.place = place.map(|place| place.to_string().into());
+            if fault.is_duplicate {
+                fault.reason = "duplicate series: a metric before it has the same name and labels".into();
+            }
+        }
     }
 
     /// Number of faults.

@@ -8,15 +8,16 @@ use bytes::Bytes;
 use crate::family::{Family, FamilyFlags, MetricType, Suffix};
 use crate::fault::{Faults, MAX_FAULTS_KEPT};
 use crate::identity::Identity;
+use crate::memory::MemoryMeter;
 use crate::parse::{self, Hashes, ParseOutput, Repeated, Report, Template, escapes};
-use crate::protobuf::{self, Records};
+use crate::protobuf::{self, DecodeError, Records, TextIndex};
 use crate::sample::{Runs, Samples};
 use crate::span::Span;
 use crate::syntax::Syntax;
 use crate::timestamps::millis;
 
 /// A parsed text: the one copy of it, and byte offsets into it. The index takes 36 bytes per family and two per sample.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exposition {
     pub(super) body: Bytes,
     pub(super) syntax: Syntax,
@@ -103,6 +104,55 @@ impl Exposition {
         read
     }
 
+    /// Decodes a protobuf body: the same as [`protobuf::decode`], [`Exposition::parse`] and [`Exposition::with_records`], sooner, and its
+    /// faults name the metrics of the body. The text may have `max_text` bytes.
+    ///
+    /// # Errors
+    /// The first fault that makes the body unusable as a whole.
+    pub fn decode(body: &[u8], max_text: usize) -> Result<Self, DecodeError> {
+        let (decoded, index) = protobuf::decode_indexed(body, max_text)?;
+        if let Some(index) = index {
+            return Ok(Self::of_index(decoded.text, decoded.records, index));
+        }
+        let mut read = Self::parse(decoded.text, Syntax::OpenMetrics).with_records(decoded.records);
+        read.faults.name_places(|offsets| protobuf::places(body, offsets));
+        Ok(read)
+    }
+
+    /// A text with the index that was made with it.
+    fn of_index(body: Bytes, records: Bytes, index: TextIndex) -> Self {
+        let families = index.records;
+        let records = (!families.is_empty()).then(|| Arc::new(Records { bytes: records, families }));
+        Self {
+            body,
+            syntax: Syntax::OpenMetrics,
+            families: index.families,
+            runs: Box::default(),
+            series: index.series,
+            faults: Faults::default(),
+            mixed_times: 0,
+            template: None,
+            records,
+        }
+    }
+
+    /// The same text, its memory counted by `meter` from now on.
+    #[must_use]
+    pub fn metered(self, meter: &MemoryMeter) -> Self {
+        let records = self.records.map(|records| {
+            let records = Arc::unwrap_or_clone(records);
+            Arc::new(Records {
+                bytes: meter.hold(records.bytes),
+                ..records
+            })
+        });
+        Self {
+            body: meter.hold(self.body),
+            records,
+            ..self
+        }
+    }
+
     /// Adds the records of the same body as the text, as [`protobuf::decode`] returns both. A protobuf response then has their metrics as
     /// they came. Metrics of lines with faults are left out.
     #[must_use]
@@ -123,7 +173,8 @@ impl Exposition {
             let counter = base
                 .and_then(|base| numbers.get(base))
                 .filter(|number| self.families[**number as usize].kind == MetricType::Counter);
-            counter.or_else(|| numbers.get(&*name)).copied()
+            // A family of this very name keeps it, beside a counter that would claim it.
+            numbers.get(&*name).or(counter).copied()
         };
         let mut found = Records::read(records, &number_of);
         if !self.faults.is_empty() {

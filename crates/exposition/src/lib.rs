@@ -102,10 +102,10 @@
 // | `sample` | sample lines and their parts | `byte_scan`, `family`, `hash`, `span`, `syntax`, `timestamps` |
 // | `identity` | identity of samples within a family | `escape`, `family`, `hash`, `sample` |
 // | `parse` | the parser | `byte_scan`, `family`, `hash`, `reason`, `sample`, `span`, `syntax`, `timestamps` |
-// | `protobuf` | the protobuf format to text and records | `byte_scan`, `escape`, `hash`, `sample`, `span` |
+// | `protobuf` | the protobuf format to text, index and records | `byte_scan`, `escape`, `family`, `hash`, `sample`, `span`, `syntax` |
 // | `check` | all problems of a text | `family`, `parse`, `reason`, `syntax` |
-// | `fault` | faults of a text | `parse`, `reason`, `syntax` |
-// | `index` | a parsed text | `family`, `fault`, `identity`, `parse`, `protobuf`, `sample`, `span`, `syntax`, `timestamps` |
+// | `fault` | faults of a text | `parse`, `protobuf`, `reason`, `syntax` |
+// | `index` | a parsed text | `family`, `fault`, `identity`, `memory`, `parse`, `protobuf`, `sample`, `span`, `syntax`, `timestamps` |
 // | `render` | families to text and messages | `escape`, `family`, `gzip`, `hash`, `identity`, `index`, `memory`, `negotiate`, `parse`, `protobuf`, `sample`, `syntax`, `timestamps` |
 // | `catalog` | the families of all applications, merged | all above |
 // | `group` | texts with the labels of a group | all above |

@@ -46,6 +46,9 @@ use table::HashTable;
 pub(super) use template::Template;
 use template::{TemplateBuilder, ValueCheck};
 
+/// Note about a series with several samples.
+const TIMES: &str = "OpenMetrics requires the samples of a series in ascending order of time, and a timestamp on each of them";
+
 /// The longest text that is parsed. Offsets have 32 bits.
 pub(super) const MAX_BODY_BYTES: usize = u32::MAX as usize - 1;
 
@@ -417,9 +420,25 @@ impl TextParser<'_, '_> {
         let same_time = self.enter_time(first, start, hash);
         match same_time {
             Some(same_time) => self.faults.fault(start, Reason::Duplicate(same_time)),
-            None => self.families.builder(family).flags |= FamilyFlags::MULTIPLE_TIMES,
+            None => {
+                self.families.builder(family).flags |= FamilyFlags::MULTIPLE_TIMES;
+                if self.syntax == Syntax::OpenMetrics && self.faults.is_strict() && !self.is_later(first, start) {
+                    self.faults.note(start, Reason::Formatting(TIMES));
+                }
+            }
         }
         same_time.is_some()
+    }
+
+    /// Returns true if a further sample of the series that starts at `first` has a later timestamp than the one before it. That is the
+    /// line before in a text in order.
+    fn is_later(&self, first: u32, start: usize) -> bool {
+        let (body, syntax) = (self.body, self.syntax);
+        let time = |at: usize| sample::split(line_at(body, at)).millis(syntax);
+        let end = self.runs.last().map_or(0, |(_, run)| run.end);
+        let last = memchr::memrchr(b'\n', &body[..end]).map_or(0, |newline| newline + 1);
+        let before = if same_series(body, last, start) { last } else { first as usize };
+        time(before).zip(time(start)).is_some_and(|(before, now)| before < now)
     }
 
     /// Adds a further sample of the series that starts at `first`; returns the sample with the same timestamp.

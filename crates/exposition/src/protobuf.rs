@@ -2,7 +2,8 @@
 //!
 //! [`decode()`] turns a body into OpenMetrics text, which [`Exposition::parse`](crate::Exposition::parse) takes, and into records: the
 //! metrics that text cannot carry, such as native histograms, as encoded messages. [`Exposition::with_records`](crate::Exposition::with_records)
-//! puts both together again, so that a protobuf response has the records as they came.
+//! puts both together again, so that a protobuf response has the records as they came. [`Exposition::decode`](crate::Exposition::decode) does
+//! all of it, sooner: the text of a plain body is not parsed.
 
 mod content_type;
 mod decode;
@@ -10,13 +11,16 @@ mod error;
 mod number;
 mod records;
 mod text;
+mod text_index;
 pub(crate) mod wire;
 
 pub use content_type::{UnsupportedProtobuf, is_content_type};
-pub use decode::{Decoded, decode, fault_at};
+pub(crate) use decode::{BodyPlace, decode_indexed, places};
+pub use decode::{Decoded, decode};
 pub use error::{DecodeError, DecodeErrorKind};
 pub(crate) use records::{Records, for_each_metric_label, retain};
 pub(crate) use text::put_label as put_label_text;
+pub(crate) use text_index::TextIndex;
 
 use std::borrow::Cow;
 
@@ -107,6 +111,32 @@ pub(crate) fn escaped(name: &[u8]) -> Cow<'_, [u8]> {
     let mut out = Vec::with_capacity(name.len() + 8);
     text::put_escaped(name, &mut out);
     out.into()
+}
+
+/// Appends a metric to those of a family of gauges.
+pub fn put_gauge(labels: &[(&str, &str)], value: f64, out: &mut Vec<u8>) {
+    let mut metric = Vec::with_capacity(64 + 64 * labels.len());
+    let mut inside = Vec::with_capacity(64);
+    for (name, value) in labels {
+        inside.clear();
+        wire::put_bytes(field::label::NAME, name.as_bytes(), &mut inside);
+        wire::put_bytes(field::label::VALUE, value.as_bytes(), &mut inside);
+        wire::put_bytes(field::metric::LABEL, &inside, &mut metric);
+    }
+    inside.clear();
+    wire::put_double(field::scalar::VALUE, value, &mut inside);
+    wire::put_bytes(field::metric::GAUGE, &inside, &mut metric);
+    wire::put_bytes(field::family::METRIC, &metric, out);
+}
+
+/// Appends the beginning of a family of gauges, up to its metrics. They follow, in `metric_bytes` bytes that [`put_gauge`] wrote.
+pub fn put_gauge_family(name: &str, help: &str, metric_bytes: usize, out: &mut Vec<u8>) {
+    let mut head = Vec::with_capacity(name.len() + help.len() + 16);
+    wire::put_bytes(field::family::NAME, name.as_bytes(), &mut head);
+    wire::put_bytes(field::family::HELP, help.as_bytes(), &mut head);
+    wire::put_number(field::family::TYPE, MessageType::Gauge as u64, &mut head);
+    wire::put_varint((head.len() + metric_bytes) as u64, out);
+    out.extend_from_slice(&head);
 }
 
 /// The type of a family in the format.

@@ -12,6 +12,7 @@ fn put(inlet: &Inlet, app: &str, at: i64, body: &'static str) {
                 body: Bytes::from_static(body.as_bytes()),
                 syntax: None,
                 records: Bytes::new(),
+                read: None,
                 labels: [].into(),
                 origin: Origin {
                     source: "s".into(),
@@ -85,4 +86,40 @@ fn a_push_makes_one_block_anew_and_any_change_shows() {
         inlet.remove(&AppName::new(&name(n)).unwrap(), Timestamp::from_millis(4));
     }
     assert_eq!(text(&own, &view), text(&AppMetrics::default(), &view));
+}
+
+/// The samples of the messages, as OpenMetrics text.
+fn messages(own: &AppMetrics, view: &View) -> String {
+    let slices: Vec<Bytes> = own.messages(view).iter().flat_map(|chunk| chunk.text().to_vec()).collect();
+    let decoded = protobuf::decode(&slices.concat(), usize::MAX).unwrap();
+    String::from_utf8(decoded.text.to_vec()).unwrap()
+}
+
+#[test]
+fn the_messages_have_what_the_text_has() {
+    let (inlet, view) = open(
+        Limits::default(),
+        Mode::Merge(Rules::new(None, Duplicates::Label, &[])),
+        EventOptions::default(),
+    );
+    let own = AppMetrics::default();
+    let same = |after: &str| {
+        let expected = text(&own, &view) + "# EOF\n";
+        assert_eq!(messages(&own, &view), expected, "after {after}");
+    };
+    same("nothing");
+    (0..2 * BLOCK + 1).for_each(|n| put(&inlet, &format!("app{n}"), 1_700_000_000_007, "m 1\n"));
+    same("pushes of many apps");
+    let before = own.messages(&view);
+    put(&inlet, "app1", 1_700_000_001_251, "n 1\nn{\n");
+    same("a push with a fault");
+    let after = own.messages(&view);
+    let kept = before
+        .iter()
+        .skip(1)
+        .filter(|chunk| after.iter().any(|other| Arc::ptr_eq(chunk, other)))
+        .count();
+    assert_eq!(kept, 2, "of three blocks one is encoded again");
+    inlet.remove(&AppName::new("app1").unwrap(), Timestamp::from_millis(1_700_000_002_000));
+    same("a removal");
 }

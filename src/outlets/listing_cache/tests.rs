@@ -11,6 +11,7 @@ fn put(inlet: &Inlet, app: &str) {
         body: Bytes::from_static(b"a 1\n"),
         syntax: None,
         records: Bytes::new(),
+        read: None,
         labels: [].into(),
         origin: Origin {
             source: "s".into(),

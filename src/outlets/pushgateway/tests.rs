@@ -16,6 +16,7 @@ fn listed(name: &str, text: &str, mode: Mode) -> Value {
         body: Bytes::copy_from_slice(text.as_bytes()),
         syntax: None,
         records: Bytes::new(),
+        read: None,
         labels: [].into(),
         origin: Origin {
             source: SOURCE.into(),
@@ -85,6 +86,7 @@ fn a_listing_is_made_in_parts_and_leaves_out_what_is_gone() {
             body: Bytes::from(format!("{text}{TIMES}").replace("job=\"x\"", &format!("job=\"{n}\""))),
             syntax: None,
             records: Bytes::new(),
+            read: None,
             labels: [].into(),
             origin: Origin {
                 source: SOURCE.into(),

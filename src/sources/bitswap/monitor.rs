@@ -364,6 +364,7 @@ impl Monitor {
             body: Bytes::from(text),
             syntax: Some(Syntax::Text),
             records: Bytes::new(),
+            read: None,
             labels: [].into(),
             origin: self.origin.clone(),
             at: clock(),

@@ -18,6 +18,7 @@ use super::error::{Phase, PollError};
 use super::ipfs;
 use super::settings::{Endpoint, EndpointKind, Target};
 use super::trust::{SystemTrust, Trust};
+use crate::exposition::Exposition;
 use crate::model::{Peer, Syntax};
 use crate::sources::decode_protobuf;
 
@@ -52,8 +53,8 @@ pub(super) struct PollResponse {
     /// The body, in an allocation of exactly its size.
     pub(super) body: Bytes,
     pub(super) syntax: Option<Syntax>,
-    /// Metrics of a protobuf body that text cannot carry.
-    pub(super) records: Bytes,
+    /// The parsed body, if it was one of protobuf: `body` is then its text.
+    pub(super) read: Option<Box<Exposition>>,
     /// An unknown Content-Encoding; the body was accepted as plain text.
     pub(super) coding: Option<String>,
     /// The number of connections and the peers of an IPFS node, for endpoints of that kind.
@@ -163,12 +164,13 @@ impl Fetcher {
         let (head, body) = response.into_parts();
         let body = reader.read(&head.headers, body).await?;
         let coding = body::unknown_coding(&head.headers);
-        let mut records = Bytes::new();
+        let mut read = None;
         let (body, syntax, swarm) = match self.target.endpoint.kind {
             EndpointKind::Metrics if body::is_protobuf(&head.headers)? => {
                 let decoded = decode_protobuf(body, self.target.max_body_bytes).await?;
-                records = decoded.records;
-                (decoded.text, Some(Syntax::OpenMetrics), None)
+                let text = decoded.body().clone();
+                read = Some(Box::new(decoded));
+                (text, Some(Syntax::OpenMetrics), None)
             }
             EndpointKind::Metrics => {
                 body::reject_markup(&body)?;
@@ -182,7 +184,7 @@ impl Fetcher {
         Ok(PollResponse {
             body,
             syntax,
-            records,
+            read,
             coding,
             swarm,
         })

@@ -70,6 +70,7 @@ fn after(pushes: &[(&PushedText, bool)]) -> GroupText {
             body: Bytes::copy_from_slice(&last.body),
             syntax: Some(last.syntax),
             records: Bytes::copy_from_slice(&last.records),
+            read: None,
             labels: [].into(),
             origin: Origin {
                 source: "test".into(),

@@ -275,6 +275,7 @@ impl<'a> ReceiverConnection<'a> {
             body: inbound.data,
             syntax: None,
             records: bytes::Bytes::new(),
+            read: None,
             labels: [].into(),
             origin,
             at: (self.shared.clock)(),

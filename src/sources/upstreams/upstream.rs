@@ -168,6 +168,7 @@ impl Upstream {
                 body: Bytes::from(render(&self.monitor, &self.sums).into_bytes().into_boxed_slice()),
                 syntax: Some(Syntax::Text),
                 records: Bytes::new(),
+                read: None,
                 labels: [].into(),
                 origin: self.origin.clone(),
                 at: clock(),

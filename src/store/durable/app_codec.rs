@@ -77,6 +77,7 @@ impl SavedUpdate {
             body,
             syntax,
             records,
+            read: None,
             labels,
             origin,
             at,

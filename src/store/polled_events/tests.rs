@@ -9,6 +9,7 @@ fn update(body: &str, syntax: Option<Syntax>, labels: &[(&str, &str)]) -> Update
         body: Bytes::copy_from_slice(body.as_bytes()),
         syntax,
         records: Bytes::new(),
+        read: None,
         labels: labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         origin: Origin {
             source: "s".into(),

@@ -35,6 +35,31 @@ fn what_others_refuse_is_an_error() {
 }
 
 #[test]
+fn what_only_openmetrics_refuses_is_an_error_there() {
+    for (text, problem) in [
+        (
+            "# TYPE foo_created gauge\n# HELP foo_created x\n# TYPE foo counter\n# HELP foo x\n",
+            "3:8: error: \"foo\" cannot have this type, because \"foo_created\" is already a metric of its own",
+        ),
+        (
+            "# TYPE foo counter\n# HELP foo x\n# TYPE foo_created gauge\n",
+            "3:8: error: TYPE line for \"foo_created\", which belongs to the metric \"foo\"",
+        ),
+        (
+            "# HELP foo x\nfoo 1 1\nfoo 1 3\nfoo 1 2\n",
+            "4:1: error: OpenMetrics requires the samples of a series in ascending order of time, and a timestamp on each of them",
+        ),
+        (
+            "# HELP foo x\nfoo 1\nfoo 1 3\n",
+            "3:1: error: OpenMetrics requires the samples of a series in ascending order of time, and a timestamp on each of them",
+        ),
+    ] {
+        assert_eq!(told(&format!("{text}# EOF\n"), None), [problem], "{text:?}");
+    }
+    assert_eq!(told("# HELP foo x\nfoo 1 1\nfoo 1 2\nfoo 1 3\n# EOF\n", None), [""; 0]);
+}
+
+#[test]
 fn interleaved_families_are_told() {
     let text = format!("{H}# HELP bar x\nfoo 1\nbar 1\nfoo{{a=\"b\"}} 1\n");
     assert_eq!(

@@ -3,6 +3,10 @@
 //! A name belongs to the family with this name, else to the family that claims it by type and suffix (a histogram `foo` claims
 //! `foo_bucket`, `foo_sum` and `foo_count`). The first family wins: a header for a claimed name is a fault, and so is a type that would
 //! claim the name of a family that already has a type or samples.
+//!
+//! Totals and creation times are claimed only while no family of its own has the name: a program may have a gauge `foo_created` beside its
+//! histogram `foo` without creation times, and neither should lose its type. A TYPE line makes such a name the family's own, unless
+//! the other family has samples of this name.
 
 use std::ops::Range;
 
@@ -38,6 +42,14 @@ pub(super) struct FamilyBuilder {
 pub(super) struct NameOwner {
     pub(super) family: usize,
     pub(super) suffix: Suffix,
+}
+
+/// The effects of a type on other families.
+pub(super) struct Claims {
+    /// The HELP lines of families without anything else that lost their names.
+    pub(super) lost: Vec<(Span, Reason)>,
+    /// Names that the type claims in OpenMetrics, and that other families keep.
+    pub(super) beside: Vec<Reason>,
 }
 
 /// The families so far. Its size is bounded by the text, which contains each of the names.
@@ -91,27 +103,57 @@ impl Families {
         }
         let split = Suffix::split(&body[name.clone()]);
         let claimant = split.and_then(|(base, suffix)| self.claimant(body, base, suffix, syntax));
-        let owner = claimant.unwrap_or(NameOwner {
-            family: self.builders.len(),
-            suffix: Suffix::Bare,
-        });
-        if owner.family == self.builders.len() {
-            self.suffixed |= split.map_or(FamilyFlags::NONE, |(_, suffix)| suffix.as_flag());
-            self.builders.push(FamilyBuilder {
-                name: name.clone(),
-                kind: MetricType::Unknown,
-                typed: false,
-                help: None,
-                unit_len: 0,
-                samples: 0,
-                flags: FamilyFlags::NONE,
-                conformance: ConformanceChecker::default(),
-                entered: false,
-                taken: false,
-            });
-        }
+        let owner = claimant.unwrap_or_else(|| self.push(body, name.clone()));
         self.enter(body, name, hash, owner);
         owner
+    }
+
+    /// The owner of a name in a TYPE line, which makes it a family's own while another family only claims it and need not have such
+    /// samples. `is_last` is true for the name of the last sample.
+    pub(super) fn typed_owner(&mut self, body: &[u8], name: Range<usize>, hash: u64, syntax: Syntax, is_last: bool) -> NameOwner {
+        let owner = self.owner(body, name.clone(), hash, syntax);
+        let has_samples = self.builders[owner.family].flags.contains(owner.suffix.as_flag());
+        if !is_optional(owner.suffix) || has_samples || is_last {
+            return owner;
+        }
+        let at = self
+            .table
+            .find(hash, |at| self.names[at as usize].0.of(body) == &body[name.clone()]);
+        let own = self.push(body, name);
+        if let Some(at) = at {
+            self.names[at as usize].1 = own;
+        }
+        own
+    }
+
+    /// A new family of this name.
+    fn push(&mut self, body: &[u8], name: Range<usize>) -> NameOwner {
+        let split = Suffix::split(&body[name.clone()]);
+        self.suffixed |= split.map_or(FamilyFlags::NONE, |(_, suffix)| suffix.as_flag());
+        let family = self.builders.len();
+        self.builders.push(FamilyBuilder {
+            name,
+            kind: MetricType::Unknown,
+            typed: false,
+            help: None,
+            unit_len: 0,
+            samples: 0,
+            flags: FamilyFlags::NONE,
+            conformance: ConformanceChecker::default(),
+            entered: false,
+            taken: false,
+        });
+        NameOwner {
+            family,
+            suffix: Suffix::Bare,
+        }
+    }
+
+    /// The suffix with which the type of another family claims a name that has become a family's own, and that family.
+    pub(super) fn claim_beside(&self, body: &[u8], name: &[u8], syntax: Syntax) -> Option<(Suffix, Span)> {
+        let (base, suffix) = Suffix::split(name).filter(|(_, suffix)| is_optional(*suffix))?;
+        let claimant = self.claimant(body, base, suffix, syntax)?;
+        Some((suffix, span(self.builders[claimant.family].name.clone())))
     }
 
     fn enter(&mut self, body: &[u8], name: Range<usize>, hash: u64, owner: NameOwner) {
@@ -140,19 +182,20 @@ impl Families {
         })
     }
 
-    /// Sets the type of a family, unless another family owns a name that the type claims. Returns the families with only a HELP line
-    /// that lost their name.
-    pub(super) fn set_kind(&mut self, body: &[u8], family: usize, kind: MetricType, syntax: Syntax) -> Result<Vec<(Span, Reason)>, Reason> {
+    /// Sets the type of a family, unless another family owns a name that the type claims and has to have.
+    pub(super) fn set_kind(&mut self, body: &[u8], family: usize, kind: MetricType, syntax: Syntax) -> Result<Claims, Reason> {
         let base = self.builders[family].name.clone();
-        let mut lost = Vec::new();
+        let (mut lost, mut beside) = (Vec::new(), Vec::new());
         let suffixed = self.suffixed;
         for suffix in kind.suffixes(syntax).iter().filter(|suffix| suffixed.contains(suffix.as_flag())) {
             if let Some(at) = self.entry(body, &body[base.clone()], *suffix) {
                 let other = &self.builders[self.names[at].1.family];
-                if other.typed || other.samples > 0 || other.unit_len > 0 {
-                    return Err(Reason::Taken(*suffix, span(base)));
+                let is_own = other.typed || other.samples > 0 || other.unit_len > 0;
+                match (is_own, is_optional(*suffix)) {
+                    (true, true) => beside.push(Reason::Taken(*suffix, span(base.clone()))),
+                    (true, false) => return Err(Reason::Taken(*suffix, span(base))),
+                    (false, _) => lost.push((at, *suffix)),
                 }
-                lost.push((at, *suffix));
             }
         }
         self.builders[family].kind = kind;
@@ -160,10 +203,11 @@ impl Families {
         for suffix in kind.suffixes(syntax) {
             self.claimed |= suffix.as_flag();
         }
-        Ok(lost
-            .into_iter()
-            .filter_map(|(at, suffix)| self.take_name(at, family, suffix))
-            .collect())
+        let lost = lost.into_iter().filter_map(|(at, suffix)| self.take_name(at, family, suffix));
+        Ok(Claims {
+            lost: lost.collect(),
+            beside,
+        })
     }
 
     /// The entry of a family's name with a suffix.
@@ -190,6 +234,11 @@ impl Families {
     pub(super) fn kept(&self) -> impl Iterator<Item = (usize, &FamilyBuilder)> {
         self.builders.iter().enumerate().filter(|(_, builder)| !builder.taken)
     }
+}
+
+/// True for the suffixes of samples that a family need not have.
+const fn is_optional(suffix: Suffix) -> bool {
+    matches!(suffix, Suffix::Total | Suffix::Created)
 }
 
 impl FamilyBuilder {

@@ -104,7 +104,8 @@ impl TextParser<'_, '_> {
         let (name, name_end) = self.header_name(at, end)?;
         let text = skip_whitespace(body, name_end);
         if self.syntax == Syntax::OpenMetrics {
-            let extra = word != b"HELP" && (text > name_end + 1 || is_whitespace(body[end - 1]));
+            let is_empty_unit = word == b"UNIT" && end == name_end + 1;
+            let extra = word != b"HELP" && !is_empty_unit && (text > name_end + 1 || is_whitespace(body[end - 1]));
             if at != word_end + 1 || body.get(name_end) != Some(&b' ') || extra {
                 self.faults.note(at, Reason::Formatting(ONE_SPACE));
             }
@@ -142,7 +143,14 @@ impl TextParser<'_, '_> {
     fn header_family(&mut self, what: &'static str, name: Range<usize>) -> Result<usize, (usize, Reason)> {
         let known = self.header_owner.filter(|_| self.scanner.is_header(name.clone()));
         let hash = self.scanner.enter_header(name.clone());
-        let owner = known.unwrap_or_else(|| self.families.owner(self.body, name.clone(), hash, self.syntax));
+        let owner = known.filter(|known| known.suffix == Suffix::Bare).unwrap_or_else(|| {
+            if what == "TYPE" {
+                let is_last = self.body[self.scanner.name()] == self.body[name.clone()];
+                self.families.typed_owner(self.body, name.clone(), hash, self.syntax, is_last)
+            } else {
+                self.families.owner(self.body, name.clone(), hash, self.syntax)
+            }
+        });
         self.header_owner = Some(owner);
         if owner.suffix != Suffix::Bare {
             let family = self.families.builders()[owner.family].name.clone();
@@ -201,12 +209,18 @@ impl TextParser<'_, '_> {
         if builder.unit_len > 0 && matches!(kind, MetricType::Info | MetricType::StateSet) {
             return Err((word.start, Reason::NoUnit));
         }
-        let lost = self
+        if let Some((suffix, claimant)) = self.families.claim_beside(self.body, &self.body[name.clone()], self.syntax) {
+            self.faults.note(name.start, Reason::Claimed("TYPE", suffix, claimant));
+        }
+        let claims = self
             .families
             .set_kind(self.body, family, kind, self.syntax)
             .map_err(|reason| (name.start, reason))?;
-        for (help, reason) in lost {
+        for (help, reason) in claims.lost {
             self.faults.fault(help.start as usize, reason);
+        }
+        for reason in claims.beside {
+            self.faults.note(name.start, reason);
         }
         Ok(())
     }

@@ -106,6 +106,38 @@ fn a_type_cannot_take_names_of_others() {
 }
 
 #[test]
+fn a_type_line_makes_an_optional_name_of_another_family_its_own() {
+    let histogram = "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_count 1\nh_sum 1\n";
+    let gauge = "# TYPE h_created gauge\nh_created 5\n";
+    let expected = [("h".into(), MetricType::Histogram, 3), ("h_created".into(), MetricType::Gauge, 1)];
+    for body in [format!("{histogram}{gauge}# EOF\n"), format!("{gauge}{histogram}# EOF\n")] {
+        let it = open(&body);
+        assert_eq!(faults(&it), [""; 0], "{body}");
+        let mut names = names(&it);
+        names.sort_by(|one, other| one.0.cmp(&other.0));
+        assert_eq!(names, expected, "{body}");
+    }
+    let it = open("# TYPE c counter\nc 1\n# TYPE c_total counter\nc_total 2\n# EOF\n");
+    assert_eq!(
+        names(&it),
+        [("c".into(), MetricType::Counter, 1), ("c_total".into(), MetricType::Counter, 1)]
+    );
+    assert_eq!(faults(&it), [""; 0]);
+    // Not without a TYPE line, and not a name that the other family has samples of.
+    let it = open("# TYPE c counter\n# HELP c_created x\nc_created 1\n# TYPE c_created gauge\n# EOF\n");
+    assert_eq!(names(&it), [("c".into(), MetricType::Counter, 1)]);
+    assert_eq!(
+        faults(&it),
+        [
+            "line 2, column 8: HELP line for \"c_created\", which belongs to the metric \"c\"",
+            "line 4, column 8: TYPE line for \"c_created\", which belongs to the metric \"c\""
+        ]
+    );
+    let it = open("# TYPE h histogram\n# TYPE h_count gauge\nh_count 1\n# EOF\n");
+    assert_eq!(it.faults().total(), 1, "a histogram has to have its count");
+}
+
+#[test]
 fn first_headers_stand() {
     let it = text("# HELP a x\n# HELP a y\n# TYPE a gauge\n# TYPE a counter\na 1\nb 1\n# TYPE b gauge\n# HELP b late is fine\n");
     assert_eq!(

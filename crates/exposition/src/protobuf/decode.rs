@@ -4,6 +4,7 @@
 //! family that would claim the name of another is written without that claim. The second writes the text. Memory beside the text: one table
 //! of the names.
 
+use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -14,9 +15,13 @@ use super::error::{DecodeError, DecodeErrorKind, quoted};
 use super::field::{bucket, exemplar, family, histogram, metric, quantile, scalar, summary, timestamp};
 use super::records::{self, Native};
 use super::text::{SampleValue, TextWriter, put_label, slice};
+use super::text_index::{Bounds, IndexBuilder, TextIndex};
 use super::wire::{Fault, Fields};
-use crate::hash::name_hash;
+use crate::escape::is_legacy_label_name;
+use crate::family::{FamilyFlags, Suffix};
+use crate::hash::{Seed, name_hash};
 use crate::sample::MAX_EXEMPLAR_CHARS;
+use crate::span::Span;
 
 /// The longest body and the longest text: offsets have 32 bits.
 const MAX_BYTES: usize = u32::MAX as usize - 1;
@@ -37,6 +42,11 @@ pub struct Decoded {
 /// # Errors
 /// The first fault of the body. Duplicate series, invalid names and the like are no such fault: the parser of the text reports them.
 pub fn decode(body: &[u8], max_text: usize) -> Result<Decoded, DecodeError> {
+    decode_indexed(body, max_text).map(|(decoded, _)| decoded)
+}
+
+/// Decodes a body, and makes the index of its text if that need not be parsed.
+pub(crate) fn decode_indexed(body: &[u8], max_text: usize) -> Result<(Decoded, Option<TextIndex>), DecodeError> {
     let max_text = max_text.min(MAX_BYTES);
     if body.len() > MAX_BYTES {
         return Err(DecodeError {
@@ -46,37 +56,56 @@ pub fn decode(body: &[u8], max_text: usize) -> Result<Decoded, DecodeError> {
             kind: DecodeErrorKind::TooLong(MAX_BYTES),
         });
     }
-    let mut names = Names::new(body);
-    for_each_family(body, |range| {
-        let head = Head::read(body, range)?;
-        names.insert(&head);
-        Ok(())
-    })?;
-    let mut decoder = Decoder {
-        body,
-        names: &names,
-        out: TextWriter::new(body.len() + body.len() / 2, max_text),
-        records: Vec::new(),
-        exemplar_labels: Vec::new(),
-        text_lacks: false,
-    };
+    let names = Names::of(body)?;
+    let mut decoder = Decoder::new(body, &names, max_text);
     for_each_family(body, |range| decoder.family(range))?;
     if std::str::from_utf8(decoder.out.text()).is_err() {
         for_each_family(body, |range| find_bad_text(body, range))?;
     }
-    let records = Bytes::from(decoder.records.into_boxed_slice());
-    let text = Bytes::from(decoder.out.finish().into_boxed_slice());
-    Ok(Decoded { text, records })
+    let Decoder { out, index, records, .. } = decoder;
+    let index = index.finish(out.text());
+    let records = Bytes::from(records.into_boxed_slice());
+    let text = Bytes::from(out.finish().into_boxed_slice());
+    Ok((Decoded { text, records }, index))
 }
 
-/// A fault of the text of a body, at a byte offset of the text, with its place in the body.
-#[must_use]
-pub fn fault_at(body: &[u8], text_offset: usize, reason: &str) -> String {
-    // Decoding ends there if the text may not be longer.
-    match decode(body, text_offset) {
-        Err(place) => place.with(&reason),
-        Ok(_) => reason.to_owned(),
+/// The place of a part of a text in the body that it was made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BodyPlace {
+    /// The metric family, from 1.
+    family: u32,
+    name: String,
+    /// The metric of the family, from 1; `None` for its name, help, type or unit.
+    metric: Option<u32>,
+    /// The byte offset in the body, from 0.
+    offset: usize,
+}
+
+impl fmt::Display for BodyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "protobuf metric family {} \"{}\", ", self.family, self.name.escape_debug())?;
+        if let Some(metric) = self.metric {
+            write!(f, "metric {metric}, ")?;
+        }
+        write!(f, "byte {}", self.offset)
     }
+}
+
+/// The places in a valid body of byte offsets of its text. Those of its end have none.
+pub(crate) fn places(body: &[u8], offsets: &[u32]) -> Vec<Option<BodyPlace>> {
+    let mut wanted: Vec<(u32, usize)> = offsets.iter().copied().zip(0..).collect();
+    wanted.sort_unstable_by(|one, other| other.cmp(one));
+    let mut places = vec![None; offsets.len()];
+    let Ok(names) = Names::of(body) else { return places };
+    let mut decoder = Decoder::new(body, &names, MAX_BYTES);
+    decoder.index.give_up();
+    decoder.wanted = wanted;
+    // All of it was decoded before.
+    let _ = for_each_family(body, |range| decoder.family(range));
+    for (at, place) in decoder.found {
+        places[at] = Some(place);
+    }
+    places
 }
 
 /// Calls `each` with the range of each message.
@@ -160,6 +189,8 @@ impl Head {
 struct Names<'a> {
     body: &'a [u8],
     table: HashTable<Name>,
+    /// The suffixes that some of the names have.
+    suffixes: FamilyFlags,
 }
 
 #[derive(Clone, Copy)]
@@ -178,11 +209,18 @@ impl Name {
 }
 
 impl<'a> Names<'a> {
-    fn new(body: &'a [u8]) -> Self {
-        Self {
+    fn of(body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut names = Self {
             body,
             table: HashTable::new(),
-        }
+            suffixes: FamilyFlags::NONE,
+        };
+        for_each_family(body, |range| {
+            let head = Head::read(body, range)?;
+            names.insert(&head);
+            Ok(())
+        })?;
+        Ok(names)
     }
 
     fn insert(&mut self, head: &Head) {
@@ -203,6 +241,7 @@ impl<'a> Names<'a> {
                     repeated: false,
                 };
                 self.table.insert_unique(name_hash(name), entry, hash);
+                self.suffixes |= Suffix::split(name).map_or(FamilyFlags::NONE, |(_, suffix)| suffix.as_flag());
             }
         }
     }
@@ -213,8 +252,9 @@ impl<'a> Names<'a> {
             .copied()
     }
 
-    fn has(&self, base: &[u8], suffix: &str) -> bool {
-        self.get(&[base, suffix.as_bytes()].concat()).is_some()
+    /// True if a family has the name of another one with a suffix.
+    fn has(&self, base: &[u8], suffix: Suffix) -> bool {
+        self.suffixes.contains(suffix.as_flag()) && self.get(&[base, suffix.as_str().as_bytes()].concat()).is_some()
     }
 }
 
@@ -229,39 +269,76 @@ enum TextForm {
     Untyped,
 }
 
+/// The name of a label, which needs no quotes.
+struct LabelName {
+    name: Range<usize>,
+    hash: u64,
+}
+
 struct Decoder<'a> {
     body: &'a [u8],
     names: &'a Names<'a>,
     out: TextWriter,
+    index: IndexBuilder,
     records: Vec<u8>,
     exemplar_labels: Vec<u8>,
+    /// The names of labels that metrics of the family have, by position.
+    label_names: Vec<LabelName>,
+    seed: Seed,
     /// True if the family has something that its text lacks.
     text_lacks: bool,
+    /// True if another family has the name of the creation times of this one.
+    omits_created: bool,
+    /// The native histograms of the family, and those without classic buckets.
+    native: u32,
+    native_only: u32,
+    /// The number of the family, from 1.
+    family: u32,
+    /// Offsets of the text to find in the body, the first one last, with their numbers.
+    wanted: Vec<(u32, usize)>,
+    found: Vec<(usize, BodyPlace)>,
 }
 
 impl<'a> Decoder<'a> {
+    fn new(body: &'a [u8], names: &'a Names<'a>, max_text: usize) -> Self {
+        Self {
+            body,
+            names,
+            out: TextWriter::new(body.len() + body.len() / 2, max_text),
+            index: IndexBuilder::new(),
+            records: Vec::new(),
+            exemplar_labels: Vec::new(),
+            label_names: Vec::new(),
+            seed: Seed::get(),
+            text_lacks: false,
+            omits_created: false,
+            native: 0,
+            native_only: 0,
+            family: 0,
+            wanted: Vec::new(),
+            found: Vec::new(),
+        }
+    }
+
     fn form(&self, head: &Head) -> TextForm {
         let (name, names) = (slice(self.body, &head.name), self.names);
         match head.kind {
-            MessageType::Gauge | MessageType::Untyped => TextForm::Typed,
+            MessageType::Gauge | MessageType::Untyped | MessageType::Histogram | MessageType::Summary => TextForm::Typed,
             MessageType::Counter => {
                 let base = name.strip_suffix(b"_total").filter(|base| !base.is_empty());
-                match base.filter(|base| !names.has(base, "") && !names.has(base, "_created")) {
-                    Some(base) => TextForm::Total(base.len()),
-                    None if names.has(name, "_total") || names.has(name, "_created") => TextForm::Untyped,
-                    None => TextForm::Typed,
-                }
+                base.filter(|base| names.get(base).is_none())
+                    .map_or(TextForm::Typed, |base| TextForm::Total(base.len()))
             }
-            MessageType::Histogram | MessageType::Summary if names.has(name, "_created") => TextForm::Untyped,
-            MessageType::Histogram | MessageType::Summary => TextForm::Typed,
             MessageType::GaugeHistogram => {
-                let taken = ["_bucket", "_gcount", "_gsum"].iter().any(|suffix| names.has(name, suffix));
-                if taken { TextForm::Untyped } else { TextForm::Typed }
+                let suffixes = [Suffix::Bucket, Suffix::GCount, Suffix::GSum];
+                let is_taken = suffixes.iter().any(|suffix| names.has(name, *suffix));
+                if is_taken { TextForm::Untyped } else { TextForm::Typed }
             }
         }
     }
 
     fn family(&mut self, range: Range<usize>) -> Result<(), Fault> {
+        self.family += 1;
         let head = Head::read(self.body, range)?;
         if head.metrics == 0 {
             return Ok(());
@@ -274,25 +351,65 @@ impl<'a> Decoder<'a> {
         };
         let entry = self.names.get(slice(self.body, &head.name));
         let is_first = entry.is_none_or(|entry| entry.start as usize == head.name.start);
+        let is_repeated = entry.is_some_and(|entry| entry.repeated);
         self.out.begin_family(name);
-        self.text_lacks = head.kind == MessageType::GaugeHistogram || entry.is_some_and(|entry| entry.repeated);
+        self.omits_created = self.names.has(name, Suffix::Created);
+        self.text_lacks = head.kind == MessageType::GaugeHistogram || is_repeated;
+        (self.native, self.native_only) = (0, 0);
+        self.label_names.clear();
+        self.index.begin_family(head.kind);
+        if self.index.is_plain() && (is_repeated || form == TextForm::Untyped || self.out.is_quoted()) {
+            self.index.give_up();
+        }
         if is_first && form != TextForm::Untyped {
             self.headers(&head, name).map_err(|kind| (head.range.start, kind))?;
         }
-        let mut fields = Fields::new(self.body, head.range.clone());
-        while let Some(field) = fields.next()? {
-            if field.number == family::METRIC {
-                let start = field.start;
-                self.metric(&head, form, field.bytes()?).map_err(|(offset, kind)| match kind {
-                    DecodeErrorKind::TooLong(_) => (start, kind),
-                    _ => (offset, kind),
-                })?;
-            }
-        }
+        self.find_places(&head, None, head.range.start);
+        let samples = self.out.len();
+        let metrics = self.metrics(&head, form)?;
+        let end = self.out.len();
+        // Without the newline at the end.
+        self.index.end_family(span(samples..end - 1));
         if self.text_lacks && form != TextForm::Untyped {
-            self.record(&head)?;
+            self.record(&head, metrics)?;
         }
         Ok(())
+    }
+
+    /// Writes the metrics of a family. Returns the range in which they are.
+    fn metrics(&mut self, head: &Head, form: TextForm) -> Result<Range<usize>, Fault> {
+        let mut metrics = head.range.end..head.range.start;
+        let mut number = 0;
+        let mut fields = Fields::new(self.body, head.range.clone());
+        while let Some(field) = fields.next()? {
+            if field.number != family::METRIC {
+                continue;
+            }
+            let start = field.start;
+            number += 1;
+            metrics = metrics.start.min(start)..fields.at();
+            self.metric(head, form, field.bytes()?).map_err(|(offset, kind)| match kind {
+                DecodeErrorKind::TooLong(_) => (start, kind),
+                _ => (offset, kind),
+            })?;
+            if !self.wanted.is_empty() {
+                self.find_places(head, Some(number), start);
+            }
+        }
+        Ok(metrics)
+    }
+
+    /// Keeps this place for the wanted offsets of the text that was written last.
+    fn find_places(&mut self, head: &Head, metric: Option<u32>, offset: usize) {
+        while let Some((_, number)) = self.wanted.pop_if(|(wanted, _)| (*wanted as usize) < self.out.len()) {
+            let place = BodyPlace {
+                family: self.family,
+                name: quoted(slice(self.body, &head.name)),
+                metric,
+                offset,
+            };
+            self.found.push((number, place));
+        }
     }
 
     fn headers(&mut self, head: &Head, name: &[u8]) -> Result<(), DecodeErrorKind> {
@@ -304,30 +421,59 @@ impl<'a> Decoder<'a> {
             MessageType::Histogram => b"histogram",
             MessageType::GaugeHistogram => b"gaugehistogram",
         };
-        if !head.help.is_empty() {
-            self.out.header("# HELP ", slice(self.body, &head.help))?;
+        // Only a TYPE line makes a name the family's own that the type of another family claims.
+        let is_claimed = matches!(Suffix::split(name), Some((_, Suffix::Created | Suffix::Total)));
+        if is_claimed {
+            self.header("# TYPE ", name, word)?;
         }
-        self.out.header("# TYPE ", word)?;
+        if !head.help.is_empty() {
+            let help = slice(self.body, &head.help);
+            self.header("# HELP ", name, help)?;
+            if self.index.is_plain() {
+                let end = self.out.len() - 1;
+                let line = &self.out.text()[..end];
+                let start = line.len() - escaped_len(help);
+                self.index.help(&line[start..], span(start..end));
+            }
+        }
+        if !is_claimed {
+            self.header("# TYPE ", name, word)?;
+        }
         let unit = slice(self.body, &head.unit);
         // A counter that keeps its `_total` in the name of its family cannot state its unit.
         let is_hidden = head.kind == MessageType::Counter && name.ends_with(b"_total");
         if !unit.is_empty() && !is_hidden {
             self.out.header("# UNIT ", unit)?;
+            self.index.unit(name, unit);
         }
         self.text_lacks |= !unit.is_empty() && is_hidden;
         Ok(())
     }
 
-    /// Keeps the metrics of a family as they came, under its name and type.
-    fn record(&mut self, head: &Head) -> Result<(), Fault> {
+    /// Writes a header line with the name of the family.
+    fn header(&mut self, keyword: &str, name: &[u8], value: &[u8]) -> Result<(), DecodeErrorKind> {
+        let start = self.out.len() + keyword.len();
+        self.index.name(span(start..start + name.len()));
+        self.out.header(keyword, value)
+    }
+
+    /// Keeps the metrics of a family as they came, under its name and type. They are in this range, among other fields if there are any.
+    fn record(&mut self, head: &Head, metrics: Range<usize>) -> Result<(), Fault> {
         let name = slice(self.body, &head.name);
         records::put_family(name, head.kind, head.metric_bytes, &mut self.records);
-        let mut fields = Fields::new(self.body, head.range.clone());
-        while let Some(field) = fields.next()? {
-            if field.number == family::METRIC {
-                self.records.extend_from_slice(slice(self.body, &(field.start..fields.at())));
+        let start = self.records.len();
+        if metrics.len() == head.metric_bytes {
+            self.records.extend_from_slice(slice(self.body, &metrics));
+        } else {
+            let mut fields = Fields::new(self.body, head.range.clone());
+            while let Some(field) = fields.next()? {
+                if field.number == family::METRIC {
+                    self.records.extend_from_slice(slice(self.body, &(field.start..fields.at())));
+                }
             }
         }
+        let metrics = span(start..self.records.len());
+        self.index.records(metrics, self.native, self.native_only);
         Ok(())
     }
 
@@ -341,19 +487,34 @@ impl<'a> Decoder<'a> {
             MessageType::Histogram | MessageType::GaugeHistogram => metric::HISTOGRAM,
         };
         let start = range.start;
-        let mut value = start..start;
+        let mut value = None;
+        let mut labels = LabelsSoFar::default();
         let mut fields = Fields::new(self.body, range);
         while let Some(field) = fields.next()? {
             match field.number {
                 metric::LABEL => {
                     let (name, value) = self.label(field.bytes()?)?;
-                    self.out.label(name, value);
+                    self.put_label(name, value, &mut labels);
                 }
                 metric::TIMESTAMP_MS => self.out.timestamp = field.varint()?.cast_signed(),
-                number if number == wanted => value = field.bytes()?,
+                number if number == wanted => {
+                    let before = value.replace(field.bytes()?);
+                    if before.is_some() {
+                        self.index.give_up();
+                    }
+                }
+                // Read again with the records, by its number alone.
+                metric::HISTOGRAM => self.index.give_up(),
                 _ => {}
             }
         }
+        if self.index.is_plain() {
+            self.index.metric(labels.hash, head.metrics);
+            if self.out.timestamp != 0 {
+                self.index.timestamp(self.out.timestamp);
+            }
+        }
+        let value = value.unwrap_or(start..start);
         match head.kind {
             MessageType::Counter => self.counter(form, value),
             MessageType::Gauge | MessageType::Untyped => self.scalar(value),
@@ -363,14 +524,51 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// Writes a label of the metric, and adds its hash.
+    #[inline]
+    fn put_label(&mut self, name: Range<usize>, value: Range<usize>, so_far: &mut LabelsSoFar) {
+        let body = self.body;
+        let (text, value) = (&body[name.clone()], &body[value]);
+        if !self.index.is_plain() {
+            self.out.label(text, is_legacy_label_name(text), value);
+            return;
+        }
+        let at = so_far.count;
+        so_far.count += 1;
+        if self.label_names.get(at).is_none_or(|known| body[known.name.clone()] != *text) {
+            self.new_label_name(at, name);
+        }
+        let Some(known) = self.label_names.get(at).filter(|_| self.index.is_plain()) else {
+            self.out.label(text, is_legacy_label_name(text), value);
+            return;
+        };
+        let escaped = self.out.label(text, true, value);
+        so_far.hash = so_far.hash.wrapping_add(self.seed.label_value(known.hash, escaped));
+    }
+
+    /// Keeps the name of a label that the metric before had not at this position. The names that are kept are always ones that a
+    /// metric of the family can have together.
+    fn new_label_name(&mut self, at: usize, name: Range<usize>) {
+        let body = self.body;
+        let text = &body[name.clone()];
+        self.label_names.truncate(at);
+        let is_twice = self.label_names.iter().any(|known| body[known.name.clone()] == *text);
+        if is_twice || !is_legacy_label_name(text) || self.index.is_special_label(text) || !IndexBuilder::has_room(at) {
+            return self.index.give_up();
+        }
+        let hash = self.seed.label_name(text);
+        self.label_names.push(LabelName { name, hash });
+    }
+
     /// The name and the value of a label.
-    fn label(&self, range: Range<usize>) -> Result<(&'a [u8], &'a [u8]), Fault> {
-        let (start, body) = (range.start, self.body);
-        let (name, value) = records::read_label(body, range)?;
+    #[inline]
+    fn label(&self, range: Range<usize>) -> Result<(Range<usize>, Range<usize>), Fault> {
+        let start = range.start;
+        let (name, value) = records::read_label(self.body, range)?;
         if name.is_empty() {
             return Err((start, DecodeErrorKind::NoLabelName));
         }
-        Ok((&body[name], &body[value]))
+        Ok((name, value))
     }
 
     fn scalar(&mut self, range: Range<usize>) -> Result<(), Fault> {
@@ -382,7 +580,8 @@ impl<'a> Decoder<'a> {
                 value = field.double()?;
             }
         }
-        self.out.sample("", None, SampleValue::Double(value));
+        self.index.sample(Suffix::Bare);
+        self.out.sample("", SampleValue::Double(value));
         self.out.end_line().map_err(|kind| (start, kind))
     }
 
@@ -398,11 +597,17 @@ impl<'a> Decoder<'a> {
                 _ => {}
             }
         }
-        let suffix = if matches!(form, TextForm::Total(_)) { "_total" } else { "" };
-        self.out.sample(suffix, None, SampleValue::Double(value));
+        let is_total = matches!(form, TextForm::Total(_));
+        let suffix = if is_total { Suffix::Total } else { Suffix::Bare };
+        self.index.sample(suffix);
+        self.index.require(is_total && value >= 0.0);
+        self.out.sample(suffix.as_str(), SampleValue::Double(value));
         if let Some(exemplar) = exemplar {
             // Without `_total` the parser of the text leaves it out, and counts it.
-            self.text_lacks |= !matches!(form, TextForm::Total(_));
+            if !is_total {
+                self.text_lacks = true;
+                self.index.give_up();
+            }
             self.exemplar(form, exemplar)?;
         }
         self.out.end_line().map_err(|kind| (start, kind))?;
@@ -412,24 +617,27 @@ impl<'a> Decoder<'a> {
     fn summary(&mut self, form: TextForm, range: Range<usize>) -> Result<(), Fault> {
         let start = range.start;
         let (mut count, mut sum, mut created) = (0, 0.0, None);
+        let mut quantiles = Bounds::default();
+        self.out.begin_bounds("", "quantile");
         let mut fields = Fields::new(self.body, range);
         while let Some(field) = fields.next()? {
             match field.number {
                 summary::COUNT => count = field.varint()?,
                 summary::SUM => sum = field.double()?,
-                summary::QUANTILE => self.quantile(field.bytes()?)?,
+                summary::QUANTILE => self.quantile(&mut quantiles, field.bytes()?)?,
                 summary::CREATED => created = Some(field.bytes()?),
                 _ => {}
             }
         }
-        self.out.sample("_count", None, SampleValue::Whole(count));
+        self.index.summary(count, sum);
+        self.out.sample("_count", SampleValue::Whole(count));
         self.out.end_line().map_err(|kind| (start, kind))?;
-        self.out.sample("_sum", None, SampleValue::Double(sum));
+        self.out.sample("_sum", SampleValue::Double(sum));
         self.out.end_line().map_err(|kind| (start, kind))?;
         self.created(form, created)
     }
 
-    fn quantile(&mut self, range: Range<usize>) -> Result<(), Fault> {
+    fn quantile(&mut self, quantiles: &mut Bounds, range: Range<usize>) -> Result<(), Fault> {
         let start = range.start;
         let (mut at, mut value) = (0.0, 0.0);
         let mut fields = Fields::new(self.body, range);
@@ -440,38 +648,52 @@ impl<'a> Decoder<'a> {
                 _ => {}
             }
         }
-        self.out.sample("", Some(("quantile", at)), SampleValue::Double(value));
+        self.index.quantile(quantiles, at, value);
+        self.out.bound(at, SampleValue::Double(value));
         self.out.end_line().map_err(|kind| (start, kind))
     }
 
     fn histogram(&mut self, form: TextForm, range: Range<usize>, count_name: &str, sum_name: &str) -> Result<(), Fault> {
         let start = range.start;
         let (mut count, mut count_float, mut sum, mut created) = (0, 0.0, 0.0, None);
-        let (mut is_native, mut has_last) = (false, false);
-        let mut fields = Fields::new(self.body, range.clone());
+        let (mut has_native, mut has_last, mut has_classic) = (false, false, false);
+        let mut native = Native::default();
+        let mut buckets = Bounds::default();
+        self.out.begin_bounds("_bucket", "le");
+        let mut fields = Fields::new(self.body, range);
         while let Some(field) = fields.next()? {
             match field.number {
                 histogram::COUNT => count = field.varint()?,
                 histogram::COUNT_FLOAT => count_float = field.double()?,
                 histogram::SUM => sum = field.double()?,
-                histogram::BUCKET => has_last |= self.bucket(form, field.bytes()?)?,
+                histogram::BUCKET => {
+                    has_classic = true;
+                    has_last |= self.bucket(form, &mut buckets, field.bytes()?)?;
+                }
                 histogram::CREATED => created = Some(field.bytes()?),
-                histogram::SCHEMA..=histogram::EXEMPLARS => is_native = true,
+                histogram::SCHEMA..=histogram::EXEMPLARS => {
+                    has_native = true;
+                    native.take(self.body, field)?;
+                }
                 _ => {}
             }
         }
-        if is_native {
+        if has_native {
             self.text_lacks = true;
-            Native::read(self.body, range)?.check(start)?;
+            native.check(start, count, count_float, sum)?;
+            self.native += u32::from(native.is_native());
+            self.native_only += u32::from(native.is_native() && !has_classic);
         }
-        let count = number(count, count_float);
+        let total = number(count, count_float);
         if !has_last {
-            self.out.sample("_bucket", Some(("le", f64::INFINITY)), count);
+            self.index.bucket(&mut buckets, f64::INFINITY, count, count_float);
+            self.out.bound(f64::INFINITY, total);
             self.out.end_line().map_err(|kind| (start, kind))?;
         }
-        self.out.sample(count_name, None, count);
+        self.index.histogram(&buckets, count, count_float, sum);
+        self.out.sample(count_name, total);
         self.out.end_line().map_err(|kind| (start, kind))?;
-        self.out.sample(sum_name, None, SampleValue::Double(sum));
+        self.out.sample(sum_name, SampleValue::Double(sum));
         self.out.end_line().map_err(|kind| (start, kind))?;
         if count_name == "_count" {
             self.created(form, created)
@@ -481,7 +703,8 @@ impl<'a> Decoder<'a> {
     }
 
     /// Writes a classic bucket; true if it is the one of infinity.
-    fn bucket(&mut self, form: TextForm, range: Range<usize>) -> Result<bool, Fault> {
+    #[inline]
+    fn bucket(&mut self, form: TextForm, buckets: &mut Bounds, range: Range<usize>) -> Result<bool, Fault> {
         let start = range.start;
         let (mut count, mut count_float, mut bound, mut exemplar) = (0, 0.0, 0.0, None);
         let mut fields = Fields::new(self.body, range);
@@ -494,7 +717,8 @@ impl<'a> Decoder<'a> {
                 _ => {}
             }
         }
-        self.out.sample("_bucket", Some(("le", bound)), number(count, count_float));
+        self.index.bucket(buckets, bound, count, count_float);
+        self.out.bound(bound, number(count, count_float));
         if let Some(exemplar) = exemplar {
             self.exemplar(form, exemplar)?;
         }
@@ -507,13 +731,21 @@ impl<'a> Decoder<'a> {
         let mut labels = std::mem::take(&mut self.exemplar_labels);
         labels.clear();
         let (mut value, mut time, mut chars) = (0.0, None, 0);
+        let mut names: Vec<&[u8]> = Vec::new();
+        let mut is_plain = self.index.is_plain();
         let mut fields = Fields::new(self.body, range);
         while let Some(field) = fields.next()? {
             match field.number {
                 exemplar::LABEL => {
                     let (name, value) = self.label(field.bytes()?)?;
+                    let (name, value) = (&self.body[name], &self.body[value]);
                     put_label(name, value, &mut labels);
                     chars += characters(name) + characters(value);
+                    if is_plain {
+                        let is_named = is_legacy_label_name(name) && !name.starts_with(b"__") && !names.contains(&name);
+                        is_plain = is_named && IndexBuilder::has_room(names.len()) && !value.contains(&0);
+                        names.push(name);
+                    }
                 }
                 exemplar::VALUE => value = field.double()?,
                 exemplar::TIMESTAMP => time = Some(read_time(self.body, field.bytes()?)?),
@@ -524,6 +756,11 @@ impl<'a> Decoder<'a> {
         if form != TextForm::Untyped {
             self.out.exemplar(&labels, value, time);
         }
+        let is_time = time.is_none_or(|(seconds, _)| seconds.unsigned_abs() < MAX_PLAIN_SECONDS);
+        if !is_plain || chars > MAX_EXEMPLAR_CHARS || !is_time {
+            self.index.give_up();
+        }
+        self.index.exemplar();
         self.exemplar_labels = labels;
         Ok(())
     }
@@ -537,9 +774,36 @@ impl<'a> Decoder<'a> {
         if (seconds, nanos) == (0, 0) || form == TextForm::Untyped {
             return Ok(());
         }
-        self.out.sample("_created", None, SampleValue::Time(seconds, nanos));
+        if self.omits_created {
+            self.text_lacks = true;
+            return Ok(());
+        }
+        self.index.sample(Suffix::Created);
+        self.out.sample("_created", SampleValue::Time(seconds, nanos));
         self.out.end_line().map_err(|kind| (start, kind))
     }
+}
+
+/// Times of exemplars below are ones that the parser takes.
+const MAX_PLAIN_SECONDS: u64 = 9_000_000_000_000_000;
+
+/// The labels of a metric so far.
+#[derive(Default)]
+struct LabelsSoFar {
+    count: usize,
+    /// The sum of their hashes.
+    hash: u64,
+}
+
+/// A range of the text or the records. Neither is longer than [`MAX_BYTES`] by more than a line, of which the text is refused.
+fn span(range: Range<usize>) -> Span {
+    let narrow = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
+    Span::new(narrow(range.start), narrow(range.end))
+}
+
+/// The length of a text as escaped inside quotes.
+fn escaped_len(text: &[u8]) -> usize {
+    text.len() + text.iter().filter(|byte| matches!(byte, b'"' | b'\\' | b'\n')).count()
 }
 
 /// A count, of which the float is the one that counts if it is above zero.

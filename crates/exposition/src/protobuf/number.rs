@@ -1,55 +1,182 @@
 //! Numbers as text that reads back as the same number.
 
-use std::io::Write;
-
 /// Whole numbers below are written without an exponent, as other exporters do.
 const MAX_PLAIN: f64 = 1e15;
 
 /// The bytes of the longest whole number.
 const MAX_DIGITS: usize = 20;
 
-/// Writes a whole number.
-pub(super) fn put_whole(mut number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; MAX_DIGITS];
-    let mut at = MAX_DIGITS;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + u8::try_from(number % 10).unwrap_or_default();
-        number /= 10;
-        if number == 0 {
-            break;
-        }
+/// The two digits of each number below 100.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < pairs.len() {
+        #[expect(clippy::cast_possible_truncation, reason = "one digit each")]
+        let pair = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        pairs[number] = pair;
+        number += 1;
     }
-    out.extend_from_slice(&digits[at..]);
+    pairs
+};
+
+/// Writes a whole number.
+#[inline]
+pub(super) fn put_whole(number: u64, out: &mut Vec<u8>) {
+    match u8::try_from(number) {
+        Ok(digit @ 0..10) => out.push(b'0' + digit),
+        _ => put_digits(number, 0, out),
+    }
+}
+
+/// Writes a whole number with at least `least` digits.
+fn put_digits(mut number: u64, least: usize, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; MAX_DIGITS];
+    let mut at = MAX_DIGITS;
+    while number >= 10 {
+        at -= 2;
+        let pair = PAIRS[usize::try_from(number % 100).unwrap_or_default()];
+        digits[at..at + 2].copy_from_slice(&pair);
+        number /= 100;
+    }
+    if number > 0 {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(number).unwrap_or_default();
+    }
+    out.extend_from_slice(&digits[at.min(MAX_DIGITS - least)..]);
 }
 
 /// Writes a double.
+#[inline]
 pub(super) fn put_double(value: f64, out: &mut Vec<u8>) {
     if value.trunc().to_bits() == value.to_bits() && value.abs() < MAX_PLAIN {
         if value.is_sign_negative() {
             out.push(b'-');
         }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a whole number below the limit, without its sign"
-        )]
-        return put_whole(value.abs() as u64, out);
+        return put_whole(whole(value.abs()), out);
     }
     put_uncommon(value, out);
 }
 
+/// A whole number that is not negative and below [`MAX_PLAIN`].
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a whole number below the limit, without its sign"
+)]
+const fn whole(value: f64) -> u64 {
+    value as u64
+}
+
 /// Writes a double that is no small whole number.
 fn put_uncommon(value: f64, out: &mut Vec<u8>) {
+    match value {
+        _ if value.is_nan() => return out.extend_from_slice(b"NaN"),
+        f64::INFINITY => return out.extend_from_slice(b"+Inf"),
+        f64::NEG_INFINITY => return out.extend_from_slice(b"-Inf"),
+        _ => {}
+    }
+    if value.is_sign_negative() {
+        out.push(b'-');
+    }
     let size = value.abs();
-    // Writing to memory cannot fail.
-    let _ = match value {
-        _ if value.is_nan() => out.write_all(b"NaN"),
-        f64::INFINITY => out.write_all(b"+Inf"),
-        f64::NEG_INFINITY => out.write_all(b"-Inf"),
-        _ if (1e-5..1e21).contains(&size) => write!(out, "{value}"),
-        _ => write!(out, "{value:e}"),
+    if !put_short_decimal(size, out) {
+        put_shortest(size, out);
+    }
+}
+
+/// Powers of ten of the decimals that are tried.
+const SHORT_POWERS: [f64; 6] = [1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
+
+/// Writes a number of a few decimals, such as 0.25; false if it is none. A decimal number of up to 15 digits is the shortest one that reads
+/// back as its double.
+fn put_short_decimal(size: f64, out: &mut Vec<u8>) -> bool {
+    const MAX_SIZE: f64 = 1e9;
+    if size >= MAX_SIZE {
+        return false;
+    }
+    for (digits, power) in (1..).zip(SHORT_POWERS) {
+        // Both are exact: the rounded product is below 10^15, and so is the power. The quotient of exact doubles is that of the decimal number.
+        let scaled = (size * power).round();
+        #[expect(clippy::float_cmp, reason = "the text must read back as the same number")]
+        if scaled / power == size {
+            let scaled = whole(scaled);
+            let power = whole(power);
+            put_whole(scaled / power, out);
+            out.push(b'.');
+            put_digits(scaled % power, digits, out);
+            return true;
+        }
+    }
+    false
+}
+
+/// Writes the shortest digits that read back as a number above 0: plain from 1e-5 up to 1e21, else with an exponent.
+fn put_shortest(size: f64, out: &mut Vec<u8>) {
+    let mut buffer = zmij::Buffer::new();
+    let shortest = buffer.format_finite(size).as_bytes();
+    // Digits with a point, and an exponent behind an `e`.
+    let (number, exponent) = match shortest.iter().position(|byte| *byte == b'e') {
+        Some(at) => (&shortest[..at], exponent_of(&shortest[at + 1..])),
+        None => (shortest, 0),
     };
+    let point = number.iter().position(|byte| *byte == b'.').unwrap_or(number.len());
+    let mut digits = [0; MAX_DIGITS];
+    let mut len = 0;
+    let mut leading = 0;
+    for byte in number.iter().filter(|byte| **byte != b'.') {
+        if len == 0 && *byte == b'0' {
+            leading += 1;
+        } else if len < MAX_DIGITS {
+            digits[len] = *byte;
+            len += 1;
+        }
+    }
+    while len > 1 && digits[len - 1] == b'0' {
+        len -= 1;
+    }
+    let digits = &digits[..len];
+    // The number is 0.DIGITS times ten to this power.
+    let narrow = |len: usize| i32::try_from(len).unwrap_or_default();
+    let power = exponent + narrow(point) - leading;
+    let digit_count = narrow(len);
+    if (1e-5..1e21).contains(&size) {
+        if power <= 0 {
+            out.extend_from_slice(b"0.");
+            (power..0).for_each(|_| out.push(b'0'));
+            out.extend_from_slice(digits);
+        } else if power >= digit_count {
+            out.extend_from_slice(digits);
+            (digit_count..power).for_each(|_| out.push(b'0'));
+        } else {
+            let (whole, fraction) = digits.split_at(usize::try_from(power).unwrap_or_default());
+            out.extend_from_slice(whole);
+            out.push(b'.');
+            out.extend_from_slice(fraction);
+        }
+        return;
+    }
+    let (first, rest) = digits.split_at(1);
+    out.extend_from_slice(first);
+    if !rest.is_empty() {
+        out.push(b'.');
+        out.extend_from_slice(rest);
+    }
+    out.push(b'e');
+    if power < 1 {
+        out.push(b'-');
+    }
+    put_whole(u64::from((power - 1).unsigned_abs()), out);
+}
+
+/// The number behind an `e`.
+fn exponent_of(text: &[u8]) -> i32 {
+    let (is_negative, digits) = match text.split_first() {
+        Some((b'-', digits)) => (true, digits),
+        Some((b'+', digits)) => (false, digits),
+        _ => (false, text),
+    };
+    let size = digits.iter().fold(0, |size, digit| size * 10 + i32::from(digit - b'0'));
+    if is_negative { -size } else { size }
 }
 
 /// Writes the bound of a bucket or a quantile as OpenMetrics wants it: `1.0`, not `1`.
@@ -94,9 +221,11 @@ fn put_fraction(fraction: u64, digits: usize, out: &mut Vec<u8>) {
     }
     out.push(b'.');
     let start = out.len();
-    // Writing to memory cannot fail.
-    let _ = write!(out, "{fraction:0digits$}");
+    put_digits(fraction, digits, out);
     while out.len() > start && out.last() == Some(&b'0') {
         out.pop();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,9 @@ const MAX_SCHEMA: i64 = 8;
 /// The lowest one.
 const MIN_SCHEMA: i64 = -4;
 
+/// Deltas of one byte that make counts of less than 32 bits, and so is their sum.
+const MAX_SMALL_DELTAS: usize = 4_096;
+
 /// Families of one app of which text cannot carry all: their metrics as they came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Records {
@@ -344,6 +347,25 @@ impl Side {
         self.total += u128::from(self.last.unsigned_abs());
     }
 
+    /// Takes deltas of one byte each, as nearly all are, after a count that is neither negative nor near the limit.
+    fn small_deltas(&mut self, deltas: &[u8]) {
+        let (mut last, mut total, mut least) = (0_i32, 0_i32, 0_i32);
+        for delta in deltas {
+            let delta = i32::from(delta >> 1) ^ -i32::from(delta & 1);
+            last += delta;
+            total += last;
+            least = least.min(last);
+        }
+        let before = self.last;
+        let count = deltas.len() as u64;
+        self.deltas += count;
+        self.last += i64::from(last);
+        self.is_negative |= before + i64::from(least) < 0;
+        // Each count is higher by the count before the first.
+        let total = i128::from(total) + i128::from(before) * i128::from(count);
+        self.total += total.unsigned_abs();
+    }
+
     fn count(&mut self, count: f64) {
         self.counts += 1;
         self.is_negative |= count < 0.0;
@@ -354,7 +376,13 @@ impl Side {
             self.delta(number);
             return Ok(());
         }
-        let mut packed = Fields::new(body, field.bytes()?);
+        let range = field.bytes()?;
+        let bytes = &body[range.clone()];
+        if bytes.is_ascii() && bytes.len() <= MAX_SMALL_DELTAS && (0..=i64::MAX / 2).contains(&self.last) {
+            self.small_deltas(bytes);
+            return Ok(());
+        }
+        let mut packed = Fields::new(body, range);
         while !packed.is_empty() {
             self.delta(packed.varint()?);
         }
@@ -384,7 +412,7 @@ const fn zigzag(number: u64) -> i64 {
 
 impl Native {
     /// Reads a histogram.
-    pub(super) fn read(body: &[u8], range: Range<usize>) -> Result<Self, Fault> {
+    fn read(body: &[u8], range: Range<usize>) -> Result<Self, Fault> {
         let mut native = Self::default();
         let mut fields = Fields::new(body, range);
         while let Some(field) = fields.next()? {
@@ -393,21 +421,30 @@ impl Native {
                 histogram::COUNT_FLOAT => native.count_float = field.double()?,
                 histogram::SUM => native.sum = field.double()?,
                 histogram::BUCKET => native.has_classic = true,
-                histogram::SCHEMA => native.schema = zigzag(field.varint()?),
-                histogram::ZERO_THRESHOLD => native.zero_threshold = field.double()?,
-                histogram::ZERO_COUNT => native.zero_count = field.varint()?,
-                histogram::ZERO_COUNT_FLOAT => native.zero_count_float = field.double()?,
-                histogram::NEGATIVE_SPAN => native.negative.span(body, field.bytes()?)?,
-                histogram::NEGATIVE_DELTA => native.negative.deltas_of(body, field)?,
-                histogram::NEGATIVE_COUNT => native.negative.counts_of(body, field)?,
-                histogram::POSITIVE_SPAN => native.positive.span(body, field.bytes()?)?,
-                histogram::POSITIVE_DELTA => native.positive.deltas_of(body, field)?,
-                histogram::POSITIVE_COUNT => native.positive.counts_of(body, field)?,
-                histogram::EXEMPLARS => native.exemplar(body, field.bytes()?)?,
-                _ => {}
+                _ => native.take(body, field)?,
             }
         }
         Ok(native)
+    }
+
+    /// Takes a field that only native histograms have; others are left out.
+    #[inline]
+    pub(super) fn take(&mut self, body: &[u8], field: Field) -> Result<(), Fault> {
+        match field.number {
+            histogram::SCHEMA => self.schema = zigzag(field.varint()?),
+            histogram::ZERO_THRESHOLD => self.zero_threshold = field.double()?,
+            histogram::ZERO_COUNT => self.zero_count = field.varint()?,
+            histogram::ZERO_COUNT_FLOAT => self.zero_count_float = field.double()?,
+            histogram::NEGATIVE_SPAN => self.negative.span(body, field.bytes()?)?,
+            histogram::NEGATIVE_DELTA => self.negative.deltas_of(body, field)?,
+            histogram::NEGATIVE_COUNT => self.negative.counts_of(body, field)?,
+            histogram::POSITIVE_SPAN => self.positive.span(body, field.bytes()?)?,
+            histogram::POSITIVE_DELTA => self.positive.deltas_of(body, field)?,
+            histogram::POSITIVE_COUNT => self.positive.counts_of(body, field)?,
+            histogram::EXEMPLARS => self.exemplar(body, field.bytes()?)?,
+            _ => {}
+        }
+        Ok(())
     }
 
     fn exemplar(&mut self, body: &[u8], range: Range<usize>) -> Result<(), Fault> {
@@ -427,11 +464,12 @@ impl Native {
         self.positive.spans > 0 || self.negative.spans > 0 || self.zero_threshold > 0.0 || self.zero_count > 0
     }
 
-    /// Checks it as Prometheus does.
+    /// Checks it as Prometheus does, with the fields that classic histograms have too.
     ///
     /// # Errors
     /// The first rule that it breaks.
-    pub(super) fn check(&self, start: usize) -> Result<(), Fault> {
+    pub(super) fn check(&mut self, start: usize, count: u64, count_float: f64, sum: f64) -> Result<(), Fault> {
+        (self.count, self.count_float, self.sum) = (count, count_float, sum);
         if let Some(fault) = self.bad_exemplar {
             return Err(fault);
         }

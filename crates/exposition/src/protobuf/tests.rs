@@ -125,7 +125,18 @@ fn text(body: &[u8]) -> String {
 
 fn parsed(body: &[u8]) -> Exposition {
     let Decoded { text, records } = read(body);
-    Exposition::parse(text, Syntax::OpenMetrics).with_records(records)
+    let parsed = Exposition::parse(text, Syntax::OpenMetrics).with_records(records);
+    same_as_parsed(body, &parsed);
+    parsed
+}
+
+/// Checks that [`Exposition::decode`] returns what parsing the text does.
+fn same_as_parsed(body: &[u8], parsed: &Exposition) {
+    let mut decoded = Exposition::decode(body, MAX).unwrap();
+    assert_eq!(decoded.faults().total(), parsed.faults().total());
+    assert!(decoded.faults().iter().all(|fault| fault.place.is_some()), "{:?}", decoded.faults());
+    decoded.faults = parsed.faults().clone();
+    assert_eq!(&decoded, parsed, "{}", String::from_utf8_lossy(parsed.body()));
 }
 
 fn failure(body: &[u8]) -> String {
@@ -263,7 +274,7 @@ fn names_of_go_programs_do_not_collide() {
         (b"go_memstats_alloc_bytes", MetricType::Gauge),
         (b"go_memstats_alloc_bytes_total", MetricType::Counter),
         (b"plain", MetricType::Counter),
-        (b"c_total", MetricType::Counter),
+        (b"c", MetricType::Counter),
         (b"c_created", MetricType::Gauge),
     ];
     assert_eq!(kinds, expected);
@@ -470,6 +481,259 @@ proptest! {
             prop_assert!(decode(&kept, MAX).is_ok());
         }
     }
+}
+
+/// A family as programs have them, with now and then something odd.
+fn any_family() -> impl Strategy<Value = Vec<u8>> {
+    use prop::sample::select;
+    let name = select(
+        &[
+            "a",
+            "b_total",
+            "b",
+            "c_seconds",
+            "c_seconds_created",
+            "c_seconds_count",
+            "d_total",
+            "d_created",
+            "e_bucket",
+            "e",
+            "f.g",
+            "h_info",
+        ][..],
+    );
+    let label = || {
+        (
+            select(&["x", "y", "z", "le", "quantile", "__n", "k.l"][..]),
+            select(&["", "1", "2", "a\"b\\", "\u{e4}\n"][..]),
+        )
+    };
+    let usual = || select(&[0.0, 1.0, 2.5, 1e-7, 1e300][..]);
+    let odd = || select(&[-1.0, -0.0, f64::NAN, f64::INFINITY, 0.1 + 0.2][..]);
+    let value = || prop_oneof![6 => usual(), 1 => odd()];
+    let exemplar = || (label(), value(), 0..3_u64, 1..140_usize);
+    let bound = prop_oneof![8 => select(&[0.5, 1.0, 2.5, f64::INFINITY][..]), 1 => value()];
+    let buckets = prop::collection::btree_map(
+        bound.prop_map(f64::to_bits),
+        (0..9_u64, prop::option::weighted(0.1, exemplar())),
+        0..5,
+    );
+    let flags = (0..16_u8, any::<u8>(), any::<u8>());
+    let metric = (
+        prop::collection::vec(label(), 0..3),
+        value(),
+        buckets,
+        0..9_u64,
+        prop::option::weighted(0.1, exemplar()),
+        flags,
+    );
+    let help = select(&["", "", "plain", " \\ of \"two\"\nlines\r", "  ", "x\r"][..]);
+    let unit = select(&["", "", "", "seconds", "bytes", "s s"][..]);
+    let family = (name, 0..6_u64, help, unit, prop::collection::vec(metric, 0..5));
+    family.prop_map(|(name, kind, help, unit, metrics)| {
+        let mut family = Message::new().bytes(family::NAME, name).number(family::TYPE, kind);
+        if !help.is_empty() {
+            family = family.bytes(family::HELP, help);
+        }
+        if !unit.is_empty() {
+            family = family.bytes(family::UNIT, unit);
+        }
+        let exemplar_of = |((name, value), number, seconds, len): ((&str, &str), f64, u64, usize)| {
+            let value = if len > 100 { "x".repeat(len) } else { value.to_owned() };
+            let exemplar = Message::new().label(name, &value).double(exemplar::VALUE, number);
+            if seconds > 0 {
+                exemplar.inside(exemplar::TIMESTAMP, &time(seconds << (seconds * 20), 5))
+            } else {
+                exemplar
+            }
+        };
+        for (labels, value, buckets, more, exemplar, (shift, flags, timestamp)) in metrics {
+            let mut metric = Message::new();
+            let mut names = std::collections::BTreeSet::new();
+            for (name, value) in labels {
+                // A label twice in one metric is a rare fault.
+                if names.insert(name) || flags & 0xe0 == 0 {
+                    metric = metric.label(name, value);
+                }
+            }
+            let mut inside = Message::new();
+            match kind {
+                2 => {
+                    inside = inside.number(summary::COUNT, more).double(summary::SUM, value);
+                    for bits in buckets.keys() {
+                        let at = f64::from_bits(*bits) / if flags & 1 == 0 { 4.0 } else { 1.0 };
+                        inside = inside.inside(
+                            summary::QUANTILE,
+                            &Message::new().double(quantile::QUANTILE, at).double(quantile::VALUE, value),
+                        );
+                    }
+                    if flags & 2 > 0 {
+                        inside = inside.inside(summary::CREATED, &time(1_700_000_000, 0));
+                    }
+                    metric = metric.inside(metric::SUMMARY, &inside);
+                }
+                4 | 5 => {
+                    let mut so_far = 0;
+                    for (bits, (count, exemplar)) in buckets {
+                        so_far = if flags & 1 == 0 || flags & 0x70 > 0 {
+                            so_far + count
+                        } else {
+                            count
+                        };
+                        let mut bucket = Message::new()
+                            .number(bucket::COUNT, so_far)
+                            .double(bucket::BOUND, f64::from_bits(bits));
+                        if let Some(exemplar) = exemplar {
+                            bucket = bucket.inside(bucket::EXEMPLAR, &exemplar_of(exemplar));
+                        }
+                        inside = inside.inside(histogram::BUCKET, &bucket);
+                    }
+                    let count = if flags & 0x18 > 0 {
+                        so_far
+                    } else {
+                        so_far + (more << (shift * 5 % 64))
+                    };
+                    inside = inside.number(histogram::COUNT, count).double(histogram::SUM, value);
+                    if flags & 0x0f == 3 {
+                        inside = inside.double(histogram::COUNT_FLOAT, 2.5);
+                    }
+                    if flags & 2 > 0 {
+                        inside = inside.inside(histogram::CREATED, &time(1_700_000_000, 5_000_000));
+                    }
+                    if flags & 4 > 0 {
+                        inside = inside.signed(histogram::SCHEMA, 3).number(histogram::ZERO_COUNT, count);
+                    }
+                    metric = metric.inside(metric::HISTOGRAM, &inside);
+                }
+                _ => {
+                    inside = inside.double(scalar::VALUE, value);
+                    if let (0, Some(exemplar)) = (kind, exemplar) {
+                        inside = inside.inside(scalar::EXEMPLAR, &exemplar_of(exemplar));
+                    }
+                    if kind == 0 && flags & 2 > 0 {
+                        inside = inside.inside(scalar::CREATED, &time(1_700_000_000, 0));
+                    }
+                    let field = [metric::COUNTER, metric::GAUGE, 0, metric::UNTYPED][usize::try_from(kind).unwrap()];
+                    metric = metric.inside(field, &inside);
+                }
+            }
+            if timestamp < 20 {
+                metric = metric.number(metric::TIMESTAMP_MS, u64::from(timestamp) << (u64::from(shift) * 4));
+            }
+            family = family.inside(family::METRIC, &metric);
+        }
+        family.delimited()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if std::env::var_os("CI").is_some() { 4_000 } else { 1_000 }))]
+    #[test]
+    fn the_index_of_a_body_is_the_one_of_its_text(families in prop::collection::vec(any_family(), 1..4)) {
+        let body = families.concat();
+        if let Ok(Decoded { text, records }) = decode(&body, MAX) {
+            same_as_parsed(&body, &Exposition::parse(text, Syntax::OpenMetrics).with_records(records));
+        }
+    }
+}
+
+/// True if the text of a body was not parsed.
+fn is_indexed(body: &[u8]) -> bool {
+    super::decode_indexed(body, MAX).unwrap().1.is_some()
+}
+
+#[test]
+fn the_text_of_a_plain_body_is_not_parsed() {
+    let prometheus = include_bytes!("../../../../fuzz/corpus/protobuf/prometheus_3_5");
+    assert!(is_indexed(prometheus), "that of a Prometheus");
+    let gauges = [
+        scalar_of(MessageType::Gauge, 1.0).label("a", "1"),
+        scalar_of(MessageType::Gauge, 1.0).label("a", "2"),
+    ];
+    assert!(is_indexed(&family_of("up", MessageType::Gauge, &gauges)));
+    let twice = [gauges[0].clone(), gauges[1].clone(), gauges[0].clone()];
+    assert!(
+        !is_indexed(&family_of("up", MessageType::Gauge, &twice)),
+        "a series twice is for the parser"
+    );
+}
+
+#[test]
+fn a_family_of_the_name_of_creation_times_costs_no_type_and_no_record() {
+    let created = native().inside(histogram::CREATED, &time(1_700_000_000, 0));
+    let counter = Message::new().inside(
+        metric::COUNTER,
+        &Message::new()
+            .double(scalar::VALUE, 2.0)
+            .inside(scalar::CREATED, &time(1_700_000_000, 0)),
+    );
+    let families = [
+        family_of("h", MessageType::Histogram, &[histogram_of(&created)]),
+        family_of("c_total", MessageType::Counter, std::slice::from_ref(&counter)),
+        family_of("h_created", MessageType::Gauge, &[scalar_of(MessageType::Gauge, 5.0)]),
+        family_of("c_created", MessageType::Gauge, &[scalar_of(MessageType::Gauge, 6.0)]),
+    ];
+    let backwards: Vec<Vec<u8>> = families.iter().rev().cloned().collect();
+    for body in [families.concat(), backwards.concat()] {
+        let parsed = parsed(&body);
+        assert!(parsed.faults().is_empty(), "{:?}\n{}", parsed.faults(), text(&body));
+        let mut kinds: Vec<_> = parsed
+            .families()
+            .iter()
+            .map(|it| (String::from_utf8_lossy(parsed.text(it.name)).into_owned(), it.kind))
+            .collect();
+        kinds.sort_by(|one, other| one.0.cmp(&other.0));
+        let expected = [
+            ("c", MetricType::Counter),
+            ("c_created", MetricType::Gauge),
+            ("h", MetricType::Histogram),
+            ("h_created", MetricType::Gauge),
+        ];
+        assert_eq!(kinds, expected.map(|(name, kind)| (name.to_owned(), kind)));
+        assert_eq!(parsed.native_histograms(), 1);
+        let records = parsed.record_bytes();
+        assert!(
+            records.windows(created.0.len()).any(|part| part == created.0),
+            "with its creation time"
+        );
+        assert!(
+            records.windows(counter.0.len()).any(|part| part == counter.0),
+            "which the text cannot have"
+        );
+    }
+}
+
+#[test]
+fn faults_name_the_metric_of_the_body() {
+    let gauge = |value: &str| scalar_of(MessageType::Gauge, 1.0).label("a", value);
+    let mut body = family_of("first", MessageType::Gauge, &[gauge("1")]);
+    let start = body.len();
+    body.extend(family_of(
+        "up",
+        MessageType::Gauge,
+        &[gauge("1"), gauge("2"), gauge("1"), gauge("2")],
+    ));
+    let decoded = Exposition::decode(&body, MAX).unwrap();
+    assert_eq!(decoded.series(), 3);
+    let metric = start + (body.len() - start - 10) / 4;
+    let told: Vec<String> = decoded.faults().iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 2);
+    assert!(told[0].starts_with("protobuf metric family 2 \"up\", metric 3, byte "), "{told:?}");
+    assert!(told[1].starts_with("protobuf metric family 2 \"up\", metric 4, byte "), "{told:?}");
+    assert!(
+        told[0].ends_with(": duplicate series: a metric before it has the same name and labels"),
+        "{told:?}"
+    );
+    let byte = |told: &str| {
+        told.split("byte ")
+            .nth(1)
+            .and_then(|rest| rest.split(':').next())
+            .unwrap()
+            .parse::<usize>()
+            .unwrap()
+    };
+    assert!(byte(&told[0]) > metric && byte(&told[1]) > byte(&told[0]), "{told:?}");
+    assert_eq!(body[byte(&told[1])], 0x22, "the tag of a metric");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::error::DecodeErrorKind;
-use super::number::{put_bound, put_double, put_millis, put_whole};
+use super::number::{put_bound, put_double, put_millis, put_seconds, put_whole};
 use crate::byte_scan::find_special;
 use crate::escape::{is_legacy_label_name, is_legacy_metric_name};
 
@@ -18,6 +18,8 @@ pub(super) struct TextWriter {
     quoted: bool,
     /// The labels of the metric, with commas between them.
     labels: Vec<u8>,
+    /// The beginning of the samples that differ in a bound only.
+    line: Vec<u8>,
     /// Bounds as text: histograms of a program have the same ones.
     bounds: Bounds,
     /// The timestamp of the metric in milliseconds; 0 if it has none.
@@ -57,6 +59,17 @@ pub(super) enum SampleValue {
     Time(i64, i64),
 }
 
+impl SampleValue {
+    #[inline]
+    fn put(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Whole(number) => put_whole(number, out),
+            Self::Double(number) => put_double(number, out),
+            Self::Time(seconds, nanos) => put_seconds(seconds, nanos, out),
+        }
+    }
+}
+
 impl TextWriter {
     pub(super) fn new(capacity: usize, limit: usize) -> Self {
         Self {
@@ -65,6 +78,7 @@ impl TextWriter {
             name: Vec::new(),
             quoted: false,
             labels: Vec::new(),
+            line: Vec::new(),
             bounds: Bounds::default(),
             timestamp: 0,
         }
@@ -108,15 +122,58 @@ impl TextWriter {
         self.timestamp = 0;
     }
 
-    /// Adds a label of the metric.
-    pub(super) fn label(&mut self, name: &[u8], value: &[u8]) {
-        put_label(name, value, &mut self.labels);
+    /// Adds a label of the metric, and returns its value as escaped.
+    #[inline]
+    pub(super) fn label(&mut self, name: &[u8], is_legacy: bool, value: &[u8]) -> &[u8] {
+        let out = &mut self.labels;
+        if !out.is_empty() {
+            out.push(b',');
+        }
+        put_label_name(name, is_legacy, out);
+        let from = out.len();
+        put_escaped(value, out);
+        out.push(b'"');
+        &out[from..out.len() - 1]
     }
 
-    /// Writes a sample up to its value and timestamp. `bound` is the label `le` or `quantile`.
+    /// True if the name of the family needs quotes.
+    pub(super) const fn is_quoted(&self) -> bool {
+        self.quoted
+    }
+
+    /// The length of the text so far.
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Begins the samples of the metric that differ in a bound only.
+    pub(super) fn begin_bounds(&mut self, suffix: &str, label: &str) {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        let separator = self.put_series(suffix, &mut line);
+        line.push(separator);
+        line.extend_from_slice(label.as_bytes());
+        line.extend_from_slice(b"=\"");
+        self.line = line;
+    }
+
+    /// Writes one of these samples up to its value and timestamp.
     #[inline]
-    pub(super) fn sample(&mut self, suffix: &str, bound: Option<(&str, f64)>, value: SampleValue) {
+    pub(super) fn bound(&mut self, bound: f64, value: SampleValue) {
         let out = &mut self.text;
+        out.extend_from_slice(&self.line);
+        self.bounds.put(bound, out);
+        out.extend_from_slice(b"\"} ");
+        value.put(out);
+        if self.timestamp != 0 {
+            out.push(b' ');
+            put_millis(self.timestamp, out);
+        }
+    }
+
+    /// Writes name and labels without the closing brace. Returns what stands before a further label.
+    #[inline]
+    fn put_series(&self, suffix: &str, out: &mut Vec<u8>) -> u8 {
         let mut separator = b'{';
         if self.quoted {
             out.extend_from_slice(b"{\"");
@@ -133,27 +190,21 @@ impl TextWriter {
             separator = b',';
             out.extend_from_slice(&self.labels);
         }
-        if let Some((label, bound)) = bound {
-            out.push(separator);
-            separator = b',';
-            out.extend_from_slice(label.as_bytes());
-            out.extend_from_slice(b"=\"");
-            self.bounds.put(bound, out);
-            out.push(b'"');
-        }
-        if separator == b',' {
-            out.push(b'}');
-        }
-        out.push(b' ');
-        match value {
-            SampleValue::Whole(number) => put_whole(number, out),
-            SampleValue::Double(number) => put_double(number, out),
-            SampleValue::Time(seconds, nanos) => super::number::put_seconds(seconds, nanos, out),
-        }
+        separator
+    }
+
+    /// Writes a sample up to its value and timestamp.
+    #[inline]
+    pub(super) fn sample(&mut self, suffix: &str, value: SampleValue) {
+        let mut out = std::mem::take(&mut self.text);
+        let separator = self.put_series(suffix, &mut out);
+        out.extend_from_slice(if separator == b',' { b"} " } else { b" " });
+        value.put(&mut out);
         if self.timestamp != 0 {
             out.push(b' ');
-            put_millis(self.timestamp, out);
+            put_millis(self.timestamp, &mut out);
         }
+        self.text = out;
     }
 
     /// Writes the exemplar of the sample before it. `labels` are rendered ones.
@@ -165,7 +216,7 @@ impl TextWriter {
         put_double(value, out);
         if let Some((seconds, nanos)) = time {
             out.push(b' ');
-            super::number::put_seconds(seconds, nanos, out);
+            put_seconds(seconds, nanos, out);
         }
     }
 
@@ -188,7 +239,15 @@ pub(crate) fn put_label(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     if !out.is_empty() {
         out.push(b',');
     }
-    if is_legacy_label_name(name) {
+    put_label_name(name, is_legacy_label_name(name), out);
+    put_escaped(value, out);
+    out.push(b'"');
+}
+
+/// Writes the name of a label, in quotes if it needs them, and what stands before its value.
+#[inline]
+fn put_label_name(name: &[u8], is_legacy: bool, out: &mut Vec<u8>) {
+    if is_legacy {
         out.extend_from_slice(name);
     } else {
         out.push(b'"');
@@ -196,8 +255,6 @@ pub(crate) fn put_label(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
         out.push(b'"');
     }
     out.extend_from_slice(b"=\"");
-    put_escaped(value, out);
-    out.push(b'"');
 }
 
 /// Writes text as escaped inside quotes.

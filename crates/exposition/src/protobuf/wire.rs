@@ -59,7 +59,7 @@ impl<'a> Fields<'a> {
         self.at >= self.end
     }
 
-    /// The next number.
+    /// The next number. Most have one byte.
     #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, Fault> {
         match self.body.get(self.at) {
@@ -71,6 +71,7 @@ impl<'a> Fields<'a> {
         }
     }
 
+    #[inline(never)]
     fn long_varint(&mut self) -> Result<u64, Fault> {
         const MAX_BYTES: usize = 10;
         let start = self.at;
@@ -114,12 +115,15 @@ impl<'a> Fields<'a> {
                 self.at = range.end;
                 Ok(range)
             }
-            _ => Err((start, DecodeErrorKind::Length { length, left })),
+            _ => Err(wrong_length(start, length, left)),
         }
     }
 
     /// The next field; `None` at the end.
-    #[inline]
+    ///
+    /// Inlined, because the result is larger than its parts: a caller that takes one kind of value keeps the others out of memory.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a sixth of the time of decoding")]
     pub(crate) fn next(&mut self) -> Result<Option<Field>, Fault> {
         if self.is_empty() {
             return Ok(None);
@@ -136,16 +140,25 @@ impl<'a> Fields<'a> {
             1 => FieldValue::Fixed64(u64::from_le_bytes(self.fixed()?)),
             2 => FieldValue::Bytes(self.delimited()?),
             5 => FieldValue::Fixed32(u32::from_le_bytes(self.fixed()?)),
-            other => {
-                let wire_type = u8::try_from(other).unwrap_or_default();
-                return Err((start, DecodeErrorKind::WireType { wire_type, field: number }));
-            }
+            other => return Err(unknown_wire_type(start, other, number)),
         };
         Ok(Some(Field { number, start, value }))
     }
 }
 
+#[cold]
+const fn wrong_length(start: usize, length: u64, left: usize) -> Fault {
+    (start, DecodeErrorKind::Length { length, left })
+}
+
+#[cold]
+fn unknown_wire_type(start: usize, wire_type: u64, field: u32) -> Fault {
+    let wire_type = u8::try_from(wire_type).unwrap_or_default();
+    (start, DecodeErrorKind::WireType { wire_type, field })
+}
+
 impl Field {
+    #[cold]
     fn wrong(&self) -> Fault {
         (self.start, DecodeErrorKind::WrongWireType(self.number))
     }

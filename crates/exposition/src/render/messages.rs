@@ -129,6 +129,8 @@ struct Encoder<'a> {
     inner: Vec<u8>,
     /// A message inside that.
     innermost: Vec<u8>,
+    /// The bounds, counts and positions of the buckets of a group.
+    buckets: Vec<(f64, f64, usize)>,
     /// Samples that the type of the message cannot carry.
     leftovers: Vec<(Suffix, Sample<'a>)>,
 }
@@ -142,6 +144,7 @@ impl<'a> Encoder<'a> {
             metric: Vec::new(),
             inner: Vec::new(),
             innermost: Vec::new(),
+            buckets: Vec::new(),
             leftovers: Vec::new(),
         }
     }
@@ -244,13 +247,18 @@ impl<'a> Encoder<'a> {
             return;
         }
         let mut group: Vec<(Suffix, Sample<'a>)> = Vec::new();
-        let mut current = None;
+        let (mut current, mut before) = (None, None);
         item.for_each_sample(self.to, |suffix, sample| {
-            let key = Some(key(suffix, &sample));
-            if key != current {
-                self.group(&mut group, out);
-                current = key;
+            // Samples of a group mostly have the same text up to the bound, which takes no hash to see.
+            let text = split_bound(&sample.labels, bound_label(item.kind, suffix)).map(|(labels, _)| (labels, sample.timestamp));
+            if text.is_none() || text != before {
+                let key = Some(key(suffix, &sample));
+                if key != current {
+                    self.group(&mut group, out);
+                    current = key;
+                }
             }
+            before = text;
             group.push((suffix, sample));
         });
         self.group(&mut group, out);
@@ -296,21 +304,27 @@ impl<'a> Encoder<'a> {
 
     /// Writes the histogram of a group; false if it is none that a message can carry.
     fn histogram(&mut self, group: &[(Suffix, Sample<'_>)]) -> bool {
-        let (mut count, mut sum, mut created, mut last) = (None, None, None, false);
-        let mut bounds: Vec<f64> = Vec::new();
-        for (suffix, sample) in group {
-            let value = parse::float(sample.value);
+        let (mut count, mut sum, mut created, mut last) = (None, None, None, f64::NEG_INFINITY);
+        let mut buckets = std::mem::take(&mut self.buckets);
+        buckets.clear();
+        let mut is_ordered = true;
+        for (at, (suffix, sample)) in group.iter().enumerate() {
             let known = match suffix {
                 Suffix::Bucket => {
                     let Some(bound) = bound_of(&sample.labels, b"le").filter(|bound| !bound.is_nan()) else {
                         return false;
                     };
-                    last |= bound == f64::INFINITY;
-                    bounds.push(bound);
+                    is_ordered &= buckets.is_empty() || last < bound;
+                    last = bound;
+                    let value = parse::float(sample.value);
+                    buckets.push((bound, value, at));
                     value >= 0.0
                 }
-                Suffix::Count => count.replace(value).is_none() && value >= 0.0,
-                Suffix::Sum => sum.replace(value).is_none(),
+                Suffix::Count => {
+                    let value = parse::float(sample.value);
+                    count.replace(value).is_none() && value >= 0.0
+                }
+                Suffix::Sum => sum.replace(parse::float(sample.value)).is_none(),
                 Suffix::Created => created.replace(sample.value).is_none() && is_time(sample.value),
                 _ => false,
             };
@@ -318,27 +332,25 @@ impl<'a> Encoder<'a> {
                 return false;
             }
         }
-        let (Some(count), Some(sum), true) = (count, sum, last) else {
+        // The last one is the highest.
+        let (Some(count), Some(sum), true) = (count, sum, is_ordered && last == f64::INFINITY) else {
             return false;
         };
-        if !bounds.is_sorted_by(|one, other| one < other) {
-            return false;
-        }
         put_count(histogram::COUNT, histogram::COUNT_FLOAT, count, &mut self.inner);
         put_double(histogram::SUM, sum, &mut self.inner);
-        let buckets = group.iter().filter(|(suffix, _)| *suffix == Suffix::Bucket);
-        for ((_, sample), bound) in buckets.zip(&bounds) {
+        for (bound, value, at) in &buckets {
             let mut message = std::mem::take(&mut self.innermost);
             message.clear();
-            put_count(bucket::COUNT, bucket::COUNT_FLOAT, parse::float(sample.value), &mut message);
+            put_count(bucket::COUNT, bucket::COUNT_FLOAT, *value, &mut message);
             put_double(bucket::BOUND, *bound, &mut message);
-            if let Some(exemplar) = &sample.exemplar {
+            if let Some(exemplar) = &group[*at].1.exemplar {
                 let mut scratch = Vec::new();
                 put_exemplar(bucket::EXEMPLAR, exemplar, self.to, &mut scratch, &mut message);
             }
             put_bytes(histogram::BUCKET, &message, &mut self.inner);
             self.innermost = message;
         }
+        self.buckets = buckets;
         if let Some(created) = created {
             put_time(histogram::CREATED, created, &mut self.inner);
         }
@@ -503,8 +515,24 @@ fn put_extra_label(extra: &ExtraLabel, to: OutputFormat, out: &mut Vec<u8>) {
     put_label(&unescaped_bytes(name), &unescaped_bytes(&extra.value), out);
 }
 
+/// The labels before a label that is the last one, as text, and its value; without such a label all of them. `None` if it stands
+/// elsewhere or is written otherwise than usual.
+fn split_bound<'a>(labels: &Labels<'a>, bound: Option<&[u8]>) -> Option<(&'a [u8], &'a [u8])> {
+    let text = labels.text();
+    let Some(bound) = bound else { return Some((text, b"")) };
+    let inside = text.strip_suffix(b"\"")?;
+    // A quote inside a value stands behind a backslash, and not behind the name of a label.
+    let quote = memchr::memrchr(b'"', inside)?;
+    let before = inside[..quote].strip_suffix(b"=")?.strip_suffix(bound)?;
+    let others = if before.is_empty() { before } else { before.strip_suffix(b",")? };
+    Some((others, &inside[quote + 1..]))
+}
+
 /// The number in a label.
 fn bound_of(labels: &Labels<'_>, name: &[u8]) -> Option<f64> {
+    if let Some((_, value)) = split_bound(labels, Some(name)) {
+        return parse::whole_float(value);
+    }
     let label = labels.clone().find(|label| label.name == name)?;
     parse::whole_float(label.value)
 }

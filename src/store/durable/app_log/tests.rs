@@ -35,6 +35,7 @@ fn push(apps: &Mutex<StoredApps>, name: &str, text: &str, at: i64, expires: bool
         body: Bytes::copy_from_slice(text.as_bytes()),
         syntax: Some(Syntax::Text),
         records: Bytes::new(),
+        read: None,
         labels: [].into(),
         origin: Origin {
             source: "test".into(),
