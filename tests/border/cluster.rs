@@ -1,5 +1,7 @@
 //! Replicas over a real Redis.
 
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -7,7 +9,9 @@ use std::time::Duration;
 use http::Request;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UdpSocket;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -306,6 +310,85 @@ async fn two_bridges_over_redis_serve_the_proxies_of_both() {
     assert!(two.targets().contains("my host:"));
     assert_eq!(ask(two.http, Request::delete("/aliases/my%20host"), "").await.status(), 202);
     until("it is forgotten", async || !two.targets().contains("my host:")).await;
+}
+
+/// A balancer for one proxy: a UDP port in front of several bridges, of which one gets the packets.
+struct UdpBalancer {
+    front: SocketAddr,
+    behind: watch::Sender<SocketAddr>,
+    _relaying: AbortOnDropHandle<()>,
+}
+
+impl UdpBalancer {
+    async fn start(behind: SocketAddr) -> Self {
+        let front = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let back = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = front.local_addr().unwrap();
+        let (sender, receiver) = watch::channel(behind);
+        let relaying = tokio::spawn(async move {
+            let (mut client, mut here, mut there) = (None, [0; 2_048], [0; 2_048]);
+            loop {
+                // A port behind it that is closed makes an error, as at any balancer.
+                tokio::select! {
+                    received = front.recv_from(&mut here) => if let Ok((length, from)) = received {
+                        client = Some(from);
+                        let to = *receiver.borrow();
+                        let _ = back.send_to(&here[..length], to).await;
+                    },
+                    received = back.recv_from(&mut there) => if let (Ok((length, _)), Some(client)) = (received, client) {
+                        let _ = front.send_to(&there[..length], client).await;
+                    },
+                }
+            }
+        });
+        Self {
+            front: address,
+            behind: sender,
+            _relaying: AbortOnDropHandle::new(relaying),
+        }
+    }
+}
+
+#[tokio::test]
+async fn bridges_with_one_key_behind_one_address_take_over_from_each_other() {
+    let Some(redis) = Redis::start().await else { return };
+    let with_key = || {
+        let folder = tempfile::tempdir().unwrap();
+        let key = folder.path().join("bridge.key");
+        std::fs::write(&key, "2".repeat(64)).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        folder
+    };
+    let (one, two) = (redis.bridge(with_key()).await, redis.bridge(with_key()).await);
+    assert_eq!(one.key, two.key);
+    let balancer = UdpBalancer::start(one.quic).await;
+    let folder = tempfile::tempdir().unwrap();
+    let bridge = format!("quic://{}@{}", one.key, balancer.front);
+    let settings = format!(
+        "[p2p]\nenabled = true\nkey_file = \"{}/p2p.key\"\nalias = \"a\"\nsecret = \"{SECRET}\"\nbridges = [\"{bridge}\"]\n",
+        folder.path().display()
+    );
+    let proxy = Proxy::with(&settings).await;
+    push(&proxy, "shop", "sold 1\n").await;
+    one.up("a").await;
+    two.up("a").await;
+    let over = async |bridge: &TestBridge| {
+        let list: serde_json::Value = serde_json::from_slice(bridge.get("/aliases?format=json").await.body()).unwrap();
+        (
+            list[0]["connected"] == true,
+            list[0]["bridge"].is_null(),
+            list.as_array().unwrap().len(),
+        )
+    };
+    assert_eq!((over(&one).await, over(&two).await), ((true, true, 1), (true, false, 1)));
+    // The first bridge ends, and the balancer sends the packets of the link to the second one.
+    let (_folder, _port) = one.kill().await;
+    balancer.behind.send_replace(two.quic);
+    until("the proxy has a link to the other bridge", async || {
+        over(&two).await == (true, true, 1)
+    })
+    .await;
+    assert_eq!(two.get("/scrape/a/apps/shop/metrics").await.body(), "sold 1\n");
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ pub const SECRET: &str = "111111111111111111111111111111111111111111111111111111
 /// A running bridge with a folder of its own. It is stopped when dropped.
 pub struct TestBridge {
     pub http: SocketAddr,
-    quic: SocketAddr,
+    pub quic: SocketAddr,
     pub key: PublicKey,
     folder: Option<TempDir>,
     stop: Stop,
