@@ -13,6 +13,7 @@ mod bridge;
 mod bridge_session;
 mod connectivity;
 mod engine;
+mod events;
 #[cfg(test)]
 mod fake;
 mod members;

@@ -306,10 +306,20 @@ impl Settings {
             });
         }
         notes.require(
-            &[("cluster", "url"), ("events", "enabled")],
-            self.cluster.is_none() || !self.events.enabled,
+            &[("cluster", "url"), ("store", "path")],
+            self.cluster.is_none() || !self.events.enabled || self.store.path.is_some(),
             || {
-                "replicas of a cluster do not share one-shot events yet, so each would deliver them again; set events.enabled = false"
+                "a replica of a cluster writes one-shot events to its own disk before it acknowledges them, and keeps them until all scrapers \
+                 have them; set store.path, or events.enabled = false"
+                    .to_owned()
+            },
+        );
+        notes.require(
+            &[("cluster", "url"), ("events", "use_explicit_timestamps")],
+            self.cluster.is_none() || !self.events.enabled || !self.events.options.explicit_timestamps,
+            || {
+                "replicas of a cluster accept events at the same time, so their timestamps have no common order, and Prometheus refuses \
+                 samples out of order; set events.use_explicit_timestamps = false"
                     .to_owned()
             },
         );

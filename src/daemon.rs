@@ -51,8 +51,8 @@ use crate::config::{Environment, ExpositionConfig, Loaded, ProgramKind, Settings
 use crate::http::{Connections, OnRefused, Routes};
 use crate::model::{AppName, Clock, Timestamp};
 use crate::outlets::{
-    self, AppsHandler, CompressionQueue, EventOutlet, IndexHandler, ListingCache, MetricsHandler, Outlets, SelfMetrics, StatusSources,
-    monitoring_api,
+    self, AppsHandler, ArrivedResponses, CompressionQueue, EventOutlet, IndexHandler, ListingCache, MetricsHandler, Outlets, SelfMetrics,
+    StatusSources, monitoring_api,
 };
 use crate::page::{self, LiveUpdates};
 use crate::peer::PublicKey;
@@ -153,6 +153,9 @@ impl Daemon<Addresses> {
         let reloadable = ReloadableProxy::new(&settings, polls, &sockets, &context);
         let lifecycle = program.reload(&settings, config_source, reloadable, refusals(&context))?;
         let events = settings.events.enabled.then(|| events::outlet(&settings, &context));
+        if let Some(events) = events.as_ref().filter(|_| settings.cluster.is_some()) {
+            program.add(ArrivedResponses::new(Arc::clone(events)));
+        }
         let handler = metrics_handler(&settings, &context, sockets.connections(), events.clone(), &mut program);
         let read_routes = read_routes(&settings, &context, handler, events, &sockets, &program);
         if let Some(p2p) = &settings.p2p {

@@ -26,7 +26,7 @@ use http::{Response, StatusCode};
 
 pub use apps::AppsHandler;
 pub use compression_queue::CompressionQueue;
-pub use events::{EventOutlet, EventOutletSettings, IdentifyBy, LabelScrapersBy};
+pub use events::{ArrivedResponses, EventOutlet, EventOutletSettings, IdentifyBy, LabelScrapersBy};
 pub use index::IndexHandler;
 pub use listing_cache::ListingCache;
 pub use metrics::MetricsHandler;

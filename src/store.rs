@@ -31,15 +31,18 @@ mod view;
 pub use app::{App, Status, Text};
 pub use durable::{OpenError, Persistence, PersistenceHandle, Unreadable, inspect_log, open_in};
 pub use events::{
-    Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, MonotonicTime, PendingEvents, Scrape,
-    ScraperOverview, ScraperStatus, StoredEvent,
+    Accepted, DropReason, Dropped, EventOptions, EventsOverview, Lease, LeaseId, MAX_SCRAPERS, MonotonicTime, OriginId, PendingEvents,
+    Scrape, ScraperOverview, ScraperStatus, StoredEvent, inspect_shared,
 };
 pub use housekeeping::Housekeeping;
 pub use inlet::{EmitError, Inlet, PutOptions, Receipt, Refused};
 pub use limits::{Limits, Mode};
 pub use polled_events::{EventFamilies, PolledEvent, PolledEvents, take_events};
 pub use rendered::{PendingExposition, RenderedExposition};
-pub use replication::{LocalChange, LocalChanges, ReplicatedApp, Settlement};
+pub use replication::{
+    LeaseRequest, LocalChange, LocalChanges, OwnEvent, ReadEvent, ReplicatedApp, Settlement, SharedEvents, UnsharedScraper,
+    UsedIdempotencyKey, WhenEngineAway,
+};
 pub use update_rate::{MINUTES, UpdateRate};
 pub use view::{Totals, View};
 
@@ -90,6 +93,8 @@ struct Shared {
     /// The changes that a cluster has still to take; empty without a cluster. Marked under the lock of `apps`, so that a change from another
     /// replica never replaces one that is not shared yet.
     local_changes: OnceLock<Arc<LocalChanges>>,
+    /// The way of events to the engine of a cluster; empty without a cluster.
+    exchange: OnceLock<Arc<replication::Exchange>>,
 }
 
 impl Shared {
@@ -106,6 +111,7 @@ impl Shared {
             events,
             journal,
             local_changes: OnceLock::new(),
+            exchange: OnceLock::new(),
         }
     }
 
@@ -155,6 +161,19 @@ impl Shared {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes the events, and has what has changed about scrapers written to the journal and to the engine.
+    fn change_events<T>(&self, change: impl FnOnce(&mut Events) -> T) -> T {
+        let (outcome, changed, unshared) = {
+            let mut events = self.events();
+            (change(&mut events), events.has_changes(), events.unshared() > 0)
+        };
+        self.notify_journal(changed);
+        if let Some(exchange) = self.exchange.get().filter(|_| unshared) {
+            exchange.notify();
+        }
+        outcome
+    }
+
     /// Has changes of scrapers written to the journal, if there are any.
     fn notify_journal(&self, changed: bool) {
         if let Some(journal) = self.journal.as_ref().filter(|_| changed) {
@@ -165,11 +184,6 @@ impl Shared {
 
 impl Settle for Shared {
     fn settle(&self, lease: LeaseId, acked: bool) -> bool {
-        let (settled, changed) = {
-            let mut events = self.events();
-            (events.settle(lease, acked), events.has_changes())
-        };
-        self.notify_journal(changed);
-        settled
+        self.change_events(|events| events.settle(lease, acked))
     }
 }

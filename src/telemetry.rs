@@ -114,6 +114,10 @@ instruments! {
         cluster_lease: PerLabel<Gauge, 1> = PerLabel::new(["engine"]),
         /// Changes of apps that the engine of the cluster does not have yet.
         cluster_pending_changes: PerLabel<Gauge, 1> = PerLabel::new(["engine"]),
+        /// One-shot events that this replica has accepted and that the engine of the cluster does not have yet.
+        cluster_pending_events: PerLabel<Gauge, 1> = PerLabel::new(["engine"]),
+        /// One-shot events to and from the engine of the cluster, by result: appended, read, unreadable.
+        cluster_events_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
         /// Writes of apps to the engine, by result: stored, superseded by a later update at another replica, failed.
         cluster_writes_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
         /// Changes of apps by other replicas that were read from the engine, by result: applied, skipped, refused.

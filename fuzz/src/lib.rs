@@ -23,6 +23,7 @@ pub mod pushgateway;
 pub mod replicated_app;
 pub mod response_head;
 pub mod shared_claim;
+pub mod shared_event;
 pub mod store_log;
 pub mod targets_file;
 pub mod udx;
@@ -56,6 +57,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("replicated_app", replicated_app::check),
     ("response_head", response_head::check),
     ("shared_claim", shared_claim::check),
+    ("shared_event", shared_event::check),
     ("store_log", store_log::check),
     ("targets_file", targets_file::check),
     ("udx", udx::check),

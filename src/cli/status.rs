@@ -204,6 +204,9 @@ fn cluster(out: &mut String, cluster: &Value) {
         text(&cluster["engine"]),
         text(&cluster["pending"])
     );
+    if let Some(events @ 1..) = cluster["pending_events"].as_u64() {
+        let _ = writeln!(out, "{} of this replica wait for the engine", count(events, "event", "events"));
+    }
     lines(out, &cluster["members"], |member| {
         let polls = if member["polls"] == true { ", polls for all" } else { "" };
         let holds = match member["aliases"].as_u64() {

@@ -1,4 +1,4 @@
-//! An engine as the replicas need it: records with revisions, and the list of members.
+//! An engine as the replicas need it: records with revisions, one-shot events with the state of their scrapers, and the list of members.
 
 use std::fmt;
 use std::future::Future;
@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::model::{AppName, Timestamp};
+use crate::model::{AppName, ScraperId, Timestamp};
+use crate::store::{OriginId, OwnEvent, ReadEvent, UsedIdempotencyKey};
 
 /// The place of a write in the order of all writes. Revisions of one engine grow with its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -110,6 +111,72 @@ pub(super) struct BeatReply {
     pub(super) members: Vec<(String, String)>,
 }
 
+/// The place up to which a replica has read events and changes of scrapers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct EventPlace {
+    /// The id of the data; empty before the first connection.
+    pub(super) epoch: String,
+    /// The last event.
+    pub(super) event: Revision,
+    /// The last change of a scraper.
+    pub(super) scraper: Revision,
+}
+
+/// The start of an exchange of events.
+#[derive(Debug, Clone)]
+pub(super) struct Opening {
+    /// An id for the data of an engine that has none.
+    pub(super) candidate: String,
+    /// The place that this replica had reached.
+    pub(super) known: EventPlace,
+    /// The time without new leases if the engine has lost what was at that place.
+    pub(super) hold: Duration,
+}
+
+/// The start of an exchange of events, as the engine sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Opened {
+    /// The id of the data.
+    pub(super) epoch: String,
+    /// The last change of a scraper.
+    pub(super) scraper: Revision,
+    /// True if it has lost what this replica has seen of it.
+    pub(super) lost: bool,
+}
+
+/// A change of the state of a scraper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Move {
+    pub(super) scraper: ScraperId,
+    /// `None` if the scraper was forgotten.
+    pub(super) state: Option<Bytes>,
+}
+
+/// The events and the changes of scrapers after a place, each in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct ReadEvents {
+    pub(super) events: Vec<(Revision, ReadEvent)>,
+    pub(super) moves: Vec<(Revision, Move)>,
+}
+
+/// The outcome of writing the state of a scraper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Compared {
+    /// It is written, with this version; 0 if it was removed.
+    Set(u64),
+    /// Another replica has written it since: its version and its state, 0 and `None` if there is none.
+    Differs(u64, Option<Bytes>),
+}
+
+/// The leave to deliver events to a scraper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LeaseGrant {
+    /// The version of its state; 0 if there is none.
+    pub(super) version: u64,
+    /// Its state.
+    pub(super) state: Option<Bytes>,
+}
+
 /// The reason for the loss of an engine.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
@@ -135,6 +202,50 @@ pub(super) trait Engine: Send + Sync + 'static {
 
     /// The state of apps; nothing for those that are unknown.
     fn get(&self, apps: Vec<AppName>) -> impl Future<Output = Result<Vec<Stored>, EngineError>> + Send;
+
+    /// Starts an exchange of events. If the engine has lost what a replica has seen of it, no new leases are granted for a while, in which all
+    /// replicas write what they know.
+    fn open_events(&self, opening: Opening) -> impl Future<Output = Result<Opened, EngineError>> + Send;
+
+    /// Notes events that have used idempotency keys, unless others are noted.
+    fn claim(&self, used: &[UsedIdempotencyKey]) -> impl Future<Output = Result<(), EngineError>> + Send;
+
+    /// Appends events of one origin, in order, if the last one that the engine has of it is `after`; events with a key that another event has
+    /// used are appended as such, without their content. While no leases are granted it stops at an event with a key that nothing is known of:
+    /// another replica may yet claim it. Returns the last number that the engine then has.
+    fn append(&self, origin: OriginId, after: u64, events: Vec<OwnEvent>) -> impl Future<Output = Result<u64, EngineError>> + Send;
+
+    /// The last number of an origin; 0 if there is none.
+    fn tail(&self, origin: OriginId) -> impl Future<Output = Result<u64, EngineError>> + Send;
+
+    /// Waits for events and changes of scrapers after a place, for some seconds at most.
+    fn read(&self, after: &EventPlace) -> impl Future<Output = Result<ReadEvents, EngineError>> + Send;
+
+    /// The place of the last event; [`Revision::ZERO`] before the first one.
+    fn last_event(&self) -> impl Future<Output = Result<Revision, EngineError>> + Send;
+
+    /// All scrapers with the versions of their states, and the states.
+    fn scrapers(&self) -> impl Future<Output = Result<Vec<(ScraperId, u64, Bytes)>, EngineError>> + Send;
+
+    /// Writes the state of a scraper, or removes it, if the version is still the expected one, and ends the lease if it is this one.
+    fn compare_and_set(
+        &self,
+        scraper: &ScraperId,
+        expected: u64,
+        state: Option<Bytes>,
+        release: Option<&str>,
+    ) -> impl Future<Output = Result<Compared, EngineError>> + Send;
+
+    /// Takes the lease on the events of a scraper, or renews it. `None` if another one is in force, or if no new ones are granted. An error if
+    /// the engine's events have another id than `epoch`, because they were lost.
+    fn lease(
+        &self,
+        epoch: &str,
+        scraper: &ScraperId,
+        token: &str,
+        ttl: Duration,
+        renews: bool,
+    ) -> impl Future<Output = Result<Option<LeaseGrant>, EngineError>> + Send;
 
     /// Says that a replica is there, and takes or keeps the lease if it is free.
     fn beat(&self, beat: Beat) -> impl Future<Output = Result<BeatReply, EngineError>> + Send;

@@ -17,9 +17,13 @@ use futures_util::future::try_join_all;
 use redis::{Cmd, Value, cmd};
 use tokio::sync::Mutex;
 
-use super::engine::{Beat, BeatReply, Engine, EngineError, Revision, Stored, Watched, Write, Written};
+use super::engine::{
+    Beat, BeatReply, Compared, Engine, EngineError, EventPlace, LeaseGrant, Opened, Opening, ReadEvents, Revision, Stored, Watched, Write,
+    Written,
+};
 use super::settings::ClusterSettings;
-use crate::model::{AppName, Timestamp};
+use crate::model::{AppName, IdempotencyKey, ScraperId, Timestamp};
+use crate::store::{OriginId, OwnEvent, UsedIdempotencyKey};
 use connection::Connection;
 use keys::Keys;
 pub(super) use keys::{random_bytes, random_id};
@@ -36,6 +40,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 const NAMES_AT_ONCE: u64 = 1_000;
 /// The bytes of one chunk of a long record: the engine handles each in about a millisecond, and others wait for it.
 const CHUNK_BYTES: usize = 512 << 10;
+/// Changes of scrapers that are kept for replicas that are behind; a new connection reads the states themselves. Some megabytes at most, as the
+/// usual state has some 50 bytes.
+const MAX_MOVES: u64 = 10_000;
+/// Entries of each stream that are read at once, and states of scrapers: of the largest ones some 3 MB, less than a reply may
+/// have.
+const EVENTS_AT_ONCE: usize = 100;
+/// The time for which an idempotency key is remembered, as by a proxy alone.
+const KEY_TTL: Duration = Duration::from_secs(600);
 /// The time after which the engine forgets that an app was removed: a replica that was away for longer brings the app back.
 const REMOVAL_TTL: Duration = Duration::from_secs(86_400);
 /// The time in which the chunks of a record must be complete, and in which a reader of a record that was replaced must be done.
@@ -46,6 +58,10 @@ pub(super) struct Redis {
     commands: Connection,
     /// Read by one task at a time: the server answers a waiting connection's commands in order.
     watching: Mutex<Connection>,
+    /// The same for events; `None` where replicas do not share any.
+    reading: Option<Mutex<Connection>>,
+    /// The most events in the engine.
+    max_events: usize,
     scripts: scripts::Loaded,
     keys: Keys,
 }
@@ -59,7 +75,13 @@ impl Redis {
         let server = connection::find_primary(settings).await?;
         let commands = connection::open(settings, &server, ANSWER_TIMEOUT).await?;
         let watching = connection::open(settings, &server, WATCH_WAIT + ANSWER_TIMEOUT).await?;
+        let reading = match settings.events {
+            Some(_) => Some(Mutex::new(connection::open(settings, &server, WATCH_WAIT + ANSWER_TIMEOUT).await?)),
+            None => None,
+        };
         Ok(Self {
+            reading,
+            max_events: settings.max_events,
             scripts: scripts::load(&commands).await?,
             commands,
             watching: Mutex::new(watching),
@@ -128,6 +150,17 @@ impl Redis {
         Ok(Some(record.into()))
     }
 
+    /// The last entry of a stream; [`Revision::ZERO`] if there is none.
+    async fn last_of(&self, stream: &str) -> Result<Revision, EngineError> {
+        let mut last = cmd("XREVRANGE");
+        last.arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
+        let entries = reply::array(self.commands.ask(&last).await?)?;
+        entries
+            .into_iter()
+            .next()
+            .map_or(Ok(Revision::ZERO), |entry| reply::change(entry).map(|(revision, _)| revision))
+    }
+
     async fn read_changes(&self, after: Revision) -> Result<Vec<(AppName, Revision)>, EngineError> {
         let mut read = cmd("XREAD");
         read.arg("COUNT").arg(CHANGES_AT_ONCE).arg("BLOCK").arg(millis(WATCH_WAIT));
@@ -173,13 +206,7 @@ impl Engine for Redis {
     }
 
     async fn last(&self) -> Result<Revision, EngineError> {
-        let mut last = cmd("XREVRANGE");
-        last.arg(&self.keys.changes).arg("+").arg("-").arg("COUNT").arg(1);
-        let entries = reply::array(self.commands.ask(&last).await?)?;
-        entries
-            .into_iter()
-            .next()
-            .map_or(Ok(Revision::ZERO), |entry| reply::change(entry).map(|(revision, _)| revision))
+        self.last_of(&self.keys.changes).await
     }
 
     async fn has(&self, revision: Revision) -> Result<bool, EngineError> {
@@ -197,6 +224,147 @@ impl Engine for Redis {
     async fn get(&self, apps: Vec<AppName>) -> Result<Vec<Stored>, EngineError> {
         let found = try_join_all(apps.into_iter().map(|app| self.get_one(app))).await?;
         Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn open_events(&self, opening: Opening) -> Result<Opened, EngineError> {
+        let mut call = Cmd::new();
+        call.arg("EVALSHA").arg(&self.scripts.open_events).arg(4);
+        call.arg(&self.keys.event_epoch)
+            .arg(&self.keys.hold)
+            .arg(&self.keys.events)
+            .arg(&self.keys.moves);
+        let known = &opening.known;
+        call.arg(&opening.candidate).arg(&known.epoch);
+        call.arg(known.event.to_string())
+            .arg(known.scraper.to_string())
+            .arg(millis(opening.hold));
+        let reply = reply::array(self.commands.ask(&call).await?)?;
+        let [epoch, scraper, lost] = <[Value; 3]>::try_from(reply).map_err(|_| reply::unexpected("a script"))?;
+        Ok(Opened {
+            epoch: reply::text(epoch)?,
+            scraper: reply::revision(scraper)?,
+            lost: reply::number(lost)? == 1,
+        })
+    }
+
+    async fn claim(&self, used: &[UsedIdempotencyKey]) -> Result<(), EngineError> {
+        let mut call = Cmd::new();
+        call.arg("EVALSHA").arg(&self.scripts.claim).arg(0);
+        call.arg(self.keys.idempotency()).arg(millis(KEY_TTL));
+        for UsedIdempotencyKey { key, origin, number } in used {
+            call.arg(key.as_str()).arg(format!("{origin}:{number}"));
+        }
+        self.commands.ask(&call).await.map(drop)
+    }
+
+    async fn append(&self, origin: OriginId, after: u64, events: Vec<OwnEvent>) -> Result<u64, EngineError> {
+        let mut call = Cmd::new();
+        call.arg("EVALSHA").arg(&self.scripts.append).arg(3);
+        call.arg(&self.keys.events).arg(&self.keys.event_tails).arg(&self.keys.hold);
+        call.arg(origin.to_string())
+            .arg(after)
+            .arg(self.max_events)
+            .arg(self.keys.idempotency())
+            .arg(millis(KEY_TTL));
+        for event in events {
+            call.arg(event.number).arg(event.key.as_ref().map_or("", IdempotencyKey::as_str));
+            call.arg(event.bytes.as_deref().unwrap_or_default()).arg(i32::from(event.confirmed));
+        }
+        reply::number_of(self.commands.ask(&call).await?)
+    }
+
+    async fn tail(&self, origin: OriginId) -> Result<u64, EngineError> {
+        match self
+            .commands
+            .ask(cmd("HGET").arg(&self.keys.event_tails).arg(origin.to_string()))
+            .await?
+        {
+            Value::Nil => Ok(0),
+            number => reply::number_of(number),
+        }
+    }
+
+    async fn read(&self, after: &EventPlace) -> Result<ReadEvents, EngineError> {
+        let Some(reading) = &self.reading else {
+            return Err(EngineError("events are not shared".to_owned()));
+        };
+        let mut read = cmd("XREAD");
+        read.arg("COUNT").arg(EVENTS_AT_ONCE).arg("BLOCK").arg(millis(WATCH_WAIT));
+        read.arg("STREAMS").arg(&self.keys.events).arg(&self.keys.moves);
+        read.arg(after.event.to_string()).arg(after.scraper.to_string());
+        let reply = reading.lock().await.ask(&read).await?;
+        reply::events(reply, &self.keys)
+    }
+
+    async fn last_event(&self) -> Result<Revision, EngineError> {
+        self.last_of(&self.keys.events).await
+    }
+
+    async fn scrapers(&self) -> Result<Vec<(ScraperId, u64, Bytes)>, EngineError> {
+        let versions = reply::scrapers(self.commands.ask(cmd("HGETALL").arg(&self.keys.scraper_versions)).await?)?;
+        let mut scrapers = Vec::new();
+        for part in versions.chunks(EVENTS_AT_ONCE) {
+            let mut get = cmd("HMGET");
+            get.arg(&self.keys.scrapers);
+            for (scraper, _) in part {
+                get.arg(scraper.as_str());
+            }
+            // A state that was written meanwhile has a later version, which is found when it is written.
+            let states = reply::array(self.commands.ask(&get).await?)?;
+            for ((scraper, version), state) in part.iter().zip(states) {
+                if !matches!(state, Value::Nil) {
+                    scrapers.push((scraper.clone(), *version, reply::bytes(state)?.into()));
+                }
+            }
+        }
+        Ok(scrapers)
+    }
+
+    async fn compare_and_set(
+        &self,
+        scraper: &ScraperId,
+        expected: u64,
+        state: Option<Bytes>,
+        release: Option<&str>,
+    ) -> Result<Compared, EngineError> {
+        let mut call = Cmd::new();
+        call.arg("EVALSHA").arg(&self.scripts.compare_and_set).arg(5);
+        call.arg(&self.keys.scrapers).arg(&self.keys.scraper_versions).arg(&self.keys.moves);
+        call.arg(self.keys.scraper_lease(scraper)).arg(&self.keys.last_version);
+        call.arg(scraper.as_str()).arg(expected).arg(state.as_deref().unwrap_or_default());
+        call.arg(release.unwrap_or_default()).arg(MAX_MOVES);
+        match reply::state(self.commands.ask(&call).await?)? {
+            (1, version, _) => Ok(Compared::Set(version)),
+            (_, version, state) => Ok(Compared::Differs(version, state)),
+        }
+    }
+
+    async fn lease(
+        &self,
+        epoch: &str,
+        scraper: &ScraperId,
+        token: &str,
+        ttl: Duration,
+        renews: bool,
+    ) -> Result<Option<LeaseGrant>, EngineError> {
+        let mut call = Cmd::new();
+        call.arg("EVALSHA").arg(&self.scripts.lease).arg(5);
+        call.arg(self.keys.scraper_lease(scraper)).arg(&self.keys.hold);
+        call.arg(&self.keys.scrapers)
+            .arg(&self.keys.scraper_versions)
+            .arg(&self.keys.event_epoch);
+        call.arg(token)
+            .arg(millis(ttl))
+            .arg(scraper.as_str())
+            .arg(i32::from(renews))
+            .arg(epoch);
+        match reply::state(self.commands.ask(&call).await?)? {
+            (0, ..) => Ok(None),
+            (1, version, state) => Ok(Some(LeaseGrant { version, state })),
+            _ => Err(EngineError(
+                "the engine has lost its events; this replica writes what it has".to_owned(),
+            )),
+        }
     }
 
     async fn beat(&self, beat: Beat) -> Result<BeatReply, EngineError> {

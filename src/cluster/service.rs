@@ -5,18 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::connectivity::{Connectivity, Ready};
 use super::engine::{BeatReply, Engine, EngineError};
+use super::events::EventSession;
 use super::redis::{Redis, random_id};
 use super::session::{Observer, Replica, room_for_writes};
 use super::settings::ClusterSettings;
 use super::{members, probe};
 use crate::model::Clock;
-use crate::store::{Inlet, View};
+use crate::store::{Inlet, OriginId, View};
 use crate::supervise::{Notes, Readiness, Service};
 use crate::telemetry::{ClusterMember, ClusterStates, Gauge, PerLabel, Telemetry};
 
@@ -78,6 +80,14 @@ pub(super) trait Shared: Send + Sync + 'static {
     /// The number of changes that the engine does not have yet.
     fn pending(&self) -> usize;
 
+    /// True if the engine lacks something.
+    fn has_pending(&self) -> bool {
+        self.pending() > 0
+    }
+
+    /// Shows what else the engine lacks.
+    fn show_pending(&self) {}
+
     /// The number of things that are shared, of all members.
     fn count(&self) -> usize;
 
@@ -118,11 +128,24 @@ impl Shared for Replica {
     }
 
     fn set_away(&self, away: bool) {
-        self.changes.set_away(away);
+        Self::set_away(self, away);
     }
 
     fn pending(&self) -> usize {
         self.changes.pending()
+    }
+
+    fn has_pending(&self) -> bool {
+        Self::has_pending(self)
+    }
+
+    fn show_pending(&self) {
+        if let Some(session) = &self.events {
+            let (pending, _) = session.pending();
+            self.telemetry.cluster().update(|state| state.pending_events = pending as u64);
+            let pending = i64::try_from(pending).unwrap_or(i64::MAX);
+            self.telemetry.cluster_pending_events.with([&*self.engine]).set(pending);
+        }
     }
 
     fn count(&self) -> usize {
@@ -195,6 +218,17 @@ impl Cluster {
         } = context;
         let changes = inlet.record_changes(settings.waits_for_engine);
         changes.set_away(true);
+        // Away until the first connection, and for a store without events.
+        let shared = settings
+            .events
+            .and_then(|when_away| inlet.share_events(when_away, settings.waits_for_engine));
+        let events = match shared {
+            Some(events) => {
+                let origin = OriginId::random().context("the system has no random numbers")?;
+                Some(EventSession::new(events, origin))
+            }
+            None => None,
+        };
         let replica = Replica {
             engine: settings.url.to_string().into(),
             id: random_id()?,
@@ -210,6 +244,7 @@ impl Cluster {
             refetch_arrived: Notify::new(),
             room: room_for_writes(),
             lease: watch::Sender::new(false),
+            events,
         };
         Ok(Self(EngineService::new(settings, replica, readiness, notes)))
     }
@@ -306,7 +341,7 @@ impl<S: Shared> EngineService<S> {
             let mut quiet_since = tokio::time::Instant::now();
             while quiet_since.elapsed() < FLUSH_QUIET {
                 tokio::time::sleep(FLUSH_QUIET / 10).await;
-                if self.replica.pending() > 0 && self.connected.load(Ordering::Relaxed) {
+                if self.replica.has_pending() && self.connected.load(Ordering::Relaxed) {
                     quiet_since = tokio::time::Instant::now();
                 }
             }
@@ -357,6 +392,7 @@ impl<S: Shared> EngineService<S> {
         instruments.state.update(|state| state.pending = pending as u64);
         let pending = i64::try_from(pending).unwrap_or(i64::MAX);
         instruments.pending.with([self.replica.engine()]).set(pending);
+        self.replica.show_pending();
     }
 
     async fn others_hold_engine(&self) -> bool {

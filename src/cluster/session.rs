@@ -11,6 +11,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::engine::{Beat, BeatReply, Engine, EngineError, Revision, Stored, Watched, Write, Written};
+use super::events::EventSession;
 use super::record;
 use super::revisions::{self, Reconciled, Revisions};
 use crate::model::{AppName, Clock};
@@ -53,6 +54,8 @@ pub(super) struct Replica {
     pub(super) room: Semaphore,
     /// True while this replica does the work that one does for all.
     pub(super) lease: watch::Sender<bool>,
+    /// The exchange of one-shot events, where they are enabled.
+    pub(super) events: Option<EventSession>,
 }
 
 /// The place in the engine's history up to which the store has everything.
@@ -97,15 +100,33 @@ impl Replica {
         if let Err(why) = self.synchronize(engine, observer).await {
             return why;
         }
-        self.changes.set_away(false);
+        if let Err(why) = self.join_events(engine).await {
+            return why;
+        }
+        self.set_away(false);
         observer.synchronized();
         let outcome = tokio::select! {
             outcome = self.write(engine) => outcome,
             outcome = self.follow(engine) => outcome,
             outcome = self.beats(engine, observer) => outcome,
+            outcome = self.share_events(engine) => outcome,
         };
         // Changes in flight are written again by the next session.
         outcome.err().unwrap_or_else(|| EngineError("the session ended".to_owned()))
+    }
+
+    /// Says whether the engine can be used. While it cannot, nothing waits for it.
+    pub(super) fn set_away(&self, away: bool) {
+        self.changes.set_away(away);
+        if let Some(session) = &self.events {
+            session.events.set_away(away);
+        }
+    }
+
+    /// Returns true if something here is to be written to the engine.
+    pub(super) fn has_pending(&self) -> bool {
+        let events = self.events.as_ref().is_some_and(|session| session.pending() != (0, 0));
+        self.changes.pending() > 0 || events
     }
 
     /// Brings the store and the engine together: by what was missed, if the engine still has that history, otherwise by comparing all apps.

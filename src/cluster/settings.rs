@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 
+use crate::store::WhenEngineAway;
 use crate::supervise::secret_file::FileRule;
 use crate::wire::engine_url::EngineUrl;
 
@@ -27,6 +28,10 @@ pub struct ClusterSettings {
     pub member_tls: Option<Arc<ClientConfig>>,
     /// True if a push is acknowledged once the engine has it.
     pub waits_for_engine: bool,
+    /// The way of treating one-shot events while the engine is away; `None` if there are none.
+    pub events: Option<WhenEngineAway>,
+    /// The most events in the engine.
+    pub max_events: usize,
     /// The name of this replica for people.
     pub name: String,
     /// The address of HTTP, at which other replicas ask; `None` without TCP.

@@ -71,6 +71,7 @@ impl Node {
             refetch_arrived: Notify::new(),
             room: room_for_writes(),
             lease: watch::Sender::new(false),
+            events: None,
         });
         Self {
             inlet,
@@ -97,7 +98,7 @@ impl Node {
     /// Waits for the end of the session, as the service does, and returns the reason.
     async fn lost(&mut self) -> String {
         let why = self.session.take().unwrap().await.unwrap();
-        self.replica.changes.set_away(true);
+        self.replica.set_away(true);
         why
     }
 

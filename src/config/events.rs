@@ -14,7 +14,7 @@ use super::reader::Section;
 use super::value_types::{Bool, DurationRange, IntegerRange, ListOf, OneOf, Parsed};
 use crate::model::ScraperId;
 use crate::outlets::{IdentifyBy, LabelScrapersBy};
-use crate::store::{EventOptions, MAX_SCRAPERS};
+use crate::store::{EventOptions, MAX_SCRAPERS, WhenEngineAway};
 
 /// More events than this are no longer news; a million of the largest fill eight gigabytes.
 const MAX_PENDING: usize = 1_000_000;
@@ -64,6 +64,8 @@ pub struct EventsConfig {
     pub label_by: LabelScrapersBy,
     /// `expose_in_metrics`: whether `/metrics` carries events.
     pub expose_in_metrics: bool,
+    /// `when_engine_away`: what happens to events while the engine of the cluster is away.
+    pub when_engine_away: WhenEngineAway,
 }
 
 impl EventsConfig {
@@ -87,11 +89,13 @@ impl EventsConfig {
                     .or(d.max_scrapers_per_address, IntegerRange(1..=MAX_SCRAPERS)),
                 scrapers: t.restart_only("scrapers").or(d.scrapers, SCRAPERS),
                 newcomer_window: t.restart_only("newcomer_window").or(d.newcomer_window, window),
+                replica: None,
             },
             identify_by: t.restart_only("scraper_identity").or(IdentifyBy::Address, IDENTITY),
             scrapers_only: t.restart_only("scrapers_only").or(false, Bool),
             label_by: t.restart_only("scraper_label").or(LabelScrapersBy::Identity, LABEL),
             expose_in_metrics: t.restart_only("expose_in_metrics").or(true, Bool),
+            when_engine_away: t.restart_only("when_engine_away").or(WhenEngineAway::Accept, WHEN_ENGINE_AWAY),
         };
         let options = &events.options;
         t.require(
@@ -109,6 +113,8 @@ impl EventsConfig {
 const DEFAULT_POST_RATE: NonZeroU32 = NonZeroU32::new(1_000).expect("it is not 0");
 
 const LABEL: OneOf<LabelScrapersBy> = OneOf(&[("identity", LabelScrapersBy::Identity), ("address", LabelScrapersBy::Address)]);
+
+const WHEN_ENGINE_AWAY: OneOf<WhenEngineAway> = OneOf(&[("accept", WhenEngineAway::Accept), ("refuse", WhenEngineAway::Refuse)]);
 
 const RATE: Parsed<Rate> = Parsed {
     expected: "a number of events a second such as \"1000/s\"",

@@ -13,6 +13,7 @@ use super::*;
 use crate::exposition::catalog::Duplicates;
 use crate::outlets::LabelScrapersBy;
 use crate::sources::polls::{ClientCertificate, Credentials, Password};
+use crate::store::WhenEngineAway;
 use crate::supervise::default_memory_limit;
 use crate::wire::FormatChoice;
 
@@ -727,6 +728,7 @@ const OTHER_VALUES: &[(&str, &str)] = &[
     ("events.scrapers", "[\"p\"]"),
     ("events.newcomer_window", "7"),
     ("events.expose_in_metrics", "false"),
+    ("events.when_engine_away", "\"refuse\""),
     ("events.post_rate", "\"7/s\""),
     ("events.max_per_scrape", "7"),
     ("events.max_scrapers_per_address", "7"),
@@ -817,7 +819,7 @@ fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
 }
 
 #[test]
-fn a_cluster_needs_its_feature_and_no_events() {
+fn a_cluster_needs_its_feature_and_a_directory_for_events() {
     let read = |text: &str| parse(text, "c.toml", &Environment::default());
     let enabled = read("[cluster]\nurl = \"rediss://proxy@engine/2\"\npassword_file = \"p\"\n[events]\nenabled = false\n");
     if !cfg!(feature = "cluster") {
@@ -833,9 +835,14 @@ fn a_cluster_needs_its_feature_and_no_events() {
     assert_eq!((&*cluster.prefix, cluster.acknowledge), ("exporter-proxy", Acknowledge::Engine));
     let printed = faults("[cluster]\nurl = \"redis://engine\"\n").join("\n");
     assert!(
-        printed.contains("replicas of a cluster do not share one-shot events yet") && printed.contains("set events.enabled = false"),
+        printed.contains("writes one-shot events to its own disk") && printed.contains("set store.path"),
         "{printed}"
     );
+    let with_events = "[cluster]\nurl = \"redis://engine\"\n[store]\npath = \"/var/lib/p\"\n[events]\n";
+    let events = read(&format!("{with_events}when_engine_away = \"refuse\"\n")).unwrap().events;
+    assert_eq!(events.when_engine_away, WhenEngineAway::Refuse);
+    let printed = faults(&format!("{with_events}use_explicit_timestamps = true\n")).join("\n");
+    assert!(printed.contains("their timestamps have no common order"), "{printed}");
     let printed = faults("[cluster]\nurl = \"redis://:secret@engine\"\nprefix = \"a b\"\nack = \"all\"\n").join("\n");
     for part in ["cluster.password_file", "is not a valid prefix", "one of \"engine\", \"local\""] {
         assert!(printed.contains(part), "{part:?} is not in {printed}");

@@ -28,7 +28,11 @@ pub(super) async fn join(
     let Some(config) = &settings.cluster else {
         return Ok(Routes::new());
     };
-    let cluster_settings = cluster_settings(settings, config, addresses.https, addresses.http.first().copied()).await?;
+    let cluster_settings = ClusterSettings {
+        events: settings.events.enabled.then_some(settings.events.when_engine_away),
+        max_events: settings.events.options.max_pending,
+        ..cluster_settings(settings, config, addresses.https, addresses.http.first().copied()).await?
+    };
     let cluster_context = ClusterContext {
         inlet: context.inlet.clone(),
         view: context.view.clone(),
@@ -70,6 +74,8 @@ async fn cluster_settings(
         tls,
         member_tls: member_tls.map_err(anyhow::Error::msg)?,
         waits_for_engine: config.acknowledge == Acknowledge::Engine,
+        events: None,
+        max_events: 0,
         name: links::hostname()?,
         http,
     })

@@ -2,19 +2,24 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
+
 use super::receivers::Receivers;
 use super::{Context, system_clock};
 use crate::config::Settings;
 use crate::http::Routes;
 use crate::outlets::{EventOutlet, EventOutletSettings};
 use crate::sources::events::{self, EventHandler};
-use crate::store::{self, Inlet, Persistence, PersistenceHandle, View};
+use crate::store::{self, Inlet, OriginId, Persistence, PersistenceHandle, View};
 use crate::supervise::Readiness;
 
 /// Opens the store, with the directory of `store.path` if it is set.
 pub(super) fn open_store(settings: &Settings) -> anyhow::Result<(Inlet, View, Option<Persistence>)> {
     let mode = settings.exposition.store_mode(&settings.events.metric_name);
-    let (limits, events) = (settings.store.limits.clone(), settings.events.options.clone());
+    let (limits, mut events) = (settings.store.limits.clone(), settings.events.options.clone());
+    if settings.cluster.is_some() {
+        events.replica = Some(OriginId::random().context("the system has no random numbers")?);
+    }
     let Some(path) = &settings.store.path else {
         if settings.events.enabled {
             tracing::info!("apps and events are kept in memory only and lost at a restart (set store.path to keep them)");

@@ -280,6 +280,15 @@ impl SharedConnection {
         }
     }
 
+    /// See [`Delivery::settle_if_acked`].
+    pub(super) fn settle_if_acked(&self, tracked: &Arc<TrackedResponse>) {
+        let written = self.state().is_written(tracked);
+        if written == Some(true) && self.is_acked() {
+            self.state().forget(tracked);
+            tracked.settle(DeliveryOutcome::Acked);
+        }
+    }
+
     /// See [`Delivery::settle_now`].
     pub(super) fn settle_now(&self, tracked: &Arc<TrackedResponse>) -> Option<DeliveryOutcome> {
         let written = self.state().is_written(tracked)?;

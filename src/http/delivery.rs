@@ -97,6 +97,18 @@ impl Delivery {
     }
 }
 
+impl Delivery {
+    /// Decides [`DeliveryOutcome::Acked`] now where the response was written whole and the peer's kernel has acknowledged all of it; otherwise
+    /// the outcome stays open. For clients that may send their next request to another machine. Call it with no lock held that the callback takes.
+    pub fn settle_if_acked(&self) {
+        if self.outcome().is_none()
+            && let Some(shared) = self.shared.upgrade()
+        {
+            shared.settle_if_acked(&self.tracked);
+        }
+    }
+}
+
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Delivery").field(&self.outcome()).finish()

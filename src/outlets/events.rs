@@ -7,14 +7,17 @@ mod text;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::get;
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use serde::Deserialize;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 pub use identity::IdentifyBy;
 pub use text::LabelScrapersBy;
@@ -29,7 +32,7 @@ use crate::exposition::negotiate::{ContentEncoding, Format};
 use crate::http::{Connection, Delivery, DeliveryOutcome, Role, Routes, Sender, is_from_browser, reply};
 use crate::model::{Clock, ScraperId};
 use crate::store::{Lease, LeaseId, RenderedExposition, ScraperStatus, StoredEvent, View};
-use crate::supervise::blocking;
+use crate::supervise::{Service, blocking};
 use crate::telemetry::Telemetry;
 
 /// Settings of the event endpoints.
@@ -114,11 +117,14 @@ impl EventOutlet {
 
     /// Leases the events for a scrape of `/metrics`, with the counts of all scrapers. Call it when nothing but the transmission of the
     /// response can still fail: the delivery outcome settles the lease.
-    pub(super) fn scrape_events(&self, visit: ScrapeRequest<'_>) -> Option<ScrapedEvents> {
-        self.in_metrics.then(|| self.take(visit))
+    pub(super) async fn scrape_events(&self, visit: ScrapeRequest<'_>) -> Option<ScrapedEvents> {
+        match self.in_metrics {
+            true => Some(self.take(visit).await),
+            false => None,
+        }
     }
 
-    fn take(&self, visit: ScrapeRequest<'_>) -> ScrapedEvents {
+    async fn take(&self, visit: ScrapeRequest<'_>) -> ScrapedEvents {
         let who = self.identify_by.scraper(visit);
         let is_refused = self.only.as_ref().is_some_and(|only| !only.contains(&who));
         // A page of any site can make a browser send this request, also with the parameter of another scraper.
@@ -127,7 +133,7 @@ impl EventOutlet {
         } else if visit.peek || visit.method == Method::HEAD || is_from_browser(visit.headers) {
             self.view.peek(&who)
         } else {
-            self.lease(&who, visit)
+            self.lease(&who, visit).await
         };
         let counts = visit.counts.then(|| Counts::new(self.view.event_counts(), self.label_by));
         ScrapedEvents { events, counts }
@@ -159,9 +165,9 @@ impl EventOutlet {
     }
 
     /// Leases the events of a scraper to the response.
-    fn lease(&self, who: &ScraperId, visit: ScrapeRequest<'_>) -> Vec<Arc<StoredEvent>> {
+    async fn lease(&self, who: &ScraperId, visit: ScrapeRequest<'_>) -> Vec<Arc<StoredEvent>> {
         self.settle_earlier(who);
-        let scrape = self.view.scrape(who, &visit.sender.client, (self.clock)());
+        let scrape = self.view.scrape_shared(who, &visit.sender.client, (self.clock)()).await;
         if scrape.status == ScraperStatus::Untracked {
             self.telemetry.untracked_scraper(who);
         }
@@ -185,12 +191,57 @@ impl EventOutlet {
         let _ = earlier.map(|delivery| delivery.settle_now());
     }
 
+    /// Acks the leases of responses that have arrived, as far as the kernels know.
+    fn settle_arrived(&self) {
+        let open: Vec<_> = {
+            let mut in_flight = self.in_flight();
+            in_flight.retain(|_, (_, delivery)| delivery.outcome().is_none());
+            in_flight.values().map(|(_, delivery)| delivery.clone()).collect()
+        };
+        // The callbacks settle leases; no lock of ours is held.
+        open.iter().for_each(Delivery::settle_if_acked);
+    }
+
     fn in_flight(&self) -> std::sync::MutexGuard<'_, HashMap<ScraperId, (LeaseId, Delivery)>> {
         let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
         if in_flight.len() > crate::store::MAX_SCRAPERS {
             in_flight.retain(|_, (_, delivery)| delivery.outcome().is_none());
         }
         in_flight
+    }
+}
+
+/// The interval of looking after responses in flight at a replica of a cluster: short against the interval of scrapes, as the next one may go to
+/// another replica, which gives no events until the lease has ended.
+const SETTLE_EVERY: Duration = Duration::from_millis(100);
+
+/// The service that ends the leases of a replica of a cluster as soon as their responses have arrived, since the scraper's next request may go to
+/// another replica.
+#[derive(Debug)]
+pub struct ArrivedResponses(Arc<EventOutlet>);
+
+impl ArrivedResponses {
+    /// The service for the responses of this outlet.
+    #[must_use]
+    pub fn new(outlet: Arc<EventOutlet>) -> Self {
+        Self(outlet)
+    }
+}
+
+impl Service for ArrivedResponses {
+    fn name(&self) -> &str {
+        "event-deliveries"
+    }
+
+    fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(async move {
+            let mut ticks = tokio::time::interval(SETTLE_EVERY);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+                self.0.settle_arrived();
+            }
+            Ok(())
+        })
     }
 }
 
@@ -244,7 +295,7 @@ async fn alone(
     };
     let mut body = SelfMetricsBody::default();
     outlet
-        .append_events(&mut body, outlet.take(visit), &nothing, format, encoding)
+        .append_events(&mut body, outlet.take(visit).await, &nothing, format, encoding)
         .await;
     let answer = handler.answer(encoding, format, &nothing, body).await;
     handler.observe(began);

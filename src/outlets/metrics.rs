@@ -364,7 +364,7 @@ pub(super) async fn all(
             peek: params.peek,
             counts: params.own,
         });
-        if let Some(scraped) = scraped {
+        if let Some(scraped) = scraped.await {
             events.append_events(&mut self_metrics, scraped, &exposed, format, encoding).await;
         }
     }

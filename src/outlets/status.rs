@@ -250,6 +250,7 @@ fn cluster(state: &ClusterState) -> Value {
     };
     json!({
         "engine": state.engine, "connected": state.connected, "pending": state.pending,
+        "pending_events": state.pending_events,
         "members": state.members.iter().map(member).collect::<Vec<_>>(),
     })
 }

@@ -46,6 +46,9 @@ const BODY: BodyLimit = BodyLimit {
 /// `Retry-After` when the disk did not accept an event.
 const DISK_RETRY: Duration = Duration::from_secs(1);
 
+/// `Retry-After` when the engine of the cluster is away: it is tried again each second, and a failover takes some.
+const ENGINE_RETRY: Duration = Duration::from_secs(5);
+
 /// `Retry-After` when too many events are pending: most scrapers scrape every 15 s.
 const CROWD_RETRY: Duration = Duration::from_secs(15);
 
@@ -130,7 +133,10 @@ impl EventHandler {
             self.inlet.bus().publish(&change);
         }
         tracing::debug!(id = accepted.id.0, %client, scrapers = accepted.scrapers, repeated = accepted.repeated, "event accepted");
-        let body = json!({ "id": accepted.id.0, "scrapers": accepted.scrapers });
+        let mut body = json!({ "id": accepted.id.0, "scrapers": accepted.scrapers });
+        if !self.inlet.event_shared(accepted.id).await {
+            body["warning"] = "kept by this replica only; scrapers get it once the engine of the cluster is back".into();
+        }
         Ok(reply::json(StatusCode::OK, &body))
     }
 }
@@ -173,6 +179,7 @@ impl From<EmitError> for EventRefusal {
     fn from(error: EmitError) -> Self {
         let detail = error.to_string();
         match error {
+            EmitError::EngineAway => Self::retry(StatusCode::SERVICE_UNAVAILABLE, "engine_away", detail, ENGINE_RETRY),
             EmitError::NotDurable(_) => Self::retry(StatusCode::SERVICE_UNAVAILABLE, "not_durable", detail, DISK_RETRY),
             EmitError::KeyReused => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", detail),
             EmitError::Crowded => Self::retry(StatusCode::TOO_MANY_REQUESTS, "crowded", detail, CROWD_RETRY),

@@ -7,6 +7,9 @@
 //! Two events of one series never share a scrape, because a scrape has one sample for each series: the later waits, in
 //! order, and other series pass it by. A cursor is therefore a position and, for each series that has something
 //! waiting before that position, the first that waits.
+//!
+//! At a replica of a cluster the log has the events of all replicas, and a cursor is the set of events that a scraper has received from any of
+//! them ([`shared_cursor`]); [`shared`] is what the replicas exchange.
 
 mod cursor;
 mod idempotency;
@@ -18,7 +21,12 @@ mod monotonic;
 mod options;
 mod owner;
 mod pending_changes;
+mod position;
 mod restore;
+mod shared;
+mod shared_codec;
+mod shared_cursor;
+mod sources;
 mod state;
 mod sweep;
 #[cfg(test)]
@@ -34,6 +42,11 @@ pub(super) use monotonic::MonotonicClock;
 pub use monotonic::MonotonicTime;
 pub use options::{EventOptions, MAX_SCRAPERS};
 pub(super) use owner::Owner;
+pub(super) use shared::{Dirty, Visit};
+pub(super) use shared_codec::decode_event;
+pub use shared_codec::inspect_shared;
+pub use sources::OriginId;
+pub(super) use sources::Source;
 pub use state::Accepted;
-pub(super) use state::{Admission, Events, Submission};
+pub(super) use state::{Admission, Events, LeasedEvents, Submission};
 pub use sweep::{DropReason, Dropped};

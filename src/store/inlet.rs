@@ -9,11 +9,11 @@ use super::events::MonotonicTime;
 use super::events::{Owner, Submission};
 use super::persistence::SavedPosition;
 use super::stored_apps::{Applied, MAX_COST_AT_ONCE, StoredApps};
-use super::{Accepted, App, Dropped, Limits, LocalChanges, Mode, PolledEvent, ReplicatedApp, Shared, Text};
+use super::{Accepted, App, Dropped, Limits, LocalChanges, Mode, PolledEvent, ReplicatedApp, Shared, SharedEvents, Text, WhenEngineAway};
 use crate::bus::{Counted, Notification, Publisher};
 use crate::exposition::catalog::{Conflict, Conflicts};
 use crate::exposition::{Exposition, Fault};
-use crate::model::{AppName, Client, Event, IdempotencyKey, Origin, Timestamp, Topic, Update};
+use crate::model::{AppName, Client, Event, EventId, IdempotencyKey, Origin, Timestamp, Topic, Update};
 
 /// The writing half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -176,6 +176,9 @@ pub enum EmitError {
     /// The event log is full, most events in it are of this client, and the event would push out one of another client.
     #[error("the event log is full (events.max_pending) and this client has posted more of its events than other clients")]
     Crowded,
+    /// The engine of the cluster is away, and events are not to wait for it.
+    #[error("the engine of the cluster is away, and events are refused meanwhile (events.when_engine_away = \"refuse\")")]
+    EngineAway,
 }
 
 impl Refused {
@@ -254,7 +257,18 @@ impl Inlet {
             owner: Owner::Poster(from.network()),
             at: now,
             stamp: None,
+            source: None,
         };
+        let Some(exchange) = self.shared.exchange.get() else {
+            return self.submit(submission).await;
+        };
+        exchange.admit()?;
+        let accepted = self.submit(submission).await?;
+        exchange.notify();
+        Ok(accepted)
+    }
+
+    async fn submit(&self, submission: Submission) -> Result<Accepted, EmitError> {
         match &self.shared.journal {
             Some(journal) => journal.submit(submission).await,
             None => self.shared.events().take(submission),
@@ -274,8 +288,20 @@ impl Inlet {
             owner: Owner::Endpoint(app.clone()),
             at: now,
             stamp,
+            source: None,
         };
         let submissions: Vec<Submission> = polled.into_iter().map(submission).collect();
+        if let Some(exchange) = self.shared.exchange.get() {
+            exchange.admit()?;
+        }
+        let outcome = self.submit_all(submissions).await;
+        if let Some(exchange) = self.shared.exchange.get() {
+            exchange.notify();
+        }
+        outcome
+    }
+
+    async fn submit_all(&self, submissions: Vec<Submission>) -> Result<(), EmitError> {
         match &self.shared.journal {
             _ if submissions.is_empty() => Ok(()),
             Some(journal) => journal
@@ -292,12 +318,7 @@ impl Inlet {
 
     /// Expires scrapers and events at this time, and returns the losses. Meant to be called each second.
     pub fn sweep(&self, now: Timestamp) -> Vec<Dropped> {
-        let (losses, changed) = {
-            let mut events = self.shared.events();
-            (events.sweep(now), events.has_changes())
-        };
-        self.shared.notify_journal(changed);
-        losses
+        self.shared.change_events(|events| events.sweep(now))
     }
 
     /// Replaces all that an app had. Once this returns, every scrape shows the update. What other apps have is no reason to refuse it.
@@ -340,6 +361,22 @@ impl Inlet {
     #[must_use]
     pub fn record_changes(&self, waits: bool) -> Arc<LocalChanges> {
         Arc::clone(self.shared.local_changes.get_or_init(|| Arc::new(LocalChanges::new(waits))))
+    }
+
+    /// Exchanges one-shot events with the other replicas of a cluster from now on. `waits` is true if [`Inlet::event_shared`] waits until
+    /// they can get an event. `None` if the store was not opened as that of a replica ([`EventOptions::replica`](super::EventOptions)).
+    #[must_use]
+    pub fn share_events(&self, when_away: WhenEngineAway, waits: bool) -> Option<SharedEvents> {
+        SharedEvents::new(&self.shared, when_away, waits)
+    }
+
+    /// Waits until the other replicas of a cluster can get an event. True at once without a cluster, false if its engine is away.
+    pub async fn event_shared(&self, id: EventId) -> bool {
+        match self.shared.exchange.get() {
+            // One that was posted before at another replica is there already.
+            Some(exchange) => !self.shared.events().is_own(id.0) || exchange.stored(id).await,
+            None => true,
+        }
     }
 
     /// Waits until the other replicas of a cluster can get the current state of an app. True at once without a cluster, false if its engine

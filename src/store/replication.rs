@@ -1,7 +1,9 @@
-//! Apps as the replicas of a cluster exchange them: the changes that this process has still to share, and an app with its state as bytes.
+//! Apps and events as the replicas of a cluster exchange them: the changes that this process has still to share, and an app with its state as
+//! bytes.
 
 mod changes;
 mod codec;
+mod shared_events;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +17,8 @@ use super::persistence::FamilyKey;
 use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp};
 
 pub use changes::{LocalChange, LocalChanges, Settlement};
+pub(super) use shared_events::Exchange;
+pub use shared_events::{LeaseRequest, OwnEvent, ReadEvent, SharedEvents, UnsharedScraper, UsedIdempotencyKey, WhenEngineAway};
 
 /// An app with all that another replica needs to serve it.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::events::{Lease, LeaseId, Scrape, Settle, StoredEvent};
+use super::events::{Events, Lease, LeaseId, LeasedEvents, Scrape, Settle, StoredEvent};
 use super::response_cache::Scope;
 use super::{App, EventsOverview, Limits, MonotonicTime, PendingEvents, PendingExposition, ReplicatedApp, Shared};
 use crate::bus::Subscription;
@@ -172,11 +172,18 @@ impl View {
     /// The events for a scrape of this scraper from this client, leased until the lease is settled. A first scrape registers the scraper.
     #[must_use]
     pub fn scrape(&self, who: &ScraperId, from: &Client, now: Timestamp) -> Scrape {
-        let (leased, changed) = {
-            let mut events = self.shared.events();
-            (events.scrape(who, from, now), events.has_changes())
-        };
-        self.shared.notify_journal(changed);
+        self.leased(self.change_events(|events| events.scrape(who, from, now)))
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn change_events<T>(&self, change: impl FnOnce(&mut Events) -> T) -> T {
+        self.shared.change_events(change)
+    }
+
+    pub(super) fn leased(&self, leased: LeasedEvents) -> Scrape {
         let store = || Arc::clone(&self.shared) as Arc<dyn Settle>;
         Scrape {
             events: leased.events,

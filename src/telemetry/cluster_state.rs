@@ -31,6 +31,8 @@ pub struct ClusterState {
     pub connected: bool,
     /// The changes of apps that the engine does not have yet.
     pub pending: u64,
+    /// The events that this replica has accepted and that the engine does not have yet.
+    pub pending_events: u64,
     /// The replicas that were there at the last heartbeat.
     pub members: Vec<ClusterMember>,
 }

@@ -82,8 +82,13 @@ impl Redis {
 
     async fn starting(&self, extra: &str) -> Proxy {
         let (port, password) = (self.port, self.folder.path().join("password"));
+        let events = if extra.contains("events.") {
+            ""
+        } else {
+            "events.enabled = false\n"
+        };
         Proxy::with(&format!(
-            "events.enabled = false\ncluster.url = \"redis://127.0.0.1:{port}\"\ncluster.password_file = {password:?}\n{extra}"
+            "{events}cluster.url = \"redis://127.0.0.1:{port}\"\ncluster.password_file = {password:?}\n{extra}"
         ))
         .await
     }
@@ -159,6 +164,66 @@ async fn replicas_over_redis_serve_the_same_through_its_death() {
     assert_eq!(four.text("/apps/large/metrics").await, large);
     assert!(four.finish().await.is_clean());
     until("it has left", async || members(&one).await == 3).await;
+}
+
+/// The numbers of the events in a scrape that arrives.
+async fn take_events(proxy: &Proxy, scraper: &str) -> Vec<String> {
+    let text = proxy.text(&format!("/event/metrics?scraper={scraper}")).await;
+    let events = text.lines().filter_map(|line| line.strip_prefix("events_to_metrics{n=\""));
+    events.map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn an_event_reaches_each_scraper_once_whichever_replica_it_asks() {
+    let Some(mut redis) = Redis::start().await else { return };
+    let stores = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let settings = stores.each_ref().map(|store| {
+        let path = store.path();
+        format!("store.path = {path:?}\nevents.scrapers = [\"a\", \"b\"]\nevents.scraper_identity = \"param:scraper\"")
+    });
+    let (one, two) = (redis.replica(&settings[0]).await, redis.replica(&settings[1]).await);
+    let post = async |proxy: &Proxy, n: u32, key: &str| {
+        let request = Request::post(format!("/event?n={n}")).header("idempotency-key", key);
+        let answer = proxy.send(request, String::new()).await;
+        assert_eq!(answer.status(), 200, "{:?}", answer.body());
+        String::from_utf8(answer.into_body().to_vec()).unwrap()
+    };
+    let mut received: Vec<Vec<String>> = vec![Vec::new(); 2];
+    // Both scrapers ask one replica after the other until they have as many events.
+    let take_all = async |one: &Proxy, two: &Proxy, received: &mut Vec<Vec<String>>, count: usize| {
+        for (scraper, taken) in ["a", "b"].into_iter().zip(received) {
+            let mut turn = 0;
+            while taken.len() < count {
+                taken.extend(take_events(if turn % 2 == 0 { one } else { two }, scraper).await);
+                turn += 1;
+                tokio::time::sleep(ANSWER_PAUSE / 4).await;
+            }
+        }
+    };
+    assert!(!post(&one, 1, "first").await.contains("warning"));
+    // The retry of a client whose response was lost goes to another replica.
+    until("the other one knows the key", async || {
+        let listed: serde_json::Value = serde_json::from_str(&two.text("/events?format=json").await).unwrap();
+        listed["events"].as_array().is_some_and(|events| !events.is_empty())
+    })
+    .await;
+    post(&two, 1, "first").await;
+    post(&two, 2, "second").await;
+    timeout(PATIENCE, take_all(&one, &two, &mut received, 2)).await.unwrap();
+
+    redis.kill().await;
+    until("the loss is noticed", async || one.get("/-/cluster").await.status() == 503).await;
+    assert!(post(&one, 3, "third").await.contains("kept by this replica only"));
+    assert!(take_events(&one, "a").await.is_empty());
+    // It comes back empty.
+    redis.run().await;
+    timeout(PATIENCE, take_all(&one, &two, &mut received, 3)).await.unwrap();
+    for taken in &mut received {
+        taken.extend(take_events(&one, "a").await);
+        taken.sort();
+        assert_eq!(taken, &["1", "2", "3"]);
+    }
+    assert!(one.finish().await.is_clean());
 }
 
 #[tokio::test]

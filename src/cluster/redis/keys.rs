@@ -3,7 +3,7 @@
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::super::engine::EngineError;
-use crate::model::AppName;
+use crate::model::{AppName, ScraperId};
 
 /// The version of the format of keys and values. Replicas of two versions do not see each other's data.
 const VERSION: u32 = 1;
@@ -24,6 +24,22 @@ pub(super) struct Keys {
     pub(super) lease: String,
     /// The id of the engine's data.
     pub(super) epoch: String,
+    /// The stream of events.
+    pub(super) events: String,
+    /// The hash of the last number of each origin of events.
+    pub(super) event_tails: String,
+    /// The hash of the states of scrapers.
+    pub(super) scrapers: String,
+    /// The hash of the versions of these states.
+    pub(super) scraper_versions: String,
+    /// The number of the last version of any state.
+    pub(super) last_version: String,
+    /// The stream of their changes.
+    pub(super) moves: String,
+    /// The id of the events in the engine.
+    pub(super) event_epoch: String,
+    /// There while no leases of scrapers are granted.
+    pub(super) hold: String,
 }
 
 impl Keys {
@@ -37,6 +53,14 @@ impl Keys {
             about: key("about"),
             lease: key("lease"),
             epoch: key("epoch"),
+            events: key("events"),
+            event_tails: key("event-tails"),
+            scrapers: key("scrapers"),
+            scraper_versions: key("scraper-versions"),
+            last_version: key("last-version"),
+            moves: key("moves"),
+            event_epoch: key("event-epoch"),
+            hold: key("hold"),
             start,
         }
     }
@@ -44,6 +68,16 @@ impl Keys {
     /// The key of an app.
     pub(super) fn app(&self, app: &AppName) -> String {
         format!("{}app:{app}", self.start)
+    }
+
+    /// The key of the lease on the events of a scraper.
+    pub(super) fn scraper_lease(&self, scraper: &ScraperId) -> String {
+        format!("{}scraper-lease:{scraper}", self.start)
+    }
+
+    /// The start of the keys that remember idempotency keys.
+    pub(super) fn idempotency(&self) -> String {
+        format!("{}idempotency:", self.start)
     }
 
     /// A new key for the chunks of a record.

@@ -271,6 +271,28 @@ async fn a_client_that_comes_back_elsewhere_settles_the_old_response() {
 }
 
 #[tokio::test]
+async fn a_response_that_has_arrived_is_settled_without_another_request() {
+    let mut served = Served::usual().await;
+    let mut client = served.connect_narrow(4_096).await;
+    request(&mut client, "GET", "/lent?size=100000").await;
+    head(&mut client).await;
+    while served.site.connection(0).bytes_written() < 100_000 {
+        tokio::task::yield_now().await;
+    }
+    let delivery = served.site.delivery(0);
+    delivery.settle_if_acked();
+    assert_eq!(delivery.outcome(), None, "a part is in our kernel");
+    client.read_exact(&mut vec![0; 100_000]).await.unwrap();
+    while delivery.outcome().is_none() {
+        delivery.settle_if_acked();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(served.site.outcome().await, (100_000, DeliveryOutcome::Acked));
+    reset(client);
+    served.end().await;
+}
+
+#[tokio::test]
 async fn while_a_response_is_under_way_nothing_is_settled() {
     let mut served = Served::usual().await;
     let mut client = served.connect().await;

@@ -5,9 +5,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use super::codec::{Decoder, put_i64, put_text, put_u64};
+use super::codec::{Decoder, put_bytes, put_i64, put_text, put_u64};
 use crate::model::{Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
-use crate::store::events::{JournalEntry, StoredEvent, UsedKey};
+use crate::store::events::{JournalEntry, OriginId, Source, StoredEvent, UsedKey};
 
 const START: u8 = 1;
 const EVENT: u8 = 2;
@@ -17,6 +17,10 @@ const FORGOTTEN: u8 = 5;
 const UNCLAIMED: u8 = 6;
 const LOST: u8 = 7;
 const REGULAR: u8 = 8;
+const ORIGIN: u8 = 9;
+const SHARED: u8 = 10;
+const VOID: u8 = 11;
+const SHARED_CURSOR: u8 = 12;
 
 /// Appends an entry.
 pub(super) fn encode(out: &mut Vec<u8>, entry: &JournalEntry) {
@@ -62,6 +66,26 @@ pub(super) fn encode(out: &mut Vec<u8>, entry: &JournalEntry) {
             out.push(UNCLAIMED);
             put_u64(out, *from);
         }
+        JournalEntry::Origin { own } => {
+            out.push(ORIGIN);
+            out.extend(own.to_bytes());
+        }
+        JournalEntry::Shared { record, key, source } => {
+            out.push(SHARED);
+            put_event(out, record);
+            put_text(out, key.as_ref().map_or("", IdempotencyKey::as_str));
+            out.extend(source.origin.to_bytes());
+            put_u64(out, source.number);
+        }
+        JournalEntry::Void { id } => {
+            out.push(VOID);
+            put_u64(out, *id);
+        }
+        JournalEntry::SharedCursor { scraper, state } => {
+            out.push(SHARED_CURSOR);
+            put_text(out, scraper.as_str());
+            put_bytes(out, state);
+        }
     }
 }
 
@@ -91,10 +115,7 @@ fn entry(decoder: &mut Decoder<'_>) -> Option<JournalEntry> {
         },
         EVENT => JournalEntry::Event {
             record: Arc::new(event(decoder)?),
-            key: match decoder.text()? {
-                "" => None,
-                key => Some(IdempotencyKey::new(key).ok()?),
-            },
+            key: optional_key(decoder)?,
         },
         KEY => JournalEntry::Key {
             key: IdempotencyKey::new(decoder.text()?).ok()?,
@@ -120,8 +141,34 @@ fn entry(decoder: &mut Decoder<'_>) -> Option<JournalEntry> {
             scraper: scraper(decoder)?,
         },
         UNCLAIMED => JournalEntry::Unclaimed { from: decoder.u64()? },
+        ORIGIN => JournalEntry::Origin { own: origin(decoder)? },
+        SHARED => JournalEntry::Shared {
+            record: Arc::new(event(decoder)?),
+            key: optional_key(decoder)?,
+            source: Source {
+                origin: origin(decoder)?,
+                number: decoder.u64()?,
+            },
+        },
+        VOID => JournalEntry::Void { id: decoder.u64()? },
+        SHARED_CURSOR => JournalEntry::SharedCursor {
+            scraper: scraper(decoder)?,
+            state: decoder.prefixed()?.to_vec(),
+        },
         _ => return None,
     })
+}
+
+/// A key, or none.
+fn optional_key(decoder: &mut Decoder<'_>) -> Option<Option<IdempotencyKey>> {
+    match decoder.text()? {
+        "" => Some(None),
+        key => Some(Some(IdempotencyKey::new(key).ok()?)),
+    }
+}
+
+fn origin(decoder: &mut Decoder<'_>) -> Option<OriginId> {
+    Some(OriginId::from_bytes(decoder.bytes(16)?.try_into().ok()?))
 }
 
 fn event(decoder: &mut Decoder<'_>) -> Option<StoredEvent> {

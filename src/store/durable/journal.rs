@@ -115,7 +115,7 @@ impl Journal {
         let mut accept = |(admission, submission): (Admission, &Submission)| match admission {
             Admission::New { record, oldest } => {
                 let id = record.id;
-                events.accept(record, oldest, submission.key.clone(), submission.owner.clone());
+                events.accept(record, oldest, submission.key.clone(), submission.owner.clone(), submission.source);
                 Ok(events.accepted(id, false))
             }
             Admission::Repeat(id) => Ok(events.accepted(id, true)),
@@ -133,7 +133,11 @@ impl Journal {
             if let Admission::New { record, .. } = admission {
                 any = true;
                 let (record, key) = (Arc::clone(record), submission.key.clone());
-                encode(&mut payload, &JournalEntry::Event { record, key });
+                let entry = match submission.source {
+                    None => JournalEntry::Event { record, key },
+                    Some(source) => JournalEntry::Shared { record, key, source },
+                };
+                encode(&mut payload, &entry);
             }
         }
         if payload.is_empty() {

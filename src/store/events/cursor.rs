@@ -32,25 +32,25 @@ struct Backlog {
 
 /// The remaining capacity of a scrape.
 #[derive(Debug)]
-struct Room {
+pub(super) struct Room {
     events: usize,
     bytes: usize,
 }
 
 impl Room {
-    fn new(max_events: usize) -> Self {
+    pub(super) fn new(max_events: usize) -> Self {
         Self {
             events: max_events,
             bytes: MAX_SCRAPE_BYTES,
         }
     }
 
-    fn take(&mut self, record: &StoredEvent) {
+    pub(super) fn take(&mut self, record: &StoredEvent) {
         let bytes = SAMPLE_BYTES + record.event.labels.as_str().len();
         (self.events, self.bytes) = (self.events.saturating_sub(1), self.bytes.saturating_sub(bytes));
     }
 
-    fn is_left(&self) -> bool {
+    pub(super) fn is_left(&self) -> bool {
         self.events > 0 && self.bytes > 0
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::StoredEvent;
 use super::idempotency::UsedKey;
+use super::{OriginId, Source, StoredEvent};
 use crate::model::{IdempotencyKey, ScraperId, Timestamp};
 
 /// One change of the state. Applied in order to an empty state, the entries make the same state again.
@@ -60,5 +60,31 @@ pub(in crate::store) enum JournalEntry {
     Unclaimed {
         /// Its number.
         from: u64,
+    },
+    /// From here on, events of this replica have this origin.
+    Origin {
+        /// The origin.
+        own: OriginId,
+    },
+    /// An event was read that another replica has accepted.
+    Shared {
+        /// The event, with the number that it has here.
+        record: Arc<StoredEvent>,
+        /// The key its producer gave it.
+        key: Option<IdempotencyKey>,
+        /// Its name within the cluster.
+        source: Source,
+    },
+    /// An event of this replica is not to be delivered: another replica had one with the same key first.
+    Void {
+        /// Its number.
+        id: u64,
+    },
+    /// The state of a scraper of a cluster, replacing earlier entries about it.
+    SharedCursor {
+        /// The scraper.
+        scraper: ScraperId,
+        /// Its state, encoded.
+        state: Vec<u8>,
     },
 }

@@ -9,6 +9,14 @@ use super::StoredEvent;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LeaseId(pub(super) u64);
 
+impl LeaseId {
+    /// Its number, which no other lease of this run has.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// The status of a scraper in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScraperStatus {

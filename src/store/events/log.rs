@@ -4,9 +4,10 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::Owner;
 use super::monotonic::MonotonicTime;
-use crate::model::{Event, EventId, LabelSet, Timestamp};
+use super::sources::{Source, Sources};
+use super::{OriginId, Owner};
+use crate::model::{Event, EventId, IdempotencyKey, LabelSet, Timestamp};
 
 /// An event that was accepted. Immutable, and shared by all who show it.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +56,8 @@ pub(super) struct Log {
     held: HashMap<Owner, usize, foldhash::fast::RandomState>,
     /// No event that was freed has a later stamp.
     pub(super) freed_stamp: Timestamp,
+    /// The names of the events within a cluster, which are the same at all of its replicas; `None` without a cluster.
+    pub(super) sources: Option<Sources>,
 }
 
 impl Log {
@@ -67,6 +70,33 @@ impl Log {
             next_series: 0,
             held: HashMap::default(),
             freed_stamp: Timestamp::from_millis(i64::MIN),
+            sources: None,
+        }
+    }
+
+    /// An empty log of a replica of a cluster, with its own origin.
+    pub(super) fn of_replica(first: u64, own: OriginId) -> Self {
+        Self {
+            sources: Some(Sources::new(own)),
+            ..Self::new(first)
+        }
+    }
+
+    /// The name of an event within the cluster; `None` for one that is not kept, and without a cluster.
+    pub(super) fn source(&self, id: u64) -> Option<Source> {
+        let at = usize::try_from(id.checked_sub(self.first)?).ok()?;
+        self.sources.as_ref()?.get(at)
+    }
+
+    /// True if this event of another replica, or a later one of it, was read before.
+    pub(super) fn has_read(&self, source: Source) -> bool {
+        self.sources.as_ref().is_some_and(|sources| sources.has_read(source))
+    }
+
+    /// Remembers the key of an event until this replica of a cluster forgets the event.
+    pub(super) fn keep_key(&mut self, id: u64, key: &IdempotencyKey) {
+        if let Some(sources) = self.sources.as_mut().filter(|_| id >= self.first) {
+            sources.keep_key(id, key);
         }
     }
 
@@ -132,9 +162,12 @@ impl Log {
         last.and_then(|&id| self.get(id)).map_or(self.freed_stamp, |record| record.stamp)
     }
 
-    /// Appends an event with the number [`Log::end`].
-    pub(super) fn push(&mut self, record: Arc<StoredEvent>, taken: MonotonicTime, owner: Owner) {
+    /// Appends an event with the number [`Log::end`], of another replica if it has a source.
+    pub(super) fn push(&mut self, record: Arc<StoredEvent>, taken: MonotonicTime, owner: Owner, source: Option<Source>) {
         debug_assert_eq!(record.id.0, self.end(), "events are numbered without gaps");
+        if let Some(sources) = &mut self.sources {
+            sources.push(record.id.0, source);
+        }
         let fresh = || Series {
             number: SeriesNumber(self.next_series),
             ids: VecDeque::new(),
@@ -158,6 +191,9 @@ impl Log {
             && let Some(Slot { record, owner, .. }) = self.slots.pop_front()
         {
             self.first += 1;
+            if let Some(sources) = &mut self.sources {
+                sources.pop(record.id.0);
+            }
             if let Some(held) = self.held.get_mut(&owner) {
                 *held -= 1;
                 if *held == 0 {

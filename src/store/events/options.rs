@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::OriginId;
 use crate::model::ScraperId;
 
 /// The most scrapers known, the declared ones not counted: far more than read one proxy, and few enough that invented names fill no memory.
@@ -25,6 +26,8 @@ pub struct EventOptions {
     pub explicit_timestamps: bool,
     /// Scrapers that are known before they come, and never forgotten. At most [`MAX_SCRAPERS`] of them count.
     pub scrapers: Vec<ScraperId>,
+    /// At a replica of a cluster: the id for a directory of events that has none yet. `None` without a cluster.
+    pub replica: Option<OriginId>,
 }
 
 impl Default for EventOptions {
@@ -37,6 +40,7 @@ impl Default for EventOptions {
             newcomer_window: Duration::from_secs(60),
             explicit_timestamps: false,
             scrapers: Vec::new(),
+            replica: None,
         }
     }
 }

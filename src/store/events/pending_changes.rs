@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{DropReason, Dropped};
+use super::{Dirty, DropReason, Dropped, LeaseId};
 use crate::model::ScraperId;
 
 /// Changes that were not reported yet.
@@ -12,6 +12,9 @@ pub(super) struct PendingChanges {
     losses: BTreeMap<(DropReason, Option<ScraperId>), u64>,
     /// Differences from the journal; `None` without a journal.
     changes: Option<Changes>,
+    /// The scrapers of which the engine of a cluster lacks the state; `None` without a cluster. Bounded by the scrapers known
+    /// and those forgotten while the engine is away.
+    unshared: Option<BTreeMap<ScraperId, Dirty>>,
 }
 
 /// Changes that the journal does not have yet.
@@ -21,6 +24,10 @@ pub(super) struct Changes {
     pub(super) scrapers: BTreeSet<ScraperId>,
     /// True if the events that no scraper came for have changed.
     pub(super) unclaimed: bool,
+    /// Events that are not to be delivered.
+    pub(super) voids: Vec<u64>,
+    /// True if the origin of new events has changed.
+    pub(super) origin: bool,
 }
 
 impl PendingChanges {
@@ -44,8 +51,54 @@ impl PendingChanges {
             .collect()
     }
 
+    /// From now on changes for the engine are noted.
+    pub(super) fn keep_unshared(&mut self) {
+        self.unshared = Some(BTreeMap::new());
+    }
+
     /// Notes that the position of a scraper has changed, or that it was removed.
     pub(super) fn changed(&mut self, who: &ScraperId) {
+        if let Some(unshared) = &mut self.unshared {
+            unshared.entry(who.clone()).or_default();
+        }
+        self.changed_elsewhere(who);
+    }
+
+    /// Notes that a lease of the engine on the events of a scraper is no longer needed.
+    pub(super) fn release(&mut self, who: &ScraperId, lease: LeaseId) {
+        if let Some(unshared) = &mut self.unshared {
+            unshared.entry(who.clone()).or_default().release = Some(lease);
+        }
+    }
+
+    /// Takes scrapers of which the engine lacks the state, at most `most`.
+    pub(super) fn take_unshared(&mut self, most: usize) -> Vec<(ScraperId, Dirty)> {
+        let unshared = self.unshared.iter_mut();
+        let taken = unshared.flat_map(|unshared| std::iter::from_fn(|| unshared.pop_first()).take(most).collect::<Vec<_>>());
+        taken.collect()
+    }
+
+    /// The number of scrapers of which the engine lacks the state.
+    pub(super) fn unshared(&self) -> usize {
+        self.unshared.as_ref().map_or(0, BTreeMap::len)
+    }
+
+    /// Notes that an event is not to be delivered.
+    pub(super) fn voided(&mut self, id: u64) {
+        if let Some(changes) = &mut self.changes {
+            changes.voids.push(id);
+        }
+    }
+
+    /// Notes that new events have another origin.
+    pub(super) fn origin_changed(&mut self) {
+        if let Some(changes) = &mut self.changes {
+            changes.origin = true;
+        }
+    }
+
+    /// Notes a change of a scraper that came from the engine.
+    pub(super) fn changed_elsewhere(&mut self, who: &ScraperId) {
         if let Some(changes) = &mut self.changes {
             changes.scrapers.insert(who.clone());
         }
@@ -66,6 +119,6 @@ impl PendingChanges {
     /// True if [`PendingChanges::take_changes`] would return any.
     pub(super) fn has_changes(&self) -> bool {
         let changes = self.changes.as_ref();
-        changes.is_some_and(|changes| changes.unclaimed || !changes.scrapers.is_empty())
+        changes.is_some_and(|changes| changes.unclaimed || changes.origin || !changes.voids.is_empty() || !changes.scrapers.is_empty())
     }
 }

@@ -4,9 +4,32 @@ use std::sync::Arc;
 
 use super::cursor::Cursor;
 use super::log::Log;
+use super::position::ScraperPosition;
+use super::shared_codec::decode_scraper;
+use super::shared_cursor::SharedCursor;
+use super::sources::Sources;
 use super::state::{Events, Scraper};
-use super::{DropReason, EventOptions, JournalEntry, Owner};
+use super::{DropReason, EventOptions, JournalEntry, MonotonicTime, Owner};
 use crate::model::Timestamp;
+
+/// The reason for not reading the journal of a replica without a cluster: this file alone does not say what its scrapers have received.
+const OF_A_CLUSTER: &str = "events of a cluster, of which this proxy is no replica any more; set cluster.url, or move the file away";
+
+impl Scraper {
+    /// A scraper that was known before the restart, or at another replica. It could not come meanwhile, so its timeout begins again.
+    pub(super) fn restored(cursor: ScraperPosition, seen: MonotonicTime, regular: bool) -> Self {
+        Self {
+            cursor,
+            lease: None,
+            seen,
+            scraped: None,
+            from: None,
+            declared: false,
+            regular,
+            lost: 0,
+        }
+    }
+}
 
 impl Events {
     /// An empty state that [`Events::apply`] fills, at the time when the program starts.
@@ -27,32 +50,28 @@ impl Events {
                 if self.log.end() != 1 || first == 0 {
                     return Err("numbering that starts twice");
                 }
-                self.log = Log::new(first);
+                let own = self.log.sources.as_ref().map(Sources::own);
+                self.log = own.map_or_else(|| Log::new(first), |own| Log::of_replica(first, own));
                 (self.log.freed_stamp, self.unclaimed) = (freed_stamp, first);
             }
             JournalEntry::Event { record, key } => {
                 if record.id.0 != self.log.end() {
                     return Err("an event out of order");
                 }
-                let taken = now.of(record.at);
-                let taken = self.log.newest().map_or(taken, |newest| newest.max(taken));
-                self.remember(record, key, taken, Owner::Restored);
+                let taken = self.taken_before(record.at);
+                self.remember(record, key, taken, Owner::Restored, None);
             }
-            JournalEntry::Key { key, used } => self.keys.insert(key, used, now.of(used.at)),
+            JournalEntry::Key { key, used } => {
+                self.log.keep_key(used.id.0, &key);
+                self.keys.insert(key, used, now.of(used.at));
+            }
             JournalEntry::Cursor { scraper, next, heads } => {
                 let cursor = Cursor::restore(&self.log, next, &heads).ok_or("a cursor that points outside the events")?;
-                // A scraper could not come while the program was down, so its timeout begins again.
-                let known = Scraper {
-                    cursor,
-                    lease: None,
-                    seen: now,
-                    scraped: None,
-                    from: None,
-                    declared: false,
-                    regular: false,
-                    lost: 0,
+                let cursor = match self.log.sources {
+                    None => ScraperPosition::Local(cursor),
+                    Some(_) => ScraperPosition::Shared(SharedCursor::of_local(&self.log, &cursor, self.clock.last_both().1)),
                 };
-                self.scrapers.insert(scraper, known);
+                self.scrapers.insert(scraper, Scraper::restored(cursor, now, false));
             }
             JournalEntry::Lost { scraper, events } => {
                 if events >= self.log.end() {
@@ -70,6 +89,39 @@ impl Events {
                 self.unclaimed = self.log.end();
             }
             JournalEntry::Unclaimed { from } => self.unclaimed = from.min(self.log.end()),
+            JournalEntry::Origin { own } => {
+                if let Some(sources) = &mut self.log.sources {
+                    match std::mem::replace(&mut self.has_origin, true) {
+                        true => sources.set_own(own),
+                        false => sources.rename(own),
+                    }
+                }
+            }
+            JournalEntry::Shared { record, key, source } => {
+                if record.id.0 != self.log.end() {
+                    return Err("an event out of order");
+                }
+                if self.log.sources.is_none() {
+                    return Err(OF_A_CLUSTER);
+                }
+                let taken = self.taken_before(record.at);
+                self.remember(record, key, taken, Owner::Replica(source.origin), Some(source));
+            }
+            JournalEntry::Void { id } => {
+                if let Some(sources) = &mut self.log.sources {
+                    sources.set_void(id);
+                }
+            }
+            JournalEntry::SharedCursor { scraper, state } => {
+                if self.log.sources.is_none() {
+                    return Err(OF_A_CLUSTER);
+                }
+                let record = decode_scraper(&state).ok_or("the state of a scraper that makes no sense")?;
+                self.scrapers.insert(
+                    scraper,
+                    Scraper::restored(ScraperPosition::Shared(record.cursor), now, record.regular),
+                );
+            }
         }
         Ok(())
     }
@@ -83,8 +135,13 @@ impl Events {
             }
             self.changes.changed(who);
         }
+        if self.log.sources.is_some() && !self.has_origin {
+            self.changes.origin_changed();
+        }
+        // Another replica may have delivered more meanwhile, or less.
+        self.mark_all_unshared();
         let over = self.log.len().saturating_sub(self.options.max_pending) as u64;
-        self.log.free(self.log.first() + over);
+        self.push_out(self.log.first() + over);
         self.register_declared();
     }
 
@@ -94,13 +151,21 @@ impl Events {
             first: self.log.first(),
             freed_stamp: self.log.freed_stamp,
         }];
+        let sources = self.log.sources.as_ref();
+        entries.extend(sources.map(|sources| JournalEntry::Origin { own: sources.own() }));
         let keys = self.keys.iter();
         entries.extend(keys.map(|(key, &used)| JournalEntry::Key { key: key.clone(), used }));
         let events = self.log.range(self.log.first()..self.log.end());
-        entries.extend(events.map(|record| JournalEntry::Event {
-            record: Arc::clone(record),
-            key: None,
+        entries.extend(events.map(|record| {
+            let (id, record) = (record.id.0, Arc::clone(record));
+            let own = sources.map(Sources::own);
+            match self.log.source(id).filter(|source| Some(source.origin) != own) {
+                Some(source) => JournalEntry::Shared { record, key: None, source },
+                None => JournalEntry::Event { record, key: None },
+            }
         }));
+        let voids = sources.into_iter().flat_map(Sources::voids);
+        entries.extend(voids.map(|id| JournalEntry::Void { id }));
         entries.extend(self.scrapers.keys().flat_map(|who| self.entries_for(who)));
         entries.push(JournalEntry::Unclaimed { from: self.unclaimed });
         entries

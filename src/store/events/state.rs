@@ -1,15 +1,15 @@
 //! The state machine: events come in, scrapes take them out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cursor::Cursor;
 use super::idempotency::{IdempotencyCache, UsedKey, fingerprint};
 use super::log::Log;
 use super::monotonic::{MonotonicClock, MonotonicTime};
 use super::pending_changes::PendingChanges;
-use super::{DropReason, EventOptions, LeaseId, MAX_SCRAPERS, Owner, ScraperStatus, StoredEvent};
+use super::position::ScraperPosition;
+use super::{DropReason, EventOptions, LeaseId, MAX_SCRAPERS, Owner, ScraperStatus, Source, StoredEvent};
 use crate::model::{Client, Event, EventId, IdempotencyKey, LabelSet, ScraperId, Timestamp};
 use crate::store::EmitError;
 
@@ -37,6 +37,8 @@ pub(in crate::store) struct Submission {
     pub(in crate::store) at: Timestamp,
     /// The timestamp of the event at the server it was polled from, if it has one.
     pub(in crate::store) stamp: Option<Timestamp>,
+    /// Its name within the cluster, if another replica has accepted it. It was admitted there.
+    pub(in crate::store) source: Option<Source>,
 }
 
 /// The decision about a [`Submission`].
@@ -66,17 +68,17 @@ pub struct Accepted {
 /// The lease of one scraper.
 #[derive(Debug)]
 pub(super) struct ActiveLease {
-    id: LeaseId,
+    pub(super) id: LeaseId,
     /// The number of leased events.
     pub(super) count: usize,
     /// The cursor once they have arrived.
-    after: Cursor,
+    after: ScraperPosition,
 }
 
 /// A known scraper.
 #[derive(Debug)]
 pub(super) struct Scraper {
-    pub(super) cursor: Cursor,
+    pub(super) cursor: ScraperPosition,
     pub(super) lease: Option<ActiveLease>,
     pub(super) seen: MonotonicTime,
     /// The time of its last scrape, if there was one.
@@ -106,12 +108,14 @@ pub(in crate::store) struct Events {
     /// Bounded by [`MAX_SCRAPERS`], the declared ones not counted.
     pub(super) scrapers: HashMap<ScraperId, Scraper, foldhash::fast::RandomState>,
     /// The scraper of each lease. At most one for each scraper.
-    leases: HashMap<LeaseId, ScraperId>,
-    next_lease: u64,
+    pub(super) leases: HashMap<LeaseId, ScraperId>,
+    pub(super) next_lease: u64,
     pub(super) keys: IdempotencyCache,
     pub(super) clock: MonotonicClock,
     /// While no scraper is known: the first event that no scraper has got.
     pub(super) unclaimed: u64,
+    /// True if the journal has the origin of this replica's events.
+    pub(super) has_origin: bool,
     pub(super) changes: PendingChanges,
 }
 
@@ -124,16 +128,22 @@ impl Events {
     }
 
     pub(super) fn empty(options: EventOptions) -> Self {
+        let log = options.replica.map_or_else(|| Log::new(1), |own| Log::of_replica(1, own));
+        let mut changes = PendingChanges::default();
+        if log.sources.is_some() {
+            changes.keep_unshared();
+        }
         Self {
             options,
-            log: Log::new(1),
+            log,
             scrapers: HashMap::default(),
             leases: HashMap::new(),
             next_lease: 1,
             keys: IdempotencyCache::default(),
             clock: MonotonicClock::new(),
             unclaimed: 1,
-            changes: PendingChanges::default(),
+            has_origin: false,
+            changes,
         }
     }
 
@@ -158,16 +168,25 @@ impl Events {
         let mut keys: HashMap<&IdempotencyKey, UsedKey> = HashMap::new();
         let mut admissions = Vec::with_capacity(submissions.len());
         let mut share = FairShare::new(self);
+        let mut read = BTreeSet::new();
         for Submission {
             event,
             key,
             owner,
             at,
             stamp,
+            source,
         } in submissions
         {
+            // Read twice, because the connection to the engine was lost before the first one was written.
+            if let Some(source) = source.filter(|source| self.log.has_read(*source) || !read.insert(*source)) {
+                admissions.push(Admission::Repeat(EventId(source.number)));
+                continue;
+            }
             let fingerprint = fingerprint(event);
-            if let Some(used) = key.as_ref().and_then(|key| self.keys.get(key).or_else(|| keys.get(key))) {
+            if source.is_none()
+                && let Some(used) = key.as_ref().and_then(|key| self.keys.get(key).or_else(|| keys.get(key)))
+            {
                 let same = used.fingerprint == fingerprint;
                 admissions.push(if same { Admission::Repeat(used.id) } else { Admission::Conflict });
                 continue;
@@ -178,7 +197,11 @@ impl Events {
             };
             let last = stamps.get(&event.labels).copied();
             let last = last.unwrap_or_else(|| self.log.last_stamp(&event.labels));
-            let (id, stamp) = (EventId(next), stamp_after(last, *stamp, *at));
+            let id = EventId(next);
+            let stamp = match (source, stamp) {
+                (Some(_), Some(stamp)) => *stamp,
+                _ => stamp_after(last, *stamp, *at),
+            };
             next += 1;
             if submissions.len() > 1 {
                 stamps.insert(&event.labels, stamp);
@@ -196,7 +219,7 @@ impl Events {
         match self.admit(std::slice::from_ref(&submission)).pop() {
             Some(Admission::New { record, oldest }) => {
                 let id = record.id;
-                self.accept(record, oldest, submission.key, submission.owner);
+                self.accept(record, oldest, submission.key, submission.owner, submission.source);
                 Ok(self.accepted(id, false))
             }
             Some(Admission::Repeat(id)) => Ok(self.accepted(id, true)),
@@ -206,22 +229,47 @@ impl Events {
     }
 
     /// Takes an event that [`Events::admit`] made, in its order.
-    pub(in crate::store) fn accept(&mut self, record: Arc<StoredEvent>, oldest: u64, key: Option<IdempotencyKey>, owner: Owner) {
-        let now = self.clock.at(record.at);
-        self.remember(record, key, now, owner);
-        self.log.free(oldest);
+    pub(in crate::store) fn accept(
+        &mut self,
+        record: Arc<StoredEvent>,
+        oldest: u64,
+        key: Option<IdempotencyKey>,
+        owner: Owner,
+        source: Option<Source>,
+    ) {
+        let taken = match source {
+            None => self.clock.at(record.at),
+            // The time of another machine.
+            Some(_) => self.taken_before(record.at),
+        };
+        self.remember(record, key, taken, owner, source);
+        self.push_out(oldest);
     }
 
-    pub(super) fn remember(&mut self, record: Arc<StoredEvent>, key: Option<IdempotencyKey>, taken: MonotonicTime, owner: Owner) {
+    /// The time of an event that was accepted earlier, or elsewhere.
+    pub(super) fn taken_before(&self, at: Timestamp) -> MonotonicTime {
+        let taken = self.clock.last().of(at);
+        self.log.newest().map_or(taken, |newest| newest.max(taken))
+    }
+
+    pub(super) fn remember(
+        &mut self,
+        record: Arc<StoredEvent>,
+        key: Option<IdempotencyKey>,
+        taken: MonotonicTime,
+        owner: Owner,
+        source: Option<Source>,
+    ) {
         if let Some(key) = key {
             let used = UsedKey {
                 id: record.id,
                 fingerprint: fingerprint(&record.event),
                 at: record.at,
             };
+            self.log.keep_key(record.id.0, &key);
             self.keys.insert(key, used, taken);
         }
-        self.log.push(record, taken, owner);
+        self.log.push(record, taken, owner, source);
     }
 
     /// The [`Accepted`] result for an event.
@@ -235,40 +283,53 @@ impl Events {
 
     /// The events for a scrape from this client, leased until [`Events::settle`]; the first scrape registers the scraper.
     pub(in crate::store) fn scrape(&mut self, who: &ScraperId, from: &Client, wall: Timestamp) -> LeasedEvents {
+        match self.arrive(who, from, wall) {
+            Ok(status) => self.lease(who, status, None),
+            Err(status) => LeasedEvents::none(status),
+        }
+    }
+
+    /// Notes a scrape, and registers the scraper if this is its first one. The status of one that can get no events is an error.
+    pub(super) fn arrive(&mut self, who: &ScraperId, from: &Client, wall: Timestamp) -> Result<ScraperStatus, ScraperStatus> {
         let now = self.clock.at(wall);
-        let nothing = |status| LeasedEvents {
-            events: Vec::new(),
-            lease: None,
-            status,
-        };
         let known = self.scrapers.contains_key(who);
         if known {
             self.promote(who);
         } else {
             if !self.make_room_for_scraper(&from.network()) {
-                return nothing(ScraperStatus::Untracked);
+                return Err(ScraperStatus::Untracked);
             }
             self.register(who, now);
         }
         let Some(scraper) = self.scrapers.get_mut(who) else {
-            return nothing(ScraperStatus::Untracked);
+            return Err(ScraperStatus::Untracked);
         };
         (scraper.seen, scraper.scraped) = (now, Some(wall));
         scraper.from = Some(from.clone());
-        if scraper.lease.is_some() {
-            return nothing(ScraperStatus::InFlight);
+        match (&scraper.lease, known) {
+            (Some(_), _) => Err(ScraperStatus::InFlight),
+            (None, true) => Ok(ScraperStatus::Known),
+            (None, false) => Ok(ScraperStatus::New),
         }
+    }
+
+    /// Leases the events that are due to a scraper, under this id if it is given.
+    pub(super) fn lease(&mut self, who: &ScraperId, status: ScraperStatus, id: Option<LeaseId>) -> LeasedEvents {
+        let Some(scraper) = self.scrapers.get_mut(who) else {
+            return LeasedEvents::none(status);
+        };
         scraper.skip_lost(who, &self.log, &mut self.changes);
-        let (events, after) = pick(&scraper.cursor, &self.log, &self.options);
+        let (events, after) = scraper.cursor.pick(&self.log, &self.options);
         let lease = (!events.is_empty()).then(|| {
-            let id = LeaseId(self.next_lease);
-            self.next_lease += 1;
+            let id = id.unwrap_or_else(|| {
+                self.next_lease += 1;
+                LeaseId(self.next_lease - 1)
+            });
             let count = events.len();
             scraper.lease = Some(ActiveLease { id, count, after });
             self.leases.insert(id, who.clone());
             id
         });
-        let status = if known { ScraperStatus::Known } else { ScraperStatus::New };
         LeasedEvents { events, lease, status }
     }
 
@@ -276,10 +337,10 @@ impl Events {
     pub(in crate::store) fn peek(&self, who: &ScraperId) -> Vec<Arc<StoredEvent>> {
         let mut cursor = match self.scrapers.get(who) {
             Some(scraper) => scraper.cursor.clone(),
-            None => Cursor::at(self.window_start(self.clock.last())),
+            None => ScraperPosition::at(&self.log, self.window_start(self.clock.last()), Timestamp::default()),
         };
         cursor.skip_lost(&self.log);
-        pick(&cursor, &self.log, &self.options).0
+        cursor.pick(&self.log, &self.options).0
     }
 
     pub(in crate::store) fn explicit_timestamps(&self) -> bool {
@@ -300,9 +361,10 @@ impl Events {
         };
         scraper.seen = self.clock.last();
         if acked {
-            scraper.cursor = lease.after;
+            scraper.cursor.deliver(lease.after, &self.log);
             self.changes.changed(&who);
         }
+        self.changes.release(&who, id);
         scraper.skip_lost(&who, &self.log, &mut self.changes);
         true
     }
@@ -310,8 +372,9 @@ impl Events {
     /// Registers a scraper, with the events of the window for new scrapers.
     fn register(&mut self, who: &ScraperId, now: MonotonicTime) {
         self.drop_unclaimed(now);
+        let (_, wall) = self.clock.last_both();
         let scraper = Scraper {
-            cursor: Cursor::at(self.window_start(now)),
+            cursor: ScraperPosition::at(&self.log, self.window_start(now), wall),
             lease: None,
             seen: now,
             scraped: None,
@@ -378,7 +441,10 @@ impl Events {
     fn is_awaited(&self, id: u64, now: MonotonicTime) -> bool {
         let Some(record) = self.log.get(id) else { return false };
         let comes = |scraper: &&Scraper| scraper.regular && scraper.scraped.is_some() && now.since(scraper.seen) < PROTECTED;
-        self.scrapers.values().filter(comes).any(|scraper| scraper.cursor.awaits(record))
+        self.scrapers
+            .values()
+            .filter(comes)
+            .any(|scraper| scraper.cursor.awaits(&self.log, record))
     }
 
     /// The first event within the window for new scrapers.
@@ -393,14 +459,6 @@ fn stamp_after(last: Timestamp, given: Option<Timestamp>, at: Timestamp) -> Time
     let (limit, next) = (at.plus(MAX_AHEAD), last.plus(STAMP_STEP));
     let own = given.filter(|given| *given <= limit).unwrap_or(at);
     if next > limit { own } else { next.max(own) }
-}
-
-fn pick(cursor: &Cursor, log: &Log, options: &EventOptions) -> (Vec<Arc<StoredEvent>>, Cursor) {
-    if options.explicit_timestamps {
-        cursor.pick_all(log, options.max_per_scrape)
-    } else {
-        cursor.pick_one_of_each(log, options.max_per_scrape)
-    }
 }
 
 /// The log as it will be once the submissions admitted so far are taken.
@@ -454,6 +512,16 @@ impl<'a> FairShare<'a> {
     fn held_by(&self, owner: &Owner) -> usize {
         let added = self.added.get(owner).copied().unwrap_or_default();
         self.events.log.held_by(owner).saturating_add_signed(added)
+    }
+}
+
+impl LeasedEvents {
+    pub(super) fn none(status: ScraperStatus) -> Self {
+        Self {
+            events: Vec::new(),
+            lease: None,
+            status,
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use super::JournalEntry;
 use super::monotonic::MonotonicTime;
+use super::position::ScraperPosition;
+use super::shared_codec::{ScraperRecord, encode_scraper};
 use super::state::Events;
 use crate::model::{ScraperId, Timestamp};
 
@@ -59,7 +61,7 @@ impl Events {
     }
 
     fn forget_unseen(&mut self, now: MonotonicTime) {
-        let timeout = self.options.scraper_timeout;
+        let timeout = self.forgotten_after();
         let gone = self
             .scrapers
             .extract_if(|_, scraper| !scraper.declared && scraper.lease.is_none() && now.since(scraper.seen) >= timeout);
@@ -68,7 +70,7 @@ impl Events {
             scraper.skip_lost(&who, &self.log, &mut self.changes);
             let mut claimed = self.log.end();
             if scraper.regular {
-                let pending = scraper.cursor.pending(&self.log);
+                let pending = scraper.cursor.losses(&self.log);
                 self.changes.lost(DropReason::Expired, Some(&who), pending);
             } else {
                 // A scraper that came once (a person with a browser) has no losses. Later events that no other scraper has got are
@@ -110,6 +112,28 @@ impl Events {
         let lowest = self.scrapers.values().map(|scraper| scraper.cursor.lowest()).min();
         let recent = self.log.end().saturating_sub(RECENT);
         let until = self.window_start(now).min(recent).min(lowest.unwrap_or(u64::MAX));
+        let until = self.first_unread_own(until);
+        self.log.free(until);
+    }
+
+    /// Forgets the events before this one, although scrapers may not have got them.
+    pub(super) fn push_out(&mut self, until: u64) {
+        if until <= self.log.first() {
+            return;
+        }
+        for (who, scraper) in &mut self.scrapers {
+            let ScraperPosition::Shared(cursor) = &mut scraper.cursor else {
+                continue;
+            };
+            let (lost, own) = cursor.skip_until(&self.log, until);
+            scraper.lost += own;
+            if scraper.regular {
+                self.changes.lost(DropReason::Overflow, Some(who), own);
+            }
+            if lost > 0 {
+                self.changes.changed(who);
+            }
+        }
         self.log.free(until);
     }
 
@@ -119,6 +143,11 @@ impl Events {
         let mut entries: Vec<_> = changes.scrapers.iter().flat_map(|who| self.entries_for(who)).collect();
         if changes.unclaimed {
             entries.push(JournalEntry::Unclaimed { from: self.unclaimed });
+        }
+        entries.extend(changes.voids.into_iter().map(|id| JournalEntry::Void { id }));
+        if let Some(sources) = self.log.sources.as_ref().filter(|_| changes.origin) {
+            // Events that are accepted now are written after it.
+            entries.insert(0, JournalEntry::Origin { own: sources.own() });
         }
         entries
     }
@@ -132,6 +161,10 @@ impl Events {
     pub(in crate::store) fn repeat_all_changes(&mut self) {
         self.scrapers.keys().for_each(|who| self.changes.changed(who));
         self.changes.unclaimed_changed();
+        if let Some(sources) = &self.log.sources {
+            self.changes.origin_changed();
+            sources.voids().for_each(|id| self.changes.voided(id));
+        }
     }
 
     /// The entries about one scraper.
@@ -144,7 +177,15 @@ impl Events {
         let Some(known) = self.scrapers.get(who) else {
             return vec![JournalEntry::Forgotten { scraper }];
         };
-        let mut cursor = Cow::Borrowed(&known.cursor);
+        let cursor = match &known.cursor {
+            ScraperPosition::Local(cursor) => cursor,
+            ScraperPosition::Shared(cursor) => {
+                let (cursor, regular) = (cursor.clone(), known.regular);
+                let state = encode_scraper(&ScraperRecord { cursor, regular });
+                return vec![JournalEntry::SharedCursor { scraper, state }];
+            }
+        };
+        let mut cursor = Cow::Borrowed(cursor);
         let is_behind = cursor.lowest() < self.log.first();
         let events = if is_behind { cursor.to_mut().skip_lost(&self.log) } else { 0 };
         let mut words = vec![JournalEntry::Cursor {

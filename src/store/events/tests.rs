@@ -40,6 +40,7 @@ fn submission(kind: &str, at: i64) -> Submission {
         owner: Owner::Restored,
         at: ms(at),
         stamp: None,
+        source: None,
     }
 }
 
@@ -48,7 +49,7 @@ pub(super) fn push(events: &mut Events, kind: &str, at: i64) -> u64 {
     match events.admit(&[submission(kind, at)]).remove(0) {
         Admission::New { record, oldest } => {
             let id = record.id.0;
-            events.accept(record, oldest, None, Owner::Restored);
+            events.accept(record, oldest, None, Owner::Restored, None);
             id
         }
         other => panic!("{other:?}"),
@@ -231,7 +232,7 @@ fn explicit_timestamps_go_out_together_and_differ_within_a_series() {
     let submissions: Vec<_> = ["x", "x", "y"].into_iter().map(|kind| submission(kind, 5)).collect();
     for admission in events.admit(&submissions) {
         let Admission::New { record, oldest } = admission else { panic!() };
-        events.accept(record, oldest, None, Owner::Restored);
+        events.accept(record, oldest, None, Owner::Restored, None);
     }
     push(&mut events, "x", 4);
     let leased = events.scrape(&who("a"), &home(), ms(5));
@@ -598,7 +599,7 @@ fn submit(events: &mut Events, owner: &Owner, kinds: std::ops::Range<u32>, at: i
         match admission {
             Admission::New { record, oldest } => {
                 taken += 1;
-                events.accept(record, oldest, None, submission.owner);
+                events.accept(record, oldest, None, submission.owner, None);
             }
             other => assert_eq!(other, Admission::Crowded),
         }
@@ -781,7 +782,7 @@ fn an_event_that_bears_a_time_keeps_it_unless_that_is_taken_or_far_ahead() {
         let Admission::New { record, oldest } = events.admit(&[submission]).remove(0) else {
             panic!("it is new")
         };
-        events.accept(std::sync::Arc::clone(&record), oldest, None, Owner::Restored);
+        events.accept(std::sync::Arc::clone(&record), oldest, None, Owner::Restored, None);
         assert_eq!(record.at, ms(at));
         record.stamp.as_millis()
     };
@@ -808,6 +809,7 @@ fn a_key_makes_a_retry_count_once() {
         owner: Owner::Restored,
         at: ms(0),
         stamp: None,
+        source: None,
     };
     let submissions = [
         submission("x", key("k")),
@@ -819,7 +821,7 @@ fn a_key_makes_a_retry_count_once() {
     assert_eq!(admissions[1..3], [Admission::Repeat(EventId(1)), Admission::Conflict]);
     for (admission, submission) in admissions.into_iter().zip(submissions) {
         if let Admission::New { record, oldest } = admission {
-            events.accept(record, oldest, submission.key, Owner::Restored);
+            events.accept(record, oldest, submission.key, Owner::Restored, None);
         }
     }
     assert_eq!(events.accepted_so_far(), 2);

@@ -101,7 +101,7 @@ config.toml: the chart's settings with .Values.config over them. Helm reads ever
 {{- $cluster := dict "url" (required "cluster.url: replicas need an engine, such as redis://engine:6379" .Values.cluster.url) -}}
 {{- if .Values.cluster.passwordSecret -}}{{- $_ := set $cluster "password_file" "/run/secrets/exporter-proxy-engine/password" -}}{{- end -}}
 {{- $_ := set $config "cluster" $cluster -}}
-{{- $_ := set $config "events" (dict "enabled" false) -}}
+{{- $_ := set $config "events" (dict "enabled" (and (ne .Values.mode "bridge") .Values.persistence.enabled)) -}}
 {{- end -}}
 {{- if .Values.http.webConfigSecret -}}
 {{- $http := default (dict) (get $config "http") -}}

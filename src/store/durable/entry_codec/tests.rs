@@ -44,6 +44,30 @@ fn entries() -> impl Strategy<Value = JournalEntry> {
             events
         }),
         any::<u64>().prop_map(|from| JournalEntry::Unclaimed { from }),
+        any::<[u8; 16]>().prop_map(|own| JournalEntry::Origin {
+            own: OriginId::from_bytes(own)
+        }),
+        (any::<[u8; 16]>(), any::<u64>()).prop_map(|(origin, number)| JournalEntry::Shared {
+            record: Arc::new(StoredEvent {
+                id: EventId(number / 2),
+                event: Event {
+                    labels: LabelSet::new(Vec::new()).unwrap(),
+                    value: 1.0
+                },
+                at: Timestamp::from_millis(1),
+                stamp: Timestamp::from_millis(2),
+            }),
+            key: None,
+            source: Source {
+                origin: OriginId::from_bytes(origin),
+                number
+            },
+        }),
+        any::<u64>().prop_map(|id| JournalEntry::Void { id }),
+        (name, any::<Vec<u8>>()).prop_map(|(name, state)| JournalEntry::SharedCursor {
+            scraper: ScraperId::new(&name).unwrap(),
+            state
+        }),
     ]
 }
 

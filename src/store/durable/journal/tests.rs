@@ -45,6 +45,7 @@ fn submission(series: u8, value: u32, key: Option<&str>) -> Submission {
         owner: Owner::Restored,
         at: now(),
         stamp: None,
+        source: None,
     }
 }
 

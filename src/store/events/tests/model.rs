@@ -143,6 +143,7 @@ fn options(max_pending: usize, max_per_scrape: usize, explicit_timestamps: bool)
         scraper_timeout: Duration::from_millis(40_000),
         newcomer_window: Duration::from_millis(7_000),
         scrapers: vec![who("0")],
+        replica: None,
     }
 }
 

@@ -1,0 +1,235 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::super::shared_cursor::{MAX_WAITING, Progress};
+use super::super::sources::MAX_ORIGINS;
+use super::super::tests::{home, ms, push, who};
+use super::super::{Admission, DropReason, Dropped, EventOptions, Owner, Submission};
+use super::*;
+use crate::model::{Event, EventId, LabelSet};
+
+fn origin(number: u8) -> OriginId {
+    OriginId::from_bytes([number; 16])
+}
+
+fn replica(max_pending: usize) -> Events {
+    Events::new(EventOptions {
+        replica: Some(origin(1)),
+        max_pending,
+        scrapers: vec![who("a")],
+        ..EventOptions::default()
+    })
+}
+
+fn submission_of(source: Source, kind: &str) -> Submission {
+    let labels = LabelSet::new(vec![("kind".into(), kind.into())]).unwrap();
+    Submission {
+        event: Event { labels, value: 1.0 },
+        key: None,
+        owner: Owner::Replica(source.origin),
+        at: ms(1),
+        stamp: Some(ms(1)),
+        source: Some(source),
+    }
+}
+
+/// An event of another replica.
+fn read(events: &mut Events, source: Source, kind: &str) {
+    let submission = submission_of(source, kind);
+    match events.admit(std::slice::from_ref(&submission)).remove(0) {
+        Admission::New { record, oldest } => events.accept(record, oldest, None, submission.owner, submission.source),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The numbers of the events that a scrape gets, which arrives.
+fn take(events: &mut Events, name: &str) -> Vec<u64> {
+    let visit = events.visit(&who(name), &home(), ms(2), false);
+    if visit.lease.is_none() {
+        return Vec::new();
+    }
+    let leased = events.granted(&who(name), visit, None);
+    leased.lease.map(|lease| events.settle(lease, true));
+    leased.events.iter().map(|record| record.id.0).collect()
+}
+
+#[test]
+fn own_events_wait_until_the_engine_has_given_them_back() {
+    let mut events = replica(100);
+    push(&mut events, "x", 1);
+    push(&mut events, "y", 1);
+    assert_eq!(events.own_after(0, 10, 1_000).len(), 2);
+    assert!(take(&mut events, "a").is_empty());
+    events.read_back(1, false);
+    assert_eq!(take(&mut events, "a"), [1]);
+    // Another replica had an event with the key of this one.
+    events.read_back(2, true);
+    assert!(take(&mut events, "a").is_empty());
+    assert_eq!(events.pending()[0].events, 0);
+}
+
+#[test]
+fn an_event_that_was_read_is_not_wanted_again() {
+    let mut events = replica(100);
+    let source = Source {
+        origin: origin(2),
+        number: 7,
+    };
+    assert!(events.wants(source, ms(1)));
+    read(&mut events, source, "x");
+    assert!(!events.wants(source, ms(1)));
+    // Not even if it was wanted before the first one was written.
+    let again = submission_of(source, "x");
+    assert_eq!(
+        events.admit(&[again.clone(), again]),
+        [Admission::Repeat(EventId(7)), Admission::Repeat(EventId(7))]
+    );
+    assert_eq!(take(&mut events, "a"), [1]);
+    // All scrapers have it, and it is too old for a new one.
+    let mut restarted = replica(100);
+    restarted.sweep(ms(1_000_000));
+    restarted.merge(&who("a"), &events.state_of(&who("a")).unwrap()).unwrap();
+    assert!(!restarted.wants(source, ms(1)));
+    let later = Source { number: 8, ..source };
+    assert!(restarted.wants(later, ms(1)));
+}
+
+#[test]
+fn events_that_are_pushed_out_count_once_in_the_cluster() {
+    let mut events = replica(2);
+    events.sweep(ms(1));
+    push(&mut events, "x", 1);
+    let other = |number| Source { origin: origin(2), number };
+    for number in 1..=3 {
+        read(&mut events, other(number), "y");
+    }
+    let lost = Dropped {
+        reason: DropReason::Overflow,
+        scraper: Some(who("a")),
+        events: 1,
+    };
+    // Its own one; that of the other replica is counted there.
+    assert_eq!(events.sweep(ms(2)), [lost]);
+    let known = decode_scraper(&events.state_of(&who("a")).unwrap()).unwrap();
+    assert!(known.cursor.has(other(1)) && !known.cursor.has(other(2)));
+}
+
+#[test]
+fn the_events_of_one_series_that_wait_are_bounded() {
+    let mut events = replica(20_000);
+    for _ in 0..MAX_WAITING + 10 {
+        push(&mut events, "same", 1);
+    }
+    let last = push(&mut events, "other", 1);
+    events.read_back(last, false);
+    // The other one comes once all events before it are waiting.
+    let mut scrapes = 0;
+    while !take(&mut events, "a").contains(&last) {
+        scrapes += 1;
+    }
+    assert_eq!(scrapes, 9);
+    let state = decode_scraper(&events.state_of(&who("a")).unwrap()).unwrap();
+    let waiting: usize = state.cursor.progress.values().map(|progress| progress.waiting.len()).sum();
+    assert_eq!(waiting, MAX_WAITING);
+}
+
+#[test]
+fn origins_without_events_are_forgotten() {
+    let mut events = replica(100);
+    for number in 0..=200u8 {
+        let mut state = ScraperRecord::default();
+        let source = Source {
+            origin: origin(number),
+            number: 1,
+        };
+        state.cursor.pass(source);
+        events.merge(&who("a"), &encode_scraper(&state)).unwrap();
+        events.skip(source);
+    }
+    let state = decode_scraper(&events.state_of(&who("a")).unwrap()).unwrap();
+    assert!(state.cursor.progress.len() <= MAX_ORIGINS + 1);
+}
+
+#[test]
+fn a_scraper_of_a_proxy_alone_goes_on_in_a_cluster() {
+    let alone = EventOptions {
+        scrapers: vec![who("a")],
+        ..EventOptions::default()
+    };
+    let mut events = Events::new(alone);
+    for kind in ["x", "x", "y"] {
+        push(&mut events, kind, 1);
+    }
+    let leased = events.scrape(&who("a"), &home(), ms(2));
+    assert_eq!(leased.events.len(), 2);
+    events.settle(leased.lease.unwrap(), true);
+    let mut joined = Events::restoring(
+        EventOptions {
+            replica: Some(origin(1)),
+            ..EventOptions::default()
+        },
+        ms(3),
+    );
+    for entry in events.entries() {
+        joined.apply(entry).unwrap();
+    }
+    joined.restored();
+    joined.read_back(3, false);
+    assert_eq!(take(&mut joined, "a"), [2]);
+    // Back again it cannot go: what it has received of others is not in the form of a proxy alone.
+    let mut back = Events::restoring(EventOptions::default(), ms(4));
+    let refused = joined.entries().into_iter().try_for_each(|entry| back.apply(entry));
+    assert!(refused.unwrap_err().contains("set cluster.url"));
+}
+
+fn cursors() -> impl Strategy<Value = SharedCursor> {
+    let progress = (0..20u64, proptest::collection::btree_set(0..20u64, 0..6)).prop_map(|(through, waiting)| Progress {
+        through,
+        waiting: waiting.into_iter().filter(|number| *number <= through).collect(),
+    });
+    (proptest::collection::btree_map((0..3u8).prop_map(origin), progress, 0..3), 0..9i64).prop_map(|(progress, seen)| SharedCursor {
+        progress,
+        seen: ms(seen),
+        ..SharedCursor::default()
+    })
+}
+
+/// The events that a cursor has, of the origins and numbers that are tried.
+fn received(cursor: &SharedCursor) -> BTreeSet<Source> {
+    let sources = (0..3u8).flat_map(|of| {
+        (1..25).map(move |number| Source {
+            origin: origin(of),
+            number,
+        })
+    });
+    sources.filter(|source| cursor.has(*source)).collect()
+}
+
+proptest! {
+    #[test]
+    fn joined_cursors_have_what_one_of_them_has(one in cursors(), two in cursors()) {
+        let (mut joined, mut other_way) = (one.clone(), two.clone());
+        joined.join(&two);
+        other_way.join(&one);
+        let expected: BTreeSet<_> = received(&one).union(&received(&two)).copied().collect();
+        prop_assert_eq!(&received(&joined), &expected);
+        prop_assert_eq!(&received(&other_way), &expected);
+        prop_assert!(!joined.clone().join(&joined));
+    }
+
+    #[test]
+    fn a_state_is_read_as_it_was_written(cursor in cursors(), regular: bool) {
+        let record = ScraperRecord { cursor, regular };
+        let read = decode_scraper(&encode_scraper(&record)).unwrap();
+        prop_assert_eq!(read.cursor.progress, record.cursor.progress);
+        prop_assert_eq!((read.cursor.seen, read.regular), (record.cursor.seen, regular));
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_harm(bytes: Vec<u8>) {
+        crate::store::inspect_shared(&bytes);
+    }
+}
