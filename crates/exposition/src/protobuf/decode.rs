@@ -618,13 +618,19 @@ impl<'a> Decoder<'a> {
         let start = range.start;
         let (mut count, mut sum, mut created) = (0, 0.0, None);
         let mut quantiles = Bounds::default();
-        self.out.begin_bounds("", "quantile");
+        let mut has_bounds = false;
         let mut fields = Fields::new(self.body, range);
         while let Some(field) = fields.next()? {
             match field.number {
                 summary::COUNT => count = field.varint()?,
                 summary::SUM => sum = field.double()?,
-                summary::QUANTILE => self.quantile(&mut quantiles, field.bytes()?)?,
+                summary::QUANTILE => {
+                    if !has_bounds {
+                        has_bounds = true;
+                        self.out.begin_bounds("", "quantile");
+                    }
+                    self.quantile(&mut quantiles, field.bytes()?)?;
+                }
                 summary::CREATED => created = Some(field.bytes()?),
                 _ => {}
             }
@@ -659,7 +665,6 @@ impl<'a> Decoder<'a> {
         let (mut has_native, mut has_last, mut has_classic) = (false, false, false);
         let mut native = Native::default();
         let mut buckets = Bounds::default();
-        self.out.begin_bounds("_bucket", "le");
         let mut fields = Fields::new(self.body, range);
         while let Some(field) = fields.next()? {
             match field.number {
@@ -667,7 +672,10 @@ impl<'a> Decoder<'a> {
                 histogram::COUNT_FLOAT => count_float = field.double()?,
                 histogram::SUM => sum = field.double()?,
                 histogram::BUCKET => {
-                    has_classic = true;
+                    if !has_classic {
+                        has_classic = true;
+                        self.out.begin_bounds("_bucket", "le");
+                    }
                     has_last |= self.bucket(form, &mut buckets, field.bytes()?)?;
                 }
                 histogram::CREATED => created = Some(field.bytes()?),
@@ -687,7 +695,11 @@ impl<'a> Decoder<'a> {
         let total = number(count, count_float);
         if !has_last {
             self.index.bucket(&mut buckets, f64::INFINITY, count, count_float);
-            self.out.bound(f64::INFINITY, total);
+            if has_classic {
+                self.out.bound(f64::INFINITY, total);
+            } else {
+                self.out.only_bound("_bucket", "le", f64::INFINITY, total);
+            }
             self.out.end_line().map_err(|kind| (start, kind))?;
         }
         self.index.histogram(&buckets, count, count_float, sum);

@@ -157,11 +157,27 @@ impl TextWriter {
         self.line = line;
     }
 
+    /// Writes a sample with a bound that is the only one of its kind.
+    pub(super) fn only_bound(&mut self, suffix: &str, label: &str, bound: f64, value: SampleValue) {
+        let mut out = std::mem::take(&mut self.text);
+        let separator = self.put_series(suffix, &mut out);
+        out.push(separator);
+        out.extend_from_slice(label.as_bytes());
+        out.extend_from_slice(b"=\"");
+        self.text = out;
+        self.finish_bound(bound, value);
+    }
+
     /// Writes one of these samples up to its value and timestamp.
     #[inline]
     pub(super) fn bound(&mut self, bound: f64, value: SampleValue) {
+        self.text.extend_from_slice(&self.line);
+        self.finish_bound(bound, value);
+    }
+
+    #[inline]
+    fn finish_bound(&mut self, bound: f64, value: SampleValue) {
         let out = &mut self.text;
-        out.extend_from_slice(&self.line);
         self.bounds.put(bound, out);
         out.extend_from_slice(b"\"} ");
         value.put(out);
