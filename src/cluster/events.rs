@@ -86,7 +86,7 @@ impl Replica {
     pub(super) async fn join_events(&self, engine: &impl Engine) -> Result<(), EngineError> {
         let Some(session) = &self.events else { return Ok(()) };
         let opening = Opening {
-            candidate: self.epoch_candidate.clone(),
+            candidate: self.next_epoch(),
             known: lock(&session.place).clone(),
             hold: HOLD,
         };

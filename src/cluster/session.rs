@@ -379,7 +379,7 @@ impl Replica {
 
     /// An id for the data of an engine that has none: another one for each heartbeat. If it were the same one, the replica that gave it first
     /// would give it again after the engine has lost its data, and no replica would notice the loss.
-    fn next_epoch(&self) -> String {
+    pub(super) fn next_epoch(&self) -> String {
         let mut position = lock(&self.position);
         position.beats += 1;
         format!("{}-{}", self.epoch_candidate, position.beats)

@@ -320,6 +320,22 @@ async fn a_scrape_elsewhere_gets_nothing_while_one_is_in_flight() {
 }
 
 #[tokio::test]
+async fn the_replica_that_named_the_data_notices_its_loss_also_without_events() {
+    let engine = FakeEngine::default();
+    let mut nodes = [Node::started("one", &engine, &declared(&["a"])).await];
+    pass(&engine, LONG);
+    let is_held = || {
+        let data = engine.data.lock().unwrap();
+        data.events.held_until > data.events.now
+    };
+    assert!(!is_held());
+    restore(&engine, Data::default());
+    nodes[0].cut().await;
+    nodes[0].connect().await;
+    assert!(is_held());
+}
+
+#[tokio::test]
 async fn the_lease_of_a_dead_replica_runs_out() {
     let engine = FakeEngine::default();
     let mut nodes = cluster(&engine, &declared(&["a"])).await;
