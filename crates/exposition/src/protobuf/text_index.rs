@@ -1,6 +1,6 @@
 //! The index of the text that decoding makes.
 //!
-//! The text is written by [`decode`](super::decode), so nothing in it is unknown: where its families and samples are, their labels, and
+//! The text is written by [`decode`](super::decode()), so nothing in it is unknown: where its families and samples are, their labels, and
 //! if they keep the rules of their types. While the text is written its index is made, and the text need not be parsed. That
 //! is so for plain bodies, which nearly all are. At anything that the parser of texts has to judge or to report (a series that
 //! occurs twice, names in quotes, a family in several messages, buckets out of order) the index is given up.
