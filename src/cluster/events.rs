@@ -1,5 +1,5 @@
 //! One-shot events of a replica over one connection to the engine: its own are appended, those of others are read, and the state of each
-//! scraper is exchanged. See [`SharedEvents`](crate::store::SharedEvents) for the local half.
+//! scraper is exchanged. See [`SharedEvents`] for the local half.
 
 #[cfg(test)]
 mod tests;
