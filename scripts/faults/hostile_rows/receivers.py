@@ -432,7 +432,7 @@ def wrong_entries(case):
     for stream in streams:
         stream.shutdown(socket.SHUT_WR)
     took = time.monotonic() - began
-    case.until("all are counted", lambda: case.proxy.own("exporter_proxy_rejected_total", reason="bad_value") >= 8 * 200_000)
+    case.until("all are counted", lambda: case.proxy.own("exporter_proxy_rejected_total", reason="bad_value") >= 8 * 200_000, patience=120)
     swarm.close_all(streams)
     check_kept(case)
     return f"eight times {len(text) / MIB:.1f} MiB at once with 200,000 apps each whose metrics are numbers", f"each refused and counted, the one good app stored after {took:.1f} s"
