@@ -171,8 +171,12 @@ async fn every_replica_serves_what_one_has_taken() {
 #[tokio::test]
 async fn one_replica_has_the_lease_until_it_leaves() {
     let engine = FakeEngine::default();
-    let (one, two) = (Node::joined("one", &engine).await, Node::joined("two", &engine).await);
+    let (mut one, two) = (Node::joined("one", &engine).await, Node::joined("two", &engine).await);
     assert!(*one.replica.lease.borrow() && !*two.replica.lease.borrow());
+    // It beats no more, as when the program stops.
+    let session = one.session.take().unwrap();
+    session.abort();
+    assert!(session.await.unwrap_err().is_cancelled());
     super::engine::Engine::leave(&engine, "one").await.unwrap();
     let three = Node::joined("three", &engine).await;
     assert!(*three.replica.lease.borrow());
