@@ -336,6 +336,22 @@ async fn the_replica_that_named_the_data_notices_its_loss_also_without_events() 
 }
 
 #[tokio::test]
+async fn an_event_that_is_not_taken_stands_for_no_earlier_one() {
+    let engine = FakeEngine::default();
+    let mut nodes = cluster(&engine, &declared(&["a"])).await;
+    nodes[1].cut().await;
+    nodes[1].post(1.0, "x", None).await.unwrap();
+    // Another replica has an event with this key first, so this one is not delivered. Both reach the engine in one go.
+    nodes[0].post(2.0, "y", Some("key")).await.unwrap();
+    nodes[1].post(2.0, "y", Some("key")).await.unwrap();
+    nodes[1].connect().await;
+    quiet(&nodes).await;
+    let mut taken = nodes[0].take("a").await;
+    taken.sort_by(f64::total_cmp);
+    assert_eq!(taken, [1.0, 2.0]);
+}
+
+#[tokio::test]
 async fn the_lease_of_a_dead_replica_runs_out() {
     let engine = FakeEngine::default();
     let mut nodes = cluster(&engine, &declared(&["a"])).await;

@@ -134,27 +134,18 @@ impl Events {
         sources.set_readable(number);
     }
 
-    /// True if an event of another replica is to be taken: it was not read before, and a scraper may still get it. One that is not is noted as
-    /// read.
-    pub(in crate::store) fn wants(&mut self, source: Source, at: Timestamp) -> bool {
+    /// True if an event of another replica is to be taken: it was not read before, and a scraper may still get it.
+    pub(in crate::store) fn wants(&self, source: Source, at: Timestamp) -> bool {
         let now = self.clock.last();
         let is_recent = now.since(now.of(at)) < self.options.newcomer_window;
         let is_pending = self.scrapers.values().any(|scraper| match &scraper.cursor {
             ScraperPosition::Shared(cursor) => !cursor.has(source),
             ScraperPosition::Local(_) => false,
         });
-        let Some(sources) = &mut self.log.sources else { return false };
-        if sources.has_read(source) {
-            return false;
-        }
-        if !is_recent && !is_pending {
-            sources.read(source);
-            return false;
-        }
-        true
+        !self.log.has_read(source) && (is_recent || is_pending)
     }
 
-    /// Notes an event of another replica that cannot be used.
+    /// Notes an event of another replica that is not taken. All earlier ones of it must have been taken before.
     pub(in crate::store) fn skip(&mut self, source: Source) {
         if let Some(sources) = &mut self.log.sources {
             sources.read(source);

@@ -307,8 +307,8 @@ impl SharedEvents {
     /// # Errors
     /// If they cannot be written to disk.
     pub async fn take(&self, read: Vec<ReadEvent>) -> Result<u64, EmitError> {
-        let (submissions, unreadable) = self.change(|events| {
-            let (mut submissions, mut unreadable) = (Vec::new(), 0);
+        let (submissions, skipped, unreadable) = self.change(|events| {
+            let (mut submissions, mut skipped, mut unreadable) = (Vec::new(), Vec::new(), 0);
             let own = events.origin();
             for ReadEvent { origin, number, bytes } in read {
                 let source = Source { origin, number };
@@ -317,12 +317,12 @@ impl SharedEvents {
                     continue;
                 }
                 let Some(bytes) = bytes else {
-                    events.skip(source);
+                    skipped.push(source);
                     continue;
                 };
                 let Some(event) = decode_event(&bytes) else {
                     unreadable += 1;
-                    events.skip(source);
+                    skipped.push(source);
                     continue;
                 };
                 if events.wants(source, event.at) {
@@ -334,14 +334,14 @@ impl SharedEvents {
                         stamp: Some(event.stamp),
                         source: Some(source),
                     });
+                } else {
+                    skipped.push(source);
                 }
             }
-            (submissions, unreadable)
+            (submissions, skipped, unreadable)
         });
-        if submissions.is_empty() {
-            return Ok(unreadable);
-        }
         match &self.shared.journal {
+            _ if submissions.is_empty() => {}
             Some(journal) => drop(journal.submit_all(submissions).await?),
             None => {
                 let mut events = self.shared.events();
@@ -350,6 +350,8 @@ impl SharedEvents {
                 }
             }
         }
+        // Not before: a later event that is noted as read would stand for the earlier ones, which then were not taken.
+        self.change(|events| skipped.into_iter().for_each(|source| events.skip(source)));
         Ok(unreadable)
     }
 
