@@ -10,8 +10,8 @@ use tokio::process::Command;
 use crate::full_disk::can_mount;
 use crate::harness::{python, repository};
 
-/// A machine that is busy with other tests may need some times the minute that the script takes by itself.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// A machine that is busy with other tests may need some times the minutes that the script takes by itself.
+const PATIENCE: Duration = Duration::from_secs(1_200);
 
 async fn passes(python: &Path, script: &str, options: &[&str]) {
     let mut command = Command::new(python);
