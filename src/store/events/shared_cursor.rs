@@ -4,7 +4,7 @@
 //! Two such sets are joined to their union, so that the order in which replicas learn of deliveries does not matter, and the one that knows
 //! more always prevails.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::cursor::{Cursor, Room};
@@ -163,9 +163,21 @@ impl SharedCursor {
         kept.filter(move |(id, source)| !self.has(*source) && sources.is_some_and(|sources| !sources.is_void(*id)))
     }
 
-    /// The number of pending events, those included that the engine does not have yet.
+    /// The number of pending events, those included that the engine does not have yet. A page or a scrape asks for that of each scraper, so
+    /// the log is not walked for it.
     pub(super) fn pending(&self, log: &Log) -> u64 {
-        self.pending_ids(log).count() as u64
+        let Some(sources) = &log.sources else { return 0 };
+        let of_origin = |(origin, numbers): (&OriginId, &VecDeque<u64>)| match self.progress.get(origin) {
+            None => numbers.len(),
+            Some(progress) => {
+                let is_held = |number: &&u64| numbers.binary_search(number).is_ok();
+                let received = numbers.partition_point(|number| *number <= progress.through);
+                numbers.len() - received + progress.waiting.iter().filter(is_held).count()
+            }
+        };
+        let named: usize = sources.numbers().iter().map(of_origin).sum();
+        let is_left = |id: &u64| log.source(*id).is_some_and(|source| !self.has(source));
+        (named - sources.voids().filter(is_left).count()) as u64
     }
 
     /// The number of pending events that this replica has accepted.

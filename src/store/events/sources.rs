@@ -69,6 +69,8 @@ pub(super) struct Sources {
     own: OriginId,
     /// As many as the log has events.
     names: VecDeque<Source>,
+    /// The numbers of `names` by origin, which makes counting a search.
+    numbers: BTreeMap<OriginId, VecDeque<u64>>,
     /// The last number of each other origin. Bounded by [`MAX_ORIGINS`] and the origins of `names`.
     tails: BTreeMap<OriginId, u64>,
     /// The last own number that the engine has given back: later ones are not delivered yet.
@@ -84,6 +86,7 @@ impl Sources {
         Self {
             own,
             names: VecDeque::new(),
+            numbers: BTreeMap::new(),
             tails: BTreeMap::new(),
             readable: 0,
             void: BTreeSet::new(),
@@ -111,6 +114,7 @@ impl Sources {
             number: id,
         });
         self.names.push_back(source);
+        self.numbers.entry(source.origin).or_default().push_back(source.number);
         if source.origin != self.own {
             self.read(source);
         }
@@ -118,7 +122,14 @@ impl Sources {
 
     /// Forgets the oldest event, which has this number.
     pub(super) fn pop(&mut self, id: u64) {
-        self.names.pop_front();
+        if let Some(Source { origin, .. }) = self.names.pop_front()
+            && let Some(numbers) = self.numbers.get_mut(&origin)
+        {
+            numbers.pop_front();
+            if numbers.is_empty() {
+                self.numbers.remove(&origin);
+            }
+        }
         self.void.remove(&id);
         self.keys.remove(&id);
     }
@@ -139,6 +150,9 @@ impl Sources {
             .iter_mut()
             .filter(|name| name.origin == old)
             .for_each(|name| name.origin = own);
+        if let Some(numbers) = self.numbers.remove(&old) {
+            self.numbers.entry(own).or_default().extend(numbers);
+        }
     }
 
     /// The events that are never delivered.
@@ -149,8 +163,8 @@ impl Sources {
     /// Notes that an event of another replica was read, whether it is kept or not.
     pub(super) fn read(&mut self, source: Source) {
         if self.tails.len() >= MAX_ORIGINS && !self.tails.contains_key(&source.origin) {
-            let held: BTreeSet<_> = self.names.iter().map(|name| name.origin).collect();
-            self.tails.retain(|origin, _| held.contains(origin));
+            let held = &self.numbers;
+            self.tails.retain(|origin, _| held.contains_key(origin));
         }
         let tail = self.tails.entry(source.origin).or_default();
         *tail = source.number.max(*tail);
@@ -192,7 +206,11 @@ impl Sources {
 
     /// The origins of the events of the log.
     pub(super) fn held(&self) -> BTreeSet<OriginId> {
-        let others = self.names.iter().map(|name| name.origin);
-        others.chain([self.own]).collect()
+        self.numbers.keys().copied().chain([self.own]).collect()
+    }
+
+    /// The numbers of the events of the log by origin, in order.
+    pub(super) fn numbers(&self) -> &BTreeMap<OriginId, VecDeque<u64>> {
+        &self.numbers
     }
 }

@@ -221,6 +221,30 @@ proptest! {
     }
 
     #[test]
+    fn pending_events_are_counted_as_they_are(origins in proptest::collection::vec(0..3u8, 0..40), cursor in cursors(), voids: [u8; 3]) {
+        let mut events = replica(12);
+        let mut last = [0; 3];
+        for of in origins {
+            let number = &mut last[usize::from(of)];
+            *number += 1;
+            match of {
+                1 => drop(push(&mut events, "own", 1)),
+                _ => read(&mut events, Source { origin: origin(of), number: *number }, "other"),
+            }
+        }
+        let is_own = |id: &u64| events.log.source(*id).is_some_and(|source| source.origin == origin(1));
+        let voids: Vec<u64> = voids.iter().map(|id| u64::from(id % 40)).filter(is_own).collect();
+        voids.into_iter().for_each(|id| events.read_back(id, true));
+        let state = encode_scraper(&ScraperRecord { cursor: cursor.clone(), regular: true });
+        events.merge(&who("a"), &state).unwrap();
+        let sources = events.log.sources.as_ref().unwrap();
+        let pending = (events.log.first()..events.log.end()).filter(|id| {
+            !sources.is_void(*id) && events.log.source(*id).is_some_and(|source| !cursor.has(source))
+        });
+        prop_assert_eq!(events.pending()[0].events, pending.count() as u64);
+    }
+
+    #[test]
     fn a_state_is_read_as_it_was_written(cursor in cursors(), regular: bool) {
         let record = ScraperRecord { cursor, regular };
         let read = decode_scraper(&encode_scraper(&record)).unwrap();
