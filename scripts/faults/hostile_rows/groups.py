@@ -59,7 +59,8 @@ WRONG = {
 }
 
 
-@row("groups: requests that are wrong", memory=320)
+# Forty bombs of 12 MiB hold the 256 MiB of receiver.max_inflight_bytes; beside them are 200 paths of 60 kB with their labels.
+@row("groups: requests that are wrong", memory=576)
 def wrong(case):
     case.proxy.ask("PUT", "/metrics/job/kept", "a 1\n")
     got = {name: status(swarm.converse(case.proxy.http, [request], half_close=False)[0]) for name, (request, _) in WRONG.items()}

@@ -68,7 +68,7 @@ def buckets(case):
     # Spans that name more buckets than there are counts.
     push(case, family("lying", HISTOGRAM, native(b"a", [(0, 4_000_000_000)], 10)), (400,))
     push(case, family("far", HISTOGRAM, native(b"a", [(2_000_000_000, 5), (2_000_000_000, 5)], 10)), (200, 400))
-    fleet = family("small", HISTOGRAM, b"".join(native(b"%d" % n, [(0, 4)], 4) for n in range(20_000 if case.quick else 200_000)))
+    fleet = family("small", HISTOGRAM, b"".join(native(b"%d" % n, [(0, 4)], 4) for n in range(20_000 if case.quick else 100_000)))
     began = time.monotonic()
     push(case, fleet, (200,))
     case.proxy.ask("DELETE", "/apps/odd", patience=120)

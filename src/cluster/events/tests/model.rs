@@ -89,7 +89,7 @@ struct World {
     posted: u32,
     /// The number of times that each scraper has received each event.
     received: BTreeMap<(usize, u32), u32>,
-    /// Replicas that know of a delivery, and are down.
+    /// Replicas that may know of a delivery of which the engine does not, and are away.
     owing: [bool; 3],
 }
 
@@ -166,7 +166,7 @@ impl World {
         if self.nodes[node].running.is_none() {
             return;
         }
-        self.owing[node] = self.nodes[node].owes();
+        self.owing[node] |= self.nodes[node].owes();
         // The clients notice that their responses end.
         self.open.retain(|open| open.node != node);
         self.nodes[node].kill().await;
@@ -189,6 +189,10 @@ impl World {
             self.nodes[*node].cut().await;
         }
         restore(&self.engine, data);
+        // What they know of deliveries may be lost.
+        (0..3)
+            .filter(|node| !connected.contains(node))
+            .for_each(|node| self.owing[node] = true);
         for node in connected {
             self.nodes[node].connect().await;
         }
@@ -199,7 +203,7 @@ impl World {
         for node in 0..3 {
             self.arrive_at(node);
             let owes = match self.nodes[node].running {
-                Some(_) => !self.nodes[node].is_connected() && self.nodes[node].owes(),
+                Some(_) => !self.nodes[node].is_connected() && (self.owing[node] || self.nodes[node].owes()),
                 None => self.owing[node],
             };
             if owes {
