@@ -352,6 +352,35 @@ async fn an_event_that_is_not_taken_stands_for_no_earlier_one() {
 }
 
 #[tokio::test]
+async fn a_repeated_event_claims_no_key_from_the_one_that_was_read() {
+    let engine = FakeEngine::default();
+    let mut nodes = cluster(&engine, &declared(&["a"])).await;
+    let older = engine.data.lock().unwrap().clone();
+    nodes[1].cut().await;
+    nodes[1].post(1.0, "x", Some("key")).await.unwrap();
+    nodes[0].post(1.0, "x", Some("key")).await.unwrap();
+    quiet(&nodes).await;
+    // It reads the other one, and is cut off before the engine has its own.
+    let theirs = engine.data.lock().unwrap().events.events[0].1.clone();
+    nodes[1].session().events.take(vec![theirs]).await.unwrap();
+    assert_eq!(nodes[0].take("a").await, [1.0]);
+    quiet(&nodes).await;
+    // The engine comes back from before both, and the replica that has noted no place there is the first to connect.
+    nodes[0].cut().await;
+    nodes[2].cut().await;
+    restore(&engine, older);
+    for node in [1, 0, 2] {
+        nodes[node].connect().await;
+    }
+    quiet(&nodes).await;
+    pass(&engine, LONG);
+    quiet(&nodes).await;
+    for node in &nodes {
+        assert!(node.take("a").await.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn the_lease_of_a_dead_replica_runs_out() {
     let engine = FakeEngine::default();
     let mut nodes = cluster(&engine, &declared(&["a"])).await;

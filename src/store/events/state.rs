@@ -261,6 +261,9 @@ impl Events {
         source: Option<Source>,
     ) {
         if let Some(key) = key {
+            if source.is_some() {
+                self.void_repeat(&key);
+            }
             let used = UsedKey {
                 id: record.id,
                 fingerprint: fingerprint(&record.event),
@@ -270,6 +273,23 @@ impl Events {
             self.keys.insert(key, used, taken);
         }
         self.log.push(record, taken, owner, source);
+    }
+
+    /// Another replica's event with this key was read from the engine, so that one came first: an event of this replica with the same key, which
+    /// the engine has not given back, is not delivered. To give it to the engine would claim the key if the engine has lost its data meanwhile.
+    fn void_repeat(&mut self, key: &IdempotencyKey) {
+        let Some(id) = self.keys.get(key).map(|used| used.id.0) else {
+            return;
+        };
+        let is_own = self.is_own(id);
+        if let Some(sources) = &mut self.log.sources
+            && is_own
+            && id > sources.readable()
+            && !sources.is_void(id)
+        {
+            sources.set_void(id);
+            self.changes.voided(id);
+        }
     }
 
     /// The [`Accepted`] result for an event.
