@@ -129,7 +129,7 @@ pub(super) struct Opening {
     pub(super) candidate: String,
     /// The place that this replica had reached.
     pub(super) known: EventPlace,
-    /// The time without new leases if the engine has lost what was at that place.
+    /// The time without new leases if the engine may have lost events.
     pub(super) hold: Duration,
 }
 
@@ -140,7 +140,7 @@ pub(super) struct Opened {
     pub(super) epoch: String,
     /// The last change of a scraper.
     pub(super) scraper: Revision,
-    /// True if it has lost what this replica has seen of it.
+    /// True if it has lost what this replica has seen of it, or may have lost other things: no new leases are granted.
     pub(super) lost: bool,
 }
 
@@ -203,8 +203,9 @@ pub(super) trait Engine: Send + Sync + 'static {
     /// The state of apps; nothing for those that are unknown.
     fn get(&self, apps: Vec<AppName>) -> impl Future<Output = Result<Vec<Stored>, EngineError>> + Send;
 
-    /// Starts an exchange of events. If the engine has lost what a replica has seen of it, no new leases are granted for a while, in which all
-    /// replicas write what they know.
+    /// Starts an exchange of events. If the engine has lost what a replica has seen of it, or was started again since replicas connected, no new
+    /// leases are granted for a while, in which all replicas write what they know. A replica that has seen little of an engine would not notice
+    /// by itself that it is back in time.
     fn open_events(&self, opening: Opening) -> impl Future<Output = Result<Opened, EngineError>> + Send;
 
     /// Notes events that have used idempotency keys, unless others are noted.

@@ -27,8 +27,9 @@ const BATCH_BYTES: usize = 512 << 10;
 const LEASE_TTL: Duration = Duration::from_secs(30);
 /// The interval of renewing leases.
 const RENEW_INTERVAL: Duration = Duration::from_secs(5);
-/// The time without new leases after the engine has lost data: all replicas connect and write what they know of scrapers within it.
-const HOLD: Duration = Duration::from_secs(5);
+/// The time without new leases after the engine was started or has lost data: all replicas connect and write what they know of scrapers within
+/// it. One that is gone as well has this time to start.
+const HOLD: Duration = Duration::from_secs(10);
 /// Idempotency keys that are noted at once after a loss.
 const KEYS_AT_ONCE: usize = 1_000;
 /// The pause before another attempt to append an event with a key that another replica may yet claim.

@@ -39,8 +39,12 @@ pub(super) struct FakeEvents {
     pub(super) keys: BTreeMap<IdempotencyKey, (OriginId, u64)>,
     pub(super) scrapers: BTreeMap<ScraperId, (u64, Bytes)>,
     pub(super) leases: BTreeMap<ScraperId, (String, Duration)>,
+    /// The run in which they were exchanged last.
+    pub(super) opened_in: u64,
     pub(super) held_until: Duration,
     pub(super) now: Duration,
+    /// The number of this run of the engine.
+    pub(super) run: u64,
 }
 
 impl FakeEvents {
@@ -155,7 +159,11 @@ impl Engine for FakeEngine {
         }
         let EventPlace { epoch, event, scraper } = &opening.known;
         let has = |at: Revision, places: Vec<Revision>| at == Revision::ZERO || places.contains(&at);
-        let has_lost = if epoch.is_empty() {
+        let is_restarted = events.opened_in != events.run;
+        events.opened_in = events.run;
+        let has_lost = if is_restarted {
+            true
+        } else if epoch.is_empty() {
             is_new
         } else {
             *epoch != events.epoch
@@ -168,7 +176,7 @@ impl Engine for FakeEngine {
         Ok(Opened {
             epoch: events.epoch.clone(),
             scraper: events.moves.last().map_or(Revision::ZERO, |(at, _)| *at),
-            lost: has_lost,
+            lost: events.held_until > events.now,
         })
     }
 

@@ -94,6 +94,15 @@ impl Redis {
         self.commands.local_ip
     }
 
+    /// The id of this run of the server; empty if the server does not say it.
+    async fn run(&self) -> String {
+        // A user may be refused this command. Then a loss is noticed by what a replica has read before.
+        let info = self.commands.ask(cmd("INFO").arg("server")).await;
+        let info = info.and_then(reply::text).unwrap_or_default();
+        let run = info.lines().find_map(|line| line.strip_prefix("run_id:"));
+        run.unwrap_or_default().to_owned()
+    }
+
     /// Stores a long record in chunks, and returns their key and number. A short one has none.
     async fn put_chunks(&self, record: &Bytes) -> Result<(String, usize), EngineError> {
         if record.len() <= CHUNK_BYTES {
@@ -228,16 +237,18 @@ impl Engine for Redis {
 
     async fn open_events(&self, opening: Opening) -> Result<Opened, EngineError> {
         let mut call = Cmd::new();
-        call.arg("EVALSHA").arg(&self.scripts.open_events).arg(4);
+        call.arg("EVALSHA").arg(&self.scripts.open_events).arg(5);
         call.arg(&self.keys.event_epoch)
             .arg(&self.keys.hold)
             .arg(&self.keys.events)
-            .arg(&self.keys.moves);
+            .arg(&self.keys.moves)
+            .arg(&self.keys.event_run);
         let known = &opening.known;
         call.arg(&opening.candidate).arg(&known.epoch);
         call.arg(known.event.to_string())
             .arg(known.scraper.to_string())
-            .arg(millis(opening.hold));
+            .arg(millis(opening.hold))
+            .arg(self.run().await);
         let reply = reply::array(self.commands.ask(&call).await?)?;
         let [epoch, scraper, lost] = <[Value; 3]>::try_from(reply).map_err(|_| reply::unexpected("a script"))?;
         Ok(Opened {

@@ -38,6 +38,8 @@ pub(super) struct Keys {
     pub(super) moves: String,
     /// The id of the events in the engine.
     pub(super) event_epoch: String,
+    /// The run of the server in which events were exchanged last.
+    pub(super) event_run: String,
     /// There while no leases of scrapers are granted.
     pub(super) hold: String,
 }
@@ -60,6 +62,7 @@ impl Keys {
             last_version: key("last-version"),
             moves: key("moves"),
             event_epoch: key("event-epoch"),
+            event_run: key("event-run"),
             hold: key("hold"),
             start,
         }

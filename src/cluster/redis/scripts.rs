@@ -73,8 +73,9 @@ end
 return 1
 ";
 
-/// Starts an exchange of events. Keys: epoch of events, hold, events, moves. Arguments: id for an engine without data, known epoch, known last
-/// event and change, time without leases if they are lost. Returns the epoch, the last change, and 1 if they are lost.
+/// Starts an exchange of events. Keys: epoch of events, hold, events, moves, run. Arguments: id for an engine without data, known epoch, known
+/// last event and change, time without leases if they may be lost, the run of the server or nothing. Returns the epoch, the last change, and 1 if
+/// they may be lost.
 const OPEN_EVENTS: &str = "
 redis.call('SET', KEYS[1], ARGV[1], 'NX')
 local epoch = redis.call('GET', KEYS[1])
@@ -89,8 +90,14 @@ else
     end
   end
 end
+if ARGV[6] ~= '' and redis.call('GET', KEYS[5]) ~= ARGV[6] then
+  redis.call('SET', KEYS[5], ARGV[6])
+  lost = true
+end
 if lost then
   redis.call('SET', KEYS[2], '1', 'PX', ARGV[5])
+else
+  lost = redis.call('EXISTS', KEYS[2]) == 1
 end
 local last = redis.call('XREVRANGE', KEYS[4], '+', '-', 'COUNT', 1)
 return {epoch, last[1] and last[1][1] or '0-0', lost and 1 or 0}
