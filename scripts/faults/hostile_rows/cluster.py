@@ -5,19 +5,11 @@ import threading
 import time
 
 from .bench import row
-from .polls import serve_apart
+from .polls import pump, serve_apart
 
 MIB = 1 << 20
 # How long each kind of server is looked at.
 SECONDS = 6
-
-
-def pump(stream, head, piece, most=10 << 30):
-    """Sends for as long as it is taken, up to 10 GiB."""
-    stream.sendall(head)
-    sent = 0
-    while sent < most:
-        sent += stream.send(piece)
 
 
 def slowly(stream):

@@ -20,7 +20,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 
 def pump(stream, head, piece, most=10 << 30):
-    """Sends for as long as the poll takes it, up to 10 GiB."""
+    """Sends for as long as it is taken, up to 10 GiB."""
     stream.sendall(head)
     sent = 0
     while sent < most:

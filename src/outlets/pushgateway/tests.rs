@@ -5,15 +5,14 @@ use serde_json::json;
 use super::*;
 use crate::exposition::catalog::Rules;
 use crate::model::{AppName, Format, Origin, Update};
-use crate::store::{EventOptions, Limits, Mode, PutOptions, open};
+use crate::store::{EventOptions, Inlet, Limits, Mode, PutOptions, open};
 
 const NOW: Timestamp = Timestamp::from_millis(1_764_437_212_123);
 
-fn listed(name: &str, text: &str, mode: Mode) -> Value {
-    let (inlet, view) = open(Limits::default(), mode, EventOptions::default());
+fn put(inlet: &Inlet, app: AppName, text: String) {
     let update = Update {
-        app: AppName::new(name).unwrap(),
-        body: Bytes::copy_from_slice(text.as_bytes()),
+        app,
+        body: text.into(),
         syntax: None,
         records: Bytes::new(),
         read: None,
@@ -25,6 +24,11 @@ fn listed(name: &str, text: &str, mode: Mode) -> Value {
         at: NOW,
     };
     inlet.put(update, PutOptions::WHOLE).unwrap();
+}
+
+fn listed(name: &str, text: &str, mode: Mode) -> Value {
+    let (inlet, view) = open(Limits::default(), mode, EventOptions::default());
+    put(&inlet, AppName::new(name).unwrap(), text.to_owned());
     group(&view.apps()[0])
 }
 
@@ -81,20 +85,11 @@ fn a_listing_is_made_in_parts_and_leaves_out_what_is_gone() {
     let line = |n: usize, at: usize| format!("a{{job=\"{n}\",at=\"{at:050}\"}} 1\n");
     for n in 0..5 {
         let text: String = (0..2_000).map(|at| line(n, at)).collect();
-        let update = Update {
-            app: app(n),
-            body: Bytes::from(format!("{text}{TIMES}").replace("job=\"x\"", &format!("job=\"{n}\""))),
-            syntax: None,
-            records: Bytes::new(),
-            read: None,
-            labels: [].into(),
-            origin: Origin {
-                source: SOURCE.into(),
-                format: Format::Push,
-            },
-            at: NOW,
-        };
-        inlet.put(update, PutOptions::WHOLE).unwrap();
+        put(
+            &inlet,
+            app(n),
+            format!("{text}{TIMES}").replace("job=\"x\"", &format!("job=\"{n}\"")),
+        );
     }
     let mut listing = Some(Listing {
         names: (0..5).map(app).collect::<Vec<_>>().into_iter(),
