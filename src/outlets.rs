@@ -17,6 +17,7 @@ mod self_metrics;
 mod status;
 pub mod stream;
 mod table;
+mod translated_body;
 
 use std::sync::Arc;
 

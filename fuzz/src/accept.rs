@@ -11,6 +11,9 @@ pub fn check(input: &[u8]) {
     let chosen = format(lines.iter().copied());
     if matches!(chosen, Format::Protobuf(_)) {
         assert_eq!(protobuf::is_content_type(chosen.content_type()), Ok(true));
+    } else if matches!(chosen, Format::OpenMetrics200(_)) {
+        // Its names are those of the text format.
+        assert_eq!(Syntax::from_content_type(chosen.content_type()), Some(Syntax::OpenMetrics));
     } else {
         assert_eq!(Syntax::from_content_type(chosen.content_type()), Some(chosen.syntax()));
     }
@@ -22,6 +25,7 @@ pub fn check(input: &[u8]) {
         Format::Text004 => {}
         Format::Text100(_) => assert!(mentions(b"text/plain") && mentions(b"1.0.0")),
         Format::OpenMetrics100(_) => assert!(mentions(b"application/openmetrics-text")),
+        Format::OpenMetrics200(_) => assert!(mentions(b"application/openmetrics-text") && mentions(b"2.0.0")),
         Format::Protobuf(_) => assert!(mentions(b"application/vnd.google.protobuf") && mentions(b"delimited")),
     }
     let encoding = content_encoding(lines.iter().copied());

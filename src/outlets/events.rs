@@ -25,7 +25,7 @@ pub use text::LabelScrapersBy;
 use blocks::Blocks;
 use text::Counts;
 
-use super::metrics::{MetricsHandler, SelfMetricsBody, finish};
+use super::metrics::{MetricsHandler, SelfMetricsBody, finish, source_encoding};
 use super::query::Query;
 use crate::exposition::catalog::Selection;
 use crate::exposition::negotiate::{ContentEncoding, Format};
@@ -283,7 +283,8 @@ async fn alone(
     let began = Instant::now();
     let format = handler.format(&headers);
     let encoding = handler.content_encoding(&headers);
-    let nothing = finish(handler.prepare(format, Selection::Nothing), encoding).await;
+    let source = source_encoding(format, encoding);
+    let nothing = finish(handler.prepare(format, Selection::Nothing), source).await;
     let visit = ScrapeRequest {
         connection: &connection,
         sender: &sender,
@@ -295,9 +296,9 @@ async fn alone(
     };
     let mut body = SelfMetricsBody::default();
     outlet
-        .append_events(&mut body, outlet.take(visit).await, &nothing, format, encoding)
+        .append_events(&mut body, outlet.take(visit).await, &nothing, format, source)
         .await;
-    let answer = handler.answer(encoding, format, &nothing, body).await;
+    let answer = handler.answer((format, encoding), &nothing, body, None).await;
     handler.observe(began);
     handler.record((&connection, &uri, &headers), (format, encoding), &answer, began);
     answer

@@ -283,7 +283,7 @@ fn scrapers(report: &Report) -> Markup {
     let row = |scraper: &super::recent_scrapers::Scraper| {
         html! {
             td.fixed { (Plain(&scraper.client.to_string())) } td.text { (Plain(&scraper.agent)) } td { code { (Plain(&scraper.request)) } }
-            td { (scraper.format.content_type()) ", " (table::encoding(scraper.encoding)) } td.n { (bytes(scraper.bytes)) }
+            td { (scraper.format.content_type()) ", " (table::encoding(scraper.encoding)) } td.n { (scraper.bytes.map_or_else(|| "-".to_owned(), bytes)) }
             td.n { (format!("{:.1} ms", scraper.took.as_secs_f64() * 1_000.0)) }
             td.n { (scraper.interval.map_or_else(|| "-".to_owned(), |interval| format!("{:.1} s", interval.as_secs_f64()))) }
             td.n { (span(report.age(scraper.last))) " ago" } td.n { (scraper.count) }

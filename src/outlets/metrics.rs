@@ -16,12 +16,14 @@ use super::compression_queue::CompressionQueue;
 use super::events::{EventOutlet, ScrapeRequest};
 use super::query::Query;
 use super::recent_scrapers::{RecentScrapers, Scraped, Scraper};
+use super::translated_body::TranslatedBody;
 use super::{SelfMetrics, unknown_app};
-use crate::exposition::catalog::Selection;
+use crate::exposition::catalog::{self, Selection};
 use crate::exposition::gzip::{self, CompressorPool, Piece};
 use crate::exposition::negotiate::{self, ContentEncoding, Format};
+use crate::exposition::openmetrics2::{UnstatedTypes, Writer};
 use crate::exposition::render::{Chunk, OutputFormat};
-use crate::http::{Connection, Sender, SharedBody, reply};
+use crate::http::{Connection, Sender, SharedBody, Slices, reply};
 use crate::store::{App, PendingExposition, RenderedExposition, View};
 use crate::supervise::blocking;
 use crate::telemetry::{Counter, Telemetry};
@@ -120,7 +122,7 @@ impl MetricsHandler {
         answer: &Response<Body>,
         began: Instant,
     ) {
-        let (client, bytes) = (connection.client(headers), answer.body().size_hint().lower());
+        let (client, bytes) = (connection.client(headers), answer.body().size_hint().exact());
         let seconds = began.elapsed().as_secs_f64();
         tracing::debug!(%client, %uri, bytes, gzip = encoding == ContentEncoding::Gzip, seconds, "scrape");
         let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
@@ -206,22 +208,27 @@ impl MetricsHandler {
         condensed
     }
 
-    /// Encodes what is exposed and its tail, and counts what goes out.
+    /// Encodes what is exposed and its tail, and counts what goes out. `app` is the app that the response shows as it was pushed.
     pub(super) async fn answer(
         &self,
-        encoding: ContentEncoding,
-        format: Format,
+        (format, encoding): (Format, ContentEncoding),
         exposed: &RenderedExposition,
         own: SelfMetricsBody,
+        app: Option<&App>,
     ) -> Response<Body> {
         let SelfMetricsBody { apps, events, tail } = own;
         let tail = Self::tail(exposed, tail).await;
+        let rows = || {
+            let mut rows = exposed.text();
+            rows.extend(apps.iter().chain(&events).chain(&tail).map(|chunk| chunk.text()));
+            rows
+        };
+        if matches!(format, Format::OpenMetrics200(_)) {
+            let answer = self.translate(rows(), format, encoding, app).await;
+            return with_head(answer, format, encoding);
+        }
         let body = match encoding {
-            ContentEncoding::Identity => {
-                let mut rows = exposed.text();
-                rows.extend(apps.iter().chain(&events).chain(&tail).map(|chunk| chunk.text()));
-                SharedBody::new(rows)
-            }
+            ContentEncoding::Identity => SharedBody::new(rows()),
             ContentEncoding::Gzip => {
                 self.compression_queue.offer(&exposed.take_newly_compressed());
                 let chunks: Vec<_> = apps.into_iter().chain(events).chain(Self::condensed(tail)).collect();
@@ -234,15 +241,49 @@ impl MetricsHandler {
             ContentEncoding::Identity => self.plain_bytes.add(body.len()),
             ContentEncoding::Gzip => self.gzip_bytes.add(body.len()),
         }
-        let mut answer = body.into_response();
-        let head = answer.headers_mut();
-        head.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
-        head.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
-        if encoding == ContentEncoding::Gzip {
-            head.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
-        answer
+        with_head(body.into_response(), format, encoding)
     }
+
+    /// A response in OpenMetrics 2.0, which is made of these messages as it is sent.
+    async fn translate(&self, rows: Vec<Slices>, format: Format, encoding: ContentEncoding, app: Option<&App>) -> Response<Body> {
+        let escaping = format.escaping();
+        let (view, exposition) = (self.view.clone(), app.map(|app| app.text.exposition().cloned()));
+        let messages = rows.clone();
+        let read = move || {
+            let types = match exposition {
+                Some(exposition) => exposition.map_or_else(UnstatedTypes::new, |it| catalog::unstated_types_of_single(&it, escaping)),
+                None => view.unstated_types(escaping),
+            };
+            Writer::new(messages, &types)
+        };
+        // As many families are looked at as there are.
+        let writer = blocking(read).await;
+        let (gzip, sent) = match encoding {
+            ContentEncoding::Identity => (None, &self.plain_bytes),
+            ContentEncoding::Gzip => (Some(Arc::clone(&self.compressors)), &self.gzip_bytes),
+        };
+        let body = TranslatedBody::new(writer, gzip, Arc::clone(sent));
+        // The memory that it keeps is that of the messages.
+        SharedBody::new(rows).into_response().map(|_| Body::new(body))
+    }
+}
+
+/// The encoding of what a response is made from: OpenMetrics 2.0 is written from text.
+pub(super) const fn source_encoding(format: Format, encoding: ContentEncoding) -> ContentEncoding {
+    match format {
+        Format::OpenMetrics200(_) => ContentEncoding::Identity,
+        _ => encoding,
+    }
+}
+
+fn with_head(mut answer: Response<Body>, format: Format, encoding: ContentEncoding) -> Response<Body> {
+    let head = answer.headers_mut();
+    head.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    head.insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+    if encoding == ContentEncoding::Gzip {
+        head.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    answer
 }
 
 fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
@@ -351,8 +392,8 @@ pub(super) async fn all(
         None => Selection::Everything,
     };
     let encoding = handler.content_encoding(&headers);
-    let prepared = handler.prepare(format, which);
-    let (exposed, mut self_metrics) = finish_with(&handler, prepared, encoding, params.own).await;
+    let (prepared, source) = (handler.prepare(format, which), source_encoding(format, encoding));
+    let (exposed, mut self_metrics) = finish_with(&handler, prepared, source, params.own).await;
     // Events come last: from here on nothing can go wrong with the answer but its way.
     if let Some(events) = handler.events.as_ref().filter(|_| app.is_none()) {
         let scraped = events.scrape_events(ScrapeRequest {
@@ -365,10 +406,10 @@ pub(super) async fn all(
             counts: params.own,
         });
         if let Some(scraped) = scraped.await {
-            events.append_events(&mut self_metrics, scraped, &exposed, format, encoding).await;
+            events.append_events(&mut self_metrics, scraped, &exposed, format, source).await;
         }
     }
-    let answer = handler.answer(encoding, format, &exposed, self_metrics).await;
+    let answer = handler.answer((format, encoding), &exposed, self_metrics, None).await;
     handler.observe(began);
     handler.record((&connection, &uri, &headers), (format, encoding), &answer, began);
     answer
@@ -384,15 +425,17 @@ pub(super) async fn one(
 ) -> Response<Body> {
     let began = Instant::now();
     let format = handler.format(&headers);
-    if let Some(refusal) = without_data(&app, handler.view.app(&app).as_deref()) {
+    let known = handler.view.app(&app);
+    if let Some(refusal) = without_data(&app, known.as_deref()) {
         return refusal;
     }
     let Some(prepared) = handler.view.app_exposition(&app, OutputFormat::from(format)) else {
         return unknown_app(&app);
     };
     let encoding = handler.content_encoding(&headers);
-    let exposed = finish(prepared, encoding).await;
-    let answer = handler.answer(encoding, format, &exposed, SelfMetricsBody::default()).await;
+    let exposed = finish(prepared, source_encoding(format, encoding)).await;
+    let own = SelfMetricsBody::default();
+    let answer = handler.answer((format, encoding), &exposed, own, known.as_deref()).await;
     handler.record((&connection, &uri, &headers), (format, encoding), &answer, began);
     answer
 }

@@ -20,10 +20,10 @@ pub(super) struct Scraper {
     pub(super) agent: Box<str>,
     /// The path and the query.
     pub(super) request: Box<str>,
-    /// The format and the encoding of the last response, and its length in bytes.
+    /// The format and the encoding of the last response, and its length in bytes; `None` if it is written while it is sent.
     pub(super) format: Format,
     pub(super) encoding: ContentEncoding,
-    pub(super) bytes: u64,
+    pub(super) bytes: Option<u64>,
     /// The time until the head of the last response.
     pub(super) took: Duration,
     /// The time of the last scrape, and the one before it.
@@ -40,7 +40,7 @@ pub(super) struct Scraped<'a> {
     pub(super) request: &'a str,
     pub(super) format: Format,
     pub(super) encoding: ContentEncoding,
-    pub(super) bytes: u64,
+    pub(super) bytes: Option<u64>,
     pub(super) began: Instant,
     pub(super) now: Instant,
 }

@@ -16,6 +16,8 @@ use super::response_cache::Scope;
 use super::{App, Mode, PutOptions, Refused, Text, parallel};
 use crate::exposition::catalog::{self, Catalog, Conflict, Outcome, Plan, Rules, Selection};
 use crate::exposition::gzip::CompressorPool;
+use crate::exposition::negotiate::Escaping;
+use crate::exposition::openmetrics2::UnstatedTypes;
 use crate::exposition::render::{Chunk, OutputFormat};
 use crate::exposition::{Exposition, MemoryMeter, detect};
 use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp, Update};
@@ -433,6 +435,13 @@ impl Combiner {
 pub(super) struct Snapshot(Option<Catalog>);
 
 impl Snapshot {
+    /// The types that messages do not state; see [`Catalog::unstated_types`].
+    pub(super) fn unstated_types(&self, escaping: Escaping) -> UnstatedTypes {
+        self.0
+            .as_ref()
+            .map_or_else(UnstatedTypes::new, |catalog| catalog.unstated_types(escaping))
+    }
+
     /// An app together with its conflicts and duplicate series; at most `most` conflicts are listed.
     pub(super) fn describe(&self, app: &Arc<App>, most: usize) -> Arc<App> {
         let Some(catalog) = &self.0 else { return Arc::clone(app) };

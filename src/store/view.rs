@@ -8,6 +8,8 @@ use super::response_cache::Scope;
 use super::{App, EventsOverview, Limits, MonotonicTime, PendingEvents, PendingExposition, ReplicatedApp, Shared};
 use crate::bus::Subscription;
 use crate::exposition::catalog::{MAX_CONFLICTS_LISTED, Selection};
+use crate::exposition::negotiate::Escaping;
+use crate::exposition::openmetrics2::UnstatedTypes;
 use crate::exposition::render::OutputFormat;
 use crate::model::{AppName, Client, ScraperId, Timestamp, Topics};
 
@@ -161,6 +163,14 @@ impl View {
             Selection::Nothing => None,
         };
         app.unwrap_or_else(|| PendingExposition::nothing(shared(), variant))
+    }
+
+    /// The types of families that messages do not state, by their names in messages of this escaping. It looks at all families: not for a
+    /// thread that serves connections.
+    #[must_use]
+    pub fn unstated_types(&self, escaping: Escaping) -> UnstatedTypes {
+        let snapshot = self.shared.apps().combiner.snapshot();
+        snapshot.unstated_types(escaping)
     }
 
     /// The text of one app as it was pushed or polled, without added labels; `None` if the app is unknown.

@@ -35,6 +35,7 @@ mod links;
 mod log;
 mod log_levels;
 mod native_histograms;
+mod openmetrics2;
 mod peers;
 mod polls;
 mod process;

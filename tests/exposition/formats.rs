@@ -1,8 +1,11 @@
 //! The table of docs/formats.md: each cell is tried, and a cell that nothing tries fails.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use exporter_proxy::exposition::catalog::render_single;
+use exporter_proxy::exposition::catalog::{render_single, unstated_types_of_single};
 use exporter_proxy::exposition::negotiate::{Escaping, Format};
+use exporter_proxy::exposition::openmetrics2::Writer;
 use exporter_proxy::exposition::{Exposition, protobuf};
 use exporter_proxy::model::Syntax;
 
@@ -12,16 +15,18 @@ const HEADING: &str = "## Features by format";
 const TEXT_004: Format = Format::Text004;
 const TEXT_100: Format = Format::Text100(Escaping::AllowUtf8);
 const OPENMETRICS: Format = Format::OpenMetrics100(Some(Escaping::AllowUtf8));
+const OPENMETRICS_2: Format = Format::OpenMetrics200(Some(Escaping::AllowUtf8));
 const PROTOBUF: Format = Format::Protobuf(Some(Escaping::AllowUtf8));
 
 /// The columns behind the feature: what arrives, and what goes out.
-const COLUMNS: [&str; 7] = [
+const COLUMNS: [&str; 8] = [
     "from text",
     "from OpenMetrics",
     "from protobuf",
     "to text 0.0.4",
     "to text 1.0.0",
     "to OpenMetrics",
+    "to OpenMetrics 2.0",
     "to protobuf",
 ];
 
@@ -49,7 +54,7 @@ struct Cell(&'static str, Try);
 /// A line of the table.
 struct Row {
     feature: &'static str,
-    cells: [Cell; 7],
+    cells: [Cell; 8],
 }
 
 impl Body {
@@ -80,14 +85,7 @@ impl Try {
         let read = self.body.read();
         let faults = (read.faults().total(), read.faults().exemplars());
         assert_eq!(faults, self.faults, "{place}: {:?}", read.faults());
-        let rendered = render_single(&read.into(), self.to.into());
-        let tail = rendered.tail(None);
-        let out: Vec<u8> = rendered
-            .chunks()
-            .iter()
-            .chain(&tail)
-            .flat_map(|chunk| chunk.text().concat())
-            .collect();
+        let out = rendered(&Arc::new(read), self.to);
         let shown = String::from_utf8_lossy(&out);
         let finds = |what: &[u8]| out.windows(what.len()).any(|window| window == what);
         for what in &self.has {
@@ -102,6 +100,20 @@ impl Try {
         }
         assert!(self.has.len() + self.lacks.len() > 0, "{place}: a test of nothing");
     }
+}
+
+/// The response with this app alone.
+fn rendered(app: &Arc<Exposition>, to: Format) -> Vec<u8> {
+    let rendered = render_single(app, to.into());
+    let tail = rendered.tail(None);
+    let chunks: Vec<_> = rendered.chunks().iter().chain(&tail).map(|chunk| chunk.text()).collect();
+    if to != OPENMETRICS_2 && to != Format::OpenMetrics200(None) {
+        return chunks.iter().flat_map(|slices| slices.concat()).collect();
+    }
+    let mut out = Vec::new();
+    let goes_on = Writer::new(chunks, &unstated_types_of_single(app, to.escaping())).write(&mut out, usize::MAX);
+    assert!(!goes_on && out.ends_with(b"# EOF\n"));
+    out
 }
 
 /// A body that goes out in a format with these parts.
@@ -200,7 +212,7 @@ fn native_fields() -> [Vec<u8>; 7] {
 }
 
 fn exemplar(field: u64, id: &str) -> Vec<u8> {
-    message(field, &[label("id", id), double(2, 0.5)])
+    message(field, &[label("id", id), double(2, 0.5), message(3, &[number(1, 1_700_000_000)])])
 }
 
 /// A line of OpenMetrics 2.0, which alone states native histograms in text.
@@ -225,6 +237,7 @@ fn values() -> Row {
             Cell("yes", shows(&proto, TEXT_004, &[line])),
             Cell("yes", shows(&proto, TEXT_100, &[line])),
             Cell("yes", shows(&proto, OPENMETRICS, &[line])),
+            Cell("yes", shows(&proto, OPENMETRICS_2, &[line])),
             Cell("yes", shows(&body, PROTOBUF, &[&encoded])),
         ],
     }
@@ -252,6 +265,7 @@ fn timestamps() -> Row {
             Cell("yes", shows(&proto, TEXT_004, &[millis])),
             Cell("yes", shows(&proto, TEXT_100, &[millis])),
             Cell("yes", shows(&proto, OPENMETRICS, &[seconds])),
+            Cell("yes", shows(&proto, OPENMETRICS_2, &[seconds])),
             Cell("yes", shows(&body, PROTOBUF, &[&encoded])),
         ],
     }
@@ -275,6 +289,7 @@ fn help() -> Row {
             Cell("yes", shows(&proto, TEXT_004, &[line])),
             Cell("yes", shows(&proto, TEXT_100, &[line])),
             Cell("yes", shows(&proto, OPENMETRICS, &[line])),
+            Cell("yes", shows(&proto, OPENMETRICS_2, &[line])),
             Cell("yes", shows(&text(body), PROTOBUF, &[&encoded])),
         ],
     }
@@ -316,6 +331,12 @@ fn types() -> Row {
         b"# TYPE s summary\ns{quantile=\"0.5\"} 4\ns_count 5\ns_sum 6\n",
     ];
     let open_lines: [&[u8]; 4] = [b"# TYPE c counter\nc_total 7\n", lines[1], lines[2], lines[3]];
+    let composite: [&[u8]; 4] = [
+        lines[0],
+        lines[1],
+        b"# TYPE h histogram\nh {count:2,sum:3,bucket:[1.0:1,+Inf:2]}\n",
+        b"# TYPE s summary\ns {count:5,sum:6,quantile:[0.5:4]}\n",
+    ];
     Row {
         feature: "counters, gauges, classic histograms, summaries",
         cells: [
@@ -325,6 +346,7 @@ fn types() -> Row {
             Cell("yes", shows(&proto, TEXT_004, &lines)),
             Cell("yes", shows(&proto, TEXT_100, &lines)),
             Cell("yes", shows(&proto, OPENMETRICS, &open_lines)),
+            Cell("yes", shows(&proto, OPENMETRICS_2, &composite)),
             Cell("yes", shows(&body, PROTOBUF, &all)),
         ],
     }
@@ -354,6 +376,7 @@ fn utf8_names() -> Row {
             Cell("with underscores", plain(TEXT_004)),
             Cell("if asked for", asked(TEXT_100, Format::Text100(Escaping::Underscores))),
             Cell("if asked for", asked(OPENMETRICS, Format::OpenMetrics100(None))),
+            Cell("if asked for", asked(OPENMETRICS_2, Format::OpenMetrics200(None))),
             Cell("if asked for", shows(&proto, PROTOBUF, &[&encoded, &with_label])),
         ],
     }
@@ -373,15 +396,16 @@ fn units() -> Row {
             Cell("no", shows(&proto, TEXT_004, &[sample]).lacks(&[b"# UNIT"])),
             Cell("no", shows(&proto, TEXT_100, &[sample]).lacks(&[b"# UNIT"])),
             Cell("yes", shows(&proto, OPENMETRICS, &[b"# UNIT age_seconds seconds\n"])),
+            Cell("yes", shows(&proto, OPENMETRICS_2, &[b"# UNIT age_seconds seconds\n"])),
             Cell("yes", shows(&openmetrics(body), PROTOBUF, &[&encoded])),
         ],
     }
 }
 
-/// A counter with an exemplar of this ID, in three formats.
-fn counter_with_exemplar(id: &str) -> (Body, Body, Body) {
-    let line = format!("c_total 1 # {{id=\"{id}\"}} 0.5\n");
-    let counter = message(3, &[double(1, 1.0), exemplar(2, id)]);
+/// A counter with this exemplar, in three formats.
+fn counter_with_exemplar(id: &str, exemplar: &[u8], time: &str) -> (Body, Body, Body) {
+    let line = format!("c_total 1 # {{id=\"{id}\"}} 0.5{time}\n");
+    let counter = message(3, &[double(1, 1.0), exemplar.to_vec()]);
     (
         text(&format!("# TYPE c_total counter\n{line}")),
         openmetrics(&format!("# TYPE c counter\n{line}")),
@@ -390,9 +414,9 @@ fn counter_with_exemplar(id: &str) -> (Body, Body, Body) {
 }
 
 fn exemplars() -> Row {
-    let (body, open, proto) = counter_with_exemplar("a");
     let encoded = exemplar(2, "a");
-    let line: &[u8] = b"c_total 1 # {id=\"a\"} 0.5\n";
+    let (body, open, proto) = counter_with_exemplar("a", &encoded, " 1700000000");
+    let line: &[u8] = b"c_total 1 # {id=\"a\"} 0.5 1700000000\n";
     let plain: &[u8] = b"c_total 1\n";
     Row {
         feature: "exemplars of counters and classic buckets",
@@ -403,6 +427,27 @@ fn exemplars() -> Row {
             Cell("no", shows(&proto, TEXT_004, &[plain])),
             Cell("no", shows(&proto, TEXT_100, &[plain])),
             Cell("yes", shows(&proto, OPENMETRICS, &[line])),
+            Cell("yes", shows(&proto, OPENMETRICS_2, &[line])),
+            Cell("yes", shows(&open, PROTOBUF, &[&encoded])),
+        ],
+    }
+}
+
+fn exemplars_without_time() -> Row {
+    let encoded = message(2, &[label("id", "a"), double(2, 0.5)]);
+    let (body, open, proto) = counter_with_exemplar("a", &encoded, "");
+    let line: &[u8] = b"c_total 1 # {id=\"a\"} 0.5\n";
+    let plain: &[u8] = b"c_total 1\n";
+    Row {
+        feature: "exemplars without a timestamp",
+        cells: [
+            Cell("no", shows(&body, OPENMETRICS, &[plain]).faults(0, 1)),
+            Cell("yes", shows(&open, PROTOBUF, &[&encoded])),
+            Cell("yes", shows(&proto, PROTOBUF, &[&encoded])),
+            Cell("no", shows(&proto, TEXT_004, &[plain])),
+            Cell("no", shows(&proto, TEXT_100, &[plain])),
+            Cell("yes", shows(&proto, OPENMETRICS, &[line])),
+            Cell("no", shows(&proto, OPENMETRICS_2, &[plain])),
             Cell("yes", shows(&open, PROTOBUF, &[&encoded])),
         ],
     }
@@ -410,9 +455,10 @@ fn exemplars() -> Row {
 
 fn long_exemplars() -> Row {
     let id = "x".repeat(127);
-    let (body, open, proto) = counter_with_exemplar(&id);
     let encoded = exemplar(2, &id);
+    let (body, open, proto) = counter_with_exemplar(&id, &encoded, " 1700000000");
     let plain: &[u8] = b"c_total 1\n";
+    let line = format!("c_total 1 # {{id=\"{id}\"}} 0.5 1700000000\n");
     Row {
         feature: "exemplars of more than 128 characters",
         cells: [
@@ -422,6 +468,7 @@ fn long_exemplars() -> Row {
             Cell("no", shows(&proto, TEXT_004, &[plain]).faults(0, 1)),
             Cell("no", shows(&proto, TEXT_100, &[plain]).faults(0, 1)),
             Cell("no", shows(&proto, OPENMETRICS, &[plain]).faults(0, 1)),
+            Cell("yes", shows(&proto, OPENMETRICS_2, &[line.as_bytes()]).faults(0, 1)),
             Cell("yes", shows(&proto, PROTOBUF, &[&encoded]).faults(0, 1)),
         ],
     }
@@ -442,6 +489,7 @@ fn start_timestamps() -> Row {
             Cell("as gauges", shows(&proto, TEXT_004, &[gauge])),
             Cell("as gauges", shows(&proto, TEXT_100, &[gauge])),
             Cell("yes", shows(&proto, OPENMETRICS, &[b"c_total 1\nc_created 1700000000.5\n"])),
+            Cell("yes", shows(&proto, OPENMETRICS_2, &[b"c_total 1 st@1700000000.5\n"])),
             Cell("yes", shows(&open, PROTOBUF, &[&created])),
         ],
     }
@@ -455,6 +503,7 @@ fn infos_and_states() -> Row {
         b"# TYPE mode gauge\nmode{mode=\"on\"} 1\nmode{mode=\"off\"} 0\n",
     ];
     let typed: [&[u8]; 2] = [b"# TYPE build info\nbuild_info{", b"# TYPE mode stateset\nmode{"];
+    let typed_2: [&[u8]; 2] = [b"# TYPE build_info info\nbuild_info{", typed[1]];
     let messages = [
         [bytes(1, b"build_info"), number(3, GAUGE)].concat(),
         [bytes(1, b"mode"), number(3, GAUGE)].concat(),
@@ -484,6 +533,7 @@ fn infos_and_states() -> Row {
             Cell("as gauges", shows(&open, TEXT_004, &gauges)),
             Cell("as gauges", shows(&open, TEXT_100, &gauges)),
             Cell("yes", shows(&open, OPENMETRICS, &typed)),
+            Cell("yes", shows(&open, OPENMETRICS_2, &typed_2)),
             Cell("as gauges", shows(&open, PROTOBUF, &[&messages[0], &messages[1]])),
         ],
     }
@@ -520,13 +570,26 @@ fn gauge_histograms() -> Row {
                 "yes",
                 shows(&proto, OPENMETRICS, &[b"# TYPE q gaugehistogram\nq_bucket{le=\"1.0\"} 1\n"]),
             ),
+            Cell("yes", {
+                let composite: &[u8] = b"# TYPE q gaugehistogram\nq {gcount:2,gsum:3,bucket:[1.0:1,+Inf:2]}\n";
+                shows(&openmetrics(body), OPENMETRICS_2, &[composite]).run("a gauge histogram of text");
+                shows(&proto, OPENMETRICS_2, &[composite])
+            }),
             Cell("yes", shows(&proto, PROTOBUF, &[&typed, &encoded])),
         ],
     }
 }
 
-/// A feature of native histograms, which only protobuf carries. Text shows `seen` of `metrics`.
-fn native_row(feature: &'static str, kind: u64, metrics: &[Vec<u8>], words: [&'static str; 2], seen: [&[&[u8]]; 2]) -> Row {
+/// A feature of native histograms, which protobuf and OpenMetrics 2.0 carry. Other text shows `seen` of `metrics`.
+/// `composite` is the line of OpenMetrics 2.0.
+fn native_row(
+    feature: &'static str,
+    kind: u64,
+    metrics: &[Vec<u8>],
+    words: [&'static str; 2],
+    seen: [&[&[u8]]; 2],
+    composite: &str,
+) -> Row {
     let proto = family("latency", kind, metrics);
     let whole = [number(3, kind), metrics.concat()].concat();
     // The line is not taken for something else.
@@ -540,6 +603,7 @@ fn native_row(feature: &'static str, kind: u64, metrics: &[Vec<u8>], words: [&'s
             Cell(words[0], shows(&proto, TEXT_004, seen[0])),
             Cell(words[0], shows(&proto, TEXT_100, seen[0])),
             Cell(words[1], shows(&proto, OPENMETRICS, seen[1])),
+            Cell("yes", shows(&proto, OPENMETRICS_2, &[composite.as_bytes()])),
             Cell("yes", shows(&proto, PROTOBUF, &[&whole])),
         ],
     }
@@ -555,6 +619,7 @@ fn native_histograms() -> Row {
         &metrics,
         [COUNT_SUM_INF; 2],
         [&COUNT_AND_SUM, &COUNT_AND_SUM],
+        COMPOSITE,
     )
 }
 
@@ -574,6 +639,7 @@ fn native_with_classic_buckets() -> Row {
         &metrics,
         ["classic buckets"; 2],
         [&seen, &seen],
+        &COMPOSITE.replace("}\n", ",bucket:[1.0:2,+Inf:3]}\n"),
     )
 }
 
@@ -595,6 +661,7 @@ fn native_float_counts() -> Row {
         &metrics,
         [COUNT_SUM_INF; 2],
         [&seen, &seen],
+        "latency {count:2.5,sum:4.5,schema:3,zero_threshold:1e-128,zero_count:0.5,positive_spans:[-2:2],positive_buckets:[1.5,0.5]}\n",
     )
 }
 
@@ -608,6 +675,7 @@ fn native_empty() -> Row {
         &metrics,
         [COUNT_SUM_INF; 2],
         [&seen, &seen],
+        "latency {count:0,sum:0,schema:3,zero_threshold:0,zero_count:0}\n",
     )
 }
 
@@ -620,6 +688,7 @@ fn native_exemplars() -> Row {
         &metrics,
         ["no"; 2],
         [&COUNT_AND_SUM, &COUNT_AND_SUM],
+        &COMPOSITE.replace("}\n", "} # {id=\"one\"} 0.5 1700000000 # {id=\"two\"} 0.5 1700000000\n"),
     );
     for Cell(_, tried) in &mut row.cells[3..6] {
         tried.lacks = vec![b"one".to_vec(), b"two".to_vec()];
@@ -640,6 +709,10 @@ fn native_gauge_histograms() -> Row {
         &metrics,
         ["count and sum as gauges", COUNT_SUM_INF],
         [&gauges, &typed],
+        &COMPOSITE
+            .replace(" histogram", " gaugehistogram")
+            .replace("{count:", "{gcount:")
+            .replace(",sum:", ",gsum:"),
     )
 }
 
@@ -652,6 +725,7 @@ fn rows() -> Vec<Row> {
         utf8_names(),
         units(),
         exemplars(),
+        exemplars_without_time(),
         long_exemplars(),
         start_timestamps(),
         infos_and_states(),

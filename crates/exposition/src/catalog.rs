@@ -58,7 +58,7 @@ use sharded::ShardedTable;
 use tail::Tails;
 
 pub use conflicts::{Conflict, Conflicts, MAX_CONFLICTS_LISTED};
-pub use plan::{Plan, PlannedSegment, RenderedSegments, Selection, render_single};
+pub use plan::{Plan, PlannedSegment, RenderedSegments, Selection, render_single, unstated_types_of_single};
 pub use rules::{Duplicates, Rules};
 pub use update::{Outcome, Update};
 

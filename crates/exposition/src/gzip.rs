@@ -251,18 +251,48 @@ impl Piece {
 #[must_use]
 pub fn join<'a>(pieces: impl IntoIterator<Item = &'a Piece>) -> Vec<Arc<Vec<Bytes>>> {
     let mut rows = vec![Arc::new(vec![Bytes::from_static(&HEADER)])];
-    let (mut checksum, mut len) = (Hasher::new(), 0_u64);
+    let mut joiner = Joiner::default();
     for piece in pieces {
         rows.push(Arc::clone(&piece.deflated));
-        checksum.combine(&piece.checksum);
-        len += piece.len;
+        joiner.count(piece);
     }
-    let mut trailer = Vec::with_capacity(10);
-    trailer.extend_from_slice(&FINAL_BLOCK);
-    trailer.extend_from_slice(&checksum.finalize().to_le_bytes());
-    trailer.extend_from_slice(&len.to_le_bytes()[..4]);
-    rows.push(Arc::new(vec![trailer.into()]));
+    rows.push(Arc::new(vec![joiner.trailer()]));
     rows
+}
+
+/// Joins pieces to one gzip member as they are made, for a body that is never in memory as a whole.
+#[derive(Debug, Default)]
+pub struct Joiner {
+    begun: bool,
+    checksum: Hasher,
+    len: u64,
+}
+
+impl Joiner {
+    /// The bytes of the next piece, behind the header of the member if it is the first.
+    pub fn push(&mut self, piece: &Piece) -> Vec<Bytes> {
+        let header = (!std::mem::replace(&mut self.begun, true)).then_some(Bytes::from_static(&HEADER));
+        self.count(piece);
+        header.into_iter().chain(piece.deflated.iter().cloned()).collect()
+    }
+
+    /// The end of the member, after at least one piece.
+    pub fn finish(&mut self) -> Bytes {
+        std::mem::take(self).trailer()
+    }
+
+    fn count(&mut self, piece: &Piece) {
+        self.checksum.combine(&piece.checksum);
+        self.len += piece.len;
+    }
+
+    fn trailer(self) -> Bytes {
+        let mut trailer = Vec::with_capacity(10);
+        trailer.extend_from_slice(&FINAL_BLOCK);
+        trailer.extend_from_slice(&self.checksum.finalize().to_le_bytes());
+        trailer.extend_from_slice(&self.len.to_le_bytes()[..4]);
+        trailer.into()
+    }
 }
 
 /// Feeds `input` to the compressor; with `FlushCompress::Sync` everything fed so far comes out and the output ends on a byte boundary.

@@ -35,6 +35,8 @@ pub enum Format {
     Text100(Escaping),
     /// OpenMetrics 1.0.0; the Content-Type names the escaping only if the request named one.
     OpenMetrics100(Option<Escaping>),
+    /// OpenMetrics 2.0.0, of which there is a release candidate; the Content-Type names the escaping only if the request named one.
+    OpenMetrics200(Option<Escaping>),
     /// Length-delimited protobuf messages; the Content-Type names the escaping only if the request named one.
     Protobuf(Option<Escaping>),
 }
@@ -54,6 +56,13 @@ impl Format {
             Self::OpenMetrics100(Some(Escaping::AllowUtf8)) => {
                 "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
             }
+            Self::OpenMetrics200(None) => "application/openmetrics-text; version=2.0.0; charset=utf-8",
+            Self::OpenMetrics200(Some(Escaping::Underscores)) => {
+                "application/openmetrics-text; version=2.0.0; charset=utf-8; escaping=underscores"
+            }
+            Self::OpenMetrics200(Some(Escaping::AllowUtf8)) => {
+                "application/openmetrics-text; version=2.0.0; charset=utf-8; escaping=allow-utf-8"
+            }
             Self::Protobuf(None) => "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
             Self::Protobuf(Some(Escaping::Underscores)) => {
                 "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; escaping=underscores"
@@ -64,11 +73,11 @@ impl Format {
         }
     }
 
-    /// The syntax of the format; that of the text format for protobuf, which has the same names.
+    /// The syntax of the format; that of the text format for protobuf and OpenMetrics 2.0, which have the same names.
     #[must_use]
     pub const fn syntax(self) -> Syntax {
         match self {
-            Self::Text004 | Self::Text100(_) | Self::Protobuf(_) => Syntax::Text,
+            Self::Text004 | Self::Text100(_) | Self::OpenMetrics200(_) | Self::Protobuf(_) => Syntax::Text,
             Self::OpenMetrics100(_) => Syntax::OpenMetrics,
         }
     }
@@ -77,8 +86,11 @@ impl Format {
     #[must_use]
     pub const fn escaping(self) -> Escaping {
         match self {
-            Self::Text100(escaping) | Self::OpenMetrics100(Some(escaping)) | Self::Protobuf(Some(escaping)) => escaping,
-            Self::Text004 | Self::OpenMetrics100(None) | Self::Protobuf(None) => Escaping::Underscores,
+            Self::Text100(escaping)
+            | Self::OpenMetrics100(Some(escaping))
+            | Self::OpenMetrics200(Some(escaping))
+            | Self::Protobuf(Some(escaping)) => escaping,
+            Self::Text004 | Self::OpenMetrics100(None) | Self::OpenMetrics200(None) | Self::Protobuf(None) => Escaping::Underscores,
         }
     }
 }
@@ -150,6 +162,8 @@ struct Offers {
     text_escaping: Option<Escaping>,
     openmetrics: Claim,
     openmetrics_escaping: Option<Escaping>,
+    openmetrics_2: Claim,
+    openmetrics_2_escaping: Option<Escaping>,
     protobuf: Claim,
     protobuf_escaping: Option<Escaping>,
 }
@@ -184,6 +198,11 @@ impl Offers {
                 claim(&mut self.openmetrics, specificity, weight);
                 self.openmetrics_escaping = self.openmetrics_escaping.max(escaping);
             }
+            // Only if this very version is asked for: to a request for any version the format is 1.0.0.
+            (b"application/openmetrics-text", Some("2.0.0")) => {
+                claim(&mut self.openmetrics_2, Specificity::Version, weight);
+                self.openmetrics_2_escaping = self.openmetrics_2_escaping.max(escaping);
+            }
             // Only with both parameters: there are other messages and encodings.
             (b"application/vnd.google.protobuf", _) if is_delimited() => {
                 claim(&mut self.protobuf, Specificity::Version, weight);
@@ -201,6 +220,7 @@ impl Offers {
             (self.text_004, Format::Text004),
             (self.text_100, Format::Text100(self.text_escaping.unwrap_or(Escaping::Underscores))),
             (self.openmetrics, Format::OpenMetrics100(self.openmetrics_escaping)),
+            (self.openmetrics_2, Format::OpenMetrics200(self.openmetrics_2_escaping)),
             (self.protobuf, Format::Protobuf(protobuf_escaping)),
         ];
         let acceptable = offers

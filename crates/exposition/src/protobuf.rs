@@ -8,18 +8,18 @@
 mod content_type;
 mod decode;
 mod error;
-mod number;
+pub(crate) mod number;
 mod records;
 mod text;
 mod text_index;
 pub(crate) mod wire;
 
 pub use content_type::{UnsupportedProtobuf, is_content_type};
-pub(crate) use decode::{BodyPlace, decode_indexed, places};
+pub(crate) use decode::{BodyPlace, decode_indexed, places, read_time};
 pub use decode::{Decoded, decode};
 pub use error::{DecodeError, DecodeErrorKind};
-pub(crate) use records::{Records, for_each_metric_label, retain};
-pub(crate) use text::put_label as put_label_text;
+pub(crate) use records::{Records, for_each_metric_label, read_label, retain};
+pub(crate) use text::{put_escaped, put_label as put_label_text};
 pub(crate) use text_index::TextIndex;
 
 use std::borrow::Cow;
@@ -109,7 +109,7 @@ pub(crate) fn escaped(name: &[u8]) -> Cow<'_, [u8]> {
         return name.into();
     }
     let mut out = Vec::with_capacity(name.len() + 8);
-    text::put_escaped(name, &mut out);
+    put_escaped(name, &mut out);
     out.into()
 }
 

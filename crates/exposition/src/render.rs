@@ -20,7 +20,7 @@ use crate::syntax::Syntax;
 
 pub use chunk::Chunk;
 pub(crate) use header::{Header, Help};
-pub(crate) use messages::put_header;
+pub(crate) use messages::{message_name_in, put_header};
 
 use sample::SampleFormatter;
 use series_deduplicator::SeriesDeduplicator;
@@ -32,7 +32,7 @@ use slice_writer::SliceWriter;
 pub struct OutputFormat {
     /// The syntax; in protobuf, which has the names of the text format, [`Syntax::Text`].
     pub syntax: Syntax,
-    /// True for protobuf messages.
+    /// True for protobuf messages; OpenMetrics 2.0 is [made from them](crate::openmetrics2::Writer).
     pub protobuf: bool,
     /// The escaping of names outside the legacy character set.
     pub escaping: Escaping,
@@ -77,7 +77,7 @@ impl From<Format> for OutputFormat {
     fn from(format: Format) -> Self {
         Self {
             syntax: format.syntax(),
-            protobuf: matches!(format, Format::Protobuf(_)),
+            protobuf: matches!(format, Format::OpenMetrics200(_) | Format::Protobuf(_)),
             escaping: format.escaping(),
         }
     }

@@ -8,7 +8,7 @@ fn scraped(agent: &str, now: Instant) -> Scraped<'_> {
         request: "/metrics",
         format: Format::Text004,
         encoding: ContentEncoding::Gzip,
-        bytes: 7,
+        bytes: Some(7),
         began: now,
         now,
     }

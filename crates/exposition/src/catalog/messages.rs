@@ -9,15 +9,16 @@ use std::sync::Arc;
 use super::Catalog;
 use super::app::{App, AppFamily, AppId};
 use super::contributions::AppRange;
-use super::entry::{FamilyEntry, SharedFamily};
+use super::entry::{FamilyEntry, OpenMetricsForm, SharedFamily};
 use super::paged::Id;
 use super::text_family::{Shape, TextFamily};
 use crate::family::{FamilyFlags, MetricType, Suffix};
 use crate::identity::ExtraLabel;
 use crate::index::Exposition;
 use crate::negotiate::Escaping;
+use crate::openmetrics2::UnstatedTypes;
 use crate::protobuf::MessageType;
-use crate::render::{Header, Help, Item, OutputFormat};
+use crate::render::{Header, Help, Item, OutputFormat, message_name_in};
 use crate::syntax::Syntax;
 
 /// The part of a response that a section of a large family is.
@@ -30,6 +31,28 @@ pub(super) enum MessageSection {
 }
 
 impl Catalog {
+    /// The types of families that messages show as gauges, by their names in messages of this escaping. It looks at all families that came as
+    /// OpenMetrics: meant for a snapshot.
+    #[must_use]
+    pub fn unstated_types(&self, escaping: Escaping) -> UnstatedTypes {
+        let mut types = UnstatedTypes::new();
+        let apps = self.apps.slots.iter().map(|(_, app)| app);
+        for app in apps.filter(|app| app.exposition.syntax() == Syntax::OpenMetrics) {
+            for family in app.families.iter() {
+                let form = if family.shared {
+                    self.shared(family.entry).map(|shared| shared.form)
+                } else {
+                    Some(family.form)
+                };
+                if let Some(OpenMetricsForm::Typed(kind @ (MetricType::Info | MetricType::StateSet | MetricType::GaugeHistogram))) = form {
+                    let text = family.text();
+                    types.insert(message_name_in(&text.name(&app.exposition), escaping).into(), kind);
+                }
+            }
+        }
+        types
+    }
+
     /// The messages of the private families of the apps of a range.
     pub(super) fn private_messages(&self, from: AppId, to: Option<AppId>) -> Vec<Item> {
         let mut items = Vec::new();

@@ -20,6 +20,7 @@ use crate::identity::ExtraLabel;
 use crate::index::Exposition;
 use crate::memory::MemoryMeter;
 use crate::negotiate::Escaping;
+use crate::openmetrics2::UnstatedTypes;
 use crate::render::{Chunk, Item, OutputFormat, put_header};
 use crate::syntax::Syntax;
 
@@ -394,9 +395,20 @@ impl RenderedSegments {
 /// The text of one app, rendered as if there were no other, without added labels.
 #[must_use]
 pub fn render_single(exposition: &Arc<Exposition>, variant: OutputFormat) -> RenderedSegments {
+    single(exposition).plan(variant, Selection::Everything).render()
+}
+
+/// [`Catalog::unstated_types`] of [`render_single`].
+#[must_use]
+pub fn unstated_types_of_single(exposition: &Arc<Exposition>, escaping: Escaping) -> UnstatedTypes {
+    single(exposition).unstated_types(escaping)
+}
+
+/// The catalog of one app without added labels.
+fn single(exposition: &Arc<Exposition>) -> Catalog {
     let mut catalog = Catalog::new(Rules::default());
     let name = AppName::new("single").expect("a short name of printable characters");
     let update = Update::with(catalog.rules(), &name, &no_labels(), Arc::new([]), Arc::clone(exposition), None);
     catalog.add(false, update);
-    catalog.plan(variant, Selection::Everything).render()
+    catalog
 }

@@ -51,6 +51,17 @@ fn rows_share_what_their_pieces_hold() {
 }
 
 #[test]
+fn pieces_joined_one_by_one_make_the_same_member() {
+    let mut compressor = Compressor::new();
+    let pieces = [10, 2_000, 0].map(|lines| Piece::compress(&[text(lines).into()], CompressionLevel::Fast, &mut compressor));
+    let mut joiner = Joiner::default();
+    let mut parts: Vec<Bytes> = pieces.iter().flat_map(|piece| joiner.push(piece)).collect();
+    parts.push(joiner.finish());
+    assert_eq!(parts.concat(), joined(&pieces).concat());
+    assert_eq!(read_one_member(&parts), [text(10), text(2_000)].concat());
+}
+
+#[test]
 fn no_pieces_make_an_empty_member() {
     assert!(read_one_member(&joined([])).is_empty());
     assert!(

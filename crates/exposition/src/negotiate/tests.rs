@@ -52,10 +52,31 @@ fn each_prometheus_gets_what_it_prefers() {
     assert_eq!(chosen(&[PROMETHEUS_3_PROTOBUF]), Format::Protobuf(Some(AllowUtf8)));
     assert_eq!(chosen(&[PROMETHEUS_2_42_PROTOBUF]), Format::Protobuf(None));
     assert_eq!(chosen(&[PROMETHEUS_3_PROTOBUF_LAST]), Format::Text004);
-    assert_eq!(chosen(&[PROMETHEUS_3_14]), Format::Protobuf(Some(AllowUtf8)));
+    assert_eq!(chosen(&[PROMETHEUS_3_14]), Format::OpenMetrics200(Some(AllowUtf8)));
     assert_eq!(chosen(&[TELEGRAF]), Format::Protobuf(None));
     assert_eq!(chosen(&[DATADOG]), Format::OpenMetrics100(None));
     assert_eq!(chosen(&[PROMETHEUS_3_TEXT]), Format::Text100(AllowUtf8));
+}
+
+#[test]
+fn openmetrics_2_is_given_to_exact_requests_alone() {
+    let two = "application/openmetrics-text;version=2.0.0";
+    let one = "application/openmetrics-text;version=1.0.0";
+    let openmetrics_2 = Format::OpenMetrics200(None);
+    assert_eq!(chosen(&[two]), openmetrics_2);
+    assert_eq!(chosen(&[&format!("{two};q=0.4,{one};q=0.5")]), Format::OpenMetrics100(None));
+    assert_eq!(chosen(&[&format!("{two};q=0.5,{one};q=0.4,*/*;q=0.1")]), openmetrics_2);
+    assert_eq!(chosen(&[one, two]), openmetrics_2, "the richer of equals");
+    assert_eq!(chosen(&[&format!("{two};q=0,{one};q=0.1")]), Format::OpenMetrics100(None));
+    assert_eq!(
+        chosen(&["application/openmetrics-text", &format!("{two};q=0.5")]),
+        Format::OpenMetrics100(None)
+    );
+    assert_eq!(
+        chosen(&[&format!("{two};escaping=underscores,{one};escaping=allow-utf-8;q=0.5")]),
+        Format::OpenMetrics200(Some(Escaping::Underscores)),
+        "each with its own escaping"
+    );
 }
 
 #[test]
@@ -71,7 +92,8 @@ fn people_and_odd_headers_get_text() {
         assert_eq!(chosen(&[accept]), Format::Text004, "{accept}");
     }
     assert_eq!(chosen(&[]), Format::Text004);
-    assert_eq!(chosen(&["application/openmetrics-text;version=2.0.0"]), Format::Text004);
+    assert_eq!(chosen(&["application/openmetrics-text;version=2.0.0-rc0"]), Format::Text004);
+    assert_eq!(chosen(&["application/openmetrics-text;version=2.0"]), Format::Text004);
     assert_eq!(chosen(&["application/vnd.google.protobuf"]), Format::Text004);
     let compact = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=compact-text";
     assert_eq!(chosen(&[compact]), Format::Text004);
@@ -130,6 +152,13 @@ fn content_types_are_exact() {
             "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
         ),
     ];
+    let openmetrics_2 = "application/openmetrics-text; version=2.0.0; charset=utf-8";
+    assert_eq!(Format::OpenMetrics200(None).content_type(), openmetrics_2);
+    for (escaping, word) in [(Underscores, "underscores"), (AllowUtf8, "allow-utf-8")] {
+        let format = Format::OpenMetrics200(Some(escaping));
+        assert_eq!(format.content_type(), format!("{openmetrics_2}; escaping={word}"));
+        assert_eq!(format.escaping(), escaping);
+    }
     let protobuf = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
     assert_eq!(Format::Protobuf(None).content_type(), protobuf);
     assert_eq!(
@@ -193,6 +222,7 @@ impl Range {
             Format::Text004 => ("text/plain", "0.0.4", true),
             Format::Text100(_) => ("text/plain", "1.0.0", false),
             Format::OpenMetrics100(_) => ("application/openmetrics-text", "1.0.0", true),
+            Format::OpenMetrics200(_) => ("application/openmetrics-text", "2.0.0", false),
             Format::Protobuf(_) => ("application/vnd.google.protobuf", "", false),
         };
         match (self.media, self.version) {
@@ -206,7 +236,7 @@ impl Range {
 
 fn range() -> impl Strategy<Value = Range> {
     let media = prop::sample::select(vec!["*/*", "text/*", "text/plain", "application/openmetrics-text", "text/html"]);
-    let version = prop::sample::select(vec![None, Some("0.0.1"), Some("0.0.4"), Some("1.0.0")]);
+    let version = prop::sample::select(vec![None, Some("0.0.1"), Some("0.0.4"), Some("1.0.0"), Some("2.0.0")]);
     (media, version, prop_oneof![Just(0), Just(1000), 0_u16..=1000]).prop_map(|(media, version, weight)| Range { media, version, weight })
 }
 
@@ -216,6 +246,7 @@ fn by_definition(ranges: &[Range]) -> Format {
         Format::Text004,
         Format::Text100(Escaping::Underscores),
         Format::OpenMetrics100(None),
+        Format::OpenMetrics200(None),
     ];
     let weighted = formats.into_iter().enumerate().filter_map(|(rank, format)| {
         let matching = ranges.iter().filter_map(|range| Some((range.specificity(format)?, range.weight)));

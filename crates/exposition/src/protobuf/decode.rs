@@ -833,7 +833,7 @@ fn characters(text: &[u8]) -> usize {
 }
 
 /// The seconds and nanoseconds of a timestamp message.
-fn read_time(body: &[u8], range: Range<usize>) -> Result<(i64, i64), Fault> {
+pub(crate) fn read_time(body: &[u8], range: Range<usize>) -> Result<(i64, i64), Fault> {
     let (mut seconds, mut nanos) = (0, 0);
     let mut fields = Fields::new(body, range);
     while let Some(field) = fields.next()? {

@@ -21,7 +21,7 @@ const PAIRS: [[u8; 2]; 100] = {
 
 /// Writes a whole number.
 #[inline]
-pub(super) fn put_whole(number: u64, out: &mut Vec<u8>) {
+pub(crate) fn put_whole(number: u64, out: &mut Vec<u8>) {
     match u8::try_from(number) {
         Ok(digit @ 0..10) => out.push(b'0' + digit),
         _ => put_digits(number, 0, out),
@@ -47,7 +47,7 @@ fn put_digits(mut number: u64, least: usize, out: &mut Vec<u8>) {
 
 /// Writes a double.
 #[inline]
-pub(super) fn put_double(value: f64, out: &mut Vec<u8>) {
+pub(crate) fn put_double(value: f64, out: &mut Vec<u8>) {
     if value.trunc().to_bits() == value.to_bits() && value.abs() < MAX_PLAIN {
         if value.is_sign_negative() {
             out.push(b'-');
@@ -180,7 +180,7 @@ fn exponent_of(text: &[u8]) -> i32 {
 }
 
 /// Writes the bound of a bucket or a quantile as OpenMetrics wants it: `1.0`, not `1`.
-pub(super) fn put_bound(value: f64, out: &mut Vec<u8>) {
+pub(crate) fn put_bound(value: f64, out: &mut Vec<u8>) {
     let start = out.len();
     put_double(value, out);
     if value.is_finite() && !out[start..].iter().any(|byte| matches!(byte, b'.' | b'e')) {
@@ -189,7 +189,7 @@ pub(super) fn put_bound(value: f64, out: &mut Vec<u8>) {
 }
 
 /// Writes seconds and nanoseconds as one number of seconds. Nanoseconds out of range are cut to it.
-pub(super) fn put_seconds(seconds: i64, nanos: i64, out: &mut Vec<u8>) {
+pub(crate) fn put_seconds(seconds: i64, nanos: i64, out: &mut Vec<u8>) {
     const SECOND: u64 = 1_000_000_000;
     let nanos = u64::try_from(nanos).unwrap_or_default().min(SECOND - 1);
     let (mut whole, mut fraction) = (seconds.unsigned_abs(), nanos);
@@ -205,7 +205,7 @@ pub(super) fn put_seconds(seconds: i64, nanos: i64, out: &mut Vec<u8>) {
 }
 
 /// Writes a time in milliseconds in seconds.
-pub(super) fn put_millis(millis: i64, out: &mut Vec<u8>) {
+pub(crate) fn put_millis(millis: i64, out: &mut Vec<u8>) {
     if millis < 0 {
         out.push(b'-');
     }

@@ -8,7 +8,7 @@ use super::MessageType;
 use super::error::DecodeErrorKind;
 use super::field::{bucket, exemplar, family, histogram, label, metric, scalar, span};
 use super::text::put_escaped;
-use super::wire::{self, Fault, Field, FieldValue, Fields, put_bytes, put_number};
+use super::wire::{self, Fault, Field, FieldValue, Fields, put_bytes, put_number, unzigzag};
 use crate::hash::{label_hash, name_hash};
 use crate::span::Span;
 
@@ -209,7 +209,7 @@ fn labels_hash(body: &[u8], metric: Range<usize>) -> u64 {
 type EachLabel<'f> = &'f mut dyn FnMut(Range<usize>, Range<usize>) -> Result<(), Fault>;
 
 /// The ranges of the name and the value of a label.
-pub(super) fn read_label(body: &[u8], range: Range<usize>) -> Result<(Range<usize>, Range<usize>), Fault> {
+pub(crate) fn read_label(body: &[u8], range: Range<usize>) -> Result<(Range<usize>, Range<usize>), Fault> {
     let (mut name, mut value) = (0..0, 0..0);
     let mut fields = Fields::new(body, range);
     while let Some(field) = fields.next()? {
@@ -329,7 +329,7 @@ impl Side {
         let mut fields = Fields::new(body, range);
         while let Some(field) = fields.next()? {
             match field.number {
-                span::OFFSET => offset = zigzag(field.varint()?),
+                span::OFFSET => offset = unzigzag(field.varint()?),
                 span::LENGTH => length = field.varint()?,
                 _ => {}
             }
@@ -342,7 +342,7 @@ impl Side {
 
     fn delta(&mut self, number: u64) {
         self.deltas += 1;
-        self.last = self.last.saturating_add(zigzag(number));
+        self.last = self.last.saturating_add(unzigzag(number));
         self.is_negative |= self.last < 0;
         self.total += u128::from(self.last.unsigned_abs());
     }
@@ -405,11 +405,6 @@ impl Side {
     }
 }
 
-/// A signed number from its wire form.
-const fn zigzag(number: u64) -> i64 {
-    (number >> 1).cast_signed() ^ -((number & 1).cast_signed())
-}
-
 impl Native {
     /// Reads a histogram.
     fn read(body: &[u8], range: Range<usize>) -> Result<Self, Fault> {
@@ -431,7 +426,7 @@ impl Native {
     #[inline]
     pub(super) fn take(&mut self, body: &[u8], field: Field) -> Result<(), Fault> {
         match field.number {
-            histogram::SCHEMA => self.schema = zigzag(field.varint()?),
+            histogram::SCHEMA => self.schema = unzigzag(field.varint()?),
             histogram::ZERO_THRESHOLD => self.zero_threshold = field.double()?,
             histogram::ZERO_COUNT => self.zero_count = field.varint()?,
             histogram::ZERO_COUNT_FLOAT => self.zero_count_float = field.double()?,

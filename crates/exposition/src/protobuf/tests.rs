@@ -484,7 +484,7 @@ proptest! {
 }
 
 /// A family as programs have them, with now and then something odd.
-fn any_family() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn any_family() -> impl Strategy<Value = Vec<u8>> {
     use prop::sample::select;
     let name = select(
         &[

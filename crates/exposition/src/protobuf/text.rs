@@ -275,7 +275,7 @@ fn put_label_name(name: &[u8], is_legacy: bool, out: &mut Vec<u8>) {
 
 /// Writes text as escaped inside quotes.
 #[inline]
-pub(super) fn put_escaped(text: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn put_escaped(text: &[u8], out: &mut Vec<u8>) {
     let mut from = 0;
     loop {
         let at = find_special(text, from);

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::error::DecodeErrorKind;
 
 /// A fault and its byte offset in the body.
-pub(super) type Fault = (usize, DecodeErrorKind);
+pub(crate) type Fault = (usize, DecodeErrorKind);
 
 /// The highest field number of the wire format.
 const MAX_FIELD: u64 = (1 << 29) - 1;
@@ -189,6 +189,11 @@ impl Field {
             _ => Err(self.wrong()),
         }
     }
+}
+
+/// A signed number from its wire form.
+pub(crate) const fn unzigzag(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -((number & 1).cast_signed())
 }
 
 /// The number of bytes that a number takes.

@@ -52,7 +52,7 @@ pub(super) fn write<'a>(items: &'a [Item], to: OutputFormat, out: &mut SliceWrit
 /// Writes the beginning of a message, up to its metrics, which take `metric_bytes`.
 pub(crate) fn put_header(header: &Header, to: OutputFormat, metric_bytes: usize, out: &mut Vec<u8>) {
     let mut head = Vec::with_capacity(header.name.len() + 64);
-    let name = name_of(&header.name, to);
+    let name = message_name_in(&header.name, to.escaping);
     put_bytes(family::NAME, &name, &mut head);
     if let Some(help) = &header.help {
         put_bytes(family::HELP, &unescaped_bytes(&help.text), &mut head);
@@ -110,8 +110,8 @@ pub(crate) const fn message_type(kind: MetricType) -> MessageType {
 }
 
 /// A name as it goes out, from one escaped as inside quotes.
-fn name_of(name: &[u8], to: OutputFormat) -> Cow<'_, [u8]> {
-    match to.escaping {
+pub(crate) fn message_name_in(name: &[u8], escaping: Escaping) -> Cow<'_, [u8]> {
+    match escaping {
         Escaping::AllowUtf8 => unescaped_bytes(name),
         Escaping::Underscores => escape::escaped_metric_name(name),
     }

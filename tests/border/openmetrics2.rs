@@ -1,0 +1,142 @@
+//! OpenMetrics 2.0 from end to end: asked for by its exact version alone, with everything that came in other formats.
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+
+use crate::harness::Proxy;
+
+const OPENMETRICS_2: &str = "application/openmetrics-text;version=2.0.0";
+const PROTOBUF: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+
+/// A native histogram with three observations and no classic bucket.
+const NATIVE_ONLY: &[u8] = b"\x3c\x0a\x07latency\x18\x04\x22\x2f\x0a\x09\x0a\x04path\x12\x01/\x3a\x22\x08\x03\x11\0\0\0\0\0\0\x12\x40\
+    \x28\x06\x31\x9d\x97\x8c\xcf\x08\xba\x5b\x37\x38\x01\x62\x04\x08\x03\x10\x02\x6a\x02\x02\0";
+
+const OPENMETRICS: &str = "# TYPE jobs counter\njobs_total 7 # {id=\"a\"} 1 1700000001\njobs_created 1700000000\n\
+    # TYPE build info\nbuild_info{version=\"1\"} 1\n# TYPE waits histogram\nwaits_bucket{le=\"1.0\"} 1\nwaits_bucket{le=\"+Inf\"} 2\n\
+    waits_count 2\nwaits_sum 3\n# EOF\n";
+
+async fn pushed(proxy: &Proxy, app: &str, content_type: &str, body: impl Into<Bytes>) {
+    let push = Request::put(format!("/apps/{app}/metrics")).header("content-type", content_type);
+    let answer = proxy.send(push, body).await;
+    assert_eq!(answer.status(), 200, "{}", String::from_utf8_lossy(answer.body()));
+}
+
+async fn asked(proxy: &Proxy, path: &str, accept: &str) -> Response<Bytes> {
+    proxy.ask(Request::get(path.to_owned()).header("accept", accept)).await
+}
+
+fn text(answer: &Response<Bytes>) -> String {
+    assert_eq!(
+        answer.headers()["content-type"],
+        "application/openmetrics-text; version=2.0.0; charset=utf-8"
+    );
+    String::from_utf8(answer.body().to_vec()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scrape_of_openmetrics_2_has_all_that_was_pushed_in_other_formats() {
+    let proxy = Proxy::start().await;
+    pushed(&proxy, "native", PROTOBUF, NATIVE_ONLY).await;
+    pushed(&proxy, "open", "application/openmetrics-text; version=1.0.0", OPENMETRICS).await;
+    let all = text(&asked(&proxy, "/metrics?own=false", OPENMETRICS_2).await);
+    let native = "# TYPE latency histogram\nlatency{path=\"/\"} {count:3,sum:4.5,schema:3,zero_threshold:4.973232364097867e-42,zero_count:1,\
+        positive_spans:[-2:2],positive_buckets:[1,1]}\n";
+    let counter = "# TYPE jobs_total counter\njobs_total 7 st@1700000000 # {id=\"a\"} 1 1700000001\n";
+    let info = "# TYPE build_info info\nbuild_info{version=\"1\"} 1\n";
+    let classic = "# TYPE waits histogram\nwaits {count:2,sum:3,bucket:[1.0:1,+Inf:2]}\n";
+    assert_eq!(all, format!("{native}{counter}{info}{classic}# EOF\n"));
+
+    // The self metrics are in it, too, and each family once.
+    let with_own = text(&asked(&proxy, "/metrics", OPENMETRICS_2).await);
+    assert!(with_own.contains("\nexporter_proxy_apps 2\n"), "{with_own}");
+    assert!(with_own.contains("\nexporter_proxy_app_last_update_timestamp_seconds{app=\"native\",source=\"http\"} "));
+    assert!(with_own.ends_with("# EOF\n"));
+    let names: Vec<&str> = with_own
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let mut unique = names.clone();
+    unique.sort_unstable();
+    unique.dedup();
+    assert_eq!(unique.len(), names.len());
+
+    let one = text(&asked(&proxy, "/apps/open/metrics", OPENMETRICS_2).await);
+    assert_eq!(one, format!("{counter}{info}{classic}# EOF\n"));
+
+    let zipped = Request::get("/metrics?own=false")
+        .header("accept", OPENMETRICS_2)
+        .header("accept-encoding", "gzip");
+    let zipped = proxy.ask(zipped).await;
+    assert_eq!(zipped.headers()["content-encoding"], "gzip");
+    let mut inflated = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&zipped.body()[..]), &mut inflated).unwrap();
+    assert_eq!(inflated, all);
+
+    let head = Request::builder()
+        .method(Method::HEAD)
+        .uri("/metrics?own=false")
+        .header("accept", OPENMETRICS_2);
+    let head = proxy.ask(head).await;
+    assert_eq!(text(&head), "");
+
+    // A response that is written while it is sent has no length.
+    let status: serde_json::Value = serde_json::from_str(&proxy.text("/api/status").await).unwrap();
+    let scrapers = status["scrapers"].as_array().unwrap();
+    let is_2 = |scraper: &&serde_json::Value| scraper["content_type"].as_str().unwrap().contains("version=2.0.0");
+    assert!(scrapers.iter().filter(is_2).all(|scraper| scraper["bytes"].is_null()), "{status}");
+    assert!(scrapers.iter().any(|scraper| is_2(&scraper)), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openmetrics_2_is_given_to_exact_requests_alone() {
+    let proxy = Proxy::start().await;
+    pushed(&proxy, "native", PROTOBUF, NATIVE_ONLY).await;
+    for (accept, content_type) in [
+        (
+            "application/openmetrics-text",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
+        (
+            "application/openmetrics-text;version=2.0.0;q=0.4,application/openmetrics-text;version=1.0.0;q=0.5",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
+        (
+            "application/openmetrics-text;version=2.0.0;escaping=allow-utf-8;q=0.5,text/plain;q=0.4",
+            "application/openmetrics-text; version=2.0.0; charset=utf-8; escaping=allow-utf-8",
+        ),
+        (
+            "application/openmetrics-text;version=2.1.0",
+            "text/plain; version=0.0.4; charset=utf-8",
+        ),
+        ("*/*", "text/plain; version=0.0.4; charset=utf-8"),
+    ] {
+        let answer = asked(&proxy, "/metrics", accept).await;
+        assert_eq!(answer.headers()["content-type"], content_type, "{accept}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_delivered_once_in_openmetrics_2() {
+    let proxy = Proxy::start().await;
+    for path in ["/metrics", "/event/metrics"] {
+        let scrape = async || {
+            let get = Request::get(path)
+                .header("accept", OPENMETRICS_2)
+                .header("user-agent", format!("Prometheus for {path}"));
+            text(&proxy.ask(get).await)
+        };
+        scrape().await;
+        // More than one frame of text: each event is in one of them.
+        let labels = "x".repeat(1_000);
+        for number in 0..100 {
+            let post = Request::post(format!("/event?kind=deploy&number={number}&why={labels}&value=2"));
+            assert_eq!(proxy.send(post, "").await.status(), 200);
+        }
+        let first = scrape().await;
+        assert!(first.contains("# TYPE events_to_metrics gauge\n"), "{path}");
+        let events = |text: &str| text.lines().filter(|line| line.starts_with("events_to_metrics{")).count();
+        assert_eq!(events(&first), 100, "{path}");
+        assert_eq!(events(&scrape().await), 0, "{path}");
+    }
+}
