@@ -118,6 +118,7 @@ impl Replica {
         }
         // Events that the engine no longer has were given back before.
         session.events.confirm(session.events.reached());
+        session.events.set_away(false);
         Ok(())
     }
 

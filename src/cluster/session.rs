@@ -1,5 +1,5 @@
-//! One connection to the engine: first the local store and the engine are brought together, then local changes are written, changes of
-//! others are fetched, and heartbeats are sent, until the connection fails.
+//! One connection to the engine: the local store and the engine are brought together, events before apps; then local changes are written,
+//! changes of others are fetched, and heartbeats are sent, until the connection fails.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -97,22 +97,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Replica {
     /// Uses an engine until it fails, and returns the reason.
     pub(super) async fn run(&self, engine: &impl Engine, observer: &impl Observer) -> EngineError {
-        if let Err(why) = self.synchronize(engine, observer).await {
-            return why;
-        }
+        // Events first: after a loss all replicas must have written what they know of scrapers before the first one gives events again, however
+        // long each of them takes to compare its apps.
         if let Err(why) = self.join_events(engine).await {
             return why;
         }
-        self.set_away(false);
-        observer.synchronized();
         let outcome = tokio::select! {
-            outcome = self.write(engine) => outcome,
-            outcome = self.follow(engine) => outcome,
-            outcome = self.beats(engine, observer) => outcome,
+            outcome = self.share_apps(engine, observer) => outcome,
             outcome = self.share_events(engine) => outcome,
         };
         // Changes in flight are written again by the next session.
         outcome.err().unwrap_or_else(|| EngineError("the session ended".to_owned()))
+    }
+
+    /// Brings the apps together, and keeps them so until the connection fails.
+    async fn share_apps(&self, engine: &impl Engine, observer: &impl Observer) -> Result<(), EngineError> {
+        self.synchronize(engine, observer).await?;
+        self.changes.set_away(false);
+        observer.synchronized();
+        tokio::select! {
+            outcome = self.write(engine) => outcome,
+            outcome = self.follow(engine) => outcome,
+            outcome = self.beats(engine, observer) => outcome,
+        }
     }
 
     /// Says whether the engine can be used. While it cannot, nothing waits for it.

@@ -58,6 +58,7 @@ pub(super) fn outlet(settings: &Settings, context: &Context) -> Arc<EventOutlet>
             label_by: events.label_by,
             name: events.metric_name.as_str().into(),
             in_metrics: events.expose_in_metrics,
+            in_cluster: settings.cluster.is_some(),
         },
     ))
 }

@@ -25,6 +25,12 @@ pub trait SendQueue: Send + Sync {
     /// The error of the connection, such as a reset: then no open response counts as received.
     fn unacked(&self) -> io::Result<u64>;
 
+    /// Returns true if the peer had acknowledged all that was written by now, or by the reset that has ended the connection. False where the
+    /// transport does not know.
+    fn had_all(&self) -> bool {
+        false
+    }
+
     /// Received bytes that were not read yet.
     ///
     /// # Errors
@@ -45,6 +51,10 @@ pub trait RequestObserver: Send + Sync {
 impl SendQueue for Probe {
     fn unacked(&self) -> io::Result<u64> {
         Self::unacked(self)
+    }
+
+    fn had_all(&self) -> bool {
+        Self::had_all(self)
     }
 
     fn unread(&self) -> io::Result<u64> {
@@ -238,6 +248,13 @@ impl SharedConnection {
         self.written.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// The transport has failed, or a limit was broken.
+    pub(super) fn fail(&self) {
+        let owes = self.state().has_open_responses();
+        let had_all = owes && self.queue.as_ref().is_some_and(|queue| queue.had_all());
+        self.change(|state| state.fail(had_all));
+    }
+
     /// Changes the state, then reports the outcomes.
     pub(super) fn change(&self, change: impl FnOnce(&mut ConnectionState) -> Outcomes) {
         // The guard is dropped at the end of the statement, before the outcomes are reported.
@@ -273,7 +290,7 @@ impl SharedConnection {
         match self.unacked() {
             Some(Ok(left)) => left == 0 && !self.state().has_failed(),
             Some(Err(_)) => {
-                self.change(ConnectionState::fail);
+                self.fail();
                 false
             }
             None => false,

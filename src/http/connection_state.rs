@@ -228,10 +228,15 @@ impl ConnectionState {
         self.eof = true;
     }
 
-    /// The transport has failed, or a limit was broken: nothing that is open was received for certain.
-    pub(super) fn fail(&mut self) -> Outcomes {
+    /// The transport has failed, or a limit was broken: nothing that is open was received for certain. Where an acknowledgement is enough, and
+    /// `had_all` says that the client's kernel had acknowledged everything, what was written whole counts as received.
+    pub(super) fn fail(&mut self, had_all: bool) -> Outcomes {
         self.failed = true;
-        self.take_all(DeliveryOutcome::Unacked)
+        let is_received = |open: &OpenResponse| had_all && open.written && open.tracked.may_be_reset();
+        let (received, open) = mem::take(&mut self.open).into_iter().partition(is_received);
+        let mut all = outcomes(received, DeliveryOutcome::Acked);
+        all.extend(outcomes(open, DeliveryOutcome::Unacked));
+        all
     }
 
     /// The conversation is over; responses that were not written whole are lost.

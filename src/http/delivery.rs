@@ -1,6 +1,7 @@
 //! Delivery outcome of a response.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use super::connection::SharedConnection;
@@ -24,6 +25,8 @@ pub(super) struct TrackedResponse {
     decided: OnceLock<DeliveryOutcome>,
     /// The callback, until it has run.
     settle: Mutex<Option<Settle>>,
+    /// See [`Delivery::allow_reset`].
+    may_be_reset: AtomicBool,
 }
 
 impl TrackedResponse {
@@ -31,7 +34,13 @@ impl TrackedResponse {
         Arc::new(Self {
             decided: OnceLock::new(),
             settle: Mutex::new(Some(Box::new(settle))),
+            may_be_reset: AtomicBool::new(false),
         })
+    }
+
+    /// See [`Delivery::allow_reset`].
+    pub(super) fn may_be_reset(&self) -> bool {
+        self.may_be_reset.load(Ordering::Relaxed)
     }
 
     /// Decides the outcome, unless it was decided before. The callback does not run yet.
@@ -98,6 +107,13 @@ impl Delivery {
 }
 
 impl Delivery {
+    /// From now on a reset is no doubt, if the response was written whole and the peer's kernel had acknowledged all of it: a balancer resets
+    /// a connection for which it has no use at once after the response. It goes with [`Delivery::settle_if_acked`], which decides the same if it
+    /// comes first.
+    pub fn allow_reset(&self) {
+        self.tracked.may_be_reset.store(true, Ordering::Relaxed);
+    }
+
     /// Decides [`DeliveryOutcome::Acked`] now where the response was written whole and the peer's kernel has acknowledged all of it; otherwise
     /// the outcome stays open. For clients that may send their next request to another machine. Call it with no lock held that the callback takes.
     pub fn settle_if_acked(&self) {

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use super::Timers;
 use super::connection::SharedConnection;
-use super::connection_state::ConnectionState;
 use super::stalled_responses::{STALLED_AFTER, Ticket};
 use super::stats::{HttpStats, count};
 use super::timer::Timer;
@@ -76,7 +75,7 @@ impl<S> TransportIo<S> {
     }
 
     fn failed<T>(&self, error: io::Error) -> Poll<io::Result<T>> {
-        self.shared.change(ConnectionState::fail);
+        self.shared.fail();
         Poll::Ready(Err(error))
     }
 

@@ -48,6 +48,8 @@ pub struct EventOutletSettings {
     pub name: Box<str>,
     /// True if `/metrics` contains events (`events.expose_in_metrics`).
     pub in_metrics: bool,
+    /// True at a replica of a cluster: what a scraper's kernel has acknowledged it has received, as [`ArrivedResponses`] says.
+    pub in_cluster: bool,
 }
 
 /// State of the event endpoints.
@@ -64,6 +66,8 @@ pub struct EventOutlet {
     name: Box<str>,
     /// True if `/metrics` contains events (`events.expose_in_metrics`).
     in_metrics: bool,
+    /// True at a replica of a cluster.
+    in_cluster: bool,
     /// The response that carries each scraper's lease. At most one for each scraper; settled ones are replaced.
     in_flight: Mutex<HashMap<ScraperId, (LeaseId, Delivery)>>,
     blocks: Blocks,
@@ -100,6 +104,7 @@ impl EventOutlet {
             label_by,
             name,
             in_metrics,
+            in_cluster,
         } = settings;
         Self {
             view,
@@ -110,6 +115,7 @@ impl EventOutlet {
             label_by,
             name,
             in_metrics,
+            in_cluster,
             in_flight: Mutex::default(),
             blocks: Blocks::default(),
         }
@@ -174,6 +180,9 @@ impl EventOutlet {
         if let Some(lease) = scrape.lease {
             let id = lease.id();
             let delivery = visit.connection.on_delivery(move |outcome| settle(lease, outcome));
+            if self.in_cluster {
+                delivery.allow_reset();
+            }
             self.in_flight().insert(who.clone(), (id, delivery));
         }
         scrape.events

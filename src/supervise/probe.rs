@@ -63,6 +63,20 @@ impl Probe {
         })
     }
 
+    /// Returns true if the peer's kernel had acknowledged all sent bytes by now, or by the reset that has ended the connection. Always false on a
+    /// Unix socket, which forgets what was unread when the peer closes it.
+    #[must_use]
+    pub fn had_all(&self) -> bool {
+        let left = self.ask(|fd| {
+            SockRef::from(&fd).local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+            let mut queued: libc::c_int = 0;
+            // SAFETY: the descriptor is open while it is borrowed, and the kernel writes one int into `queued`.
+            unsafe { siocoutq(fd.as_raw_fd(), &raw mut queued) }?;
+            Ok(queued)
+        });
+        left.is_ok_and(|left| left == 0)
+    }
+
     /// Received bytes that were not read yet.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::sync::Mutex;
+use std::sync::{Mutex, Weak};
 
 use proptest::prelude::*;
 
+use super::super::delivery::Delivery;
 use super::*;
 
 /// A connection state that reports its outcomes immediately, each with the number of its response.
@@ -163,7 +164,7 @@ fn an_error_gives_everything_back_and_nothing_is_lent_after_it() {
     told.read(GET);
     told.state.begin(Some(0));
     told.track();
-    told.tell(ConnectionState::fail);
+    told.tell(|state| state.fail(true));
     told.track();
     assert_eq!(
         told.told(),
@@ -173,6 +174,36 @@ fn an_error_gives_everything_back_and_nothing_is_lent_after_it() {
             (2, DeliveryOutcome::Unacked)
         ]
     );
+}
+
+#[test]
+fn a_reset_after_everything_was_acknowledged_is_no_doubt_where_that_is_enough() {
+    for (had_all, may_be_reset, outcome) in [
+        (true, true, DeliveryOutcome::Acked),
+        (true, false, DeliveryOutcome::Unacked),
+        (false, true, DeliveryOutcome::Unacked),
+    ] {
+        let mut told = Told::new();
+        told.read(GET);
+        let delivery = Delivery {
+            tracked: told.answer(Some(0), true),
+            shared: Weak::new(),
+        };
+        if may_be_reset {
+            delivery.allow_reset();
+        }
+        told.tell(|state| state.fail(had_all));
+        assert_eq!(told.told(), [(0, outcome)]);
+    }
+    // What was not written whole is lost in any case.
+    let mut told = Told::new();
+    told.read(GET);
+    told.state.begin(Some(0));
+    let tracked = told.track();
+    let shared = Weak::new();
+    Delivery { tracked, shared }.allow_reset();
+    told.tell(|state| state.fail(true));
+    assert_eq!(told.told(), [(0, DeliveryOutcome::Unacked)]);
 }
 
 #[test]

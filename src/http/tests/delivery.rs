@@ -293,6 +293,24 @@ async fn a_response_that_has_arrived_is_settled_without_another_request() {
 }
 
 #[tokio::test]
+async fn a_reset_after_the_last_acknowledgement_ends_a_response_where_that_is_enough() {
+    let mut served = Served::usual().await;
+    for (at, outcome) in [DeliveryOutcome::Acked, DeliveryOutcome::Unacked].into_iter().enumerate() {
+        let mut client = served.connect().await;
+        ask(&mut client, "/lent?size=50000").await;
+        if outcome == DeliveryOutcome::Acked {
+            served.site.delivery(at).allow_reset();
+        }
+        while served.site.connection(at).shared().unacked().unwrap().unwrap() > 0 {
+            tokio::task::yield_now().await;
+        }
+        reset(client);
+        assert_eq!(served.site.outcome().await, (50_000, outcome));
+    }
+    served.end().await;
+}
+
+#[tokio::test]
 async fn while_a_response_is_under_way_nothing_is_settled() {
     let mut served = Served::usual().await;
     let mut client = served.connect().await;

@@ -30,6 +30,42 @@ fn what_the_peer_has_not_taken_is_seen() {
 }
 
 #[test]
+fn what_was_acknowledged_before_a_reset_is_known_on_tcp() {
+    for count in [1, 100_000] {
+        let (mut near, mut far) = pair();
+        let probe = Probe::new(&near);
+        near.write_all(&vec![0; count]).unwrap();
+        far.read_exact(&mut vec![0; count]).unwrap();
+        while probe.unacked().unwrap() > 0 {}
+        SockRef::from(&far).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(far);
+        assert_eq!(probe.unacked().unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert!(probe.had_all());
+    }
+}
+
+#[test]
+fn what_was_not_acknowledged_before_a_reset_is_known_too() {
+    let (mut near, far) = pair();
+    let probe = Probe::new(&near);
+    near.set_nonblocking(true).unwrap();
+    while near.write(&[0; 65_536]).is_ok() {}
+    // It has unread bytes, so this is a reset.
+    drop(far);
+    assert_eq!(probe.unacked().unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    assert!(!probe.had_all());
+}
+
+#[test]
+fn a_unix_socket_never_says_that_all_was_read() {
+    let (mut near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    let probe = Probe::new(&near);
+    near.write_all(b"unread").unwrap();
+    drop(far);
+    assert!(!probe.had_all());
+}
+
+#[test]
 fn a_reset_is_an_error_and_so_is_a_closed_socket() {
     let (near, far) = pair();
     let probe = Probe::new(&near);
