@@ -12,6 +12,7 @@ pub mod upstreams;
 use bytes::Bytes;
 
 use crate::exposition::Exposition;
+use crate::exposition::openmetrics2::{self, TextTooLong};
 use crate::exposition::protobuf::DecodeError;
 use crate::store::Refused;
 use crate::supervise::blocking;
@@ -35,6 +36,17 @@ async fn decode_protobuf(body: Bytes, max_text: usize) -> Result<Exposition, Dec
         return blocking(move || Exposition::decode(&body, max_text)).await;
     }
     Exposition::decode(&body, max_text)
+}
+
+/// Reads a body of OpenMetrics 2.0, on a blocking thread if it is large. The text of OpenMetrics 1.0 may be as long as a body of text.
+///
+/// # Errors
+/// If it is longer. Other faults are in what is read.
+async fn read_openmetrics2(body: Bytes, max_text: usize) -> Result<Exposition, TextTooLong> {
+    if body.len() > LARGE_BYTES / TEXT_A_BYTE {
+        return blocking(move || openmetrics2::parse(&body, max_text)).await;
+    }
+    openmetrics2::parse(&body, max_text)
 }
 
 /// The bytes of text that a byte of protobuf makes at most as a rule: those of classic histograms, which repeat labels for each bucket.

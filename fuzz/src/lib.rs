@@ -18,6 +18,7 @@ pub mod json_stream;
 pub mod kubo;
 pub mod link;
 pub mod monitoring_stream;
+pub mod openmetrics2;
 pub mod protobuf;
 pub mod pushgateway;
 pub mod replicated_app;
@@ -52,6 +53,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("kubo", kubo::check),
     ("link", link::check),
     ("monitoring_stream", monitoring_stream::check),
+    ("openmetrics2", openmetrics2::check),
     ("protobuf", protobuf::check),
     ("pushgateway", pushgateway::check),
     ("replicated_app", replicated_app::check),

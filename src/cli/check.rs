@@ -10,7 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::{count, input};
 use crate::config::{self, Environment};
 use crate::daemon::{check_secrets, preflight};
-use crate::exposition::{self, Exposition, Family, FamilyFlags, MetricType};
+use crate::exposition::{self, Exposition, Family, FamilyFlags, MetricType, openmetrics2};
 use crate::http::{CheckedWebConfig, read_web_config};
 use crate::model::Syntax;
 
@@ -61,17 +61,19 @@ enum MetricsFormat {
     Text,
     /// OpenMetrics 1.0.
     Openmetrics,
+    /// OpenMetrics 2.0 (release candidate 0).
+    Openmetrics2,
     /// Length-delimited protobuf messages (io.prometheus.client.MetricFamily).
     Protobuf,
 }
 
 impl MetricsFormat {
-    /// The syntax of a text; `None` for protobuf.
+    /// The syntax of a text; `None` for formats with composite values.
     const fn syntax(self) -> Option<Syntax> {
         match self {
             Self::Text => Some(Syntax::Text),
             Self::Openmetrics => Some(Syntax::OpenMetrics),
-            Self::Protobuf => None,
+            Self::Openmetrics2 | Self::Protobuf => None,
         }
     }
 }
@@ -153,6 +155,11 @@ impl Metrics {
             super::print(&text)?;
             return Ok(code);
         }
+        if matches!(self.format, Some(MetricsFormat::Openmetrics2)) {
+            let code = check_openmetrics2(&body, &name, &mut text);
+            super::print(&text)?;
+            return Ok(code);
+        }
         let syntax = self.format.and_then(MetricsFormat::syntax);
         let checked = exposition::check(&body, syntax);
         for problem in &checked.problems {
@@ -219,6 +226,36 @@ fn check_protobuf(body: &[u8], name: &str, text: &mut String) -> ExitCode {
     }
 }
 
+/// Checks a body of OpenMetrics 2.0: what a push of it would be refused for.
+fn check_openmetrics2(body: &[u8], name: &str, text: &mut String) -> ExitCode {
+    let read = match openmetrics2::parse(body, usize::MAX) {
+        Ok(read) => read,
+        Err(error) => {
+            let _ = writeln!(text, "{name}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    for fault in read.faults() {
+        let _ = writeln!(text, "{name}:{}:{}: error: {}", fault.line, fault.column, fault.reason);
+    }
+    if let Some(fault) = read.faults().first_exemplar() {
+        let _ = writeln!(text, "{name}:{}:{}: warning: {}", fault.line, fault.column, fault.reason);
+    }
+    let _ = writeln!(
+        text,
+        "{name}: OpenMetrics 2.0, {}, {} series, {}",
+        count(read.families().len() as u64, "family", "families"),
+        read.series(),
+        count(read.faults().total(), "error", "errors"),
+    );
+    write_losses(&read, name, text);
+    if read.faults().is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
 /// Writes which scrapers lose what, if one of them loses something.
 fn write_losses(read: &Exposition, name: &str, text: &mut String) {
     let samples = |family| read.samples(family).filter(|sample| sample.exemplar.is_some()).count() as u64;
@@ -230,7 +267,9 @@ fn write_losses(read: &Exposition, name: &str, text: &mut String) {
     let units = read.families().iter().filter(|family| family.unit().is_some()).count() as u64;
     let only_openmetrics = |family: &&Family| matches!(family.kind, MetricType::Info | MetricType::StateSet | MetricType::GaugeHistogram);
     let types = read.families().iter().filter(only_openmetrics).count() as u64;
-    // What the parser leaves out of a protobuf body is in its records.
+    let is_state = |family: &&Family| matches!(family.kind, MetricType::Info | MetricType::StateSet);
+    let states = read.families().iter().filter(is_state).count() as u64;
+    // What the text of a protobuf body leaves out is in its records; so are gauge histograms.
     let is_protobuf = !read.record_bytes().is_empty();
     let only_protobuf = if is_protobuf { read.faults().exemplars() } else { 0 };
     let losses = |of: &[(u64, &str, &str)]| -> String {
@@ -243,7 +282,7 @@ fn write_losses(read: &Exposition, name: &str, text: &mut String) {
     };
     let native = (read.native_histograms(), "native histogram's buckets", "native histograms' buckets");
     let scrapers = [
-        ("protobuf", losses(&[(if is_protobuf { 0 } else { types }, "type", "types")])),
+        ("protobuf", losses(&[(if is_protobuf { states } else { types }, "type", "types")])),
         ("OpenMetrics", losses(&[native, (only_protobuf, "exemplar", "exemplars")])),
         (
             "the text format",

@@ -18,7 +18,8 @@ use tokio::sync::watch;
 use url::form_urlencoded;
 
 use super::receiver::{Budget, Limits};
-use super::{LARGE_BYTES, TEXT_A_BYTE, decode_protobuf};
+use super::{LARGE_BYTES, TEXT_A_BYTE, decode_protobuf, read_openmetrics2};
+use crate::exposition::openmetrics2;
 use crate::exposition::protobuf::{self, DecodeErrorKind};
 use crate::http::{BodyLimit, Connection, Role, Routes, read_kept_body, reply};
 use crate::model::units::parse_duration;
@@ -31,6 +32,10 @@ use crate::wire::pushgateway::{EXPIRE_AFTER_HEADER, EXPIRE_AFTER_PARAMETER};
 
 /// The ages at which an app may expire, as for `store.expire_after`: sooner it would be forgotten between two updates, and later is never.
 const EXPIRY_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(10 * 365 * 86_400);
+
+/// The bytes that a byte of OpenMetrics 2.0 takes while it is read, beside the text that is kept: messages, the places of lines and the hashes of
+/// names, which small families have most of.
+const READ_A_BYTE: usize = 8;
 
 /// The source of HTTP pushes in `/apps` and in the `source` label.
 const SOURCE: &str = "http";
@@ -140,6 +145,7 @@ async fn push(
         Ok(protobuf) => protobuf && !is_text(&body),
         Err(error) => return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_metrics", &format!("{app}: {error}")),
     };
+    let is_openmetrics2 = content_type.is_some_and(openmetrics2::is_content_type);
     let read = if protobuf {
         reservation.reserve(body.len() + limit.bytes.min(TEXT_A_BYTE * body.len())).await;
         match decode_protobuf(body.clone(), limit.bytes).await {
@@ -154,6 +160,19 @@ async fn push(
                 };
                 return refuse(status, reason, &format!("{app}: {error}"));
             }
+        }
+    } else if is_openmetrics2 {
+        // What reading takes, and the text that is kept.
+        let reading = READ_A_BYTE * body.len();
+        reservation
+            .reserve(body.len() + reading + limit.bytes.min(TEXT_A_BYTE * body.len()))
+            .await;
+        match read_openmetrics2(body.clone(), limit.bytes).await {
+            Ok(read) => {
+                reservation.shrink_to(body.len() + read.body().len());
+                Some(Box::new(read))
+            }
+            Err(error) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "bad_body", &format!("{app}: {error}")),
         }
     } else {
         None
@@ -171,7 +190,7 @@ async fn push(
     let update = Update {
         app: app.clone(),
         body: read.as_ref().map_or_else(|| body.clone(), |read| read.body().clone()),
-        syntax: if protobuf {
+        syntax: if read.is_some() {
             Some(Syntax::OpenMetrics)
         } else {
             content_type.and_then(Syntax::from_content_type)

@@ -89,6 +89,84 @@ async fn a_scrape_of_openmetrics_2_has_all_that_was_pushed_in_other_formats() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_push_of_openmetrics_2_arrives_in_every_format() {
+    let proxy = Proxy::start().await;
+    let body = "# TYPE latency histogram\nlatency{path=\"/\"} {count:3,sum:4.5,schema:3,zero_threshold:4.973232364097867e-42,zero_count:1,\
+        positive_spans:[-2:2],positive_buckets:[1,1]}\n# TYPE build_info info\nbuild_info{version=\"1\"} 1\n# EOF\n";
+    pushed(&proxy, "app", "application/openmetrics-text; version=2.0.0; charset=utf-8", body).await;
+    let two = text(&asked(&proxy, "/metrics?own=false", OPENMETRICS_2).await);
+    assert_eq!(two, body);
+    let protobuf = asked(&proxy, "/metrics?own=false", PROTOBUF).await.into_body();
+    assert!(protobuf.starts_with(NATIVE_ONLY), "{protobuf:?}");
+    let one = asked(&proxy, "/metrics?own=false", "application/openmetrics-text;version=1.0.0").await;
+    assert_eq!(
+        String::from_utf8_lossy(one.body()),
+        "# TYPE latency histogram\nlatency_bucket{path=\"/\",le=\"+Inf\"} 3\nlatency_count{path=\"/\"} 3\nlatency_sum{path=\"/\"} 4.5\n\
+         # TYPE build info\nbuild_info{version=\"1\"} 1\n# EOF\n"
+    );
+    // The response is a body that can be pushed.
+    pushed(&proxy, "again", "application/openmetrics-text; version=2.0.0", two).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_of_bad_openmetrics_2_is_refused_with_line_and_column() {
+    let proxy = Proxy::start().await;
+    for (body, status, why) in [
+        (
+            "# TYPE h histogram\nh {count:1}\n# EOF\n",
+            400,
+            "app: line 2, column 3: the composite value lacks sum",
+        ),
+        (
+            "up 1\nup 1\n# EOF\n",
+            400,
+            "app: line 2, column 1: duplicate series: a line before it",
+        ),
+        ("up 1\n", 400, "app: line 2, column 1: the end mark # EOF is missing"),
+        (
+            "# TYPE jobs counter\njobs_total 1\n# EOF\n",
+            400,
+            "send it as application/openmetrics-text; version=1.0.0",
+        ),
+    ] {
+        let push = Request::put("/apps/app/metrics").header("content-type", "application/openmetrics-text; version=2.0.0");
+        let answer = proxy.send(push, body).await;
+        let told = String::from_utf8_lossy(answer.body()).into_owned();
+        assert_eq!(answer.status(), status, "{told}");
+        assert!(told.contains(why), "{told}");
+    }
+    assert!(proxy.text("/apps?format=wide").await.lines().all(|line| !line.contains("│ app ")));
+    // Of any other version it is read as 1.0.
+    pushed(
+        &proxy,
+        "app",
+        "application/openmetrics-text",
+        "# TYPE jobs counter\njobs_total 1\n# EOF\n",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_metrics_reads_openmetrics_2() {
+    let check = async |file: &str| {
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_exporter-proxy"))
+            .args(["check", "metrics", "--format", "openmetrics2"])
+            .arg(crate::harness::repository("fuzz/corpus/openmetrics2").join(file))
+            .output()
+            .await
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, told) = check("every_type").await;
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains(": OpenMetrics 2.0, 8 families, "), "{told}");
+    assert!(told.contains(": a scraper of protobuf loses 2 types\n"), "{told}");
+    let (code, told) = check("faults").await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("faults:2:26: error: expected the end of the list"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn openmetrics_2_is_given_to_exact_requests_alone() {
     let proxy = Proxy::start().await;
     pushed(&proxy, "native", PROTOBUF, NATIVE_ONLY).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use exporter_proxy::exposition::catalog::{render_single, unstated_types_of_single};
 use exporter_proxy::exposition::negotiate::{Escaping, Format};
-use exporter_proxy::exposition::openmetrics2::Writer;
+use exporter_proxy::exposition::openmetrics2::{self, Writer};
 use exporter_proxy::exposition::{Exposition, protobuf};
 use exporter_proxy::model::Syntax;
 
@@ -19,9 +19,10 @@ const OPENMETRICS_2: Format = Format::OpenMetrics200(Some(Escaping::AllowUtf8));
 const PROTOBUF: Format = Format::Protobuf(Some(Escaping::AllowUtf8));
 
 /// The columns behind the feature: what arrives, and what goes out.
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 9] = [
     "from text",
     "from OpenMetrics",
+    "from OpenMetrics 2.0",
     "from protobuf",
     "to text 0.0.4",
     "to text 1.0.0",
@@ -35,6 +36,7 @@ const COLUMNS: [&str; 8] = [
 enum Body {
     Text(String),
     OpenMetrics(String),
+    OpenMetrics2(String),
     Protobuf(Vec<u8>),
 }
 
@@ -54,7 +56,7 @@ struct Cell(&'static str, Try);
 /// A line of the table.
 struct Row {
     feature: &'static str,
-    cells: [Cell; 8],
+    cells: [Cell; 9],
 }
 
 impl Body {
@@ -62,6 +64,7 @@ impl Body {
         match self {
             Self::Text(text) => Exposition::parse(Bytes::from(text.clone()), Syntax::Text),
             Self::OpenMetrics(text) => Exposition::parse(Bytes::from(text.clone()), Syntax::OpenMetrics),
+            Self::OpenMetrics2(text) => openmetrics2::parse(text.as_bytes(), usize::MAX).unwrap(),
             Self::Protobuf(body) => {
                 let decoded = protobuf::decode(body, usize::MAX).unwrap();
                 Exposition::parse(decoded.text, Syntax::OpenMetrics).with_records(decoded.records)
@@ -133,6 +136,10 @@ fn text(body: &str) -> Body {
 
 fn openmetrics(body: &str) -> Body {
     Body::OpenMetrics(format!("{body}# EOF\n"))
+}
+
+fn openmetrics_2(body: &str) -> Body {
+    Body::OpenMetrics2(format!("{body}# EOF\n"))
 }
 
 fn varint(mut number: u64) -> Vec<u8> {
@@ -233,6 +240,7 @@ fn values() -> Row {
         cells: [
             Cell("yes", shows(&body, PROTOBUF, &[&encoded])),
             Cell("yes", shows(&openmetrics("jobs_total{kind=\"a\"} 1.5\n"), PROTOBUF, &[&encoded])),
+            Cell("yes", shows(&openmetrics_2("jobs_total{kind=\"a\"} 1.5\n"), PROTOBUF, &[&encoded])),
             Cell("yes", shows(&proto, PROTOBUF, &[&encoded])),
             Cell("yes", shows(&proto, TEXT_004, &[line])),
             Cell("yes", shows(&proto, TEXT_100, &[line])),
@@ -261,6 +269,10 @@ fn timestamps() -> Row {
                 "yes",
                 shows(&openmetrics("# TYPE up gauge\nup 1 1700000000.25\n"), PROTOBUF, &[&encoded]),
             ),
+            Cell(
+                "yes",
+                shows(&openmetrics_2("# TYPE up gauge\nup 1 1700000000.25\n"), PROTOBUF, &[&encoded]),
+            ),
             Cell("yes", shows(&proto, PROTOBUF, &[&encoded])),
             Cell("yes", shows(&proto, TEXT_004, &[millis])),
             Cell("yes", shows(&proto, TEXT_100, &[millis])),
@@ -285,6 +297,7 @@ fn help() -> Row {
         cells: [
             Cell("yes", shows(&text(body), PROTOBUF, &[&encoded])),
             Cell("yes", shows(&openmetrics(body), PROTOBUF, &[&encoded])),
+            Cell("yes", shows(&openmetrics_2(body), PROTOBUF, &[&encoded])),
             Cell("yes", shows(&proto, PROTOBUF, &[&encoded])),
             Cell("yes", shows(&proto, TEXT_004, &[line])),
             Cell("yes", shows(&proto, TEXT_100, &[line])),
@@ -301,6 +314,10 @@ fn types() -> Row {
         # TYPE s summary\ns{quantile=\"0.5\"} 4\ns_count 5\ns_sum 6\n";
     let body = text(&format!("# TYPE c_total counter\nc_total 7\n{samples}"));
     let open = openmetrics(&format!("# TYPE c counter\nc_total 7\n{samples}"));
+    let two = openmetrics_2(
+        "# TYPE c_total counter\nc_total 7\n# TYPE g gauge\ng 1\n# TYPE h histogram\nh {count:2,sum:3,bucket:[1.0:1,+Inf:2]}\n\
+        # TYPE s summary\ns {count:5,sum:6,quantile:[0.5:4]}\n",
+    );
     let counter = [number(3, COUNTER), metric(&[message(3, &[double(1, 7.0)])])].concat();
     let gauge = [number(3, GAUGE), metric(&[message(2, &[double(1, 1.0)])])].concat();
     let bucket = |count, bound| message(3, &[number(1, count), double(2, bound)]);
@@ -342,6 +359,7 @@ fn types() -> Row {
         cells: [
             Cell("yes", shows(&body, PROTOBUF, &all)),
             Cell("yes", shows(&open, PROTOBUF, &all)),
+            Cell("yes", shows(&two, PROTOBUF, &all)),
             Cell("yes", shows(&proto, PROTOBUF, &all)),
             Cell("yes", shows(&proto, TEXT_004, &lines)),
             Cell("yes", shows(&proto, TEXT_100, &lines)),
@@ -372,6 +390,7 @@ fn utf8_names() -> Row {
         cells: [
             Cell("yes", shows(&text(&body), PROTOBUF, &[&encoded, &with_label])),
             Cell("yes", shows(&openmetrics(&body), PROTOBUF, &[&encoded, &with_label])),
+            Cell("yes", shows(&openmetrics_2(&body), PROTOBUF, &[&encoded, &with_label])),
             Cell("yes", shows(&proto, PROTOBUF, &[&encoded, &with_label])),
             Cell("with underscores", plain(TEXT_004)),
             Cell("if asked for", asked(TEXT_100, Format::Text100(Escaping::Underscores))),
@@ -392,6 +411,7 @@ fn units() -> Row {
         cells: [
             Cell("no", shows(&text(body), OPENMETRICS, &[sample]).lacks(&[b"# UNIT"])),
             Cell("yes", shows(&openmetrics(body), PROTOBUF, &[&encoded])),
+            Cell("yes", shows(&openmetrics_2(body), PROTOBUF, &[&encoded])),
             Cell("yes", shows(&proto, OPENMETRICS, &[b"# UNIT age_seconds seconds\n"])),
             Cell("no", shows(&proto, TEXT_004, &[sample]).lacks(&[b"# UNIT"])),
             Cell("no", shows(&proto, TEXT_100, &[sample]).lacks(&[b"# UNIT"])),
@@ -423,6 +443,10 @@ fn exemplars() -> Row {
         cells: [
             Cell("no", shows(&body, OPENMETRICS, &[plain]).faults(0, 1)),
             Cell("yes", shows(&open, PROTOBUF, &[&encoded])),
+            Cell("yes", {
+                let two = "# TYPE c_total counter\nc_total 1 # {id=\"a\"} 0.5 1700000000\n";
+                shows(&openmetrics_2(two), PROTOBUF, &[&encoded])
+            }),
             Cell("yes", shows(&proto, PROTOBUF, &[&encoded])),
             Cell("no", shows(&proto, TEXT_004, &[plain])),
             Cell("no", shows(&proto, TEXT_100, &[plain])),
@@ -443,6 +467,10 @@ fn exemplars_without_time() -> Row {
         cells: [
             Cell("no", shows(&body, OPENMETRICS, &[plain]).faults(0, 1)),
             Cell("yes", shows(&open, PROTOBUF, &[&encoded])),
+            Cell("no", {
+                let two = "# TYPE c_total counter\nc_total 1 # {id=\"a\"} 0.5\n";
+                shows(&openmetrics_2(two), PROTOBUF, &[]).lacks(&[b"c_total"]).faults(1, 0)
+            }),
             Cell("yes", shows(&proto, PROTOBUF, &[&encoded])),
             Cell("no", shows(&proto, TEXT_004, &[plain])),
             Cell("no", shows(&proto, TEXT_100, &[plain])),
@@ -464,6 +492,10 @@ fn long_exemplars() -> Row {
         cells: [
             Cell("no", shows(&body, OPENMETRICS, &[plain]).faults(0, 1)),
             Cell("no", shows(&open, PROTOBUF, &[b"c_total"]).lacks(&[id.as_bytes()]).faults(0, 1)),
+            Cell("yes", {
+                let two = format!("# TYPE c_total counter\n{line}");
+                shows(&openmetrics_2(&two), PROTOBUF, &[&encoded]).faults(0, 1)
+            }),
             Cell("yes", shows(&proto, PROTOBUF, &[&encoded]).faults(0, 1)),
             Cell("no", shows(&proto, TEXT_004, &[plain]).faults(0, 1)),
             Cell("no", shows(&proto, TEXT_100, &[plain]).faults(0, 1)),
@@ -485,6 +517,10 @@ fn start_timestamps() -> Row {
         cells: [
             Cell("as gauges", shows(&text(series), TEXT_004, &[gauge])),
             Cell("yes", shows(&open, PROTOBUF, &[&created])),
+            Cell("yes", {
+                let two = "# TYPE c_total counter\nc_total 1 st@1700000000.5\n";
+                shows(&openmetrics_2(two), PROTOBUF, &[&created])
+            }),
             Cell("yes", shows(&proto, PROTOBUF, &[&created])),
             Cell("as gauges", shows(&proto, TEXT_004, &[gauge])),
             Cell("as gauges", shows(&proto, TEXT_100, &[gauge])),
@@ -529,6 +565,10 @@ fn infos_and_states() -> Row {
                     .faults(2, 0),
             ),
             Cell("yes", shows(&open, OPENMETRICS, &typed)),
+            Cell(
+                "yes",
+                shows(&openmetrics_2(&body.replace("build info", "build_info info")), OPENMETRICS, &typed),
+            ),
             Cell("as gauges", shows(&proto, OPENMETRICS, &[b"# TYPE build_info gauge\n"])),
             Cell("as gauges", shows(&open, TEXT_004, &gauges)),
             Cell("as gauges", shows(&open, TEXT_100, &gauges)),
@@ -563,6 +603,10 @@ fn gauge_histograms() -> Row {
                     &[b"# TYPE q gaugehistogram\nq_bucket{le=\"1.0\"} 1\n"],
                 ),
             ),
+            Cell("yes", {
+                let two = "# TYPE q gaugehistogram\nq {gcount:2,gsum:3,bucket:[1.0:1,+Inf:2]}\n";
+                shows(&openmetrics_2(two), PROTOBUF, &[&typed, &encoded])
+            }),
             Cell("yes", shows(&proto, PROTOBUF, &[&typed, &encoded])),
             Cell("as gauges", shows(&proto, TEXT_004, &gauges)),
             Cell("as gauges", shows(&proto, TEXT_100, &gauges)),
@@ -599,6 +643,7 @@ fn native_row(
         cells: [
             Cell("no", refused(text(COMPOSITE))),
             Cell("no", refused(openmetrics(COMPOSITE))),
+            Cell("yes", shows(&openmetrics_2(composite), OPENMETRICS_2, &[composite.as_bytes()])),
             Cell("yes", shows(&proto, PROTOBUF, &[&whole])),
             Cell(words[0], shows(&proto, TEXT_004, seen[0])),
             Cell(words[0], shows(&proto, TEXT_100, seen[0])),
@@ -661,7 +706,7 @@ fn native_float_counts() -> Row {
         &metrics,
         [COUNT_SUM_INF; 2],
         [&seen, &seen],
-        "latency {count:2.5,sum:4.5,schema:3,zero_threshold:1e-128,zero_count:0.5,positive_spans:[-2:2],positive_buckets:[1.5,0.5]}\n",
+        "# TYPE latency histogram\nlatency {count:2.5,sum:4.5,schema:3,zero_threshold:1e-128,zero_count:0.5,positive_spans:[-2:2],positive_buckets:[1.5,0.5]}\n",
     )
 }
 
@@ -675,7 +720,7 @@ fn native_empty() -> Row {
         &metrics,
         [COUNT_SUM_INF; 2],
         [&seen, &seen],
-        "latency {count:0,sum:0,schema:3,zero_threshold:0,zero_count:0}\n",
+        "# TYPE latency histogram\nlatency {count:0,sum:0,schema:3,zero_threshold:0,zero_count:0}\n",
     )
 }
 

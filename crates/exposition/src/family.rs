@@ -92,6 +92,16 @@ impl MetricType {
     }
 }
 
+/// True if a unit is the end of a name, which may have `_total` behind it.
+pub(crate) fn takes_unit(name: &[u8], kind: MetricType, unit: &[u8]) -> bool {
+    let base = if kind == MetricType::Counter {
+        name.strip_suffix(b"_total").unwrap_or(name)
+    } else {
+        name
+    };
+    base.strip_suffix(unit).is_some_and(|rest| rest.ends_with(b"_") && rest.len() > 1)
+}
+
 /// The part of a sample's name after the name of its family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Suffix {

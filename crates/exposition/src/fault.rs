@@ -69,6 +69,43 @@ impl Faults {
         }
     }
 
+    /// Faults that were found before the text was made: the kept ones, the number of all, the number of skipped exemplars and the first of those.
+    pub(super) fn new(kept: Vec<Fault>, total: u64, exemplars: u64, first_exemplar: Option<Box<Fault>>) -> Self {
+        Self {
+            total,
+            kept: kept.into(),
+            exemplars,
+            first_exemplar,
+        }
+    }
+
+    /// Gives faults of a text that was made from another one the places in that one, the line and the byte offset of each, and adds those
+    /// that were found in that one.
+    pub(super) fn amend(&mut self, other: Self, places: impl FnOnce(&[u32]) -> Vec<(u32, u32)>) {
+        let mut faults: Vec<&mut Fault> = self.kept.iter_mut().chain(self.first_exemplar.as_deref_mut()).collect();
+        if !faults.is_empty() {
+            let offsets: Vec<u32> = faults.iter().map(|fault| fault.offset).collect();
+            for (fault, (line, offset)) in faults.iter_mut().zip(places(&offsets)) {
+                (fault.line, fault.column, fault.offset) = (line, 1, offset);
+                if fault.is_duplicate {
+                    fault.reason = "duplicate series: a line before it has the same name and labels".into();
+                }
+            }
+        }
+        self.total += other.total;
+        self.exemplars += other.exemplars;
+        self.first_exemplar = [self.first_exemplar.take(), other.first_exemplar]
+            .into_iter()
+            .flatten()
+            .min_by_key(|fault| fault.line);
+        let mut kept: Vec<Fault> = std::mem::take(&mut self.kept).into_iter().chain(other.kept).collect();
+        // A histogram is one line here and several there.
+        kept.sort_by(|one, other| (one.line, &one.reason).cmp(&(other.line, &other.reason)));
+        kept.dedup();
+        kept.truncate(MAX_FAULTS_KEPT);
+        self.kept = kept.into();
+    }
+
     /// Converts columns to those of the original text, before lone backslashes were doubled.
     pub(super) fn restore_columns(&mut self, original: &[u8], syntax: Syntax) {
         restore_columns(&mut self.kept, original, syntax);

@@ -119,6 +119,11 @@ impl Exposition {
         Ok(read)
     }
 
+    /// Changes the faults of a text that was made from another one; see [`Faults::amend`].
+    pub(crate) fn amend_faults(&mut self, other: Faults, places: impl FnOnce(&[u32]) -> Vec<(u32, u32)>) {
+        self.faults.amend(other, places);
+    }
+
     /// A text with the index that was made with it.
     fn of_index(body: Bytes, records: Bytes, index: TextIndex) -> Self {
         let families = index.records;

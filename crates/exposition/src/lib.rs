@@ -8,7 +8,8 @@
 //! - **Merge**: [`catalog`] keeps the pages of many applications and merges their families: one header a family, a disambiguating label
 //!   for equal series, contradictions resolved and reported. After an update only what changed is rendered again.
 //! - **Render**: a [`catalog::Plan`] renders the text format 0.0.4, 1.0.0, OpenMetrics 1.0.0 or protobuf from pages of either syntax.
-//! - **Translate**: an [`openmetrics2::Writer`] makes OpenMetrics 2.0 from a protobuf response, piece by piece.
+//! - **Translate**: [`openmetrics2::parse`] reads OpenMetrics 2.0, with composite values, and an [`openmetrics2::Writer`] makes it from a protobuf
+//!   response, piece by piece.
 //! - **Negotiate**: [`negotiate`] chooses the format by a request's `Accept` headers, and the encoding by `Accept-Encoding`.
 //! - **Compress**: [`gzip`] joins parts that were compressed separately into one gzip member, so that parts that stay are compressed once.
 //!
@@ -107,7 +108,7 @@
 // | `check` | all problems of a text | `family`, `parse`, `reason`, `syntax` |
 // | `fault` | faults of a text | `parse`, `protobuf`, `reason`, `syntax` |
 // | `index` | a parsed text | `family`, `fault`, `identity`, `memory`, `parse`, `protobuf`, `sample`, `span`, `syntax`, `timestamps` |
-// | `openmetrics2` | OpenMetrics 2.0 from messages | `escape`, `family`, `parse`, `protobuf`, `sample`, `syntax` |
+// | `openmetrics2` | OpenMetrics 2.0, out and in | `escape`, `family`, `fault`, `hash`, `index`, `parse`, `protobuf`, `sample`, `syntax`, `timestamps` |
 // | `render` | families to text and messages | `escape`, `family`, `gzip`, `hash`, `identity`, `index`, `memory`, `negotiate`, `parse`, `protobuf`, `sample`, `syntax`, `timestamps` |
 // | `catalog` | the families of all applications, merged | all above |
 // | `group` | texts with the labels of a group | all above |

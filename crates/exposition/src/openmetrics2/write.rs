@@ -168,6 +168,9 @@ fn put_header(keyword: &str, name: &[u8], out: &mut Vec<u8>) {
     out.push(b' ');
 }
 
+/// The seconds of the years 1 to 9999, which timestamps of protobuf have.
+const YEARS: Range<i64> = -62_135_596_800..253_402_300_800;
+
 /// A metric while it is written.
 pub(super) struct Metric<'a> {
     body: &'a [u8],
@@ -275,7 +278,7 @@ impl<'a> Metric<'a> {
     /// A start time; as in Prometheus the start of the epoch is none.
     fn start(&self, created: Option<Range<usize>>) -> Option<(i64, i64)> {
         let time = read_time(self.body, created?).ok()?;
-        (time != (0, 0)).then_some(time)
+        (time != (0, 0) && YEARS.contains(&time.0)).then_some(time)
     }
 
     /// An exemplar; `None` without a time, which the format requires.
@@ -292,7 +295,7 @@ impl<'a> Metric<'a> {
             exemplar::TIMESTAMP => time = field.bytes().and_then(|range| read_time(self.body, range)).ok(),
             _ => {}
         });
-        let (seconds, nanos) = time?;
+        let (seconds, nanos) = time.filter(|(seconds, _)| YEARS.contains(seconds))?;
         let mut out = b" # {".to_vec();
         out.append(&mut labels);
         out.extend_from_slice(b"} ");

@@ -81,6 +81,13 @@ pub(crate) struct BodyPlace {
     offset: usize,
 }
 
+impl BodyPlace {
+    /// The byte offset in the body, from 0.
+    pub(crate) const fn offset(&self) -> usize {
+        self.offset
+    }
+}
+
 impl fmt::Display for BodyPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "protobuf metric family {} \"{}\", ", self.family, self.name.escape_debug())?;

@@ -144,6 +144,15 @@ fn native_of(body: &[u8], metric: Range<usize>) -> Result<(bool, bool), Fault> {
     Ok((false, false))
 }
 
+/// The rule that a histogram breaks for which Prometheus would drop the whole scrape.
+pub(crate) fn broken_rule(histogram: &[u8]) -> Option<DecodeErrorKind> {
+    let read = Native::read(histogram, 0..histogram.len()).and_then(|mut native| {
+        let (count, count_float, sum) = (native.count, native.count_float, native.sum);
+        native.check(0, count, count_float, sum)
+    });
+    read.err().map(|(_, kind)| kind)
+}
+
 /// The messages with only those metrics that `keep` accepts by the name of a sample and the hash of a series: the count of a histogram or
 /// summary, the only sample of others.
 pub(crate) fn retain(bytes: &Bytes, mut keep: impl FnMut(u64) -> bool) -> Bytes {

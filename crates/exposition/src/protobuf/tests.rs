@@ -4,7 +4,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::field::{bucket, exemplar, family, histogram, label, metric, quantile, scalar, span, summary, timestamp};
-use super::wire::{put_bytes, put_double, put_number, put_varint};
+use super::wire::{put_bytes, put_double, put_number, put_varint, zigzag};
 use super::{DecodeErrorKind, Decoded, MessageType, decode};
 use crate::family::MetricType;
 use crate::index::Exposition;
@@ -72,10 +72,6 @@ impl Message {
         out.extend_from_slice(&self.0);
         out
     }
-}
-
-fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
 pub(crate) fn family_of(name: &str, kind: MessageType, metrics: &[Message]) -> Vec<u8> {

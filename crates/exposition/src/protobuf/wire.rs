@@ -196,6 +196,11 @@ pub(crate) const fn unzigzag(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -((number & 1).cast_signed())
 }
 
+/// The wire form of a signed number.
+pub(crate) const fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)).cast_unsigned()
+}
+
 /// The number of bytes that a number takes.
 pub(crate) const fn varint_len(number: u64) -> usize {
     match number {

@@ -12,7 +12,7 @@ use super::header::Header;
 use super::slice_writer::SliceWriter;
 use super::{Item, OutputFormat};
 use crate::escape::{self, unescaped_bytes};
-use crate::family::{FamilyFlags, MetricType, Suffix};
+use crate::family::{FamilyFlags, MetricType, Suffix, takes_unit};
 use crate::identity::{ExtraLabel, Identity, bound_label, empty_labels, legacy_labels};
 use crate::negotiate::Escaping;
 use crate::parse;
@@ -65,16 +65,6 @@ pub(crate) fn put_header(header: &Header, to: OutputFormat, metric_bytes: usize,
     if let Some(unit) = unit {
         put_bytes(family::UNIT, unit, out);
     }
-}
-
-/// True if a unit is the end of a name, which may have `_total` behind it.
-fn takes_unit(name: &[u8], kind: MetricType, unit: &[u8]) -> bool {
-    let base = if kind == MetricType::Counter {
-        name.strip_suffix(b"_total").unwrap_or(name)
-    } else {
-        name
-    };
-    base.strip_suffix(unit).is_some_and(|rest| rest.ends_with(b"_") && rest.len() > 1)
 }
 
 /// A message while its metrics are written.
