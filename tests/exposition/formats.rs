@@ -735,7 +735,7 @@ fn native_exemplars() -> Row {
         [&COUNT_AND_SUM, &COUNT_AND_SUM],
         &COMPOSITE.replace("}\n", "} # {id=\"one\"} 0.5 1700000000 # {id=\"two\"} 0.5 1700000000\n"),
     );
-    for Cell(_, tried) in &mut row.cells[3..6] {
+    for Cell(_, tried) in &mut row.cells[4..7] {
         tried.lacks = vec![b"one".to_vec(), b"two".to_vec()];
     }
     row

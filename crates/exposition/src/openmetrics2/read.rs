@@ -18,7 +18,7 @@ use crate::index::Exposition;
 use crate::protobuf::{self, DecodeError, DecodeErrorKind};
 use crate::syntax::Syntax;
 
-use cursor::Cursor;
+use cursor::LineCursor;
 use family::Family;
 
 /// A fault: the byte in its line, and the reason.
@@ -40,7 +40,7 @@ pub struct TextTooLong {
 /// # Errors
 /// If that text is longer: a histogram repeats its name and labels there for each bucket.
 pub fn parse(body: &[u8], max_text: usize) -> Result<Exposition, TextTooLong> {
-    let mut reader = Reader::new(body);
+    let mut reader = BodyReader::new(body);
     reader.read();
     reader.finish(max_text)
 }
@@ -61,8 +61,8 @@ impl Written {
     }
 }
 
-/// Reader of the lines of a body.
-struct Reader<'a> {
+/// BodyReader of the lines of a body.
+struct BodyReader<'a> {
     body: &'a [u8],
     family: Family,
     /// The hashes of the names of all families so far.
@@ -83,7 +83,7 @@ struct Reader<'a> {
     start: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> BodyReader<'a> {
     fn new(body: &'a [u8]) -> Self {
         Self {
             body,
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
             return Err((at, "a carriage return: lines end in LF alone".into()));
         }
         match line.strip_prefix(b"# ") {
-            Some(_) => self.header(Cursor::new(line, 2)),
+            Some(_) => self.header(LineCursor::new(line, 2)),
             None if line.starts_with(b"#") => Err((0, "a line that begins with # is TYPE, HELP, UNIT or EOF behind one space".into())),
             None if line.is_empty() => Err((0, "an empty line".into())),
             None => self.sample(line),
@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a line of metadata.
-    fn header(&mut self, mut cursor: Cursor<'a>) -> Result<(), LineFault> {
+    fn header(&mut self, mut cursor: LineCursor<'a>) -> Result<(), LineFault> {
         let keyword = cursor.word();
         if !matches!(keyword, b"TYPE" | b"HELP" | b"UNIT") {
             return Err((2, "a line that begins with # is TYPE, HELP, UNIT or EOF behind one space".into()));
@@ -155,7 +155,7 @@ impl<'a> Reader<'a> {
     }
 
     fn sample(&mut self, line: &'a [u8]) -> Result<(), LineFault> {
-        let mut cursor = Cursor::new(line, 0);
+        let mut cursor = LineCursor::new(line, 0);
         let (name, labels) = cursor.series()?;
         self.enter(&name, 0, true)?;
         let mut left_out = Vec::new();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::LineFault;
-use super::cursor::Cursor;
+use super::cursor::LineCursor;
 use super::metric::{Tail, put_time};
 use crate::family::MetricType;
 use crate::protobuf::broken_rule;
@@ -72,7 +72,7 @@ struct Count {
 }
 
 /// Reads a composite value of a family of this type.
-pub(super) fn read<'a>(cursor: &mut Cursor<'a>, kind: MetricType) -> Result<Composite<'a>, LineFault> {
+pub(super) fn read<'a>(cursor: &mut LineCursor<'a>, kind: MetricType) -> Result<Composite<'a>, LineFault> {
     let start = cursor.at();
     let fields = read_fields(cursor, kind)?;
     let missing = |name: &str| Err((start, format!("the composite value lacks {name}").into()));
@@ -88,7 +88,7 @@ pub(super) fn read<'a>(cursor: &mut Cursor<'a>, kind: MetricType) -> Result<Comp
         fields,
         is_summary: kind == MetricType::Summary,
         count,
-        sum: Cursor::number_of(text, at)?,
+        sum: LineCursor::number_of(text, at)?,
         pairs: Vec::new(),
         native: None,
     };
@@ -97,11 +97,11 @@ pub(super) fn read<'a>(cursor: &mut Cursor<'a>, kind: MetricType) -> Result<Comp
             return missing("quantile");
         };
         composite.pairs = each_pair(text, at, |(at_key, key), (at_value, value)| {
-            let quantile = Cursor::number_of(key, at_key)?;
+            let quantile = LineCursor::number_of(key, at_key)?;
             if !quantile.is_finite() {
                 return Err((at_key, "a quantile is a finite number".into()));
             }
-            let float = Cursor::number_of(value, at_value)?;
+            let float = LineCursor::number_of(value, at_value)?;
             Ok((quantile, Count { whole: None, float }))
         })?;
         if !composite.pairs.is_sorted_by(|one, other| one.0 < other.0) {
@@ -123,7 +123,7 @@ pub(super) fn read<'a>(cursor: &mut Cursor<'a>, kind: MetricType) -> Result<Comp
 }
 
 /// Splits a composite value into its fields.
-fn read_fields<'a>(cursor: &mut Cursor<'a>, kind: MetricType) -> Result<Fields<'a>, LineFault> {
+fn read_fields<'a>(cursor: &mut LineCursor<'a>, kind: MetricType) -> Result<Fields<'a>, LineFault> {
     cursor.expect(b'{', "a composite value in braces, because of the type of the metric")?;
     let allowed: &[usize] = match kind {
         MetricType::Summary => &[0, 1, 12],
@@ -192,7 +192,7 @@ fn each_pair<'a, T>(
 impl Count {
     /// Reads a count. Negative ones, which gauge histograms may have, have no place in the other formats.
     fn read(text: &[u8], at: usize) -> Result<Self, LineFault> {
-        let float = Cursor::number_of(text, at)?;
+        let float = LineCursor::number_of(text, at)?;
         if !(float >= 0.0 && float.is_finite()) {
             return Err((at, "a count is a finite number from 0 on".into()));
         }
@@ -286,7 +286,7 @@ impl Composite<'_> {
             .ok_or((at, Cow::from("the schema is a whole number from -4 to 8")))?;
         let missing = |name: &str| (start, Cow::from(format!("the composite value lacks {name}")));
         let (at, text) = self.field("zero_threshold").ok_or_else(|| missing("zero_threshold"))?;
-        let zero_threshold = Cursor::number_of(text, at)?;
+        let zero_threshold = LineCursor::number_of(text, at)?;
         if !(zero_threshold >= 0.0 && zero_threshold.is_finite()) {
             return Err((at, "the threshold is a finite number from 0 on".into()));
         }
@@ -302,7 +302,7 @@ impl Composite<'_> {
 
     fn read_buckets(&mut self, text: &[u8], at: usize) -> Result<(), LineFault> {
         let buckets = each_pair(text, at, |(at_bound, bound), (at_count, count)| {
-            let number = Cursor::number_of(bound, at_bound)?;
+            let number = LineCursor::number_of(bound, at_bound)?;
             if number.is_nan() {
                 return Err((at_bound, "a bucket has a bound".into()));
             }
@@ -319,7 +319,7 @@ impl Composite<'_> {
         Ok(())
     }
 
-    /// The name of the label that tells buckets or quantiles apart in the other formats; empty if there are none.
+    /// The name of the label that distinguishes buckets or quantiles in the other formats; empty if there are none.
     pub(super) const fn reserved_label(&self) -> &'static [u8] {
         match (self.is_summary, self.pairs.is_empty()) {
             (true, _) => b"quantile",

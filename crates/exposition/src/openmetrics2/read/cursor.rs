@@ -9,7 +9,7 @@ use crate::timestamps::exact;
 
 /// A place in a line.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cursor<'a> {
+pub(super) struct LineCursor<'a> {
     line: &'a [u8],
     at: usize,
 }
@@ -21,7 +21,7 @@ pub(super) struct ReadLabel<'a> {
     pub(super) value: Cow<'a, [u8]>,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> LineCursor<'a> {
     pub(super) const fn new(line: &'a [u8], at: usize) -> Self {
         Self { line, at }
     }

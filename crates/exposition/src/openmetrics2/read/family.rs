@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::cursor::{Cursor, ReadLabel};
+use super::cursor::{LineCursor, ReadLabel};
 use super::metric::Tail;
 use super::{LineFault, Written, composite, metric};
 use crate::escape::{is_legacy_metric_name, unescaped_bytes};
@@ -52,7 +52,7 @@ impl Family {
     }
 
     /// Reads a line of metadata behind the name.
-    pub(super) fn header(&mut self, keyword: &[u8], mut cursor: Cursor<'_>) -> Result<(), LineFault> {
+    pub(super) fn header(&mut self, keyword: &[u8], mut cursor: LineCursor<'_>) -> Result<(), LineFault> {
         let at = cursor.at();
         if !self.samples.is_empty() {
             return Err((2, "metadata after samples of the same metric".into()));
@@ -95,7 +95,7 @@ impl Family {
     /// Reads a sample behind its labels. Exemplars that are left out are added to `left_out`.
     pub(super) fn sample(
         &mut self,
-        mut cursor: Cursor<'_>,
+        mut cursor: LineCursor<'_>,
         labels: &[ReadLabel<'_>],
         line: &[u8],
         number: u32,

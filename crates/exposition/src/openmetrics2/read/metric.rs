@@ -1,13 +1,13 @@
-//! What stands behind a value, and metrics as messages.
+//! The end of a line behind its value, and metrics as messages.
 
 use super::LineFault;
-use super::cursor::{Cursor, ReadLabel};
+use super::cursor::{LineCursor, ReadLabel};
 use crate::family::MetricType;
 use crate::protobuf::field::{exemplar, family, label, metric, scalar, timestamp};
 use crate::protobuf::wire::{put_bytes, put_double, put_number};
 use crate::timestamps::millis_of_seconds;
 
-/// What stands behind a value.
+/// The part of a line behind its value.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     /// The time of the sample.
@@ -33,7 +33,7 @@ pub(super) struct ReadExemplar {
 
 impl Tail {
     /// Reads up to the end of the line.
-    pub(super) fn read(cursor: &mut Cursor<'_>, kind: MetricType, left_out: &mut Vec<LineFault>) -> Result<Self, LineFault> {
+    pub(super) fn read(cursor: &mut LineCursor<'_>, kind: MetricType, left_out: &mut Vec<LineFault>) -> Result<Self, LineFault> {
         let mut tail = Self::default();
         if !cursor.rest().starts_with(b" st@") && !cursor.rest().starts_with(b" #") && cursor.take(b" ") {
             let mut word = *cursor;
@@ -82,7 +82,7 @@ impl Tail {
 
 impl ReadExemplar {
     /// Reads an exemplar behind its opening brace.
-    fn read(cursor: &mut Cursor<'_>) -> Result<Self, LineFault> {
+    fn read(cursor: &mut LineCursor<'_>) -> Result<Self, LineFault> {
         let at = cursor.at() - 1;
         let labels = cursor.labels()?;
         cursor.expect(b' ', "a space and the value of the exemplar")?;
@@ -129,6 +129,8 @@ pub(super) fn put_time(field: u32, nanos: i128, out: &mut Vec<u8>) {
     let rest = u64::try_from(nanos.rem_euclid(SECOND)).unwrap_or_default();
     let mut inside = Vec::with_capacity(16);
     put_number(timestamp::SECONDS, seconds.cast_unsigned(), &mut inside);
-    put_number(timestamp::NANOS, rest, &mut inside);
+    if rest > 0 {
+        put_number(timestamp::NANOS, rest, &mut inside);
+    }
     put_bytes(field, &inside, out);
 }
