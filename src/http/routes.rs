@@ -73,22 +73,29 @@ impl Role {
 }
 
 /// Routes of an HTTP service.
+///
+/// They become a router once their handlers have their state: axum's types are compiled for each type of state, and there are many.
 #[derive(Debug, Clone)]
 pub struct Routes<S = ()> {
-    router: Router<S>,
-    open: Vec<&'static str>,
+    routes: Vec<Route<S>>,
 }
 
-impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {
+/// The handlers of a path.
+#[derive(Debug, Clone)]
+struct Route<S> {
+    path: String,
+    /// None: open to all.
+    needs: Option<Permission>,
+    methods: MethodRouter<S>,
+}
+
+impl<S: Clone> Default for Routes<S> {
     fn default() -> Self {
-        Self {
-            router: Router::new(),
-            open: Vec::new(),
-        }
+        Self { routes: Vec::new() }
     }
 }
 
-impl<S: Clone + Send + Sync + 'static> Routes<S> {
+impl<S: Clone> Routes<S> {
     /// No routes.
     #[must_use]
     pub fn new() -> Self {
@@ -98,43 +105,62 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     /// Adds handlers of a path, for senders with a permission.
     #[must_use]
     pub fn route(mut self, path: &str, needs: impl Into<Permission>, methods: MethodRouter<S>) -> Self {
-        let needs = needs.into();
-        // A handler of all methods is a fallback, which `route_layer` leaves out.
-        let guarded = methods.layer(from_fn(move |request: Request, next: Next| guard(needs, request, next)));
-        self.router = self.router.route(path, guarded);
+        self.routes.push(Route {
+            path: path.to_owned(),
+            needs: Some(needs.into()),
+            methods,
+        });
         self
     }
 
     /// Adds handlers of a path for all senders. Requests to it are not authenticated, and count for no rate limit.
     #[must_use]
-    pub fn open_route(mut self, path: &'static str, methods: MethodRouter<S>) -> Self {
-        self.router = self.router.route(path, methods);
-        self.open.push(path);
+    pub fn open_route(mut self, path: &str, methods: MethodRouter<S>) -> Self {
+        self.routes.push(Route {
+            path: path.to_owned(),
+            needs: None,
+            methods,
+        });
         self
     }
 
     /// Adds the routes of another set.
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {
-        self.router = self.router.merge(other.router);
-        self.open.extend(other.open);
+        self.routes.extend(other.routes);
         self
     }
 
     /// Gives the handlers their state.
     #[must_use]
     pub fn with_state(self, state: S) -> Routes {
+        let with_state = |Route { path, needs, methods }: Route<S>| Route {
+            path,
+            needs,
+            methods: methods.with_state(state.clone()),
+        };
         Routes {
-            router: self.router.with_state(state),
-            open: self.open,
+            routes: self.routes.into_iter().map(with_state).collect(),
         }
     }
 }
 
 impl Routes {
     /// The router, and the paths that are open to all.
-    pub(super) fn into_parts(self) -> (Router, Vec<&'static str>) {
-        (self.router, self.open)
+    pub(super) fn into_parts(self) -> (Router, Vec<String>) {
+        let (mut router, mut open) = (Router::new(), Vec::new());
+        for Route { path, needs, methods } in self.routes {
+            let guarded = match needs {
+                // A handler of all methods is a fallback, which `route_layer` leaves out.
+                Some(needs) => methods.layer(from_fn(move |request: Request, next: Next| guard(needs, request, next))),
+                None => {
+                    open.push(path.clone());
+                    methods
+                }
+            };
+            router = router.route(&path, guarded);
+        }
+        (router, open)
     }
 }
 

@@ -46,7 +46,7 @@ pub struct HttpService(Arc<ServiceInner>);
 struct ServiceInner {
     routes: TowerToHyperService<Router>,
     /// Paths of requests that are neither authenticated nor counted for a rate limit: those of health checks.
-    open_paths: Arc<[&'static str]>,
+    open_paths: Arc<[String]>,
     access: Arc<AccessControl>,
     stats: Arc<HttpStats>,
     timers: Timers,

@@ -150,7 +150,7 @@ impl ServiceInner {
     }
 
     fn is_open(&self, request: &Request<Body>) -> bool {
-        self.open_paths.contains(&request.uri().path())
+        self.open_paths.iter().any(|path| path == request.uri().path())
     }
 
     fn note_refused(&self, client: &Client, status: StatusCode, refused: &AccessRefused) {
