@@ -315,6 +315,45 @@ fn sorted(text: &str) -> Vec<String> {
     families
 }
 
+/// True if two messages have one name: the text has the samples of the later one without its type.
+fn has_a_name_twice(families: &[Vec<u8>]) -> bool {
+    let name = |family: &Vec<u8>| {
+        let length = family.iter().take_while(|byte| **byte >= 0x80).count() + 1;
+        let bytes = usize::from(family[length + 1]);
+        family[length + 2..length + 2 + bytes].to_vec()
+    };
+    let mut names: Vec<_> = families.iter().map(name).collect();
+    names.sort_unstable();
+    names.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+/// False for what is not the same in all formats: families with names that collide, labels without a value, and series of histograms and summaries
+/// with the labels of buckets and quantiles.
+fn is_plain(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("# TYPE ")?
+                .rsplit_once(' ')
+                .map(|(name, _)| name.trim_matches('"'))
+        })
+        .collect();
+    let collides = |(at, name): (usize, &&str)| {
+        let others = names.iter().enumerate().filter(|(other, _)| *other != at);
+        others.into_iter().any(|(_, other)| {
+            other
+                .strip_prefix(*name)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+        })
+    };
+    let is_reserved = |line: &str| {
+        let (le, quantile) = (line.matches("le=\"").count(), line.matches("quantile=\"").count());
+        le + quantile > 0 && (le + quantile > 1 || line.contains("_count{") || line.contains("_sum{") || line.contains("_created{"))
+    };
+    !names.iter().enumerate().any(collides) && !text.contains("=\"\"") && !text.lines().any(is_reserved)
+}
+
 /// The lines of families that OpenMetrics 1.0 has and protobuf has not.
 const STATES: &str = "# TYPE zz_build info\nzz_build_info{version=\"1\"} 1\n# TYPE zz_mode stateset\nzz_mode{zz_mode=\"on\"} 1\n";
 
@@ -326,7 +365,7 @@ proptest! {
         let with_states = [before, STATES.as_bytes(), b"# EOF\n"].concat();
         let original = Exposition::parse(with_states.into(), Syntax::OpenMetrics).with_records(decoded.records);
         let is_invalid = original.families().iter().any(|family| family.flags.contains(FamilyFlags::INVALID_OPENMETRICS));
-        if !original.faults().is_empty() || is_invalid {
+        if !original.faults().is_empty() || is_invalid || !is_plain(&decoded.text) || has_a_name_twice(&families) {
             return Ok(());
         }
         // Protobuf and OpenMetrics 1.0 to 2.0, and back again.
