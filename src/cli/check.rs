@@ -211,19 +211,7 @@ fn check_protobuf(body: &[u8], name: &str, text: &mut String) -> ExitCode {
     for fault in faults {
         let _ = writeln!(text, "{name}: {fault}");
     }
-    let _ = writeln!(
-        text,
-        "{name}: protobuf, {}, {} series, {}",
-        count(read.families().len() as u64, "family", "families"),
-        read.series(),
-        count(read.faults().total(), "error", "errors"),
-    );
-    write_losses(&read, name, text);
-    if read.faults().is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    conclude(&read, "protobuf", name, text)
 }
 
 /// Checks a body of OpenMetrics 2.0: what a push of it would be refused for.
@@ -241,14 +229,19 @@ fn check_openmetrics2(body: &[u8], name: &str, text: &mut String) -> ExitCode {
     if let Some(fault) = read.faults().first_exemplar() {
         let _ = writeln!(text, "{name}:{}:{}: warning: {}", fault.line, fault.column, fault.reason);
     }
+    conclude(&read, "OpenMetrics 2.0", name, text)
+}
+
+/// Writes the numbers of families, series and errors, and which scrapers lose what.
+fn conclude(read: &Exposition, format: &str, name: &str, text: &mut String) -> ExitCode {
     let _ = writeln!(
         text,
-        "{name}: OpenMetrics 2.0, {}, {} series, {}",
+        "{name}: {format}, {}, {} series, {}",
         count(read.families().len() as u64, "family", "families"),
         read.series(),
         count(read.faults().total(), "error", "errors"),
     );
-    write_losses(&read, name, text);
+    write_losses(read, name, text);
     if read.faults().is_empty() {
         ExitCode::SUCCESS
     } else {

@@ -248,6 +248,13 @@ impl SharedBody {
         Self { between, ..body }
     }
 
+    /// The body, with so many bytes that it keeps besides and shares with nothing.
+    #[must_use]
+    pub fn keeping(self, bytes: u64) -> Self {
+        self.memory.rows().unshared = Arc::new(bytes.into());
+        self
+    }
+
     /// A response with this body. The memory that it keeps while its client does not read is counted part by part.
     #[must_use]
     pub fn into_response(self) -> Response<axum::body::Body> {

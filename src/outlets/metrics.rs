@@ -262,9 +262,10 @@ impl MetricsHandler {
             ContentEncoding::Identity => (None, &self.plain_bytes),
             ContentEncoding::Gzip => (Some(Arc::clone(&self.compressors)), &self.gzip_bytes),
         };
+        // The memory that it keeps is that of the messages and of their names.
+        let response = SharedBody::new(rows).keeping(writer.memory()).into_response();
         let body = TranslatedBody::new(writer, gzip, Arc::clone(sent));
-        // The memory that it keeps is that of the messages.
-        SharedBody::new(rows).into_response().map(|_| Body::new(body))
+        response.map(|_| Body::new(body))
     }
 }
 

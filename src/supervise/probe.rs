@@ -56,10 +56,7 @@ impl Probe {
             if let Some(error) = SockRef::from(&fd).take_error()? {
                 return Err(error);
             }
-            let mut queued: libc::c_int = 0;
-            // SAFETY: the descriptor is open while it is borrowed, and the kernel writes one int into `queued`.
-            unsafe { siocoutq(fd.as_raw_fd(), &raw mut queued) }?;
-            Ok(u64::try_from(queued).unwrap_or(0))
+            queued(fd)
         })
     }
 
@@ -69,10 +66,7 @@ impl Probe {
     pub fn had_all(&self) -> bool {
         let left = self.ask(|fd| {
             SockRef::from(&fd).local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
-            let mut queued: libc::c_int = 0;
-            // SAFETY: the descriptor is open while it is borrowed, and the kernel writes one int into `queued`.
-            unsafe { siocoutq(fd.as_raw_fd(), &raw mut queued) }?;
-            Ok(queued)
+            queued(fd)
         });
         left.is_ok_and(|left| left == 0)
     }
@@ -99,6 +93,14 @@ impl Probe {
         // SAFETY: the owner withdraws the descriptor before it closes it, and cannot do so while `held` is locked.
         question(unsafe { BorrowedFd::borrow_raw(fd) })
     }
+}
+
+/// Bytes in the send queue.
+fn queued(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut queued: libc::c_int = 0;
+    // SAFETY: the descriptor is open while it is borrowed, and the kernel writes one int into `queued`.
+    unsafe { siocoutq(fd.as_raw_fd(), &raw mut queued) }?;
+    Ok(u64::try_from(queued).unwrap_or(0))
 }
 
 impl fmt::Debug for Probe {

@@ -215,11 +215,11 @@ impl<'a> FamilyFields<'a> {
         }
     }
 
-    /// The next metric.
-    pub(super) fn metric(&mut self) -> Option<Cow<'a, [u8]>> {
+    /// The next metric that has at most so many bytes.
+    pub(super) fn metric(&mut self, most: u64) -> Option<Cow<'a, [u8]>> {
         loop {
             match self.next()? {
-                Field::Bytes(family::METRIC, part) => return self.reader.take(part.len),
+                Field::Bytes(family::METRIC, part) if part.len <= most => return self.reader.take(part.len),
                 Field::Bytes(_, part) => self.reader.skip(part.len)?,
                 Field::Number(..) => {}
             }

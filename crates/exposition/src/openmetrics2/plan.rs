@@ -10,6 +10,14 @@ use super::message::FamilyMessage;
 use crate::family::{MetricType, Suffix};
 use crate::protobuf::MessageType;
 
+/// The most bytes of the messages of a classic gauge histogram that came as text. They are read and written at once, on a thread that serves
+/// others; a longer one goes out as gauges, as in the other formats.
+pub(super) const MAX_GATHERED: u64 = 1 << 20;
+
+/// How often names are taken apart: by the names of its samples a family may contradict another one, which is taken apart as well, as with `a`,
+/// `a_count` and `a_count_count`. Families that were not made for it have no third round.
+const MAX_ROUNDS: usize = 8;
+
 /// The families of a response.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -51,8 +59,7 @@ impl Plan {
             message: number,
             contents: Contents::Typed(message.stated()),
         }));
-        // A message is taken apart once, so there are no more rounds than messages; the second one mostly finds nothing.
-        loop {
+        for round in 0.. {
             parts.sort_by(|one, other| (&one.name, one.message).cmp(&(&other.name, other.message)));
             let mut contradicting: Vec<usize> = parts
                 .chunk_by(|one, other| one.name == other.name)
@@ -67,8 +74,9 @@ impl Plan {
             contradicting.sort_unstable();
             let is_typed = |part: &FamilyPart| matches!(part.contents, Contents::Typed(_));
             parts.retain(|part| !is_typed(part) || contradicting.binary_search(&part.message).is_err());
-            for number in contradicting {
-                parts.extend(sample_names(number, &messages[number]));
+            // Families that still contradict each other are left out: they would cost the scraper all of its scrape.
+            if round < MAX_ROUNDS {
+                parts.extend(contradicting.into_iter().flat_map(|number| sample_names(number, &messages[number])));
             }
         }
         let mut families = Vec::new();
@@ -110,7 +118,15 @@ fn gathered(messages: &[FamilyMessage]) -> Vec<FamilyPart> {
             continue;
         };
         let of = |suffix| find(base, suffix).unwrap_or_default();
-        if let ([_], [] | [_], [] | [_]) = (of(Suffix::Bucket), of(Suffix::GCount), of(Suffix::GSum)) {
+        let all = [of(Suffix::Bucket), of(Suffix::GCount), of(Suffix::GSum)];
+        let bytes: u64 = all
+            .iter()
+            .flat_map(|numbers| numbers.iter())
+            .map(|number| messages[*number].fields.len)
+            .sum();
+        if let [[_], [] | [_], [] | [_]] = all
+            && bytes <= MAX_GATHERED
+        {
             parts.push(FamilyPart {
                 name: base.into(),
                 message: number,

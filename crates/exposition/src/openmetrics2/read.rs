@@ -61,11 +61,11 @@ impl Written {
     }
 }
 
-/// BodyReader of the lines of a body.
+/// The reader of the lines of a body.
 struct BodyReader<'a> {
     body: &'a [u8],
     family: Family,
-    /// The hashes of the names of all families so far.
+    /// The hashes of the names of all families so far: bounded by the body.
     names: HashSet<u64>,
     /// Messages, and what was written of them for each line.
     messages: Vec<u8>,

@@ -20,7 +20,11 @@ use crate::protobuf::number::{put_bound, put_double, put_millis, put_seconds};
 use crate::protobuf::{MessageType, put_escaped, put_label_text, read_label, read_time};
 use crate::syntax::Syntax;
 
-/// Writer of a response, piece by piece.
+/// The longest message of a metric that is written: as text it may be twenty times as long, all of which is in memory at once, for each reader. A
+/// histogram has a kilobyte or two.
+const MAX_METRIC: u64 = 256 << 10;
+
+/// Writer of a response, piece by piece. A metric of which the message has more than 256 KiB is left out.
 ///
 /// It keeps the rendered messages, which other responses share, the names of the families, and nothing of what it wrote.
 pub struct Writer {
@@ -65,8 +69,20 @@ impl Writer {
         }
     }
 
-    /// Appends metrics to `out` until it has `enough` bytes, and one metric more at most; a classic gauge histogram of text is written as a whole. False once all is written, the mark of the end
-    /// included.
+    /// The bytes that it keeps beside the messages, about.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let messages: usize = self
+            .messages
+            .iter()
+            .map(|message| size_of::<FamilyMessage>() + message.name.len())
+            .sum();
+        let parts: usize = self.plan.parts.iter().map(|part| size_of::<FamilyPart>() + part.name.len()).sum();
+        (messages + parts + self.plan.families.len() * size_of::<Range<usize>>()) as u64
+    }
+
+    /// Appends metrics to `out` until it has `enough` bytes, and one metric more at most; a classic gauge histogram that came as text is written
+    /// as a whole. False once all is written, the mark of the end included.
     pub fn write(&mut self, out: &mut Vec<u8>, enough: usize) -> bool {
         while out.len() < enough {
             if self.done {
@@ -105,7 +121,7 @@ impl Writer {
             Some(resume) => FamilyFields::resume(&self.rows, resume),
             None => FamilyFields::new(&self.rows, message.fields),
         };
-        let Some(bytes) = fields.metric() else {
+        let Some(bytes) = fields.metric(MAX_METRIC) else {
             (self.part, self.next) = (self.part + 1, None);
             return;
         };

@@ -7,6 +7,7 @@ use super::Metric;
 use crate::escape::unescaped_bytes;
 use crate::openmetrics2::histogram::Histogram;
 use crate::openmetrics2::message::{FamilyFields, FamilyMessage, Rows};
+use crate::openmetrics2::plan::MAX_GATHERED;
 use crate::parse;
 use crate::protobuf::{MessageType, put_label_text};
 use crate::sample::Labels;
@@ -22,13 +23,14 @@ struct GaugeGroup {
 /// Labels without the bound, as they are written, and a time.
 type Key = (Vec<u8>, Option<i64>);
 
-/// Writes all metrics of the messages of buckets, of counts and of sums. They are those of one app, and are all in memory meanwhile.
+/// Writes all metrics of the messages of buckets, of counts and of sums. They are those of one app, and are all in memory meanwhile: at most
+/// [`MAX_GATHERED`].
 pub(super) fn put(rows: &Rows, name: &[u8], messages: [Option<&FamilyMessage>; 3], out: &mut Vec<u8>) {
     let mut places: HashMap<Key, usize> = HashMap::new();
     let mut groups: Vec<(Key, GaugeGroup)> = Vec::new();
     for (kind, message) in (0..).zip(messages).filter_map(|(kind, message)| Some((kind, message?))) {
         let mut fields = FamilyFields::new(rows, message.fields);
-        while let Some(bytes) = fields.metric() {
+        while let Some(bytes) = fields.metric(MAX_GATHERED) {
             let mut metric = Metric::read(name, MessageType::Gauge, &bytes);
             let bound = if kind == 0 { take_bound(&mut metric.labels) } else { None };
             let key = (std::mem::take(&mut metric.labels), metric.timestamp);

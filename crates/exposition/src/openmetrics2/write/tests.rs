@@ -352,3 +352,51 @@ proptest! {
         prop_assert!(written(&body).ends_with("# EOF\n"));
     }
 }
+
+#[test]
+fn a_metric_that_is_too_large_is_left_out_and_others_are_not() {
+    let large = "x".repeat(usize::try_from(super::MAX_METRIC).unwrap());
+    let metric = |value: &str| scalar_of(MessageType::Gauge, 1.0).label("l", value);
+    let body = family_of("a", MessageType::Gauge, &[metric(&large), metric("small")]);
+    assert_eq!(written(&body), "# TYPE a gauge\na{l=\"small\"} 1\n# EOF\n");
+}
+
+#[test]
+fn a_large_gauge_histogram_of_text_goes_out_as_gauges() {
+    let label = "x".repeat(1_000);
+    for (buckets, word) in [(10, "gaugehistogram"), (1_200, "gauge")] {
+        let mut text = "# TYPE sizes gaugehistogram\n".to_owned();
+        for bound in 0..buckets {
+            text += &format!("sizes_bucket{{l=\"{label}\",le=\"{bound}.0\"}} 1\n");
+        }
+        text += &format!("sizes_bucket{{l=\"{label}\",le=\"+Inf\"}} 1\nsizes_gcount{{l=\"{label}\"}} 1\nsizes_gsum{{l=\"{label}\"}} 1\n");
+        let out = shown(openmetrics(&text));
+        assert!(
+            out.lines().next().unwrap().ends_with(&format!(" {word}")),
+            "{}",
+            out.lines().next().unwrap()
+        );
+    }
+}
+
+#[test]
+fn names_that_contradict_each_other_in_many_rounds_end() {
+    let summary = Message::new().number(summary::COUNT, 1).double(summary::SUM, 1.0);
+    let summary = Message::new().inside(metric::SUMMARY, &summary);
+    let gauge = scalar_of(MessageType::Gauge, 1.0);
+    let mut body = family_of("a", MessageType::Gauge, &[gauge]);
+    let mut name = "a".to_owned();
+    for _ in 0..40 {
+        body.extend(family_of(&name, MessageType::Summary, std::slice::from_ref(&summary)));
+        name += "_count";
+    }
+    body.extend(family_of("z", MessageType::Summary, &[summary]));
+    let text = written(&body);
+    let mut types: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    assert!(types.contains(&"a_count_count") && types.contains(&"z"), "{text}");
+    types.sort_unstable();
+    assert!(types.windows(2).all(|pair| pair[0] != pair[1]), "{types:?}");
+}
