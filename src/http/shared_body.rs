@@ -248,7 +248,7 @@ impl SharedBody {
         Self { between, ..body }
     }
 
-    /// The body, with so many bytes that it keeps besides and shares with nothing.
+    /// The body, with a number of bytes that it keeps besides and shares with nothing.
     #[must_use]
     pub fn keeping(self, bytes: u64) -> Self {
         self.memory.rows().unshared = Arc::new(bytes.into());

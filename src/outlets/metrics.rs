@@ -24,6 +24,7 @@ use crate::exposition::negotiate::{self, ContentEncoding, Format};
 use crate::exposition::openmetrics2::{UnstatedTypes, Writer};
 use crate::exposition::render::{Chunk, OutputFormat};
 use crate::http::{Connection, Sender, SharedBody, Slices, reply};
+use crate::page::RenderQueue;
 use crate::store::{App, PendingExposition, RenderedExposition, View};
 use crate::supervise::blocking;
 use crate::telemetry::{Counter, Telemetry};
@@ -42,6 +43,8 @@ pub struct MetricsHandler {
     compression_queue: CompressionQueue,
     /// Compressors of self metrics and events.
     compressors: Arc<CompressorPool>,
+    /// Preparations of responses in OpenMetrics 2.0, which look at all families: one at a time, however many ask.
+    translations: RenderQueue,
     /// True if gzip is offered (`exposition.compression`).
     compression: bool,
     /// The events of the response, where events are enabled.
@@ -89,6 +92,7 @@ impl MetricsHandler {
             gzip_bytes,
             compression_queue,
             compressors: Arc::default(),
+            translations: RenderQueue::default(),
             compression,
             events,
             scrapers: RecentScrapers::default(),
@@ -256,8 +260,7 @@ impl MetricsHandler {
             };
             Writer::new(messages, &types)
         };
-        // As many families are looked at as there are.
-        let writer = blocking(read).await;
+        let writer = self.translations.render(read).await;
         let (gzip, sent) = match encoding {
             ContentEncoding::Identity => (None, &self.plain_bytes),
             ContentEncoding::Gzip => (Some(Arc::clone(&self.compressors)), &self.gzip_bytes),

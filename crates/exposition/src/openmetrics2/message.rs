@@ -215,7 +215,7 @@ impl<'a> FamilyFields<'a> {
         }
     }
 
-    /// The next metric that has at most so many bytes.
+    /// The next metric that has at most this number of bytes.
     pub(super) fn metric(&mut self, most: u64) -> Option<Cow<'a, [u8]>> {
         loop {
             match self.next()? {
@@ -237,6 +237,7 @@ pub(super) fn messages(rows: &Rows, types: &UnstatedTypes) -> Vec<FamilyMessage>
             break;
         }
     }
+    messages.shrink_to_fit();
     messages
 }
 

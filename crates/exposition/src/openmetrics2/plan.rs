@@ -12,9 +12,9 @@ use crate::protobuf::MessageType;
 
 /// The most bytes of the messages of a classic gauge histogram that came as text. They are read and written at once, on a thread that serves
 /// others; a longer one goes out as gauges, as in the other formats.
-pub(super) const MAX_GATHERED: u64 = 1 << 20;
+pub(super) const MAX_GATHERED: u64 = 256 << 10;
 
-/// How often names are taken apart: by the names of its samples a family may contradict another one, which is taken apart as well, as with `a`,
+/// The most rounds of taking names apart: by the names of its samples a family may contradict another one, which is taken apart as well, as with `a`,
 /// `a_count` and `a_count_count`. Families that were not made for it have no third round.
 const MAX_ROUNDS: usize = 8;
 
@@ -86,6 +86,8 @@ impl Plan {
             start += family.len();
         }
         families.sort_by_key(|family| parts[family.start].message);
+        parts.shrink_to_fit();
+        families.shrink_to_fit();
         Self { parts, families }
     }
 }

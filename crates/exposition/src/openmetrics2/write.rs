@@ -75,9 +75,14 @@ impl Writer {
         let messages: usize = self
             .messages
             .iter()
-            .map(|message| size_of::<FamilyMessage>() + message.name.len())
+            .map(|message| size_of::<FamilyMessage>() + allocated(&message.name))
             .sum();
-        let parts: usize = self.plan.parts.iter().map(|part| size_of::<FamilyPart>() + part.name.len()).sum();
+        let parts: usize = self
+            .plan
+            .parts
+            .iter()
+            .map(|part| size_of::<FamilyPart>() + allocated(&part.name))
+            .sum();
         (messages + parts + self.plan.families.len() * size_of::<Range<usize>>()) as u64
     }
 
@@ -140,6 +145,11 @@ impl Writer {
             out.truncate(from);
         }
     }
+}
+
+/// The bytes that the allocator takes for a name, about.
+const fn allocated(name: &[u8]) -> usize {
+    name.len() + 16
 }
 
 fn put_headers(rows: &[Arc<Vec<Bytes>>], part: &FamilyPart, message: &FamilyMessage, out: &mut Vec<u8>) {

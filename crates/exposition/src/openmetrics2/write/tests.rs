@@ -364,7 +364,7 @@ fn a_metric_that_is_too_large_is_left_out_and_others_are_not() {
 #[test]
 fn a_large_gauge_histogram_of_text_goes_out_as_gauges() {
     let label = "x".repeat(1_000);
-    for (buckets, word) in [(10, "gaugehistogram"), (1_200, "gauge")] {
+    for (buckets, word) in [(10, "gaugehistogram"), (300, "gauge")] {
         let mut text = "# TYPE sizes gaugehistogram\n".to_owned();
         for bound in 0..buckets {
             text += &format!("sizes_bucket{{l=\"{label}\",le=\"{bound}.0\"}} 1\n");
