@@ -51,13 +51,18 @@ pub(crate) fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     at
 }
 
+/// Sets the top bit of each quote, backslash and newline. Only the lowest set bit is reliable.
+#[inline]
+const fn special_bytes(word: u64) -> u64 {
+    zero_bytes(word ^ (ONES * b'"' as u64)) | zero_bytes(word ^ (ONES * b'\\' as u64)) | zero_bytes(word ^ (ONES * b'\n' as u64))
+}
+
 /// Index of the first quote, backslash or newline at or after `at`; the length of the text if there is none.
 #[inline]
 pub(crate) fn find_special(text: &[u8], mut at: usize) -> usize {
     // Label values are short: a handful of words here costs less than calling a search made for long texts.
     while let Some(word) = word(text, at) {
-        let marks =
-            zero_bytes(word ^ (ONES * b'"' as u64)) | zero_bytes(word ^ (ONES * b'\\' as u64)) | zero_bytes(word ^ (ONES * b'\n' as u64));
+        let marks = special_bytes(word);
         if marks != 0 {
             return at + (marks.trailing_zeros() / 8) as usize;
         }
@@ -68,6 +73,30 @@ pub(crate) fn find_special(text: &[u8], mut at: usize) -> usize {
         .iter()
         .position(|byte| matches!(byte, b'"' | b'\\' | b'\n'))
         .unwrap_or(rest.len())
+}
+
+/// True if a quote, a backslash or a newline is among these bytes. Without an early exit, because compilers make vectors of it.
+#[inline]
+pub(crate) fn any_special<const N: usize>(text: &[u8; N]) -> bool {
+    let is_special = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte == b'\n');
+    text.iter().fold(false, |so_far, byte| so_far | is_special(*byte))
+}
+
+/// True if a quote, a backslash or a newline is among the first `len` bytes.
+#[inline]
+pub(crate) fn has_special<const N: usize>(text: &[u8; N], len: usize) -> bool {
+    let mut at = 0;
+    while at < len {
+        let Some(word) = word(text, at) else {
+            return find_special(text, at) < len;
+        };
+        let marks = special_bytes(word);
+        if marks != 0 {
+            return at + ((marks.trailing_zeros() / 8) as usize) < len;
+        }
+        at += 8;
+    }
+    false
 }
 
 /// Index of the closing quote of the string that starts behind its quote at `at`. The only escapes are `\\`, `\"` and `\n`, so that equal

@@ -182,7 +182,12 @@ impl Suffix {
     /// Splits a name from the suffix at its end.
     #[must_use]
     pub fn split(name: &[u8]) -> Option<(&[u8], Self)> {
-        let at = memchr::memrchr(b'_', name)?;
+        const LONGEST: usize = "_created".len();
+        if !matches!(name.last(), Some(b'd' | b'l' | b'm' | b'o' | b't')) {
+            return None;
+        }
+        let from = name.len().saturating_sub(LONGEST);
+        let at = from + name[from..].iter().rposition(|byte| *byte == b'_')?;
         let suffix = match &name[at..] {
             b"_total" => Self::Total,
             b"_created" => Self::Created,

@@ -9,6 +9,7 @@ mod content_type;
 mod decode;
 mod error;
 pub(crate) mod number;
+mod plain;
 mod records;
 mod text;
 mod text_index;

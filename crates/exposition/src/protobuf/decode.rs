@@ -4,6 +4,7 @@
 //! family that would claim the name of another is written without that claim. The second writes the text. Memory beside the text: one table
 //! of the names.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
@@ -13,10 +14,12 @@ use hashbrown::HashTable;
 use super::MessageType;
 use super::error::{DecodeError, DecodeErrorKind, quoted};
 use super::field::{bucket, exemplar, family, histogram, metric, quantile, scalar, summary, timestamp};
+use super::plain;
 use super::records::{self, Native};
-use super::text::{SampleValue, TextWriter, put_label, slice};
+use super::text::{LabelHead, SampleValue, TextWriter, put_label, slice};
 use super::text_index::{Bounds, IndexBuilder, TextIndex};
 use super::wire::{Fault, Fields};
+use crate::byte_scan::common_prefix;
 use crate::escape::is_legacy_label_name;
 use crate::family::{FamilyFlags, Suffix};
 use crate::hash::{Seed, name_hash};
@@ -56,17 +59,54 @@ pub(crate) fn decode_indexed(body: &[u8], max_text: usize) -> Result<(Decoded, O
             kind: DecodeErrorKind::TooLong(MAX_BYTES),
         });
     }
-    let names = Names::of(body)?;
-    let mut decoder = Decoder::new(body, &names, max_text);
+    let mut scratch = Scratch::take();
+    let names = Names::of(body, std::mem::take(&mut scratch.names))?;
+    let mut decoder = Decoder::new(body, &names, max_text, scratch);
     for_each_family(body, |range| decoder.family(range))?;
     if std::str::from_utf8(decoder.out.text()).is_err() {
         for_each_family(body, |range| find_bad_text(body, range))?;
     }
-    let Decoder { out, index, records, .. } = decoder;
-    let index = index.finish(out.text());
-    let records = Bytes::from(records.into_boxed_slice());
-    let text = Bytes::from(out.finish().into_boxed_slice());
-    Ok((Decoded { text, records }, index))
+    let (decoded, index, mut scratch) = decoder.finish();
+    scratch.names = names.memory();
+    scratch.put_back();
+    Ok((decoded, index))
+}
+
+/// The records for which memory is kept.
+const KEPT_RECORDS: usize = 1 << 18;
+
+/// The families for whose names memory is kept.
+const KEPT_FAMILIES: usize = 2_048;
+
+/// Working memory of one thread, so that decoding allocates little more than its result: at most about 1.5 MiB between two bodies.
+#[derive(Default)]
+struct Scratch {
+    out: TextWriter,
+    records: Vec<u8>,
+    label_names: Vec<LabelName>,
+    leading: Vec<LeadingLabel>,
+    names: NamesMemory,
+}
+
+/// The memory of [`Names`].
+#[derive(Default)]
+struct NamesMemory {
+    table: HashTable<Name>,
+    heads: Vec<Head>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl Scratch {
+    fn take() -> Self {
+        SCRATCH.take()
+    }
+
+    fn put_back(self) {
+        SCRATCH.set(self);
+    }
 }
 
 /// The place of a part of a text in the body that it was made from.
@@ -103,8 +143,10 @@ pub(crate) fn places(body: &[u8], offsets: &[u32]) -> Vec<Option<BodyPlace>> {
     let mut wanted: Vec<(u32, usize)> = offsets.iter().copied().zip(0..).collect();
     wanted.sort_unstable_by(|one, other| other.cmp(one));
     let mut places = vec![None; offsets.len()];
-    let Ok(names) = Names::of(body) else { return places };
-    let mut decoder = Decoder::new(body, &names, MAX_BYTES);
+    let Ok(names) = Names::of(body, NamesMemory::default()) else {
+        return places;
+    };
+    let mut decoder = Decoder::new(body, &names, MAX_BYTES, Scratch::default());
     decoder.index.give_up();
     decoder.wanted = wanted;
     // All of it was decoded before.
@@ -133,6 +175,16 @@ fn for_each_family(body: &[u8], mut each: impl FnMut(Range<usize>) -> Result<(),
     Ok(())
 }
 
+/// The number of messages, up to the first fault.
+fn count_families(body: &[u8]) -> usize {
+    let mut messages = Fields::new(body, 0..body.len());
+    let mut count = 0;
+    while !messages.is_empty() && messages.delimited().is_ok() {
+        count += 1;
+    }
+    count
+}
+
 /// The name of a family that may have a fault.
 fn name_of(body: &[u8], range: Range<usize>) -> Option<String> {
     let mut fields = Fields::new(body, range);
@@ -145,9 +197,11 @@ fn name_of(body: &[u8], range: Range<usize>) -> Option<String> {
 }
 
 /// A message without its metrics.
+#[derive(Clone)]
 struct Head {
     range: Range<usize>,
     name: Range<usize>,
+    name_hash: u64,
     help: Range<usize>,
     unit: Range<usize>,
     kind: MessageType,
@@ -162,12 +216,29 @@ impl Head {
         let mut head = Self {
             range: range.clone(),
             name: 0..0,
+            name_hash: 0,
             help: 0..0,
             unit: 0..0,
             kind: MessageType::Counter,
             metrics: 0,
             metric_bytes: 0,
         };
+        // In the order of encoders; what comes in another one is read below.
+        if let Some(name) = fields.message_of(family::NAME)? {
+            head.name = name;
+        }
+        if let Some(help) = fields.message_of(family::HELP)? {
+            head.help = help;
+        }
+        let type_start = fields.at();
+        if let Some(number) = fields.number_of(family::TYPE)? {
+            head.kind = MessageType::from_number(number).ok_or((type_start, DecodeErrorKind::UnknownType(number)))?;
+        }
+        let before = fields.at();
+        while fields.message_of(family::METRIC)?.is_some() {
+            head.metrics += 1;
+        }
+        head.metric_bytes = fields.at() - before;
         while let Some(field) = fields.next()? {
             match field.number {
                 family::NAME => head.name = field.bytes()?,
@@ -188,14 +259,24 @@ impl Head {
         if head.name.is_empty() && head.metrics > 0 {
             return Err((range.start, DecodeErrorKind::NoName));
         }
+        head.name_hash = name_hash(slice(body, &head.name));
         Ok(head)
     }
 }
+
+/// The families whose messages are not read a second time for what stands around their metrics. More than pages have; a hundred and some
+/// bytes each.
+const MAX_HEADS: usize = 16_384;
+
+/// The least bytes of a family with a metric: its length, a name of one byte, an empty metric.
+const MIN_FAMILY: usize = 6;
 
 /// The names of all families with metrics. Twelve bytes each and a byte of the table.
 struct Names<'a> {
     body: &'a [u8],
     table: HashTable<Name>,
+    /// The first messages.
+    heads: Vec<Head>,
     /// The suffixes that some of the names have.
     suffixes: FamilyFlags,
 }
@@ -216,18 +297,36 @@ impl Name {
 }
 
 impl<'a> Names<'a> {
-    fn of(body: &'a [u8]) -> Result<Self, DecodeError> {
+    fn of(body: &'a [u8], memory: NamesMemory) -> Result<Self, DecodeError> {
+        let NamesMemory { table, heads } = memory;
         let mut names = Self {
             body,
-            table: HashTable::new(),
+            table,
+            heads,
             suffixes: FamilyFlags::NONE,
         };
+        let count = count_families(body);
+        names.table.reserve(count.min(body.len() / MIN_FAMILY), |_| 0);
+        names.heads.reserve(count.min(MAX_HEADS));
         for_each_family(body, |range| {
             let head = Head::read(body, range)?;
             names.insert(&head);
+            if names.heads.len() < MAX_HEADS {
+                names.heads.push(head);
+            }
             Ok(())
         })?;
         Ok(names)
+    }
+
+    /// The memory for the names of another body.
+    fn memory(self) -> NamesMemory {
+        let Self { mut table, mut heads, .. } = self;
+        heads.clear();
+        heads.shrink_to(KEPT_FAMILIES);
+        table.clear();
+        table.shrink_to(KEPT_FAMILIES, |_| 0);
+        NamesMemory { table, heads }
     }
 
     fn insert(&mut self, head: &Head) {
@@ -237,7 +336,7 @@ impl<'a> Names<'a> {
         let body = self.body;
         let name = slice(body, &head.name);
         let hash = |it: &Name| name_hash(slice(body, &it.range()));
-        match self.table.find_mut(name_hash(name), |it| slice(body, &it.range()) == name) {
+        match self.table.find_mut(head.name_hash, |it| slice(body, &it.range()) == name) {
             Some(known) => known.repeated = true,
             None => {
                 // No body is longer than 32 bits can count.
@@ -247,21 +346,24 @@ impl<'a> Names<'a> {
                     len: narrow(name.len()),
                     repeated: false,
                 };
-                self.table.insert_unique(name_hash(name), entry, hash);
+                self.table.insert_unique(head.name_hash, entry, hash);
                 self.suffixes |= Suffix::split(name).map_or(FamilyFlags::NONE, |(_, suffix)| suffix.as_flag());
             }
         }
     }
 
-    fn get(&self, name: &[u8]) -> Option<Name> {
-        self.table
-            .find(name_hash(name), |it| slice(self.body, &it.range()) == name)
-            .copied()
+    fn get(&self, name: &[u8], hash: u64) -> Option<Name> {
+        self.table.find(hash, |it| slice(self.body, &it.range()) == name).copied()
+    }
+
+    /// True if a family has this name.
+    fn contains(&self, name: &[u8]) -> bool {
+        self.get(name, name_hash(name)).is_some()
     }
 
     /// True if a family has the name of another one with a suffix.
     fn has(&self, base: &[u8], suffix: Suffix) -> bool {
-        self.suffixes.contains(suffix.as_flag()) && self.get(&[base, suffix.as_str().as_bytes()].concat()).is_some()
+        self.suffixes.contains(suffix.as_flag()) && self.contains(&[base, suffix.as_str().as_bytes()].concat())
     }
 }
 
@@ -280,6 +382,18 @@ enum TextForm {
 struct LabelName {
     name: Range<usize>,
     hash: u64,
+    text: LabelHead,
+}
+
+/// A label at the beginning of a metric, with the labels before it.
+#[derive(Debug, Clone, Copy, Default)]
+struct LeadingLabel {
+    /// The end of its field, from the beginning of the metric.
+    end: usize,
+    /// The length of the labels as text.
+    text: usize,
+    /// The sum of the hashes.
+    hash: u64,
 }
 
 struct Decoder<'a> {
@@ -289,8 +403,13 @@ struct Decoder<'a> {
     index: IndexBuilder,
     records: Vec<u8>,
     exemplar_labels: Vec<u8>,
-    /// The names of labels that metrics of the family have, by position.
+    /// The names of labels that metrics have, by position.
     label_names: Vec<LabelName>,
+    /// The labels with which the last metric begins, and their place in the body.
+    leading: Vec<LeadingLabel>,
+    leading_place: Range<usize>,
+    /// True if one of the names is that of a bound, which only some families may have.
+    has_bound_label: bool,
     seed: Seed,
     /// True if the family has something that its text lacks.
     text_lacks: bool,
@@ -307,15 +426,26 @@ struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    fn new(body: &'a [u8], names: &'a Names<'a>, max_text: usize) -> Self {
+    fn new(body: &'a [u8], names: &'a Names<'a>, max_text: usize, scratch: Scratch) -> Self {
+        let Scratch {
+            mut out,
+            records,
+            label_names,
+            leading,
+            ..
+        } = scratch;
+        out.begin(body.len() + body.len() / 2, max_text);
         Self {
             body,
             names,
-            out: TextWriter::new(body.len() + body.len() / 2, max_text),
+            out,
             index: IndexBuilder::new(),
-            records: Vec::new(),
+            records,
             exemplar_labels: Vec::new(),
-            label_names: Vec::new(),
+            label_names,
+            leading,
+            leading_place: 0..0,
+            has_bound_label: false,
             seed: Seed::get(),
             text_lacks: false,
             omits_created: false,
@@ -327,13 +457,43 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// The result, and the memory for another body.
+    fn finish(self) -> (Decoded, Option<TextIndex>, Scratch) {
+        let Self {
+            mut out,
+            index,
+            mut records,
+            mut label_names,
+            mut leading,
+            ..
+        } = self;
+        let index = index.finish(out.text());
+        let kept = Bytes::copy_from_slice(&records);
+        records.clear();
+        records.shrink_to(KEPT_RECORDS);
+        label_names.clear();
+        leading.clear();
+        let decoded = Decoded {
+            text: out.finish(),
+            records: kept,
+        };
+        let scratch = Scratch {
+            out,
+            records,
+            label_names,
+            leading,
+            names: NamesMemory::default(),
+        };
+        (decoded, index, scratch)
+    }
+
     fn form(&self, head: &Head) -> TextForm {
         let (name, names) = (slice(self.body, &head.name), self.names);
         match head.kind {
             MessageType::Gauge | MessageType::Untyped | MessageType::Histogram | MessageType::Summary => TextForm::Typed,
             MessageType::Counter => {
                 let base = name.strip_suffix(b"_total").filter(|base| !base.is_empty());
-                base.filter(|base| names.get(base).is_none())
+                base.filter(|base| !names.contains(base))
                     .map_or(TextForm::Typed, |base| TextForm::Total(base.len()))
             }
             MessageType::GaugeHistogram => {
@@ -345,8 +505,9 @@ impl<'a> Decoder<'a> {
     }
 
     fn family(&mut self, range: Range<usize>) -> Result<(), Fault> {
+        let kept = self.names.heads.get(self.family as usize);
         self.family += 1;
-        let head = Head::read(self.body, range)?;
+        let head = kept.map_or_else(|| Head::read(self.body, range), |head| Ok(head.clone()))?;
         if head.metrics == 0 {
             return Ok(());
         }
@@ -356,14 +517,18 @@ impl<'a> Decoder<'a> {
             TextForm::Total(len) => &name[..len],
             _ => name,
         };
-        let entry = self.names.get(slice(self.body, &head.name));
+        let entry = self.names.get(slice(self.body, &head.name), head.name_hash);
         let is_first = entry.is_none_or(|entry| entry.start as usize == head.name.start);
         let is_repeated = entry.is_some_and(|entry| entry.repeated);
-        self.out.begin_family(name);
+        self.out.begin_family(name, head.metrics > 1);
         self.omits_created = self.names.has(name, Suffix::Created);
         self.text_lacks = head.kind == MessageType::GaugeHistogram || is_repeated;
         (self.native, self.native_only) = (0, 0);
-        self.label_names.clear();
+        if self.has_bound_label {
+            self.has_bound_label = false;
+            self.label_names.clear();
+            self.leading.clear();
+        }
         self.index.begin_family(head.kind);
         if self.index.is_plain() && (is_repeated || form == TextForm::Untyped || self.out.is_quoted()) {
             self.index.give_up();
@@ -435,12 +600,10 @@ impl<'a> Decoder<'a> {
         }
         if !head.help.is_empty() {
             let help = slice(self.body, &head.help);
-            self.header("# HELP ", name, help)?;
+            let start = self.header("# HELP ", name, help)?;
             if self.index.is_plain() {
                 let end = self.out.len() - 1;
-                let line = &self.out.text()[..end];
-                let start = line.len() - escaped_len(help);
-                self.index.help(&line[start..], span(start..end));
+                self.index.help(&self.out.text()[start..end], span(start..end));
             }
         }
         if !is_claimed {
@@ -457,8 +620,8 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
-    /// Writes a header line with the name of the family.
-    fn header(&mut self, keyword: &str, name: &[u8], value: &[u8]) -> Result<(), DecodeErrorKind> {
+    /// Writes a header line with the name of the family. Returns where its value begins.
+    fn header(&mut self, keyword: &str, name: &[u8], value: &[u8]) -> Result<usize, DecodeErrorKind> {
         let start = self.out.len() + keyword.len();
         self.index.name(span(start..start + name.len()));
         self.out.header(keyword, value)
@@ -485,7 +648,6 @@ impl<'a> Decoder<'a> {
     }
 
     fn metric(&mut self, head: &Head, form: TextForm, range: Range<usize>) -> Result<(), Fault> {
-        self.out.begin_metric();
         let wanted = match head.kind {
             MessageType::Counter => metric::COUNTER,
             MessageType::Gauge => metric::GAUGE,
@@ -494,9 +656,10 @@ impl<'a> Decoder<'a> {
             MessageType::Histogram | MessageType::GaugeHistogram => metric::HISTOGRAM,
         };
         let start = range.start;
-        let mut value = None;
-        let mut labels = LabelsSoFar::default();
         let mut fields = Fields::new(self.body, range);
+        let mut labels = self.leading_labels(&mut fields)?;
+        // What encoders write next, which is nearly always the last field.
+        let mut value = fields.message_of(wanted)?;
         while let Some(field) = fields.next()? {
             match field.number {
                 metric::LABEL => {
@@ -526,35 +689,84 @@ impl<'a> Decoder<'a> {
             MessageType::Counter => self.counter(form, value),
             MessageType::Gauge | MessageType::Untyped => self.scalar(value),
             MessageType::Summary => self.summary(form, value),
-            MessageType::Histogram => self.histogram(form, value, "_count", "_sum"),
-            MessageType::GaugeHistogram => self.histogram(form, value, "_gcount", "_gsum"),
+            MessageType::Histogram => self.histogram(form, value, Suffix::Count, Suffix::Sum),
+            MessageType::GaugeHistogram => self.histogram(form, value, Suffix::GCount, Suffix::GSum),
         }
     }
 
-    /// Writes a label of the metric, and adds its hash.
-    #[inline]
-    fn put_label(&mut self, name: Range<usize>, value: Range<usize>, so_far: &mut LabelsSoFar) {
-        let body = self.body;
-        let (text, value) = (&body[name.clone()], &body[value]);
+    /// Begins a metric with the labels that come first in it. Those with which the metric before begins as well are written already.
+    fn leading_labels(&mut self, fields: &mut Fields<'a>) -> Result<LabelsSoFar, Fault> {
         if !self.index.is_plain() {
-            self.out.label(text, is_legacy_label_name(text), value);
-            return;
+            self.out.begin_metric(0);
+            return Ok(LabelsSoFar::default());
         }
-        let at = so_far.count;
+        let body = self.body;
+        let start = fields.at();
+        let same = common_prefix(&body[self.leading_place.clone()], fields.rest());
+        let count = self.leading.iter().take_while(|label| label.end <= same).count();
+        self.leading.truncate(count);
+        let last = self.leading.last().copied().unwrap_or_default();
+        self.out.begin_metric(last.text);
+        fields.skip(last.end);
+        let mut labels = LabelsSoFar { count, hash: last.hash };
+        while let Some(range) = fields.message_of(metric::LABEL)? {
+            match self.known_value(labels.count, &range) {
+                Some(value) => self.put_known(value, &mut labels),
+                None => {
+                    let (name, value) = self.label(range)?;
+                    self.put_label(name, value, &mut labels);
+                }
+            }
+            self.leading.push(LeadingLabel {
+                end: fields.at() - start,
+                text: self.out.labels_len(),
+                hash: labels.hash,
+            });
+        }
+        self.leading_place = start..fields.at();
+        Ok(labels)
+    }
+
+    /// The value of a label that has the name of the label at this position in the metric before, if its message has the form that
+    /// encoders write: the name, the value.
+    #[inline]
+    fn known_value(&self, at: usize, label: &Range<usize>) -> Option<Range<usize>> {
+        let name = &self.body[self.label_names.get(at)?.name.clone()];
+        let value = plain::value_of_label(slice(self.body, label), name)?;
+        Some(label.end - value.len()..label.end)
+    }
+
+    /// Writes a label with the name of the label at its position in the metric before, and adds its hash.
+    #[inline]
+    fn put_known(&mut self, value: Range<usize>, so_far: &mut LabelsSoFar) {
+        let Some(known) = self.label_names.get(so_far.count) else { return };
         so_far.count += 1;
-        if self.label_names.get(at).is_none_or(|known| body[known.name.clone()] != *text) {
-            self.new_label_name(at, name);
-        }
-        let Some(known) = self.label_names.get(at).filter(|_| self.index.is_plain()) else {
-            self.out.label(text, is_legacy_label_name(text), value);
-            return;
-        };
-        let escaped = self.out.label(text, true, value);
+        let escaped = self.out.known_label(&known.text, self.body, value);
         so_far.hash = so_far.hash.wrapping_add(self.seed.label_value(known.hash, escaped));
     }
 
+    /// Writes a label of the metric, and adds its hash.
+    fn put_label(&mut self, name: Range<usize>, value: Range<usize>, so_far: &mut LabelsSoFar) {
+        let body = self.body;
+        let at = so_far.count;
+        if self.index.is_plain()
+            && self
+                .label_names
+                .get(at)
+                .is_none_or(|known| body[known.name.clone()] != body[name.clone()])
+        {
+            self.new_label_name(at, name.clone());
+        }
+        if self.index.is_plain() {
+            self.put_known(value, so_far);
+        } else {
+            let name = &body[name];
+            self.out.label(name, &body[value]);
+        }
+    }
+
     /// Keeps the name of a label that the metric before had not at this position. The names that are kept are always ones that a
-    /// metric of the family can have together.
+    /// metric of the family can have together, and but for those of bounds one of any family.
     fn new_label_name(&mut self, at: usize, name: Range<usize>) {
         let body = self.body;
         let text = &body[name.clone()];
@@ -563,8 +775,10 @@ impl<'a> Decoder<'a> {
         if is_twice || !is_legacy_label_name(text) || self.index.is_special_label(text) || !IndexBuilder::has_room(at) {
             return self.index.give_up();
         }
+        self.has_bound_label |= IndexBuilder::is_bound(text);
         let hash = self.seed.label_name(text);
-        self.label_names.push(LabelName { name, hash });
+        let head = LabelHead::new(text, at == 0);
+        self.label_names.push(LabelName { name, hash, text: head });
     }
 
     /// The name and the value of a label.
@@ -580,22 +794,25 @@ impl<'a> Decoder<'a> {
 
     fn scalar(&mut self, range: Range<usize>) -> Result<(), Fault> {
         let start = range.start;
-        let mut value = 0.0;
-        let mut fields = Fields::new(self.body, range);
+        let (first, rest) = plain::scalar(self.body, range);
+        let mut value = first.unwrap_or_default();
+        let mut fields = Fields::new(self.body, rest);
         while let Some(field) = fields.next()? {
             if field.number == scalar::VALUE {
                 value = field.double()?;
             }
         }
         self.index.sample(Suffix::Bare);
-        self.out.sample("", SampleValue::Double(value));
+        self.out.sample(Suffix::Bare, SampleValue::Double(value));
         self.out.end_line().map_err(|kind| (start, kind))
     }
 
     fn counter(&mut self, form: TextForm, range: Range<usize>) -> Result<(), Fault> {
         let start = range.start;
-        let (mut value, mut exemplar, mut created) = (0.0, None, None);
-        let mut fields = Fields::new(self.body, range);
+        let (mut exemplar, mut created) = (None, None);
+        let (first, rest) = plain::scalar(self.body, range);
+        let mut value = first.unwrap_or_default();
+        let mut fields = Fields::new(self.body, rest);
         while let Some(field) = fields.next()? {
             match field.number {
                 scalar::VALUE => value = field.double()?,
@@ -608,7 +825,7 @@ impl<'a> Decoder<'a> {
         let suffix = if is_total { Suffix::Total } else { Suffix::Bare };
         self.index.sample(suffix);
         self.index.require(is_total && value >= 0.0);
-        self.out.sample(suffix.as_str(), SampleValue::Double(value));
+        self.out.sample(suffix, SampleValue::Double(value));
         if let Some(exemplar) = exemplar {
             // Without `_total` the parser of the text leaves it out, and counts it.
             if !is_total {
@@ -634,7 +851,7 @@ impl<'a> Decoder<'a> {
                 summary::QUANTILE => {
                     if !has_bounds {
                         has_bounds = true;
-                        self.out.begin_bounds("", "quantile");
+                        self.out.begin_bounds(Suffix::Bare, "quantile");
                     }
                     self.quantile(&mut quantiles, field.bytes()?)?;
                 }
@@ -643,9 +860,9 @@ impl<'a> Decoder<'a> {
             }
         }
         self.index.summary(count, sum);
-        self.out.sample("_count", SampleValue::Whole(count));
+        self.out.sample(Suffix::Count, SampleValue::Whole(count));
         self.out.end_line().map_err(|kind| (start, kind))?;
-        self.out.sample("_sum", SampleValue::Double(sum));
+        self.out.sample(Suffix::Sum, SampleValue::Double(sum));
         self.out.end_line().map_err(|kind| (start, kind))?;
         self.created(form, created)
     }
@@ -666,13 +883,28 @@ impl<'a> Decoder<'a> {
         self.out.end_line().map_err(|kind| (start, kind))
     }
 
-    fn histogram(&mut self, form: TextForm, range: Range<usize>, count_name: &str, sum_name: &str) -> Result<(), Fault> {
+    fn histogram(&mut self, form: TextForm, range: Range<usize>, count_name: Suffix, sum_name: Suffix) -> Result<(), Fault> {
         let start = range.start;
         let (mut count, mut count_float, mut sum, mut created) = (0, 0.0, 0.0, None);
         let (mut has_native, mut has_last, mut has_classic) = (false, false, false);
         let mut native = Native::default();
         let mut buckets = Bounds::default();
         let mut fields = Fields::new(self.body, range);
+        // In the order of encoders; what comes in another one is read below.
+        if let Some(number) = fields.number_of(histogram::COUNT)? {
+            count = number;
+        }
+        if let Some(number) = fields.double_of(histogram::SUM)? {
+            sum = number;
+        }
+        while let Some(range) = fields.message_of(histogram::BUCKET)? {
+            if !has_classic {
+                has_classic = true;
+                self.out.begin_bounds(Suffix::Bucket, "le");
+            }
+            has_last |= self.bucket(form, &mut buckets, range)?;
+        }
+        has_native |= native.take_first(self.body, &mut fields)?;
         while let Some(field) = fields.next()? {
             match field.number {
                 histogram::COUNT => count = field.varint()?,
@@ -681,7 +913,7 @@ impl<'a> Decoder<'a> {
                 histogram::BUCKET => {
                     if !has_classic {
                         has_classic = true;
-                        self.out.begin_bounds("_bucket", "le");
+                        self.out.begin_bounds(Suffix::Bucket, "le");
                     }
                     has_last |= self.bucket(form, &mut buckets, field.bytes()?)?;
                 }
@@ -705,7 +937,7 @@ impl<'a> Decoder<'a> {
             if has_classic {
                 self.out.bound(f64::INFINITY, total);
             } else {
-                self.out.only_bound("_bucket", "le", f64::INFINITY, total);
+                self.out.only_bound(Suffix::Bucket, "le", f64::INFINITY, total);
             }
             self.out.end_line().map_err(|kind| (start, kind))?;
         }
@@ -714,7 +946,7 @@ impl<'a> Decoder<'a> {
         self.out.end_line().map_err(|kind| (start, kind))?;
         self.out.sample(sum_name, SampleValue::Double(sum));
         self.out.end_line().map_err(|kind| (start, kind))?;
-        if count_name == "_count" {
+        if count_name == Suffix::Count {
             self.created(form, created)
         } else {
             Ok(())
@@ -725,6 +957,12 @@ impl<'a> Decoder<'a> {
     #[inline]
     fn bucket(&mut self, form: TextForm, buckets: &mut Bounds, range: Range<usize>) -> Result<bool, Fault> {
         let start = range.start;
+        if let Some((count, bound)) = plain::bucket(slice(self.body, &range)) {
+            self.index.bucket(buckets, bound, count, 0.0);
+            self.out.bound(bound, SampleValue::Whole(count));
+            self.out.end_line().map_err(|kind| (start, kind))?;
+            return Ok(bound == f64::INFINITY);
+        }
         let (mut count, mut count_float, mut bound, mut exemplar) = (0, 0.0, 0.0, None);
         let mut fields = Fields::new(self.body, range);
         while let Some(field) = fields.next()? {
@@ -798,7 +1036,7 @@ impl<'a> Decoder<'a> {
             return Ok(());
         }
         self.index.sample(Suffix::Created);
-        self.out.sample("_created", SampleValue::Time(seconds, nanos));
+        self.out.sample(Suffix::Created, SampleValue::Time(seconds, nanos));
         self.out.end_line().map_err(|kind| (start, kind))
     }
 }
@@ -818,11 +1056,6 @@ struct LabelsSoFar {
 fn span(range: Range<usize>) -> Span {
     let narrow = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
     Span::new(narrow(range.start), narrow(range.end))
-}
-
-/// The length of a text as escaped inside quotes.
-fn escaped_len(text: &[u8]) -> usize {
-    text.len() + text.iter().filter(|byte| matches!(byte, b'"' | b'\\' | b'\n')).count()
 }
 
 /// A count, of which the float is the one that counts if it is above zero.

@@ -24,13 +24,30 @@ const PAIRS: [[u8; 2]; 100] = {
 pub(crate) fn put_whole(number: u64, out: &mut Vec<u8>) {
     match u8::try_from(number) {
         Ok(digit @ 0..10) => out.push(b'0' + digit),
-        _ => put_digits(number, 0, out),
+        Ok(pair @ 10..100) => out.extend_from_slice(&PAIRS[usize::from(pair)]),
+        _ => match u16::try_from(number) {
+            Ok(four @ 0..10_000) => put_up_to_four(four, out),
+            _ => put_digits(number, 0, out),
+        },
+    }
+}
+
+/// Writes a number of three or four digits.
+#[inline]
+fn put_up_to_four(number: u16, out: &mut Vec<u8>) {
+    let [thousands, hundreds] = PAIRS[usize::from(number / 100) % PAIRS.len()];
+    let [tens, ones] = PAIRS[usize::from(number % 100)];
+    if number >= 1_000 {
+        out.extend_from_slice(&[thousands, hundreds, tens, ones]);
+    } else {
+        out.extend_from_slice(&[hundreds, tens, ones]);
     }
 }
 
 /// Writes a whole number with at least `least` digits.
 fn put_digits(mut number: u64, least: usize, out: &mut Vec<u8>) {
-    let mut digits = [b'0'; MAX_DIGITS];
+    // As much again behind the digits: a copy of a fixed length needs no call.
+    let mut digits = [b'0'; 2 * MAX_DIGITS];
     let mut at = MAX_DIGITS;
     while number >= 10 {
         at -= 2;
@@ -42,27 +59,39 @@ fn put_digits(mut number: u64, least: usize, out: &mut Vec<u8>) {
         at -= 1;
         digits[at] = b'0' + u8::try_from(number).unwrap_or_default();
     }
-    out.extend_from_slice(&digits[at.min(MAX_DIGITS - least)..]);
+    let at = at.min(MAX_DIGITS - least);
+    let end = out.len() + MAX_DIGITS - at;
+    if let Some((copied, _)) = digits[at..].split_first_chunk::<MAX_DIGITS>() {
+        out.extend_from_slice(copied);
+    }
+    out.truncate(end);
 }
 
 /// Writes a double.
 #[inline]
 pub(crate) fn put_double(value: f64, out: &mut Vec<u8>) {
-    if value.trunc().to_bits() == value.to_bits() && value.abs() < MAX_PLAIN {
-        if value.is_sign_negative() {
-            out.push(b'-');
+    let size = value.abs();
+    if size < MAX_PLAIN {
+        let number = whole(size);
+        #[expect(clippy::cast_precision_loss, reason = "below the limit")]
+        let back = number as f64;
+        if back.to_bits() == size.to_bits() {
+            if value.is_sign_negative() {
+                out.push(b'-');
+            }
+            return put_whole(number, out);
         }
-        return put_whole(whole(value.abs()), out);
     }
     put_uncommon(value, out);
 }
 
-/// A whole number that is not negative and below [`MAX_PLAIN`].
+/// The whole part of a number that is not negative and below [`MAX_PLAIN`].
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a whole number below the limit, without its sign"
+    reason = "below the limit, without its sign"
 )]
+#[inline]
 const fn whole(value: f64) -> u64 {
     value as u64
 }
@@ -96,10 +125,12 @@ fn put_short_decimal(size: f64, out: &mut Vec<u8>) -> bool {
     }
     for (digits, power) in (1..).zip(SHORT_POWERS) {
         // Both are exact: the rounded product is below 10^15, and so is the power. The quotient of exact doubles is that of the decimal number.
-        let scaled = (size * power).round();
+        // Rounded by a cast, because rounding calls a function: where it differs the quotient does too.
+        let scaled = whole(size * power + 0.5);
+        #[expect(clippy::cast_precision_loss, reason = "below the limit")]
+        let quotient = scaled as f64 / power;
         #[expect(clippy::float_cmp, reason = "the text must read back as the same number")]
-        if scaled / power == size {
-            let scaled = whole(scaled);
+        if quotient == size {
             let power = whole(power);
             put_whole(scaled / power, out);
             out.push(b'.');

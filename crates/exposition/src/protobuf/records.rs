@@ -336,6 +336,12 @@ impl Side {
     fn span(&mut self, body: &[u8], range: Range<usize>) -> Result<(), Fault> {
         let (mut offset, mut length) = (0, 0);
         let mut fields = Fields::new(body, range);
+        if let Some(number) = fields.number_of(span::OFFSET)? {
+            offset = unzigzag(number);
+        }
+        if let Some(number) = fields.number_of(span::LENGTH)? {
+            length = number;
+        }
         while let Some(field) = fields.next()? {
             match field.number {
                 span::OFFSET => offset = unzigzag(field.varint()?),
@@ -385,7 +391,10 @@ impl Side {
             self.delta(number);
             return Ok(());
         }
-        let range = field.bytes()?;
+        self.packed_deltas(body, field.bytes()?)
+    }
+
+    fn packed_deltas(&mut self, body: &[u8], range: Range<usize>) -> Result<(), Fault> {
         let bytes = &body[range.clone()];
         if bytes.is_ascii() && bytes.len() <= MAX_SMALL_DELTAS && (0..=i64::MAX / 2).contains(&self.last) {
             self.small_deltas(bytes);
@@ -429,6 +438,33 @@ impl Native {
             }
         }
         Ok(native)
+    }
+
+    /// Takes the next fields, as far as they are those of a native histogram in the order of encoders. Returns true if there is one.
+    pub(super) fn take_first(&mut self, body: &[u8], fields: &mut Fields<'_>) -> Result<bool, Fault> {
+        let start = fields.at();
+        if let Some(schema) = fields.number_of(histogram::SCHEMA)? {
+            self.schema = unzigzag(schema);
+        }
+        if let Some(threshold) = fields.double_of(histogram::ZERO_THRESHOLD)? {
+            self.zero_threshold = threshold;
+        }
+        if let Some(count) = fields.number_of(histogram::ZERO_COUNT)? {
+            self.zero_count = count;
+        }
+        while let Some(span) = fields.message_of(histogram::NEGATIVE_SPAN)? {
+            self.negative.span(body, span)?;
+        }
+        if let Some(deltas) = fields.message_of(histogram::NEGATIVE_DELTA)? {
+            self.negative.packed_deltas(body, deltas)?;
+        }
+        while let Some(span) = fields.message_of(histogram::POSITIVE_SPAN)? {
+            self.positive.span(body, span)?;
+        }
+        if let Some(deltas) = fields.message_of(histogram::POSITIVE_DELTA)? {
+            self.positive.packed_deltas(body, deltas)?;
+        }
+        Ok(fields.at() > start)
     }
 
     /// Takes a field that only native histograms have; others are left out.

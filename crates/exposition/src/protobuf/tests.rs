@@ -655,6 +655,71 @@ fn the_text_of_a_plain_body_is_not_parsed() {
 }
 
 #[test]
+fn labels_like_those_of_the_family_before_are_judged_by_the_own_type() {
+    let gauge = scalar_of(MessageType::Gauge, 1.0).label("a", "1").label("le", "1");
+    let gauges = family_of("up", MessageType::Gauge, std::slice::from_ref(&gauge));
+    assert!(is_indexed(&gauges), "le is a label of gauges as any other");
+    let summary = Message::new()
+        .label("a", "1")
+        .label("le", "1")
+        .inside(metric::SUMMARY, &Message::new().number(summary::COUNT, 1).double(summary::SUM, 2.0));
+    let body = [gauges, family_of("s", MessageType::Summary, &[summary])].concat();
+    assert!(!is_indexed(&body), "but not of a family with bounds");
+    same_as_parsed(&body, &Exposition::parse(read(&body).text, Syntax::OpenMetrics));
+}
+
+#[test]
+fn labels_that_metrics_share_are_written_in_each() {
+    let gauge = |labels: &[(&str, &str)]| {
+        let labels = labels
+            .iter()
+            .fold(Message::new(), |metric, (name, value)| metric.label(name, value));
+        labels.inside(metric::GAUGE, &Message::new().double(scalar::VALUE, 1.0))
+    };
+    let late = Message::new()
+        .label("a", "1")
+        .inside(metric::GAUGE, &Message::new().double(scalar::VALUE, 1.0))
+        .label("z", "late");
+    let metrics = [
+        gauge(&[("a", "1"), ("b", "2")]),
+        gauge(&[("a", "1"), ("b", "23")]),
+        gauge(&[("a", "1")]),
+        late,
+        gauge(&[("a", "1"), ("b", "\"")]),
+        gauge(&[]),
+        gauge(&[("b", "2"), ("a", "1")]),
+        gauge(&[("a_name_of_more_than_thirty_two_bytes", "a value of more than thirty-two bytes")]),
+        gauge(&[("a_name_of_more_than_thirty_two_bytes", "a value of more than thirty-two \"bytes\"")]),
+    ];
+    let other = [gauge(&[("a", "1"), ("b", "2")])];
+    let body = [
+        family_of("up", MessageType::Gauge, &metrics),
+        family_of("v", MessageType::Gauge, &other),
+    ]
+    .concat();
+    assert_eq!(
+        text(&body),
+        concat!(
+            "# TYPE up gauge\n",
+            "up{a=\"1\",b=\"2\"} 1\n",
+            "up{a=\"1\",b=\"23\"} 1\n",
+            "up{a=\"1\"} 1\n",
+            "up{a=\"1\",z=\"late\"} 1\n",
+            "up{a=\"1\",b=\"\\\"\"} 1\n",
+            "up 1\n",
+            "up{b=\"2\",a=\"1\"} 1\n",
+            "up{a_name_of_more_than_thirty_two_bytes=\"a value of more than thirty-two bytes\"} 1\n",
+            "up{a_name_of_more_than_thirty_two_bytes=\"a value of more than thirty-two \\\"bytes\\\"\"} 1\n",
+            "# TYPE v gauge\n",
+            "v{a=\"1\",b=\"2\"} 1\n",
+            "# EOF\n",
+        )
+    );
+    // Two of these series are one.
+    assert!(!is_indexed(&body));
+}
+
+#[test]
 fn a_family_of_the_name_of_creation_times_costs_no_type_and_no_record() {
     let created = native().inside(histogram::CREATED, &time(1_700_000_000, 0));
     let counter = Message::new().inside(

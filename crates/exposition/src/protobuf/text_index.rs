@@ -7,13 +7,12 @@
 //!
 //! It is the index that parsing makes: a property test compares the two.
 
-use std::collections::HashSet;
-
 use hashbrown::HashTable;
 
 use super::MessageType;
 use super::records::RecordFamily;
 use crate::family::{Family, FamilyFlags, MetricType, Suffix};
+use crate::hash::name_hash;
 use crate::span::Span;
 use crate::syntax::Syntax;
 
@@ -45,11 +44,14 @@ pub(super) struct IndexBuilder {
     unit_len: u16,
     samples: u32,
     flags: FamilyFlags,
-    /// The hash of the labels of its only metric so far.
-    first: Option<u64>,
-    /// The hashes of its metrics, if there are several.
+    /// The hashes of the labels of its metrics, if it has few.
+    few: Vec<u64>,
+    /// The same, if it has more.
     metrics: HashTable<u64>,
 }
+
+/// Metrics of a family of which the hashes are compared one by one.
+const FEW_METRICS: usize = 16;
 
 /// The samples of a classic histogram or a summary so far, as the rules of their types see them.
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,7 +75,7 @@ impl IndexBuilder {
             unit_len: 0,
             samples: 0,
             flags: FamilyFlags::NONE,
-            first: None,
+            few: Vec::with_capacity(FEW_METRICS),
             metrics: HashTable::new(),
         }
     }
@@ -100,7 +102,7 @@ impl IndexBuilder {
         self.unit_len = 0;
         self.samples = 0;
         self.flags = FamilyFlags::NONE;
-        self.first = None;
+        self.few.clear();
     }
 
     /// Notes a header of the family: the place of its name. The first one counts.
@@ -133,13 +135,14 @@ impl IndexBuilder {
     /// Begins a metric with these labels, by the sum of their hashes. A series that occurs twice is left to the parser.
     #[inline]
     pub(super) fn metric(&mut self, labels: u64, metrics_of_family: usize) {
-        let Some(first) = self.first else {
-            self.first = Some(labels);
-            return;
-        };
+        if metrics_of_family <= FEW_METRICS {
+            if self.few.contains(&labels) {
+                return self.give_up();
+            }
+            return self.few.push(labels);
+        }
         if self.metrics.is_empty() {
             self.metrics.reserve(metrics_of_family, |hash| *hash);
-            self.metrics.insert_unique(first, first, |hash| *hash);
         }
         let entry = self.metrics.entry(labels, |known| *known == labels, |hash| *hash);
         match entry {
@@ -240,7 +243,13 @@ impl IndexBuilder {
             self.kind,
             MessageType::Histogram | MessageType::GaugeHistogram | MessageType::Summary
         );
-        name.starts_with(b"__") || has_bounds && matches!(name, b"le" | b"quantile")
+        name.starts_with(b"__") || has_bounds && Self::is_bound(name)
+    }
+
+    /// True for the name of a label that a bound has in a family with bounds.
+    #[inline]
+    pub(super) fn is_bound(name: &[u8]) -> bool {
+        matches!(name, b"le" | b"quantile")
     }
 
     /// True if a metric may have a further label after this number of them.
@@ -274,9 +283,9 @@ impl IndexBuilder {
             unit_len: self.unit_len,
         });
         // A table for a large family is not cleared for each small one after it.
-        if self.metrics.capacity() > 16 * self.metrics.len() {
+        if self.metrics.capacity() > 16 * self.metrics.len().max(FEW_METRICS) {
             self.metrics = HashTable::new();
-        } else {
+        } else if !self.metrics.is_empty() {
             self.metrics.clear();
         }
     }
@@ -306,11 +315,11 @@ impl IndexBuilder {
     /// True if no family has a name that the type of another one claims.
     fn has_own_names(&self, text: &[u8]) -> bool {
         let mut suffixed = FamilyFlags::NONE;
-        let mut names: HashSet<&[u8]> = HashSet::new();
-        for family in &self.families {
-            if let Some((_, suffix)) = Suffix::split(family.name.of(text)) {
+        let mut names: HashTable<&[u8]> = HashTable::new();
+        for name in self.families.iter().map(|family| family.name.of(text)) {
+            if let Some((_, suffix)) = Suffix::split(name) {
                 suffixed |= suffix.as_flag();
-                names.insert(family.name.of(text));
+                names.insert_unique(name_hash(name), name, |name| name_hash(name));
             }
         }
         let mut claimed = Vec::new();
@@ -320,7 +329,7 @@ impl IndexBuilder {
                 claimed.clear();
                 claimed.extend_from_slice(family.name.of(text));
                 claimed.extend_from_slice(suffix.as_str().as_bytes());
-                !names.contains(&*claimed)
+                names.find(name_hash(&claimed), |name| **name == *claimed).is_none()
             })
         })
     }

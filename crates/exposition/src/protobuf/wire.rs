@@ -43,8 +43,8 @@ impl<'a> Fields<'a> {
     pub(crate) fn new(body: &'a [u8], range: Range<usize>) -> Self {
         let end = range.end.min(body.len());
         Self {
-            body: &body[..end],
-            at: range.start,
+            body,
+            at: range.start.min(end),
             end,
         }
     }
@@ -59,13 +59,17 @@ impl<'a> Fields<'a> {
         self.at >= self.end
     }
 
-    /// The next number. Most have one byte.
+    /// The next number. Most have one byte, and lengths of metrics two.
     #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, Fault> {
-        match self.body.get(self.at) {
-            Some(&byte) if byte < 0x80 => {
+        match self.rest() {
+            [first, ..] if *first < 0x80 => {
                 self.at += 1;
-                Ok(u64::from(byte))
+                Ok(u64::from(*first))
+            }
+            [first, second, ..] if *second < 0x80 => {
+                self.at += 2;
+                Ok(u64::from(first & 0x7f) | u64::from(*second) << 7)
             }
             _ => self.long_varint(),
         }
@@ -75,8 +79,14 @@ impl<'a> Fields<'a> {
     fn long_varint(&mut self) -> Result<u64, Fault> {
         const MAX_BYTES: usize = 10;
         let start = self.at;
+        if let Some((value, len)) = self.body.get(start..).and_then(varint_of_word)
+            && start + len <= self.end
+        {
+            self.at += len;
+            return Ok(value);
+        }
         let mut value = 0_u64;
-        for (at, &byte) in self.body.get(start..).unwrap_or_default().iter().enumerate().take(MAX_BYTES) {
+        for (at, &byte) in self.rest().iter().enumerate().take(MAX_BYTES) {
             // The tenth byte has one bit left; what is above it is cut off, as everywhere.
             value |= u64::from(byte & 0x7f) << (7 * at);
             if byte < 0x80 {
@@ -97,10 +107,11 @@ impl<'a> Fields<'a> {
 
     #[inline]
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        let bytes = self.body.get(self.at..self.at + N).and_then(|bytes| bytes.try_into().ok());
-        let bytes = bytes.ok_or((self.at, DecodeErrorKind::Truncated))?;
+        let Some(bytes) = self.rest().first_chunk() else {
+            return Err((self.at, DecodeErrorKind::Truncated));
+        };
         self.at += N;
-        Ok(bytes)
+        Ok(*bytes)
     }
 
     /// Reads a length and returns the range of the bytes that follow.
@@ -119,23 +130,75 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The bytes that are left.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.body.get(self.at..self.end).unwrap_or_default()
+    }
+
+    /// Leaves out bytes that are known to be whole fields.
+    #[inline]
+    pub(crate) const fn skip(&mut self, bytes: usize) {
+        self.at += bytes;
+    }
+
+    /// The message or string in the next field if that has this number, which must be below 16; `None` if it is another one or none.
+    #[inline]
+    pub(crate) fn message_of(&mut self, number: u32) -> Result<Option<Range<usize>>, Fault> {
+        if self.rest().first() != Some(&tag(number, BYTES)) {
+            return Ok(None);
+        }
+        self.at += 1;
+        self.delimited().map(Some)
+    }
+
+    /// The number in the next field if that has this field number, as [`Fields::message_of`] has it.
+    #[inline]
+    pub(crate) fn number_of(&mut self, number: u32) -> Result<Option<u64>, Fault> {
+        if self.rest().first() != Some(&tag(number, VARINT)) {
+            return Ok(None);
+        }
+        self.at += 1;
+        self.varint().map(Some)
+    }
+
+    /// The double in the next field if that has this field number, as [`Fields::message_of`] has it.
+    #[inline]
+    pub(crate) fn double_of(&mut self, number: u32) -> Result<Option<f64>, Fault> {
+        if self.rest().first() != Some(&tag(number, FIXED64)) {
+            return Ok(None);
+        }
+        self.at += 1;
+        Ok(Some(f64::from_le_bytes(self.fixed()?)))
+    }
+
+    /// The number and the wire type in a tag of several bytes.
+    #[inline(never)]
+    fn long_tag(&mut self) -> Result<(u32, u8), Fault> {
+        let start = self.at;
+        let tag = self.varint()?;
+        let number = tag >> 3;
+        match u32::try_from(number) {
+            Ok(field) if field > 0 && number <= MAX_FIELD => Ok((field, (tag & 7) as u8)),
+            _ => Err((start, DecodeErrorKind::FieldNumber(number))),
+        }
+    }
+
     /// The next field; `None` at the end.
     ///
     /// Inlined, because the result is larger than its parts: a caller that takes one kind of value keeps the others out of memory.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "a sixth of the time of decoding")]
     pub(crate) fn next(&mut self) -> Result<Option<Field>, Fault> {
-        if self.is_empty() {
-            return Ok(None);
-        }
         let start = self.at;
-        let tag = self.varint()?;
-        let number = tag >> 3;
-        let number = match u32::try_from(number) {
-            Ok(field) if field > 0 && number <= MAX_FIELD => field,
-            _ => return Err((start, DecodeErrorKind::FieldNumber(number))),
+        let Some(&first) = self.rest().first() else { return Ok(None) };
+        let (number, wire_type) = if (8..0x80).contains(&first) {
+            self.at += 1;
+            (u32::from(first >> 3), first & 7)
+        } else {
+            self.long_tag()?
         };
-        let value = match tag & 7 {
+        let value = match wire_type {
             0 => FieldValue::Varint(self.varint()?),
             1 => FieldValue::Fixed64(u64::from_le_bytes(self.fixed()?)),
             2 => FieldValue::Bytes(self.delimited()?),
@@ -146,14 +209,31 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The number at the beginning of eight bytes, and its length; `None` if it is longer or there are fewer bytes.
+#[inline]
+fn varint_of_word(bytes: &[u8]) -> Option<(u64, usize)> {
+    const ENDS: u64 = 0x8080_8080_8080_8080;
+    let word = u64::from_le_bytes(*bytes.first_chunk()?);
+    let ends = !word & ENDS;
+    if ends == 0 {
+        return None;
+    }
+    let len = ends.trailing_zeros() / 8 + 1;
+    // Groups of seven bits, moved together: pairs of bytes, of pairs, of fours.
+    let number = word & (u64::MAX >> (64 - 8 * len)) & !ENDS;
+    let number = number & 0x007f_007f_007f_007f | (number & 0x7f00_7f00_7f00_7f00) >> 1;
+    let number = number & 0x0000_3fff_0000_3fff | (number & 0x3fff_0000_3fff_0000) >> 2;
+    let number = number & 0x0000_0000_0fff_ffff | (number & 0x0fff_ffff_0000_0000) >> 4;
+    Some((number, len as usize))
+}
+
 #[cold]
 const fn wrong_length(start: usize, length: u64, left: usize) -> Fault {
     (start, DecodeErrorKind::Length { length, left })
 }
 
 #[cold]
-fn unknown_wire_type(start: usize, wire_type: u64, field: u32) -> Fault {
-    let wire_type = u8::try_from(wire_type).unwrap_or_default();
+const fn unknown_wire_type(start: usize, wire_type: u8, field: u32) -> Fault {
     (start, DecodeErrorKind::WireType { wire_type, field })
 }
 
@@ -225,6 +305,12 @@ pub(crate) const BYTES: u64 = 2;
 pub(crate) const FIXED64: u64 = 1;
 /// The wire type of a number.
 pub(crate) const VARINT: u64 = 0;
+
+/// The tag of a field with a number below 16.
+#[expect(clippy::cast_possible_truncation, reason = "four bits and three")]
+pub(crate) const fn tag(number: u32, wire_type: u64) -> u8 {
+    (number << 3) as u8 | wire_type as u8
+}
 
 /// Writes the tag of a field.
 #[inline]
