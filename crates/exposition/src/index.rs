@@ -127,7 +127,13 @@ impl Exposition {
     /// A text with the index that was made with it.
     fn of_index(body: Bytes, records: Bytes, index: TextIndex) -> Self {
         let families = index.records;
-        let records = (!families.is_empty()).then(|| Arc::new(Records { bytes: records, families }));
+        let records = (!families.is_empty()).then(|| {
+            Arc::new(Records {
+                bytes: records,
+                families,
+                carried: Box::default(),
+            })
+        });
         Self {
             body,
             syntax: Syntax::OpenMetrics,
@@ -198,7 +204,37 @@ impl Exposition {
             });
             found = Records::read(kept, &number_of);
         }
+        found.carried = self.carried_by(&found, &numbers);
         (!found.families.is_empty()).then(|| Arc::new(found))
+    }
+
+    /// The families of samples without a header that records of another family have. `numbers` are those of the families by name.
+    fn carried_by(&self, records: &Records, numbers: &HashMap<&[u8], u32>) -> Box<[u32]> {
+        let mut carried = Vec::new();
+        for record in &records.families {
+            let family = &self.families[record.family as usize];
+            let known = family.kind.suffixes(Syntax::OpenMetrics);
+            let of_record = record.kind.metric_type().suffixes(Syntax::OpenMetrics).iter();
+            for suffix in of_record.filter(|suffix| !known.contains(suffix)) {
+                // The records of a counter have its name with `_total`, and so have those of other types that a body gives this name.
+                for total in ["", "_total"] {
+                    let name = [self.text(family.name), total.as_bytes(), suffix.as_str().as_bytes()].concat();
+                    let of_samples = numbers
+                        .get(&*name)
+                        .filter(|number| !self.has_header(&self.families[**number as usize]));
+                    carried.extend(of_samples.filter(|number| **number != record.family));
+                }
+            }
+        }
+        carried.sort_unstable();
+        carried.dedup();
+        carried.into()
+    }
+
+    /// True if the name of a family is that of a header, not of a sample.
+    fn has_header(&self, family: &Family) -> bool {
+        let before = &self.body[..family.name.start as usize];
+        !matches!(before, [] | [.., b'\n'] | [.., b'{', b'"'])
     }
 
     /// The records, as [`Exposition::with_records`] takes them; empty if there are none.

@@ -25,6 +25,8 @@ pub(crate) use text_index::TextIndex;
 
 use std::borrow::Cow;
 
+use crate::family::MetricType;
+
 /// Field numbers of the messages.
 pub(crate) mod field {
     pub(crate) mod family {
@@ -167,6 +169,18 @@ impl MessageType {
         Self::Histogram,
         Self::GaugeHistogram,
     ];
+
+    /// The type of a family with messages of this type.
+    pub(crate) const fn metric_type(self) -> MetricType {
+        match self {
+            Self::Counter => MetricType::Counter,
+            Self::Gauge => MetricType::Gauge,
+            Self::Summary => MetricType::Summary,
+            Self::Untyped => MetricType::Unknown,
+            Self::Histogram => MetricType::Histogram,
+            Self::GaugeHistogram => MetricType::GaugeHistogram,
+        }
+    }
 
     /// The type with this number.
     pub(crate) fn from_number(number: u64) -> Option<Self> {

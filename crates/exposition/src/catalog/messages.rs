@@ -17,7 +17,6 @@ use crate::identity::ExtraLabel;
 use crate::index::Exposition;
 use crate::negotiate::Escaping;
 use crate::openmetrics2::UnstatedTypes;
-use crate::protobuf::MessageType;
 use crate::render::{Header, Help, Item, OutputFormat, message_name_in};
 use crate::syntax::Syntax;
 
@@ -282,24 +281,12 @@ fn own_kinds(app: &App, text: &TextFamily, plain: MetricType) -> impl Iterator<I
     let mut kinds = [false; MetricType::ALL.len()];
     let records = app.exposition.records().map_or(&[][..], |records| records.of(text.family));
     for record in records {
-        kinds[metric_type(record.kind) as usize] = true;
+        kinds[record.kind.metric_type() as usize] = true;
     }
     if records.is_empty() {
         kinds[plain as usize] = true;
     }
     MetricType::ALL.into_iter().filter(move |kind| kinds[*kind as usize])
-}
-
-/// The type of a family with messages of this type.
-pub(super) const fn metric_type(kind: MessageType) -> MetricType {
-    match kind {
-        MessageType::Counter => MetricType::Counter,
-        MessageType::Gauge => MetricType::Gauge,
-        MessageType::Summary => MetricType::Summary,
-        MessageType::Untyped => MetricType::Unknown,
-        MessageType::Histogram => MetricType::Histogram,
-        MessageType::GaugeHistogram => MetricType::GaugeHistogram,
-    }
 }
 
 /// True if a family goes out as records.
@@ -309,6 +296,9 @@ fn has_records(exposition: &Exposition, text: &TextFamily) -> bool {
 
 /// The samples of a family's message; `None` if they go out inside the message of another family.
 pub(super) fn message_names(exposition: &Exposition, text: &TextFamily) -> Option<FamilyFlags> {
+    if exposition.records().is_some_and(|records| records.carries(text.family)) {
+        return None;
+    }
     let source = &exposition.families()[text.family as usize];
     let has = |names: FamilyFlags| source.flags.intersects(names);
     let main = match (exposition.syntax(), source.kind) {
@@ -336,8 +326,10 @@ pub(super) fn message_names(exposition: &Exposition, text: &TextFamily) -> Optio
 /// The name of a family in its message.
 fn message_name(app: &App, text: &TextFamily, kind: MetricType) -> Box<[u8]> {
     let exposition = &app.exposition;
-    if kind == MetricType::GaugeHistogram {
-        return exposition.text(exposition.families()[text.family as usize].name).into();
+    let source = &exposition.families()[text.family as usize];
+    // Their samples are families of their own names, and their records are not.
+    if kind == MetricType::GaugeHistogram || source.kind == MetricType::GaugeHistogram && has_records(exposition, text) {
+        return exposition.text(source.name).into();
     }
     text.name(exposition).into()
 }

@@ -27,6 +27,9 @@ pub(crate) struct Records {
     pub(crate) bytes: Bytes,
     /// In the order of the families of the text.
     pub(crate) families: Box<[RecordFamily]>,
+    /// The families of the text whose samples are those of records of another family, in order. A body with several types of one name
+    /// has them: in the text only the first one is a type.
+    pub(crate) carried: Box<[u32]>,
 }
 
 /// The records of a family, or those of one type of it.
@@ -72,7 +75,12 @@ impl Records {
 
     /// The memory beside the bytes.
     pub(crate) fn index_bytes(&self) -> usize {
-        size_of_val(&*self.families)
+        size_of_val(&*self.families) + size_of_val(&*self.carried)
+    }
+
+    /// True if the samples of a family of the text are those of records of another one.
+    pub(crate) fn carries(&self, family: u32) -> bool {
+        self.carried.binary_search(&family).is_ok()
     }
 
     /// The families of these messages. `number_of` returns the number of a family in the text by its name; what is not there is left out.
@@ -100,6 +108,7 @@ impl Records {
         families.sort_by_key(|it| it.family);
         Self {
             families: families.into(),
+            carried: Box::default(),
             bytes,
         }
     }

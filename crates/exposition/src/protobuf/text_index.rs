@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 
 use super::MessageType;
 use super::records::RecordFamily;
-use crate::family::{Family, FamilyFlags, MetricType, Suffix};
+use crate::family::{Family, FamilyFlags, Suffix};
 use crate::hash::name_hash;
 use crate::span::Span;
 use crate::syntax::Syntax;
@@ -263,18 +263,10 @@ impl IndexBuilder {
         if !self.is_plain {
             return;
         }
-        let kind = match self.kind {
-            MessageType::Counter => MetricType::Counter,
-            MessageType::Gauge => MetricType::Gauge,
-            MessageType::Summary => MetricType::Summary,
-            MessageType::Untyped => MetricType::Unknown,
-            MessageType::Histogram => MetricType::Histogram,
-            MessageType::GaugeHistogram => MetricType::GaugeHistogram,
-        };
         self.series += self.samples;
         self.families.push(Family {
             name: self.name,
-            kind,
+            kind: self.kind.metric_type(),
             samples: self.samples,
             flags: self.flags,
             help: self.help,

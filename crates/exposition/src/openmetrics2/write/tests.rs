@@ -13,7 +13,7 @@ use crate::negotiate::{Escaping, Format};
 use crate::openmetrics2::UnstatedTypes;
 use crate::protobuf::MessageType;
 use crate::protobuf::field::{bucket, exemplar, family, histogram, metric, quantile, scalar, summary};
-use crate::protobuf::tests::{Message, any_family, family_of, histogram_of, native, scalar_of, time};
+use crate::protobuf::tests::{Message, any_family, contradicting, family_of, histogram_of, native, scalar_of, time};
 use crate::syntax::Syntax;
 
 /// The text of messages, written a metric at a time.
@@ -243,6 +243,28 @@ fn names_outside_the_legacy_characters_are_quoted_or_escaped() {
         legacy.starts_with("# TYPE my_latency histogram\nmy_latency{a_b=\"c\"} {count:3,"),
         "{legacy}"
     );
+}
+
+#[test]
+fn a_body_that_gives_a_name_two_types_has_each_series_once() {
+    for (first, second) in MessageType::ALL
+        .into_iter()
+        .flat_map(|first| MessageType::ALL.map(|second| (first, second)))
+    {
+        let out = shown(decoded(&contradicting(first, second)));
+        let mut families: Vec<&str> = out.lines().filter(|line| line.starts_with("# TYPE ")).collect();
+        let mut series: Vec<&str> = out.lines().filter_map(|line| Some(line.rsplit_once("} ")?.0)).collect();
+        for lines in [&mut families, &mut series] {
+            lines.sort_unstable();
+            let count = lines.len();
+            lines.dedup();
+            assert_eq!(lines.len(), count, "{first:?} and {second:?}: {out}");
+        }
+        assert!(
+            out.contains("a=\"1\"") && out.contains("a=\"2\""),
+            "{first:?} and {second:?}: {out}"
+        );
+    }
 }
 
 #[test]
