@@ -75,7 +75,7 @@ pub(crate) fn decode_indexed(body: &[u8], max_text: usize) -> Result<(Decoded, O
 /// The records for which memory is kept.
 const KEPT_RECORDS: usize = 1 << 18;
 
-/// The families for whose names memory is kept.
+/// Number of families for the names of which memory is kept.
 const KEPT_FAMILIES: usize = 2_048;
 
 /// Working memory of one thread, so that decoding allocates little more than its result: at most about 1.5 MiB between two bodies.
@@ -264,8 +264,8 @@ impl Head {
     }
 }
 
-/// The families whose messages are not read a second time for what stands around their metrics. More than pages have; a hundred and some
-/// bytes each.
+/// The number of messages that are not read a second time for the fields around their metrics. More than pages have; about a hundred bytes
+/// each.
 const MAX_HEADS: usize = 16_384;
 
 /// The least bytes of a family with a metric: its length, a name of one byte, an empty metric.

@@ -27,7 +27,7 @@ pub(crate) struct Records {
     pub(crate) bytes: Bytes,
     /// In the order of the families of the text.
     pub(crate) families: Box<[RecordFamily]>,
-    /// The families of the text whose samples are those of records of another family, in order. A body with several types of one name
+    /// The families of the text that have only samples of records of another family, in order. A body with several types of one name
     /// has them: in the text only the first one is a type.
     pub(crate) carried: Box<[u32]>,
 }

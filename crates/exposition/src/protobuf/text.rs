@@ -66,7 +66,7 @@ impl Series {
         self.quoted || !self.labels.is_empty()
     }
 
-    /// What stands before a further label.
+    /// The byte before a further label.
     fn separator(&self) -> u8 {
         if self.has_braces() { b',' } else { b'{' }
     }
@@ -93,7 +93,7 @@ impl Series {
     }
 }
 
-/// The longest text whose memory is kept.
+/// The length of the longest text for which memory is kept.
 const KEPT_TEXT: usize = 1 << 20;
 
 /// The same for each of a name, the labels, and the beginning of a line.
@@ -141,7 +141,7 @@ impl Bounds {
     }
 }
 
-/// What stands between a bound and the value.
+/// The bytes between a bound and the value.
 const BOUND_END: &[u8] = b"\"} ";
 
 /// The most bytes of most labels' names and values, and of bounds.
@@ -407,7 +407,7 @@ pub(super) enum LabelHead {
 }
 
 impl LabelHead {
-    /// The head of a label with this name, the first one of a metric or not, in a family whose name needs no quotes.
+    /// The head of a label with this name, the first one of a metric or not, in a family with a name that needs no quotes.
     pub(super) fn new(name: &[u8], is_first: bool) -> Self {
         let parts = [if is_first { b"{".as_slice() } else { b"," }, name, b"=\""];
         ShortText::of(&parts).map_or_else(|| Self::Long(parts.concat()), Self::Short)
