@@ -34,6 +34,15 @@ const PROMETHEUS_3_14: &str = "application/openmetrics-text;version=2.0.0;escapi
 /// Telegraf's `inputs.prometheus` with `metric_version = 2`.
 const TELEGRAF: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,\
     text/plain;version=0.0.4;q=0.3,*/*;q=0.1";
+/// Grafana Alloy's `prometheus.scrape` as it is: the protocols of Prometheus 3, and escaped names, because it takes legacy names only.
+const ALLOY: &str = PROMETHEUS_3_UNDERSCORES;
+/// The same with `metric_name_validation_scheme = "utf8"`.
+const ALLOY_UTF8: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+    application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+/// The same with `scrape_native_histograms = true`, which puts protobuf first.
+const ALLOY_NATIVE: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,\
+    application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
+    text/plain;version=1.0.0;escaping=underscores;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1";
 /// Datadog's OpenMetrics check.
 const DATADOG: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1";
 /// Newer ones put the text format 1.0.0 first.
@@ -54,6 +63,9 @@ fn each_prometheus_gets_what_it_prefers() {
     assert_eq!(chosen(&[PROMETHEUS_3_PROTOBUF_LAST]), Format::Text004);
     assert_eq!(chosen(&[PROMETHEUS_3_14]), Format::OpenMetrics200(Some(AllowUtf8)));
     assert_eq!(chosen(&[TELEGRAF]), Format::Protobuf(None));
+    assert_eq!(chosen(&[ALLOY]), Format::OpenMetrics100(Some(Underscores)));
+    assert_eq!(chosen(&[ALLOY_UTF8]), Format::OpenMetrics100(Some(AllowUtf8)));
+    assert_eq!(chosen(&[ALLOY_NATIVE]), Format::Protobuf(Some(Underscores)));
     assert_eq!(chosen(&[DATADOG]), Format::OpenMetrics100(None));
     assert_eq!(chosen(&[PROMETHEUS_3_TEXT]), Format::Text100(AllowUtf8));
 }
