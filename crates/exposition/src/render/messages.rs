@@ -32,12 +32,13 @@ pub(super) fn write<'a>(items: &'a [Item], to: OutputFormat, out: &mut SliceWrit
         metrics: out.nested(),
         leftovers: Vec::new(),
     };
+    let mut buffers = Buffers::default();
     for item in items {
         if let Some(header) = &item.header {
             open.finish(to, out);
             open.header = Some(header);
         }
-        let mut encoder = Encoder::new(item, to);
+        let mut encoder = Encoder::new(item, to, buffers);
         encoder.encode(&mut open.metrics);
         if item.only_leftovers {
             open.metrics = out.nested();
@@ -45,23 +46,25 @@ pub(super) fn write<'a>(items: &'a [Item], to: OutputFormat, out: &mut SliceWrit
         if open.header.is_some() || item.only_leftovers {
             encoder.leftovers(&mut open.leftovers);
         }
+        buffers = encoder.buffers;
     }
     open.finish(to, out);
 }
 
 /// Writes the beginning of a message, up to its metrics, which take `metric_bytes`.
 pub(crate) fn put_header(header: &Header, to: OutputFormat, metric_bytes: usize, out: &mut Vec<u8>) {
-    let mut head = Vec::with_capacity(header.name.len() + 64);
     let name = message_name_in(&header.name, to.escaping);
-    put_bytes(family::NAME, &name, &mut head);
-    if let Some(help) = &header.help {
-        put_bytes(family::HELP, &unescaped_bytes(&help.text), &mut head);
-    }
-    put_number(family::TYPE, message_type(header.kind) as u64, &mut head);
+    let help = header.help.as_ref().map(|help| unescaped_bytes(&help.text));
     let unit = header.unit.as_deref().filter(|unit| takes_unit(&name, header.kind, unit));
-    let unit_bytes = unit.map_or(0, |unit| 1 + varint_len(unit.len() as u64) + unit.len());
-    put_varint((head.len() + unit_bytes + metric_bytes) as u64, out);
-    out.extend_from_slice(&head);
+    let field_bytes = |text: &[u8]| 1 + varint_len(text.len() as u64) + text.len();
+    let type_bytes = 2;
+    let text_bytes = field_bytes(&name) + help.as_deref().map_or(0, field_bytes) + unit.map_or(0, field_bytes);
+    put_varint((text_bytes + type_bytes + metric_bytes) as u64, out);
+    put_bytes(family::NAME, &name, out);
+    if let Some(help) = &help {
+        put_bytes(family::HELP, help, out);
+    }
+    put_number(family::TYPE, message_type(header.kind) as u64, out);
     if let Some(unit) = unit {
         put_bytes(family::UNIT, unit, out);
     }
@@ -113,6 +116,14 @@ struct Encoder<'a> {
     to: OutputFormat,
     /// True if names are escaped and some of them change.
     escapes: bool,
+    buffers: Buffers,
+    /// Samples that the type of the message cannot carry.
+    leftovers: Vec<(Suffix, Sample<'a>)>,
+}
+
+/// Memory that one item leaves to the next.
+#[derive(Default)]
+struct Buffers {
     /// A metric without its tag and length.
     metric: Vec<u8>,
     /// A message inside it.
@@ -121,20 +132,15 @@ struct Encoder<'a> {
     innermost: Vec<u8>,
     /// The bounds, counts and positions of the buckets of a group.
     buckets: Vec<(f64, f64, usize)>,
-    /// Samples that the type of the message cannot carry.
-    leftovers: Vec<(Suffix, Sample<'a>)>,
 }
 
 impl<'a> Encoder<'a> {
-    fn new(item: &'a Item, to: OutputFormat) -> Self {
+    fn new(item: &'a Item, to: OutputFormat, buffers: Buffers) -> Self {
         Self {
             item,
             to,
             escapes: to.escaping == Escaping::Underscores && item.source().flags.contains(FamilyFlags::QUOTED),
-            metric: Vec::new(),
-            inner: Vec::new(),
-            innermost: Vec::new(),
-            buckets: Vec::new(),
+            buffers,
             leftovers: Vec::new(),
         }
     }
@@ -164,52 +170,70 @@ impl<'a> Encoder<'a> {
     /// Writes the finished metric.
     fn finish_metric(&mut self, sample: &Sample<'_>, out: &mut SliceWriter<'_>) {
         if let Some(millis) = sample.millis(self.item.exposition.syntax()) {
-            put_number(metric::TIMESTAMP_MS, millis.cast_unsigned(), &mut self.metric);
+            put_number(metric::TIMESTAMP_MS, millis.cast_unsigned(), &mut self.buffers.metric);
         }
-        put_bytes(family::METRIC, &self.metric, out.buffer());
-        self.metric.clear();
+        put_bytes(family::METRIC, &self.buffers.metric, out.buffer());
+        self.buffers.metric.clear();
     }
 
     /// Begins a metric with the labels of a sample, but for `bound`.
     fn labels(&mut self, labels: &Labels<'_>, bound: Option<&[u8]>) {
         let is_bound = |label: &Label<'_>| Some(label.name) == bound;
+        // Looked for where all labels are looked at anyway.
+        let mut has_empty = self.escapes;
         if self.escapes {
             for (name, label) in legacy_labels(labels, true).filter(|(_, label)| !is_bound(label)) {
-                put_label(&name, &unescaped_bytes(label.value), &mut self.metric);
+                put_label(&name, &unescaped_bytes(label.value), &mut self.buffers.metric);
             }
         } else {
-            for label in labels.clone().filter(|label| !label.value.is_empty() && !is_bound(label)) {
-                put_label(&unescaped_bytes(label.name), &unescaped_bytes(label.value), &mut self.metric);
+            for label in labels.clone().filter(|label| !is_bound(label)) {
+                if label.value.is_empty() {
+                    has_empty = true;
+                } else {
+                    put_label(
+                        &unescaped_bytes(label.name),
+                        &unescaped_bytes(label.value),
+                        &mut self.buffers.metric,
+                    );
+                }
             }
         }
         let extra_labels = self.item.extra_labels();
-        for (name, _) in empty_labels(labels, extra_labels, self.escapes).filter(|(_, label)| !is_bound(label)) {
-            put_label(&unescaped_bytes(&name), b"", &mut self.metric);
+        if has_empty {
+            for (name, _) in empty_labels(labels, extra_labels, self.escapes).filter(|(_, label)| !is_bound(label)) {
+                put_label(&unescaped_bytes(&name), b"", &mut self.buffers.metric);
+            }
         }
         for extra in extra_labels.iter().filter(|it| it.missing_in(labels)) {
-            put_extra_label(extra, self.to, &mut self.metric);
+            put_extra_label(extra, self.to, &mut self.buffers.metric);
         }
     }
 
     /// Writes a counter, a gauge or an untyped metric.
     fn scalar(&mut self, sample: &Sample<'_>, created: Option<&[u8]>) {
         self.labels(&sample.labels, None);
-        self.inner.clear();
-        put_double(scalar::VALUE, parse::float(sample.value), &mut self.inner);
+        self.buffers.inner.clear();
+        put_double(scalar::VALUE, parse::float(sample.value), &mut self.buffers.inner);
         let field = match message_type(self.item.kind) {
             MessageType::Counter => {
                 if let Some(exemplar) = &sample.exemplar {
-                    put_exemplar(scalar::EXEMPLAR, exemplar, self.to, &mut self.innermost, &mut self.inner);
+                    put_exemplar(
+                        scalar::EXEMPLAR,
+                        exemplar,
+                        self.to,
+                        &mut self.buffers.innermost,
+                        &mut self.buffers.inner,
+                    );
                 }
                 if let Some(created) = created {
-                    put_time(scalar::CREATED, created, &mut self.inner);
+                    put_time(scalar::CREATED, created, &mut self.buffers.inner);
                 }
                 metric::COUNTER
             }
             MessageType::Gauge => metric::GAUGE,
             _ => metric::UNTYPED,
         };
-        put_bytes(field, &self.inner, &mut self.metric);
+        put_bytes(field, &self.buffers.inner, &mut self.buffers.metric);
     }
 
     /// Writes a metric for each group of samples with the same labels and timestamp.
@@ -257,7 +281,7 @@ impl<'a> Encoder<'a> {
     /// Writes the metric of a group, or leaves its samples over.
     fn group(&mut self, group: &mut Vec<(Suffix, Sample<'a>)>, out: &mut SliceWriter<'a>) {
         let Some((suffix, first)) = group.first().cloned() else { return };
-        self.inner.clear();
+        self.buffers.inner.clear();
         let field = match self.item.kind {
             MetricType::Histogram => self.histogram(group).then_some(metric::HISTOGRAM),
             MetricType::Summary => self.summary(group).then_some(metric::SUMMARY),
@@ -266,7 +290,7 @@ impl<'a> Encoder<'a> {
         match field {
             Some(field) => {
                 self.labels(&first.labels, bound_label(self.item.kind, suffix));
-                put_bytes(field, &self.inner, &mut self.metric);
+                put_bytes(field, &self.buffers.inner, &mut self.buffers.metric);
                 self.finish_metric(&first, out);
                 group.clear();
             }
@@ -295,7 +319,7 @@ impl<'a> Encoder<'a> {
     /// Writes the histogram of a group; false if it is none that a message can carry.
     fn histogram(&mut self, group: &[(Suffix, Sample<'_>)]) -> bool {
         let (mut count, mut sum, mut created, mut last) = (None, None, None, f64::NEG_INFINITY);
-        let mut buckets = std::mem::take(&mut self.buckets);
+        let mut buckets = std::mem::take(&mut self.buffers.buckets);
         buckets.clear();
         let mut is_ordered = true;
         for (at, (suffix, sample)) in group.iter().enumerate() {
@@ -326,10 +350,10 @@ impl<'a> Encoder<'a> {
         let (Some(count), Some(sum), true) = (count, sum, is_ordered && last == f64::INFINITY) else {
             return false;
         };
-        put_count(histogram::COUNT, histogram::COUNT_FLOAT, count, &mut self.inner);
-        put_double(histogram::SUM, sum, &mut self.inner);
+        put_count(histogram::COUNT, histogram::COUNT_FLOAT, count, &mut self.buffers.inner);
+        put_double(histogram::SUM, sum, &mut self.buffers.inner);
         for (bound, value, at) in &buckets {
-            let mut message = std::mem::take(&mut self.innermost);
+            let mut message = std::mem::take(&mut self.buffers.innermost);
             message.clear();
             put_count(bucket::COUNT, bucket::COUNT_FLOAT, *value, &mut message);
             put_double(bucket::BOUND, *bound, &mut message);
@@ -337,12 +361,12 @@ impl<'a> Encoder<'a> {
                 let mut scratch = Vec::new();
                 put_exemplar(bucket::EXEMPLAR, exemplar, self.to, &mut scratch, &mut message);
             }
-            put_bytes(histogram::BUCKET, &message, &mut self.inner);
-            self.innermost = message;
+            put_bytes(histogram::BUCKET, &message, &mut self.buffers.inner);
+            self.buffers.innermost = message;
         }
-        self.buckets = buckets;
+        self.buffers.buckets = buckets;
         if let Some(created) = created {
-            put_time(histogram::CREATED, created, &mut self.inner);
+            put_time(histogram::CREATED, created, &mut self.buffers.inner);
         }
         true
     }
@@ -375,16 +399,16 @@ impl<'a> Encoder<'a> {
         if !quantiles.is_sorted_by(|one, other| one.0 < other.0) {
             return false;
         }
-        put_number(summary::COUNT, whole(count), &mut self.inner);
-        put_double(summary::SUM, sum, &mut self.inner);
+        put_number(summary::COUNT, whole(count), &mut self.buffers.inner);
+        put_double(summary::SUM, sum, &mut self.buffers.inner);
         for (bound, value) in quantiles {
-            self.innermost.clear();
-            put_double(quantile::QUANTILE, bound, &mut self.innermost);
-            put_double(quantile::VALUE, value, &mut self.innermost);
-            put_bytes(summary::QUANTILE, &self.innermost, &mut self.inner);
+            self.buffers.innermost.clear();
+            put_double(quantile::QUANTILE, bound, &mut self.buffers.innermost);
+            put_double(quantile::VALUE, value, &mut self.buffers.innermost);
+            put_bytes(summary::QUANTILE, &self.buffers.innermost, &mut self.buffers.inner);
         }
         if let Some(created) = created {
-            put_time(summary::CREATED, created, &mut self.inner);
+            put_time(summary::CREATED, created, &mut self.buffers.inner);
         }
         true
     }
@@ -397,9 +421,9 @@ impl<'a> Encoder<'a> {
             let mut metrics = SliceWriter::default();
             for (_, sample) in leftovers.iter().filter(|(it, _)| *it == suffix) {
                 self.labels(&sample.labels, None);
-                self.inner.clear();
-                put_double(scalar::VALUE, parse::float(sample.value), &mut self.inner);
-                put_bytes(metric::UNTYPED, &self.inner, &mut self.metric);
+                self.buffers.inner.clear();
+                put_double(scalar::VALUE, parse::float(sample.value), &mut self.buffers.inner);
+                put_bytes(metric::UNTYPED, &self.buffers.inner, &mut self.buffers.metric);
                 self.finish_metric(sample, &mut metrics);
             }
             let metrics = metrics.finish();
@@ -461,11 +485,11 @@ impl<'a> Encoder<'a> {
         let mut fields = Fields::new(body, range);
         while let Ok(Some(field)) = fields.next() {
             if field.number != metric::LABEL {
-                self.metric.extend_from_slice(&body[field.start..fields.at()]);
+                self.buffers.metric.extend_from_slice(&body[field.start..fields.at()]);
             }
         }
-        put_bytes(family::METRIC, &self.metric, out.buffer());
-        self.metric.clear();
+        put_bytes(family::METRIC, &self.buffers.metric, out.buffer());
+        self.buffers.metric.clear();
     }
 }
 
