@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, head};
 use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -269,6 +269,7 @@ impl Bridge {
             // Open to all: the proof of another bridge is checked in place of a user.
             scrapes = scrapes
                 .open_route(relay::SCRAPE_PATH, get(forward::relayed))
+                .open_route(relay::RECEIVED_PATH, head(forward::received))
                 .open_route(relay::APPS_PATH, get(discovery::relayed));
         }
         let scrapes = scrapes

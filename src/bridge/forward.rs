@@ -23,13 +23,16 @@ use super::proxy_registry::{ProxyRegistry, Route, UnknownAlias};
 use super::read_ahead::read_ahead;
 use super::relay::{self, FORWARDED_FOR, ForwardKey, Outgoing, Relay, RelayedRequest};
 use super::remote_claims::BridgeMember;
-use crate::http::{Client, Connection, DeliveryOutcome, is_from_browser, path_segment, reply};
+use crate::http::{Client, Connection, Delivery, DeliveryOutcome, is_from_browser, path_segment, reply};
 use crate::model::printable;
 use crate::peer::{ConnectionPool, HyperdhtError, PublicKey, ScrapeResponse, error_text};
 use crate::wire::hyperdht::MetricsReply;
 
 /// Time left between the end of a forwarded scrape and the scraper's timeout, so that the response still arrives.
 const MARGIN: Duration = Duration::from_millis(500);
+
+/// The interval of looking after a response in flight at a bridge of a cluster: short against the interval of scrapes.
+const SETTLE_EVERY: Duration = Duration::from_millis(100);
 
 /// Lower limit on the timeout of a scrape.
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
@@ -124,6 +127,7 @@ pub(super) async fn whole(
         method,
         client: connection.client(&headers),
         headers,
+        from_bridge: false,
     };
     forwarder.forward(&alias, forwarded, &connection).await
 }
@@ -143,8 +147,15 @@ pub(super) async fn one_app(
         method,
         client: connection.client(&headers),
         headers,
+        from_bridge: false,
     };
     forwarder.forward(&alias, forwarded, &connection).await
+}
+
+/// `HEAD /-/cluster/received`: another bridge's reader has the last response on this connection.
+pub(super) async fn received(Extension(connection): Extension<Connection>) -> StatusCode {
+    connection.settle_acked();
+    StatusCode::NO_CONTENT
 }
 
 /// `GET /-/cluster/scrape`: a scrape that another bridge forwards. It is answered over a way of this bridge alone.
@@ -166,6 +177,7 @@ pub(super) async fn relayed(
         method,
         client: client.parse().map_or_else(|_| Client::Link(client.into()), Client::Ip),
         headers,
+        from_bridge: true,
     };
     let route = forwarder.registry.find_here(&alias).unwrap_or(Route::Disconnected);
     forwarder.forward_over(route, &alias, forwarded, &connection).await
@@ -180,6 +192,8 @@ struct ForwardedRequest {
     /// The client that the scrape is for.
     client: Client,
     headers: HeaderMap,
+    /// True if another bridge sends it, which confirms the response itself, and resets the connection where its reader did not receive it.
+    from_bridge: bool,
 }
 
 /// Returns true if a query selects one app.
@@ -234,7 +248,7 @@ impl ScrapeForwarder {
         };
         self.registry.telemetry.bridge_scrape_duration_seconds.observe(began.elapsed());
         if answer.response.status().is_success() {
-            return self.pass_on(answer, connection);
+            return self.pass_on(answer, &forwarded, connection);
         }
         self.upstream_error(answer, forwarded.one_app).await
     }
@@ -279,7 +293,7 @@ impl ScrapeForwarder {
             headers,
             client: forwarded.client.to_string(),
         };
-        // The connection of the last response acks it at the other bridge, if it is known by now that this reader has it.
+        // The last response is confirmed at the other bridge first, if it is known by now that this reader has it.
         connection.settle_acked();
         let (response, upstream) = match relay.send(bridge, outgoing, wait).await {
             Ok(sent) => sent,
@@ -297,7 +311,7 @@ impl ScrapeForwarder {
             return self.refuse(ForwardOutcome::UpstreamError, status, &text);
         }
         let (telemetry, relay) = (self.registry.telemetry.clone(), Arc::clone(relay));
-        connection.on_delivery(move |outcome| {
+        let delivery = connection.on_delivery(move |outcome| {
             let outcome = match outcome {
                 DeliveryOutcome::Acked => {
                     relay.keep(upstream);
@@ -308,7 +322,16 @@ impl ScrapeForwarder {
             };
             telemetry.bridge_scrapes_total.with([outcome.as_str()]).inc();
         });
+        self.settle_early(delivery, forwarded);
         deliver(response)
+    }
+
+    /// In a cluster the reader may be a balancer: a reset is an end like any other for it, and its next scrape may go to another bridge.
+    fn settle_early(&self, delivery: Delivery, forwarded: &ForwardedRequest) {
+        if self.relay.is_some() && !forwarded.from_bridge {
+            delivery.allow_reset();
+            tokio::spawn(delivery.settle_when_acked(SETTLE_EVERY));
+        }
     }
 
     /// Forwards a scrape over HyperDHT, which carries neither query nor format nor compression. The response is received as a whole, and
@@ -369,10 +392,10 @@ impl ScrapeForwarder {
     }
 
     /// Streams the metrics to the scraper and reports the delivery outcome to the proxy.
-    fn pass_on(&self, answer: ScrapeResponse, connection: &Connection) -> Response<Body> {
+    fn pass_on(&self, answer: ScrapeResponse, forwarded: &ForwardedRequest, connection: &Connection) -> Response<Body> {
         let ScrapeResponse { response, receipt } = answer;
         let telemetry = self.registry.telemetry.clone();
-        connection.on_delivery(move |outcome| {
+        let delivery = connection.on_delivery(move |outcome| {
             match outcome {
                 DeliveryOutcome::Acked => receipt.acked(),
                 DeliveryOutcome::Unacked => receipt.unacked(),
@@ -384,6 +407,7 @@ impl ScrapeForwarder {
             };
             telemetry.bridge_scrapes_total.with([outcome.as_str()]).inc();
         });
+        self.settle_early(delivery, forwarded);
         deliver(response)
     }
 

@@ -4,7 +4,8 @@
 //! read the engine may forward. The other bridge answers from its own links alone, so a request is forwarded once.
 //!
 //! A response counts as delivered at the other bridge when the reader behind this one has it. So a connection belongs to one reader and one
-//! alias: the reader's next request acks the last response, and the connection is reset where a response did not arrive.
+//! alias: this bridge confirms each response over it once the reader has it, and resets the connection where a response did not arrive. It confirms
+//! at once, because a balancer may send the reader's next scrape to the other bridge.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -35,6 +36,9 @@ use crate::model::Clock;
 
 /// The path at which a bridge takes the scrapes of other bridges. It is open to all; the proof is checked.
 pub(super) const SCRAPE_PATH: &str = "/-/cluster/scrape";
+/// The path at which a bridge hears that the reader has the last response on this connection. It is open to all: the request says nothing of
+/// any other connection.
+pub(super) const RECEIVED_PATH: &str = "/-/cluster/received";
 /// The path at which a bridge lists the apps of a proxy for other bridges.
 pub(super) const APPS_PATH: &str = "/-/cluster/apps";
 
@@ -48,6 +52,9 @@ const PROOF_SECONDS: u64 = 60;
 
 /// Bytes of a key.
 const KEY_BYTES: usize = 32;
+
+/// The time within which the other bridge answers a confirmation. After it the connection is closed, which confirms as well.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections that wait for the next scrape of their reader: those of some Prometheus servers to thousands of proxies. Beyond it a connection
 /// is closed, and its last response counts as delivered, as the reader has it.
@@ -218,14 +225,26 @@ impl Upstream {
         // It fails only for a socket that is already closed.
         let _ = SockRef::from(&self.socket).set_linger(linger);
     }
+
+    /// Reports to the other bridge that the reader has the last response. Returns true if the connection can take another request.
+    async fn confirm(&mut self) -> bool {
+        let Ok(request) = Request::head(RECEIVED_PATH).header(HOST, "bridge").body(Empty::new()) else {
+            return false;
+        };
+        let confirmed = async { self.sender.ready().await.is_ok() && self.sender.send_request(request).await.is_ok() };
+        timeout(CONFIRM_TIMEOUT, confirmed).await.unwrap_or(false)
+    }
 }
+
+/// A connection that waits for the next request of its reader. It is locked while a response is confirmed over it, and empty if that failed.
+type IdleUpstream = Arc<tokio::sync::Mutex<Option<Upstream>>>;
 
 /// The requests of this bridge to others.
 pub(super) struct Relay {
     tls: Option<Arc<ClientConfig>>,
     clock: Clock,
     /// Connections with a response that was received. Bounded by [`MAX_IDLE`].
-    idle: Mutex<HashMap<Purpose, Upstream>>,
+    idle: Mutex<HashMap<Purpose, IdleUpstream>>,
 }
 
 impl Relay {
@@ -237,7 +256,7 @@ impl Relay {
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, HashMap<Purpose, Upstream>> {
+    fn idle(&self) -> MutexGuard<'_, HashMap<Purpose, IdleUpstream>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -274,7 +293,7 @@ impl Relay {
             alias: outgoing.alias.to_owned(),
         };
         let request = || self.request(to, address, &outgoing).map_err(|error| error.to_string());
-        if let Some(mut upstream) = self.take(&purpose)
+        if let Some(mut upstream) = self.take(&purpose).await
             && upstream.sender.ready().await.is_ok()
         {
             upstream.set_linger(Some(Duration::ZERO));
@@ -333,21 +352,42 @@ impl Relay {
         Ok(upstream)
     }
 
-    /// Keeps a connection for the next request of its reader, which has received the last response.
+    /// Confirms the last response of a connection, which the reader has received, and keeps the connection for the reader's next request.
     pub(super) fn keep(&self, upstream: Upstream) {
         upstream.set_linger(None);
-        let mut idle = self.idle();
-        if idle.len() >= MAX_IDLE {
-            idle.retain(|_, other| !other.sender.is_closed());
+        let purpose = upstream.purpose.clone();
+        let kept: IdleUpstream = Arc::new(tokio::sync::Mutex::new(Some(upstream)));
+        // Locked before others can find it, so that the reader's next request waits for the confirmation.
+        let Ok(mut confirming) = kept.clone().try_lock_owned() else {
+            return;
+        };
+        {
+            let mut idle = self.idle();
+            if idle.len() >= MAX_IDLE {
+                idle.retain(|_, other| other.try_lock().map_or(true, |other| is_open(other.as_ref())));
+            }
+            if idle.len() < MAX_IDLE {
+                idle.insert(purpose, kept);
+            }
         }
-        if idle.len() < MAX_IDLE {
-            idle.insert(upstream.purpose.clone(), upstream);
-        }
+        tokio::spawn(async move {
+            if let Some(upstream) = confirming.as_mut()
+                && !upstream.confirm().await
+            {
+                *confirming = None;
+            }
+        });
     }
 
-    fn take(&self, purpose: &Purpose) -> Option<Upstream> {
-        self.idle().remove(purpose)
+    /// The connection that is kept for a purpose, after its last response is confirmed.
+    async fn take(&self, purpose: &Purpose) -> Option<Upstream> {
+        let kept = self.idle().remove(purpose)?;
+        kept.lock().await.take()
     }
+}
+
+fn is_open(upstream: Option<&Upstream>) -> bool {
+    upstream.is_some_and(|upstream| !upstream.sender.is_closed())
 }
 
 async fn handshake(

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use super::connection::SharedConnection;
 
@@ -121,6 +122,15 @@ impl Delivery {
             && let Some(shared) = self.shared.upgrade()
         {
             shared.settle_if_acked(&self.tracked);
+        }
+    }
+
+    /// Calls [`Delivery::settle_if_acked`] at this interval until the outcome is decided. For a caller that does not keep its deliveries.
+    pub async fn settle_when_acked(self, every: Duration) {
+        // The connection decides at its end.
+        while self.outcome().is_none() && self.shared.strong_count() > 0 {
+            tokio::time::sleep(every).await;
+            self.settle_if_acked();
         }
     }
 }

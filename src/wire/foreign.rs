@@ -81,11 +81,18 @@ fn text_start(data: &[u8]) -> &[u8] {
 }
 
 /// Tests for a byte order mark of UTF-16, or two ASCII characters in that encoding.
+///
+/// In a comment a text may have zeros as well, so the first line has to end as it does in that encoding.
 fn is_utf16(data: &[u8]) -> bool {
     let ascii = |byte: u8| matches!(byte, b'\t' | b'\r' | b'\n' | b' '..=b'~');
+    let ends_with_zero = || {
+        let after_line = memchr::memchr(b'\n', data).and_then(|end| data.get(end + 1));
+        after_line.is_none_or(|byte| *byte == 0)
+    };
     match data {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
-        [a, 0, b, 0, ..] | [0, a, 0, b, ..] => ascii(*a) && ascii(*b),
+        [0, a, 0, b, ..] => ascii(*a) && ascii(*b),
+        [a, 0, b, 0, ..] => ascii(*a) && ascii(*b) && ends_with_zero(),
         _ => false,
     }
 }

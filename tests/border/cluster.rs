@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Request;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::UdpSocket;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -62,10 +62,7 @@ impl Redis {
             .spawn()
             .unwrap();
         self.process = Some(process);
-        until("Redis listens", async || {
-            tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok()
-        })
-        .await;
+        until("Redis listens", async || TcpStream::connect(("127.0.0.1", self.port)).await.is_ok()).await;
     }
 
     /// Kills it at once. What it held is gone.
@@ -312,6 +309,80 @@ async fn two_bridges_over_redis_serve_the_proxies_of_both() {
     until("it is forgotten", async || !two.targets().contains("my host:")).await;
 }
 
+/// Reads one whole response to a request for `path`, and then resets the connection, as a balancer does that has no more use for it.
+async fn get_and_reset(address: SocketAddr, path: &str) -> String {
+    let mut reader = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: keep-alive\r\n\r\n");
+    reader.write_all(request.as_bytes()).await.unwrap();
+    let (mut text, mut buffer) = (Vec::new(), [0; 4_096]);
+    // A body in chunks ends with an empty one.
+    let is_whole = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            return false;
+        };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        length.map_or_else(
+            || body.ends_with("0\r\n\r\n"),
+            |length| body.len() == length.parse::<usize>().unwrap(),
+        )
+    };
+    while !is_whole(&text) {
+        let count = timeout(PATIENCE, reader.read(&mut buffer)).await.unwrap().unwrap();
+        assert!(count > 0, "{}", String::from_utf8_lossy(&text));
+        text.extend_from_slice(&buffer[..count]);
+    }
+    socket2::SockRef::from(&reader).set_linger(Some(Duration::ZERO)).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_reaches_a_reader_once_whichever_bridge_it_asks() {
+    let Some(redis) = Redis::start().await else { return };
+    let new_folder = || tempfile::tempdir().unwrap();
+    let (one, two) = (redis.bridge(new_folder()).await, redis.bridge(new_folder()).await);
+    let folder = new_folder();
+    let settings = format!(
+        "events.enabled = true\n{}",
+        p2p(&[&one], &folder, &format!("alias = \"a\"\nsecret = \"{SECRET}\""))
+    );
+    let proxy = Proxy::with(&settings).await;
+    let scrape = "/scrape/a/metrics?own=false";
+    let has_event = |text: &str, number: usize| text.contains(&format!("n=\"{number}\""));
+    let received = async || {
+        let listed: serde_json::Value = serde_json::from_str(&proxy.text("/events?format=json").await).unwrap();
+        listed["scrapers"]
+            .as_array()
+            .is_some_and(|scrapers| !scrapers.is_empty() && scrapers.iter().all(|scraper| scraper["pending"] == 0))
+    };
+    for bridge in [&one, &two] {
+        bridge.up("a").await;
+        KeepAlive::connect(bridge.http).await.get(scrape).await;
+    }
+    // Only `one` has a link, so each pair of bridges has other connections between.
+    for (number, (first, next)) in [(&one, &two), (&two, &one), (&one, &one), (&two, &two)].into_iter().enumerate() {
+        assert_eq!(proxy.ask(Request::post(format!("/event?n={number}"))).await.status(), 200);
+        let mut reader = KeepAlive::connect(first.http).await;
+        assert!(has_event(&String::from_utf8_lossy(&reader.get(scrape).await), number), "{number}");
+        // Its connection stays open and asks nothing more.
+        until("the event is delivered", received).await;
+        let mut other = KeepAlive::connect(next.http).await;
+        assert!(
+            !has_event(&String::from_utf8_lossy(&other.get(scrape).await), number),
+            "{number} came twice"
+        );
+
+        let reset = number + 100;
+        assert_eq!(proxy.ask(Request::post(format!("/event?n={reset}"))).await.status(), 200);
+        assert!(has_event(&get_and_reset(first.http, scrape).await, reset), "{reset}");
+        until("the event is delivered", received).await;
+        assert!(
+            !has_event(&String::from_utf8_lossy(&other.get(scrape).await), reset),
+            "{reset} came twice"
+        );
+    }
+}
+
 /// A balancer for one proxy: a UDP port in front of several bridges, of which one gets the packets.
 struct UdpBalancer {
     front: SocketAddr,
@@ -428,7 +499,7 @@ const ANSWER_PAUSE: Duration = Duration::from_millis(200);
 /// What a server answers to a command until it pauses; empty while it does not answer. A sentinel does not close the connection.
 async fn says(port: &str, command: &str) -> String {
     let exchange = async {
-        let mut stream = tokio::net::TcpStream::connect(format!("127.0.0.1:{port}")).await?;
+        let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).await?;
         stream.write_all(format!("{command}\r\n").as_bytes()).await?;
         let mut answer = Vec::new();
         while let Ok(read) = timeout(ANSWER_PAUSE, stream.read_buf(&mut answer)).await {

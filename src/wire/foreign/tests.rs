@@ -14,6 +14,9 @@ fn formats_are_told_by_how_they_begin() {
         (b"\xfe\xff\0u\0p", Some(ForeignFormat::Utf16)),
         (b"u\0p\0 \x001\0", Some(ForeignFormat::Utf16)),
         (b"\0u\0p\0 \x001", Some(ForeignFormat::Utf16)),
+        (b"#\0 \0a\0\n\0m\0 \x001\0", Some(ForeignFormat::Utf16)),
+        (b"\0#\0 \0a\0\n\0m\0 \x001", Some(ForeignFormat::Utf16)),
+        (b"#\0\"\0\0\x18\nm 1\n", None),
         (
             b"--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nm 1\n",
             Some(ForeignFormat::Multipart),
