@@ -31,12 +31,10 @@ impl FormatChoice {
 
 /// Detects the format of a stream by its start; `None` while there are too few bytes and the stream has not ended.
 pub(super) fn sniff(start: &[u8], end: bool) -> Option<Format> {
+    // Also where a zero has come already: with fewer bytes an error could not name a foreign format, and so depended on their packets.
     let prefix = &start[..start.len().min(PREFIX)];
-    if prefix.contains(&0) {
-        Some(Format::Capnp)
-    } else {
-        (prefix.len() == PREFIX || end).then_some(Format::Json)
-    }
+    let is_enough = prefix.len() == PREFIX || end;
+    is_enough.then(|| if prefix.contains(&0) { Format::Capnp } else { Format::Json })
 }
 
 /// Returns true for the start of an HTTP request: the first bytes of a method.

@@ -9,8 +9,10 @@ fn a_nul_among_the_first_four_bytes_is_capnp() {
         (b"", true, Some(Format::Json)),
         (b"{\"a\"", false, Some(Format::Json)),
         (b"{\"a\"\0", false, Some(Format::Json)),
-        (b"\0", false, Some(Format::Capnp)),
-        (b"\x01\x02\0", false, Some(Format::Capnp)),
+        (b"\0", false, None),
+        (b"\0", true, Some(Format::Capnp)),
+        (b"\x01\x02\0", false, None),
+        (b"\x01\x02\0", true, Some(Format::Capnp)),
         (b"\x01\x02\x03\0", false, Some(Format::Capnp)),
         (b"\x01\x02\x03\x04", false, Some(Format::Json)),
     ] {

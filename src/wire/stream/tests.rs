@@ -243,6 +243,7 @@ fn what_is_no_message_at_all_is_named() {
     for (stream, name) in [
         (&b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"[..], "gzip"),
         (b"\xff\xfe{\0\"\0a\0\"\0:\0\"\0\"\0}\0", "text in UTF-16"),
+        (b"1\0@\0}", "text in UTF-16"),
         (b"\x20\x0a\x05hello\x12\x03abc\x18\x01\x22\x0b", "protobuf"),
         (b"--b\r\nContent-Disposition: form-data\r\n\r\n{}", "a multipart form"),
         (b"\x10\x05\x40\x02\x11\x05\x0a", "packed Cap'n Proto"),
@@ -252,6 +253,7 @@ fn what_is_no_message_at_all_is_named() {
         assert_eq!(decode(FormatChoice::Auto, stream.chunks(1)), whole, "{name}");
         for choice in [FormatChoice::Json, FormatChoice::Capnp] {
             assert_eq!(decode(choice, [stream]).len(), 1, "{name}");
+            assert_eq!(decode(choice, stream.chunks(1)), decode(choice, [stream]), "{name}");
             assert!(
                 matches!(&decode(choice, [stream])[..], [Err(refusal)] if refusal.to_string().contains(name)),
                 "{name}"
