@@ -411,6 +411,55 @@ async fn a_replica_that_has_read_little_notices_that_the_engine_is_back_in_time(
 }
 
 #[tokio::test]
+async fn a_replica_that_restarts_keeps_the_keys_of_what_was_received() {
+    let engine = FakeEngine::default();
+    let mut nodes = cluster(&engine, &declared(&["a"])).await;
+    let older = engine.data.lock().unwrap().clone();
+    nodes[0].cut().await;
+    nodes[2].cut().await;
+    for node in [2, 1] {
+        nodes[node].post(1.0, "x", Some("key")).await.unwrap();
+    }
+    quiet(&nodes).await;
+    assert_eq!(nodes[1].take("a").await, [1.0]);
+    quiet(&nodes).await;
+    // Only the replica that delivered the event knows of it, and it is killed. Another one has an event with the key as well.
+    nodes[1].kill().await;
+    restore(&engine, older);
+    nodes[1].start();
+    nothing_comes_again(&engine, &mut nodes, [2, 1, 0]).await;
+}
+
+#[tokio::test]
+async fn an_event_that_is_never_delivered_stands_for_no_earlier_one() {
+    let engine = FakeEngine::default();
+    let mut nodes = cluster(&engine, &declared(&["a"])).await;
+    nodes[1].cut().await;
+    for (value, series, key) in [(1.0, "x", Some("own")), (2.0, "y", None), (3.0, "z", Some("both"))] {
+        nodes[1].post(value, series, key).await.unwrap();
+    }
+    nodes[0].post(3.0, "z", Some("both")).await.unwrap();
+    quiet(&nodes).await;
+    for node in [0, 2] {
+        nodes[node].cut().await;
+    }
+    let same = engine.data.lock().unwrap().clone();
+    restore(&engine, same);
+    for node in [0, 1, 2] {
+        nodes[node].connect().await;
+    }
+    quiet(&nodes).await;
+    pass(&engine, HOLD);
+    // The events of this replica still wait for the end of the pause, the first one for its key and the others behind it.
+    let mut taken = nodes[1].take("a").await;
+    quiet(&nodes).await;
+    pass(&engine, LONG);
+    taken.extend(nodes[0].take("a").await);
+    taken.sort_by(f64::total_cmp);
+    assert_eq!(taken, [1.0, 2.0, 3.0]);
+}
+
+#[tokio::test]
 async fn the_lease_of_a_dead_replica_runs_out() {
     let engine = FakeEngine::default();
     let mut nodes = cluster(&engine, &declared(&["a"])).await;

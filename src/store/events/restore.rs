@@ -138,11 +138,23 @@ impl Events {
         if self.log.sources.is_some() && !self.has_origin {
             self.changes.origin_changed();
         }
+        self.restore_readable();
         // Another replica may have delivered more meanwhile, or less.
         self.mark_all_unshared();
         let over = self.log.len().saturating_sub(self.options.max_pending) as u64;
         self.push_out(self.log.first() + over);
         self.register_declared();
+    }
+
+    /// Own events that scrapers have received were given back by the engine: their idempotency keys are theirs, also if the engine has lost them.
+    fn restore_readable(&mut self) {
+        let Some(sources) = &mut self.log.sources else { return };
+        let own = sources.own();
+        let received = self.scrapers.values().filter_map(|scraper| match &scraper.cursor {
+            ScraperPosition::Shared(cursor) => Some(cursor.through(own)),
+            ScraperPosition::Local(_) => None,
+        });
+        sources.set_readable(received.max().unwrap_or_default());
     }
 
     /// The entries that restore this state. Leases are not among them: leased events are due again after a restart.

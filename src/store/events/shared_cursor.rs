@@ -114,6 +114,11 @@ impl SharedCursor {
         progress.waiting.insert(source.number);
     }
 
+    /// The last event of an origin that the scraper has received, or has passed.
+    pub(super) fn through(&self, origin: OriginId) -> u64 {
+        self.progress.get(&origin).map_or(0, |progress| progress.through)
+    }
+
     fn waiting(&self) -> usize {
         self.progress.values().map(|progress| progress.waiting.len()).sum()
     }
@@ -222,10 +227,10 @@ impl SharedCursor {
             let Some(source) = log.source(record.id.0).filter(|source| !after.has(*source)) else {
                 continue;
             };
-            if sources.is_void(record.id.0) {
+            if !sources.is_readable(source) {
+                // So are all later ones of this replica, also void ones: to pass one would pass those before it.
+            } else if sources.is_void(record.id.0) {
                 after.pass(source);
-            } else if !sources.is_readable(source) {
-                // So are all later ones of this replica.
             } else if !room.is_left() {
                 break;
             } else if given.insert(series) {

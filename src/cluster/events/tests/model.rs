@@ -49,7 +49,11 @@ enum Step {
     Lose,
     Older,
     Quiet,
-    Wait,
+    /// Time passes, with a scrape right after the pause.
+    Wait {
+        node: usize,
+        scraper: usize,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -67,7 +71,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Lose),
         1 => Just(Step::Older),
         2 => Just(Step::Quiet),
-        3 => Just(Step::Wait),
+        3 => (node(), 0..2usize).prop_map(|(node, scraper)| Step::Wait { node, scraper }),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -199,7 +203,14 @@ impl World {
     }
 
     /// Time passes. Replicas that know of a delivery are back by then: what happens otherwise is in docs/cluster.md.
-    async fn wait(&mut self) {
+    async fn wait(&mut self, node: usize, scraper: usize) {
+        self.pause().await;
+        self.scrape(node, scraper, End::Arrives).await;
+        quiet(&self.nodes).await;
+        pass(&self.engine, LONG);
+    }
+
+    async fn pause(&mut self) {
         for node in 0..3 {
             self.arrive_at(node);
             let owes = match self.nodes[node].running {
@@ -212,8 +223,6 @@ impl World {
         }
         quiet(&self.nodes).await;
         pass(&self.engine, HOLD);
-        quiet(&self.nodes).await;
-        pass(&self.engine, LONG);
     }
 
     async fn take(&mut self, step: Step) {
@@ -234,7 +243,7 @@ impl World {
                 }
             }
             Step::Quiet => quiet(&self.nodes).await,
-            Step::Wait => self.wait().await,
+            Step::Wait { node, scraper } => self.wait(node, scraper).await,
         }
     }
 
@@ -245,7 +254,7 @@ impl World {
         }
         let mut idle = 0;
         while idle < 3 {
-            self.wait().await;
+            self.wait(idle % self.nodes.len(), idle % SCRAPERS.len()).await;
             let before = self.received.clone();
             for node in 0..3 {
                 for scraper in 0..SCRAPERS.len() {
