@@ -330,6 +330,7 @@ impl ScrapeForwarder {
     fn settle_early(&self, delivery: Delivery, forwarded: &ForwardedRequest) {
         if self.relay.is_some() && !forwarded.from_bridge {
             delivery.allow_reset();
+            // One for each response that a connection has open, and it ends with the connection.
             tokio::spawn(delivery.settle_when_acked(SETTLE_EVERY));
         }
     }

@@ -160,7 +160,8 @@ impl Connection {
     ///
     /// Call it while handling that request. A response is acked if the client sends a new request on this connection after its last byte,
     /// or the end of file with everything acknowledged. Everything else is unacked, immediately or at the end of the connection: errors,
-    /// resets (but see [`Delivery::allow_reset`]), a truncated response, a request that arrives before the response is written, a handler that was dropped or panicked.
+    /// resets (but see [`Delivery::allow_reset`]), a truncated response, a request that arrives before the response is written, a handler that
+    /// was dropped or panicked.
     /// `settle` runs on the connection's task or inside [`Delivery::settle_now`], with no lock of this module held but the delivery's own.
     pub fn on_delivery(&self, settle: impl FnOnce(DeliveryOutcome) + Send + 'static) -> Delivery {
         let tracked = TrackedResponse::new(settle);

@@ -202,7 +202,7 @@ impl World {
         }
     }
 
-    /// Time passes. Replicas that know of a delivery are back by then: what happens otherwise is in docs/cluster.md.
+    /// Time passes, with a scrape while replicas still wait to write what the pause has held back.
     async fn wait(&mut self, node: usize, scraper: usize) {
         self.pause().await;
         self.scrape(node, scraper, End::Arrives).await;
@@ -210,6 +210,7 @@ impl World {
         pass(&self.engine, LONG);
     }
 
+    /// The pause after a loss passes. Replicas that know of a delivery are back by then: what happens otherwise is in docs/cluster.md.
     async fn pause(&mut self) {
         for node in 0..3 {
             self.arrive_at(node);
