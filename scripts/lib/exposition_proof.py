@@ -19,7 +19,7 @@ from lib.exposition_exporters import free_port
 from lib.exposition_pages import at_time
 
 # How long anything may take that is expected to happen.
-TIMEOUT = 60
+TIMEOUT = 120
 
 # Often enough to be done soon, and seldom enough for two servers that scrape some hundred targets on two cores.
 INTERVAL = "4s"
@@ -189,18 +189,43 @@ def version(path):
 Recorded = collections.namedtuple("Recorded", "series exemplars errors keeps_bounds")
 
 
+class Scrapes:
+    """What became of each target. Prometheus shows the outcome of a scrape before it has written the samples, and those of one scrape are
+    written before the next one ends: so a target is done with an outcome when a later one is shown. A timeout is no outcome, for it says that
+    this machine is busy.
+    """
+
+    def __init__(self):
+        self.shown, self.ended, self.errors = {}, {}, {}
+
+    def see(self, targets):
+        """Takes what Prometheus shows now. True once each target is done."""
+        for target in targets:
+            labels = target["labels"]
+            key = labels["way_"], labels.get("target_")
+            now = target["lastScrape"], target["health"], target["lastError"]
+            before, self.shown[key] = self.shown.get(key), now
+            if before and before[0] != now[0] and self.counts(before):
+                self.ended[key] = before
+        self.errors = {key: error for key, (_, health, error) in self.ended.items() if health == "down"}
+        return bool(targets) and len(self.ended) == len(targets)
+
+    @staticmethod
+    def counts(outcome):
+        _, health, error = outcome
+        return health != "unknown" and not (health == "down" and "deadline exceeded" in error)
+
+
 def record(address, keeps_bounds):
-    """Everything that a Prometheus has recorded, once it has scraped each target."""
+    """Everything that a Prometheus has recorded, once each target is done."""
+    scrapes = Scrapes()
 
-    def all_scraped():
-        try:
-            targets = get(address, "/api/v1/targets?state=active")["data"]["activeTargets"]
-        except OSError:
-            return None
-        return targets if targets and all(target["health"] != "unknown" for target in targets) else None
+    def all_done():
+        with contextlib.suppress(OSError):
+            return scrapes.see(get(address, "/api/v1/targets?state=active")["data"]["activeTargets"])
 
-    targets = until(f"{address} has scraped every target", all_scraped)
-    errors = {(target["labels"]["way_"], target["labels"].get("target_")): target["lastError"] for target in targets if target["health"] == "down"}
+    until(f"{address} has scraped every target", all_done)
+    errors = scrapes.errors
     series, exemplars = (collections.defaultdict(dict) for _ in range(2))
     for way in ["direct", *WAYS]:
         matching = urllib.parse.quote(f'{{way_="{way}"}}')
