@@ -41,7 +41,7 @@ mod summary;
 mod syntax;
 mod value_types;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use self::http::HttpConfig;
 pub(crate) use crate::model::units::parse_size;
@@ -191,7 +191,26 @@ fn file_name(file: Option<&Path>) -> String {
 /// Every fault of the file and of the environment. A named file that cannot be read is a fault, and so is an unnamed one
 /// that is there but cannot be read.
 pub fn load(named: Option<&Path>, environment: &Environment) -> Result<Loaded, Faults> {
-    let (file, text) = find::read(named, environment)?.unzip();
+    loaded(find::read(named, environment)?, environment)
+}
+
+/// Reads and checks the configuration of a running program again. `file` is that of the configuration in force, as in
+/// [`ConfigOrigin::file`]; without one the usual places are searched again.
+///
+/// # Errors
+/// Every fault of the file and of the environment. A file that is no longer there is a fault: neither the built-in defaults nor a file in
+/// another place take its place in a running program.
+pub fn load_again(file: Option<&Path>, environment: &Environment) -> Result<Loaded, Faults> {
+    let found = match file {
+        Some(file) => find::read_again(file)?,
+        None => find::read(None, environment)?,
+    };
+    loaded(found, environment)
+}
+
+/// The settings of a file that was read, if there is one, and of the environment.
+fn loaded(found: Option<(PathBuf, String)>, environment: &Environment) -> Result<Loaded, Faults> {
+    let (file, text) = found.unzip();
     let name = file_name(file.as_deref());
     let settings = parse(&text.unwrap_or_default(), &name, environment)?;
     let variables = environment.names();

@@ -94,8 +94,8 @@ pub struct Addresses {
 /// Location of the configuration for a reload.
 #[derive(Default)]
 pub struct ConfigSource {
-    /// The file named on the command line, if one was.
-    pub named: Option<PathBuf>,
+    /// The file that the start has read; `None` for the built-in defaults.
+    pub file: Option<PathBuf>,
     /// The environment.
     pub environment: Environment,
 }

@@ -34,11 +34,11 @@ impl Bridge {
         if let Some(listen) = self.listen {
             loaded.settings.bridge.http_listen = listen;
         }
-        start(loaded, environment, named)
+        start(loaded, environment)
     }
 }
 
-fn start(loaded: Loaded, environment: Environment, named: Option<&Path>) -> anyhow::Result<ExitCode> {
+fn start(loaded: Loaded, environment: Environment) -> anyhow::Result<ExitCode> {
     let Some(exposed) = exposed_secrets(&loaded) else {
         return Ok(ExitCode::FAILURE);
     };
@@ -51,7 +51,7 @@ fn start(loaded: Loaded, environment: Environment, named: Option<&Path>) -> anyh
         tracing::warn!("{warning}");
     }
     let config_source = ConfigSource {
-        named: named.map(Path::to_owned),
+        file: loaded.source.file.clone(),
         environment,
     };
     // Scrapers on one side; all proxies share one socket.

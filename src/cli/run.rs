@@ -36,11 +36,11 @@ impl Run {
         if !self.listen.is_empty() {
             loaded.settings.exporter.scrape_addresses = self.listen;
         }
-        start(loaded, environment, named)
+        start(loaded, environment)
     }
 }
 
-fn start(loaded: Loaded, environment: Environment, named: Option<&Path>) -> anyhow::Result<ExitCode> {
+fn start(loaded: Loaded, environment: Environment) -> anyhow::Result<ExitCode> {
     let mut warnings = environment.warnings();
     warnings.extend(loaded.settings.warnings());
     let Some(exposed) = exposed_secrets(&loaded) else {
@@ -52,7 +52,7 @@ fn start(loaded: Loaded, environment: Environment, named: Option<&Path>) -> anyh
     }
     raise_file_limit(connections(&loaded.settings));
     let config_source = ConfigSource {
-        named: named.map(Path::to_owned),
+        file: loaded.source.file.clone(),
         environment,
     };
     runtime(loaded.settings.exporter.threads)

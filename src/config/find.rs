@@ -41,15 +41,15 @@ impl fmt::Display for ConfigOrigin {
 #[derive(Debug, PartialEq, Eq)]
 struct Candidate {
     path: PathBuf,
-    /// The option or variable that names it; the file must exist then.
-    named_by: Option<&'static str>,
+    /// The reason why the file must exist, in errors; `None` if others are tried where it does not.
+    needed: Option<String>,
 }
 
 /// The files to try, in order: a named one stands alone.
 fn candidates(named: Option<&Path>, environment: &Environment) -> Vec<Candidate> {
     let by = |path: &Path, who| Candidate {
         path: path.to_owned(),
-        named_by: Some(who),
+        needed: Some(format!("named by {who}")),
     };
     match (named, environment.file()) {
         (Some(path), _) => vec![by(path, "--config")],
@@ -58,7 +58,7 @@ fn candidates(named: Option<&Path>, environment: &Environment) -> Vec<Candidate>
             .iter()
             .map(|path| Candidate {
                 path: PathBuf::from(path),
-                named_by: None,
+                needed: None,
             })
             .collect(),
     }
@@ -66,17 +66,33 @@ fn candidates(named: Option<&Path>, environment: &Environment) -> Vec<Candidate>
 
 /// Finds and reads the file: its path and text, `None` where there is none and none was asked for.
 pub(super) fn read(named: Option<&Path>, environment: &Environment) -> Result<Option<(PathBuf, String)>, Faults> {
-    for Candidate { path, named_by } in candidates(named, environment) {
-        match read_bounded(&path) {
-            Ok(bytes) => return text(&path, bytes).map(|text| Some((path, text))),
-            Err(e) if e.kind() == io::ErrorKind::NotFound && named_by.is_none() => {}
-            Err(e) => {
-                let who = named_by.map(|who| format!(" (named by {who})")).unwrap_or_default();
-                return Err(fault(&path, Location::File, format!("cannot read it{who}: {e}")));
-            }
+    for candidate in candidates(named, environment) {
+        if let Some(text) = read_candidate(&candidate)? {
+            return Ok(Some((candidate.path, text)));
         }
     }
     Ok(None)
+}
+
+/// Reads the file of the configuration in force again. It must exist: without it other settings would come into force unseen.
+pub(super) fn read_again(path: &Path) -> Result<Option<(PathBuf, String)>, Faults> {
+    let candidate = Candidate {
+        path: path.to_owned(),
+        needed: Some("the configuration in force was read from it".to_owned()),
+    };
+    Ok(read_candidate(&candidate)?.map(|text| (candidate.path, text)))
+}
+
+/// The text of the file. `None` if it does not exist and need not.
+fn read_candidate(Candidate { path, needed }: &Candidate) -> Result<Option<String>, Faults> {
+    match read_bounded(path) {
+        Ok(bytes) => text(path, bytes).map(Some),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && needed.is_none() => Ok(None),
+        Err(e) => {
+            let why = needed.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+            Err(fault(path, Location::File, format!("cannot read it{why}: {e}")))
+        }
+    }
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

@@ -35,7 +35,7 @@ impl Proxy {
             },
         };
         let config_source = ConfigSource {
-            named: None,
+            file: None,
             environment: environment(),
         };
         let daemon = Daemon::bind(loaded, config_source).await.unwrap();

@@ -1,5 +1,6 @@
 //! Reload of the configuration, of the proxy and of the bridge.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -9,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ConfigSource;
 use super::secrets::check_secrets;
-use crate::config::{self, ProgramKind, Settings};
+use crate::config::{self, Environment, ProgramKind, Settings};
 use crate::http::{AccessControl, Tokens};
 use crate::supervise::{Service, blocking, service_manager};
 use crate::telemetry::Gauge;
@@ -36,7 +37,9 @@ pub(super) trait Reloadable: Send + 'static {
 pub(super) struct Reloader<R> {
     /// The settings in force.
     current: Settings,
-    config_source: Arc<ConfigSource>,
+    /// The file that they were read from; `None` for the built-in defaults.
+    file: Option<PathBuf>,
+    environment: Arc<Environment>,
     access: Arc<AccessControl>,
     reloadable: R,
     hangup: Signal,
@@ -55,7 +58,8 @@ impl<R: Reloadable> Reloader<R> {
         let (sender, requests) = mpsc::channel(WAITING);
         let reloader = Self {
             current,
-            config_source: Arc::new(config_source),
+            file: config_source.file,
+            environment: Arc::new(config_source.environment),
             access,
             reloadable,
             hangup,
@@ -66,8 +70,13 @@ impl<R: Reloadable> Reloader<R> {
 
     /// Reads the configuration and applies its reloadable keys; a faulty one changes nothing.
     async fn reload(&mut self) -> Result<(), String> {
-        let config_source = Arc::clone(&self.config_source);
-        let ReadConfig { settings, tokens, exposed } = match blocking(move || ReadConfig::read(&config_source)).await {
+        let (file, environment) = (self.file.clone(), Arc::clone(&self.environment));
+        let ReadConfig {
+            settings,
+            file,
+            tokens,
+            exposed,
+        } = match blocking(move || ReadConfig::read(file.as_deref(), &environment)).await {
             Ok(read) => read,
             Err(faults) => {
                 self.reloadable.successful().set(0);
@@ -82,6 +91,7 @@ impl<R: Reloadable> Reloader<R> {
         for key in &changes.needs_restart {
             tracing::warn!("{key} has changed and needs a restart");
         }
+        self.file = file;
         self.current = self.current.with_reloaded(settings);
         self.reloadable.apply(&self.current);
         self.access.set(self.current.access(), tokens);
@@ -98,6 +108,8 @@ impl<R: Reloadable> Reloader<R> {
 /// A configuration that can be put into force.
 struct ReadConfig {
     settings: Settings,
+    /// The file of the settings, which the next reload reads.
+    file: Option<PathBuf>,
     /// The tokens of all files in its tables.
     tokens: Tokens,
     /// Warnings about secrets that all users can read or change.
@@ -106,14 +118,15 @@ struct ReadConfig {
 
 impl ReadConfig {
     /// Reads the file and the token files that it names. Blocks on the file system.
-    fn read(source: &ConfigSource) -> Result<Self, String> {
-        let loaded = config::load(source.named.as_deref(), &source.environment).map_err(|faults| faults.to_string())?;
+    fn read(file: Option<&Path>, environment: &Environment) -> Result<Self, String> {
+        let loaded = config::load_again(file, environment).map_err(|faults| faults.to_string())?;
         let exposed = check_secrets(&loaded).map_err(|faults| faults.to_string())?;
         // What a user or a certificate name refers to may come with the next change of the web configuration file.
         let tokens = loaded.settings.access().read_tokens();
         Ok(Self {
             tokens: tokens.map_err(|faults| format!("http.access: {}", faults.join("\n")))?,
             settings: loaded.settings,
+            file: loaded.source.file,
             exposed,
         })
     }

@@ -63,7 +63,7 @@ impl Proxy {
         let daemon = Daemon::bind(
             loaded,
             ConfigSource {
-                named: None,
+                file: None,
                 environment: environment(),
             },
         )

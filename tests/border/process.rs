@@ -176,6 +176,77 @@ async fn it_says_what_listens_reloads_and_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reload_without_the_file_of_the_start_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = config(folder.path(), "http.write_from = []\n");
+    let away = folder.path().join("away.toml");
+    let mut process = Process::spawn(program(&["run"]).current_dir(folder.path()));
+    let serving = process.line("serving http://127.0.0.1:");
+    let address = serving.rsplit_once("http://").unwrap().1.parse().unwrap();
+    std::fs::rename(&file, &away).unwrap();
+    process.signal(Signal::SIGHUP);
+    process.line("configuration not reloaded, the previous one stays in force");
+    assert!(
+        process
+            .log()
+            .contains("./config.toml: cannot read it (the configuration in force was read from it): No such file"),
+        "{}",
+        process.log()
+    );
+    let push = || Request::put("/apps/a/metrics");
+    assert_eq!(ask(address, push(), "m 1").await.status(), 403, "the defaults would permit it");
+    std::fs::rename(&away, &file).unwrap();
+    process.signal(Signal::SIGHUP);
+    process.line("configuration reloaded, no changes");
+    config(folder.path(), "http.write_from = [\"127.0.0.1\"]\n");
+    process.signal(Signal::SIGHUP);
+    process.line("configuration reloaded");
+    assert_eq!(ask(address, push(), "m 1").await.status(), 200);
+    process.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_a_reload_has_found_is_needed_from_then_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program(&["run"]);
+    let variables = [
+        ("EXPORTER_PROXY__EXPORTER__SCRAPE_EXPOSE_ENDPOINT", "127.0.0.1:0"),
+        ("EXPORTER_PROXY__RECEIVER__RECEIVE_ON_TCP_SOCKET", "false"),
+        ("EXPORTER_PROXY__RECEIVER__RECEIVE_ON_UNIX_SOCKET", "false"),
+    ];
+    let mut process = Process::spawn(command.current_dir(folder.path()).envs(variables));
+    assert!(process.line("configured by").contains("built-in defaults"), "{}", process.log());
+    let serving = process.line("serving http://127.0.0.1:");
+    let address = serving.rsplit_once("http://").unwrap().1.parse().unwrap();
+    let file = folder.path().join("config.toml");
+    std::fs::write(&file, "http.write_from = []\n").unwrap();
+    process.signal(Signal::SIGHUP);
+    process.line("configuration reloaded");
+    std::fs::remove_file(&file).unwrap();
+    process.signal(Signal::SIGHUP);
+    process.line("configuration not reloaded");
+    assert_eq!(ask(address, Request::put("/apps/a/metrics"), "m 1").await.status(), 403);
+    process.stop();
+}
+
+#[test]
+fn a_bridge_keeps_its_configuration_where_the_file_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[bridge]\nhttp_listen = \"127.0.0.1:0\"\nquic_listen = \"127.0.0.1:0\"\nkey_file = \"bridge.key\"\nsecret = \"{}\"\n",
+        "1".repeat(64)
+    );
+    let file = folder.path().join("config.toml");
+    std::fs::write(&file, text).unwrap();
+    let mut bridge = Process::spawn(program(&["bridge"]).current_dir(folder.path()));
+    bridge.line("serving http://");
+    std::fs::remove_file(&file).unwrap();
+    bridge.signal(Signal::SIGHUP);
+    bridge.line("configuration not reloaded");
+    bridge.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_has_become_a_fifo_is_refused_and_freezes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = config(folder.path(), "");

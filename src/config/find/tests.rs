@@ -31,6 +31,19 @@ fn a_named_file_must_be_there_and_readable() {
 }
 
 #[test]
+fn the_file_of_the_configuration_in_force_must_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    let message = read_again(&file).unwrap_err().to_string();
+    assert!(
+        message.contains("config.toml: cannot read it (the configuration in force was read from it): No such file"),
+        "{message}"
+    );
+    std::fs::write(&file, "a = 1").unwrap();
+    assert_eq!(read_again(&file).unwrap(), Some((file, "a = 1".to_owned())));
+}
+
+#[test]
 fn a_fifo_is_no_configuration_and_blocks_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.toml");
