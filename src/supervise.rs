@@ -17,6 +17,7 @@ mod cgroup;
 pub mod files;
 pub mod limits;
 pub mod listen;
+pub mod lookup;
 mod memory;
 pub mod notes;
 pub mod probe;

@@ -13,6 +13,7 @@ use super::WebConfigFile;
 use crate::config::{self, Environment, HostPort, Loaded, Settings, Threads};
 use crate::daemon::{Addresses, ConfigSource, Daemon, check_secrets};
 use crate::supervise::limits::{raise_open_files, too_few_open_files};
+use crate::supervise::lookup::BLOCKING_THREADS;
 use crate::supervise::signals::Signals;
 use crate::supervise::{Report, Stop, service_manager};
 use crate::telemetry::{LONG_VERSION, print_error};
@@ -186,6 +187,7 @@ pub(super) fn runtime(threads: Threads) -> std::io::Result<Runtime> {
             builder
         }
     };
+    builder.max_blocking_threads(BLOCKING_THREADS);
     builder.enable_all().thread_name("exporter-proxy").build()
 }
 

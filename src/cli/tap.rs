@@ -17,6 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use self::recording::{Recorder, Rotation, replay};
 use crate::model::printable_json;
 use crate::sources::upstreams::{ConnectionError, UpstreamConnection};
+use crate::supervise::lookup::PeerLookup;
 use crate::wire::monitoring::line;
 
 /// Time for which a refused first connection is retried: `tap` is often started together with the proxy.
@@ -131,9 +132,9 @@ impl Tap {
 
     /// Connects, with retries while the connection is refused.
     async fn connect(&self) -> Result<UpstreamConnection<TcpStream>, ConnectionError> {
-        let began = Instant::now();
+        let (began, mut lookup) = (Instant::now(), PeerLookup::default());
         loop {
-            match UpstreamConnection::open(&self.from).await {
+            match UpstreamConnection::open(&self.from, &mut lookup).await {
                 Err(ConnectionError::Connect(why)) if why.kind() == ErrorKind::ConnectionRefused && began.elapsed() < RETRY_TIMEOUT => {
                     tokio::time::sleep(RETRY_INTERVAL).await;
                 }

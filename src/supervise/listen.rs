@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 pub use super::accept::{Accepted, ListenerStats};
+use super::lookup::look_up_host_port;
 use super::unix_socket::{self, SocketFile, UnixAccess};
 use super::{ConnectionSlots, Service, Stream, service_manager};
 
@@ -234,7 +235,7 @@ where
 async fn bind_tcp(address: &str, families: AddressFamilies) -> Result<TcpListener, BindErrorKind> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let mut port = u16::MAX;
-    for resolved in tokio::net::lookup_host(address).await.map_err(BindErrorKind::Resolve)? {
+    for resolved in look_up_host_port(address).await.map_err(BindErrorKind::Resolve)? {
         let bound = match service_manager::tcp(resolved) {
             Some(passed) => TcpListener::from_std(passed),
             None if service_manager::is_served(resolved) => return Err(BindErrorKind::Passed),

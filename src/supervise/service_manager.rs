@@ -9,7 +9,7 @@
 )]
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{FromRawFd as _, OwnedFd};
@@ -165,7 +165,7 @@ pub async fn stopping() {
 async fn notify(state: Vec<NotifyState<'static>>) {
     let Some(place) = std::env::var_os(NOTIFY_SOCKET) else { return };
     let message: String = state.iter().map(|state| format!("{state}\n")).collect();
-    if let Err(error) = blocking(move || send(&place, message.as_bytes())).await {
+    if let Err(error) = deliver(place, message).await {
         let why = match error.kind() {
             io::ErrorKind::WouldBlock => format!("its socket did not take the notification within {} s", SEND_TIMEOUT.as_secs()),
             _ => error.to_string(),
@@ -174,18 +174,40 @@ async fn notify(state: Vec<NotifyState<'static>>) {
     }
 }
 
+/// Sends a notification at once. Only where the receiver's queue is full does it wait, on a thread: the watchdog must not depend on one,
+/// since all of them may be busy.
+async fn deliver(place: OsString, message: String) -> io::Result<()> {
+    match send(&place, message.as_bytes(), SendMode::AtOnce) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            blocking(move || send(&place, message.as_bytes(), SendMode::Waiting)).await
+        }
+        sent => sent,
+    }
+}
+
 /// The variable with the service manager's socket.
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
-/// Sends a datagram to a path, or to an abstract name that is written with an `@` in place of its NUL. Blocks while the receiver's queue is
-/// full, at most [`SEND_TIMEOUT`].
-fn send(place: &OsStr, message: &[u8]) -> io::Result<()> {
+/// The way to treat a receiver with a full queue.
+#[derive(Debug, Clone, Copy)]
+enum SendMode {
+    /// Fail.
+    AtOnce,
+    /// Block, at most [`SEND_TIMEOUT`].
+    Waiting,
+}
+
+/// Sends a datagram to a path, or to an abstract name that is written with an `@` in place of its NUL.
+fn send(place: &OsStr, message: &[u8], mode: SendMode) -> io::Result<()> {
     let address = match place.as_bytes().strip_prefix(b"@") {
         Some(name) => abstract_address(name),
         None => unix::net::SocketAddr::from_pathname(place),
     };
     let socket = UnixDatagram::unbound()?;
-    socket.set_write_timeout(Some(SEND_TIMEOUT))?;
+    match mode {
+        SendMode::AtOnce => socket.set_nonblocking(true)?,
+        SendMode::Waiting => socket.set_write_timeout(Some(SEND_TIMEOUT))?,
+    }
     socket.send_to_addr(message, &address?).map(|_| ())
 }
 

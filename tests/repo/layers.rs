@@ -369,6 +369,22 @@ fn only_one_module_starts_blocking_tasks() {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
+/// The system's resolver blocks a thread for each lookup: `supervise::lookup` bounds them. Commands look up a name or two and end, and a node
+/// of HyperDHT looks up one bootstrap node at a time.
+#[test]
+fn only_one_module_looks_up_names() {
+    let looks_up = |path: &PathBuf| {
+        let code = code(&read(path));
+        ["lookup_host", "to_socket_addrs"].iter().any(|name| code.contains(name))
+    };
+    let (allowed, wrong): (Vec<_>, Vec<_>) = sources_of(Path::new(""))
+        .into_iter()
+        .filter(|path| !path.starts_with("src/cli") && looks_up(path))
+        .partition(|path| path.starts_with("src/supervise/lookup.rs"));
+    assert!(!allowed.is_empty(), "supervise::lookup was not found");
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
 #[test]
 fn imports_are_found_in_groups_and_behind_super() {
     let file = ["peer", "quic", "listener"].map(str::to_owned);

@@ -19,6 +19,7 @@ use super::reply;
 use super::reply_bound::{ReplyAccount, ReplyBound};
 use crate::cluster::engine::EngineError;
 use crate::cluster::settings::ClusterSettings;
+use crate::supervise::lookup::look_up;
 use crate::supervise::{blocking, secret_file};
 use crate::wire::engine_url::{EngineHost, EngineHosts};
 
@@ -117,9 +118,8 @@ async fn dial(
     answer: Duration,
 ) -> Result<Connection, EngineError> {
     let connect = async {
-        let socket = TcpStream::connect((&*server.name, server.port))
-            .await
-            .map_err(|error| error.to_string())?;
+        let addresses = look_up(&server.name, server.port).await.map_err(|error| error.to_string())?;
+        let socket = TcpStream::connect(&*addresses).await.map_err(|error| error.to_string())?;
         // A connection that is given up is reset. Otherwise the system would go on sending the writes in flight, for minutes, and they would
         // replace later ones of the next connection once the engine is reached again.
         let reset = SockRef::from(&socket).set_linger(Some(Duration::ZERO));

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::PublicKey;
+use crate::supervise::lookup::look_up_host_port;
 
 /// The URL schemes of addresses.
 const QUIC: &str = "quic://";
@@ -44,11 +45,7 @@ pub struct QuicAddress {
 impl QuicAddress {
     /// Resolves the host and port.
     pub(crate) async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        let found: Vec<SocketAddr> = tokio::net::lookup_host(&*self.host_port).await?.collect();
-        if found.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-        }
-        Ok(found)
+        look_up_host_port(&self.host_port).await
     }
 }
 

@@ -14,6 +14,7 @@ use super::transport::{self, CLOSE_TIMEOUT, CLOSED, HANDSHAKE_TIMEOUT, link_end}
 use crate::peer::identity::{Identity, PublicKey, key_of};
 use crate::peer::limits::FailureLimiter;
 use crate::peer::link_event::{LinkEvent, LinkEvents, NOT_ADMITTED};
+use crate::supervise::lookup::look_up_host_port;
 
 /// Limit on concurrent handshakes: each takes some kilobytes and a signature. Clients beyond it are refused and retry.
 const MAX_HANDSHAKES: usize = 512;
@@ -88,7 +89,7 @@ impl QuicListener {
             streams,
         });
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for resolved in tokio::net::lookup_host(address).await.map_err(failed)? {
+        for resolved in look_up_host_port(address).await.map_err(failed)? {
             match transport::listening_endpoint(identity, resolved, transport::server_config(crypto.clone(), streams)) {
                 Ok(endpoint) => {
                     return Ok(Self {

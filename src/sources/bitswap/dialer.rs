@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::super::upstreams::backoff::{Backoff, chance};
+use crate::supervise::lookup::PeerLookup;
 use crate::wire::node_address::{NameKind, NodeAddress, NodeHost};
 
 /// Timeout of resolving a name.
@@ -124,7 +125,7 @@ async fn look_up(peer: PeerId, addresses: Vec<NodeAddress>) -> Dial {
         match &address.host {
             NodeHost::Ip(ip) => found.extend(dialable(&address, *ip)),
             NodeHost::Name(kind, name) => {
-                let lookup = timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((name.as_str(), address.port))).await;
+                let lookup = timeout(LOOKUP_TIMEOUT, PeerLookup::default().addresses(name, address.port)).await;
                 let resolved = lookup.into_iter().flatten().flatten().map(|socket| socket.ip());
                 let wanted = resolved.filter(|ip| match kind {
                     NameKind::Any => true,

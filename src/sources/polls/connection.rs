@@ -25,6 +25,7 @@ use super::normalizing_stream::{HeadExpected, NormalizingStream};
 use super::settings::{ClientCertificate, Endpoint};
 use super::socket::{CloseMode, PollSocket};
 use super::trust::{Trust, with_client_certificate};
+use crate::supervise::lookup::PeerLookup;
 use crate::supervise::secret_file::FileRule;
 
 /// Limit of addresses that are tried per poll: enough for IPv6 and IPv4 of a few hosts, few enough to leave each some time.
@@ -48,9 +49,8 @@ pub(super) struct PollConnection {
     secret_rule: FileRule,
     socket: Option<PathBuf>,
     open: Option<OpenConnection>,
-    /// A running lookup and its host. The system's resolver cannot be cancelled, so a poll that times out leaves it to the next one, and at
-    /// most one thread waits for it.
-    lookup: Option<(String, AbortOnDropHandle<io::Result<Vec<SocketAddr>>>)>,
+    /// The lookups of the host, which a poll that times out leaves to the next one.
+    lookup: PeerLookup,
     /// The current phase, for the message of a timeout.
     pub(super) phase: Phase,
 }
@@ -74,7 +74,7 @@ impl PollConnection {
             secret_rule,
             socket: endpoint.socket.clone(),
             open: None,
-            lookup: None,
+            lookup: PeerLookup::default(),
             phase: Phase::Preparing,
         }
     }
@@ -163,29 +163,17 @@ impl PollConnection {
         let host = match url.host() {
             Some(Host::Ipv4(address)) => return Ok(vec![(address, port).into()]),
             Some(Host::Ipv6(address)) => return Ok(vec![(address, port).into()]),
-            Some(Host::Domain(host)) => host.to_owned(),
-            None => String::new(),
+            Some(Host::Domain(host)) => host,
+            None => "",
         };
         self.phase = Phase::LookingUp;
-        let key = format!("{host}:{port}");
-        if self.lookup.as_ref().is_none_or(|(of, _)| *of != key) {
-            let host = host.clone();
-            let task = async move { Ok(tokio::net::lookup_host((host, port)).await?.take(MAX_ADDRESSES).collect()) };
-            self.lookup = Some((key, AbortOnDropHandle::new(tokio::spawn(task))));
-        }
-        let found = match &mut self.lookup {
-            Some((_, task)) => task.await.unwrap_or_else(|e| Err(io::Error::other(e))),
-            None => Ok(Vec::new()),
-        };
-        self.lookup = None;
-        let found = found.and_then(|found: Vec<_>| {
-            if found.is_empty() {
-                Err(io::ErrorKind::NotFound.into())
-            } else {
-                Ok(found)
-            }
-        });
-        found.map_err(|why| PollError::Lookup { host, why })
+        let found = self.lookup.addresses(host, port).await;
+        let mut addresses = found.map_err(|why| PollError::Lookup {
+            host: host.to_owned(),
+            why,
+        })?;
+        addresses.truncate(MAX_ADDRESSES);
+        Ok(addresses)
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::model::Topics;
+use crate::supervise::lookup::PeerLookup;
 use crate::wire::monitoring::{
     GzipError, HandshakeError, Inflater, MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES, MAX_TEXT_BYTES, Oversized, client_hello, read_hello, split,
 };
@@ -73,13 +74,14 @@ pub struct UpstreamConnection<S> {
 }
 
 impl UpstreamConnection<TcpStream> {
-    /// Connects to `HOST:PORT`.
+    /// Connects to `HOST:PORT`; `lookup` is that of this upstream.
     ///
     /// # Errors
-    /// If the connection or the handshake fails or times out.
-    pub async fn open(address: &str) -> Result<Self, ConnectionError> {
+    /// If the lookup, the connection or the handshake fails, or all of them together time out.
+    pub async fn open(address: &str, lookup: &mut PeerLookup) -> Result<Self, ConnectionError> {
         let open = async {
-            let stream = TcpStream::connect(address).await.map_err(ConnectionError::Connect)?;
+            let addresses = lookup.addresses_of(address).await.map_err(ConnectionError::Connect)?;
+            let stream = TcpStream::connect(&*addresses).await.map_err(ConnectionError::Connect)?;
             SockRef::from(&stream)
                 .set_tcp_keepalive(&KEEPALIVE)
                 .map_err(ConnectionError::Connect)?;

@@ -15,6 +15,7 @@ use super::counts::render;
 use crate::bus::Notification;
 use crate::model::{AppName, Format, Origin, Syntax, Update};
 use crate::store::PutOptions;
+use crate::supervise::lookup::PeerLookup;
 use crate::telemetry::Rejection;
 use crate::wire::monitoring::{Tally, UpstreamMessage};
 
@@ -38,6 +39,7 @@ pub(super) struct Upstream {
     /// The stored sums and the time of storing them.
     stored: Option<(Tally, Instant)>,
     backoff: Backoff,
+    lookup: PeerLookup,
     /// True while connected; `None` before the first attempt.
     up: Option<bool>,
 }
@@ -57,6 +59,7 @@ impl Upstream {
             sums: Tally::default(),
             stored: None,
             backoff: Backoff::default(),
+            lookup: PeerLookup::default(),
             up: None,
         })
     }
@@ -68,7 +71,7 @@ impl Upstream {
             tracing::warn!(upstream = &*self.monitor, "cannot add upstream: {refused}");
         }
         loop {
-            let error = match UpstreamConnection::open(&self.monitor).await {
+            let error = match UpstreamConnection::open(&self.monitor, &mut self.lookup).await {
                 Ok(connection) => self.follow(connection).await,
                 Err(error) => error,
             };

@@ -42,8 +42,57 @@ fn a_notification_reaches_an_abstract_socket() {
     let name = format!("exporter-proxy-test-{}", std::process::id());
     let address = unix::net::SocketAddr::from_abstract_name(&name).expect("a short name");
     let manager = UnixDatagram::bind_addr(&address).expect("a free name");
-    send(OsStr::new(&format!("@{name}")), b"READY=1\n").expect("a socket that listens");
+    send(OsStr::new(&format!("@{name}")), b"READY=1\n", SendMode::AtOnce).expect("a socket that listens");
     let mut buffer = [0; 64];
     let length = manager.recv(&mut buffer).expect("a datagram");
     assert_eq!(&buffer[..length], b"READY=1\n");
+}
+
+#[test]
+fn a_notification_needs_no_thread_while_the_receiver_takes_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = directory.path().join("notify");
+    let manager = UnixDatagram::bind(&place).expect("a free path");
+    // Its only thread for blocking work is busy until the end of the test.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    runtime.block_on(async {
+        let busy = tokio::spawn(blocking(move || held.recv()));
+        tokio::task::yield_now().await;
+        let sent = tokio::time::timeout(Duration::from_secs(30), deliver(place.into(), "WATCHDOG=1\n".to_owned()));
+        sent.await.expect("no thread is needed").expect("a socket that listens");
+        drop(release);
+        let _ = busy.await;
+    });
+    let mut buffer = [0; 64];
+    let length = manager.recv(&mut buffer).expect("a datagram");
+    assert_eq!(&buffer[..length], b"WATCHDOG=1\n");
+}
+
+#[tokio::test]
+async fn a_notification_waits_for_a_full_queue() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = directory.path().join("notify");
+    let manager = UnixDatagram::bind(&place).expect("a free path");
+    manager.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+    let mut queued = 0;
+    while send(place.as_os_str(), b"FILLED=1", SendMode::AtOnce).is_ok() {
+        queued += 1;
+    }
+    let sent = tokio::spawn(deliver(place.into(), "READY=1\n".to_owned()));
+    // Reading makes room, whether the sender waits already or not yet.
+    let received = blocking(move || {
+        let mut buffer = [0; 64];
+        (0..=queued)
+            .map(|_| manager.recv(&mut buffer).map(|length| buffer[..length].to_vec()))
+            .collect::<Vec<_>>()
+    });
+    let received = received.await;
+    sent.await.expect("no panic").expect("room in the queue");
+    let last = received.last().expect("all that was sent").as_ref().expect("a datagram");
+    assert_eq!(last, b"READY=1\n");
 }

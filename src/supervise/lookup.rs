@@ -1,0 +1,209 @@
+//! Name lookups. The system's resolver blocks a thread for each, for half a minute and more where no name server answers, and cannot be
+//! cancelled: a permit for a lookup is held by the thread, not by the caller, which may have timed out long before.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::blocking;
+
+/// Threads for blocking work of the runtime: lookups, and all that [`blocking`] does, such as rendering, compression and password hashes.
+/// They are made when they are needed, and end 10 s after their last work.
+pub const BLOCKING_THREADS: usize = 512;
+
+/// Lookups of polled endpoints, upstreams and Bitswap peers at a time. Thousands of names are resolved in seconds by a resolver that works.
+const PEER_LOOKUPS: usize = 128;
+
+/// The same for peers with a last lookup of [`SLOW`] or longer.
+const SLOW_PEER_LOOKUPS: usize = 64;
+
+/// Lookups of bridges, engines and listening addresses at a time: there are a few dozen of them, which must not wait for the thousands of
+/// the others.
+const OTHER_LOOKUPS: usize = 32;
+
+const _: () = assert!(
+    PEER_LOOKUPS + SLOW_PEER_LOOKUPS + OTHER_LOOKUPS <= BLOCKING_THREADS / 2,
+    "lookups that hang leave half of the threads to other work"
+);
+
+/// A lookup that takes this long has waited for a name server that does not answer: those that answer take some milliseconds, and the
+/// system asks the next one after five seconds.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// The lookups of endpoints, upstreams and Bitswap peers.
+static PEERS: LookupPool = LookupPool {
+    usual: Semaphore::const_new(PEER_LOOKUPS),
+    slow: Semaphore::const_new(SLOW_PEER_LOOKUPS),
+    slow_after: SLOW,
+    resolve: system_resolver,
+};
+
+/// All other lookups.
+static OTHERS: Semaphore = Semaphore::const_new(OTHER_LOOKUPS);
+
+/// Returns the addresses of a host, at least one.
+///
+/// Waits while `OTHER_LOOKUPS` others run. Where the caller gives up, the lookup goes on and its outcome is lost.
+///
+/// # Errors
+/// If the name cannot be resolved or has no address.
+pub async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Some(address) = literal(host, port) {
+        return Ok(vec![address]);
+    }
+    let host = host.to_owned();
+    resolve(&OTHERS, move || system_resolver(&host, port)).await.found
+}
+
+/// Returns the addresses of `HOST:PORT`, at least one, as [`look_up`].
+///
+/// # Errors
+/// If the text is no `HOST:PORT`, or the name cannot be resolved or has no address.
+pub async fn look_up_host_port(text: &str) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = text.parse() {
+        return Ok(vec![address]);
+    }
+    let (host, port) = split(text)?;
+    look_up(host, port).await
+}
+
+/// Splits `HOST:PORT`.
+fn split(text: &str) -> io::Result<(&str, u16)> {
+    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "expected HOST:PORT");
+    let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
+    Ok((host, port.parse().map_err(|_| invalid())?))
+}
+
+/// The address, if the host is one.
+fn literal(host: &str, port: u16) -> Option<SocketAddr> {
+    let ip: IpAddr = host.parse().ok()?;
+    Some((ip, port).into())
+}
+
+/// Asks the system. Blocks.
+fn system_resolver(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok((host, port).to_socket_addrs()?.collect())
+}
+
+/// The lookups of many peers: slow names wait for each other only, so that dead ones do not delay the others.
+#[derive(Debug)]
+struct LookupPool {
+    usual: Semaphore,
+    slow: Semaphore,
+    slow_after: Duration,
+    resolve: fn(&str, u16) -> io::Result<Vec<SocketAddr>>,
+}
+
+/// The outcome of a lookup.
+#[derive(Debug)]
+struct Outcome {
+    found: io::Result<Vec<SocketAddr>>,
+    /// The time that the resolver took.
+    took: Duration,
+}
+
+/// Resolves on a thread, with one of these permits, which waiting callers get in order. The thread gives it back when it has ended.
+async fn resolve(permits: &'static Semaphore, resolver: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static) -> Outcome {
+    // None of these semaphores is ever closed.
+    let permit = permits.acquire().await.ok();
+    let work = move || {
+        let _held = permit;
+        let begun = Instant::now();
+        let found = resolver();
+        Outcome {
+            found,
+            took: begun.elapsed(),
+        }
+    };
+    let outcome = blocking(work).await;
+    let found = outcome.found.and_then(|found| match found.is_empty() {
+        true => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
+        false => Ok(found),
+    });
+    Outcome { found, ..outcome }
+}
+
+/// The lookups of one peer that is connected to again and again, one at a time: of an endpoint, or an upstream.
+///
+/// A call that times out leaves its lookup to the next one, with its place in the queue. So however many names hang, each peer has one thread
+/// at most, and each name is resolved at last.
+#[derive(Debug)]
+pub struct PeerLookup {
+    pool: &'static LookupPool,
+    running: Option<RunningLookup>,
+    /// True if the last lookup was slow.
+    is_slow: bool,
+}
+
+#[derive(Debug)]
+struct RunningLookup {
+    host: String,
+    port: u16,
+    task: AbortOnDropHandle<Outcome>,
+}
+
+impl Default for PeerLookup {
+    fn default() -> Self {
+        Self::in_pool(&PEERS)
+    }
+}
+
+impl PeerLookup {
+    const fn in_pool(pool: &'static LookupPool) -> Self {
+        Self {
+            pool,
+            running: None,
+            is_slow: false,
+        }
+    }
+
+    /// Returns the addresses of a host, at least one. A lookup of this host that an earlier call has left is awaited, one of another host is
+    /// given up. Cancel-safe.
+    ///
+    /// # Errors
+    /// If the name cannot be resolved or has no address.
+    pub async fn addresses(&mut self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        if let Some(address) = literal(host, port) {
+            return Ok(vec![address]);
+        }
+        let running = match self.running.take().filter(|running| running.host == host && running.port == port) {
+            Some(running) => running,
+            None => self.start(host, port),
+        };
+        let outcome = (&mut self.running.insert(running).task).await;
+        self.running = None;
+        // A panic of the resolver is that of the task.
+        let outcome = outcome.map_err(io::Error::other)?;
+        self.is_slow = outcome.took >= self.pool.slow_after;
+        outcome.found
+    }
+
+    /// The addresses of `HOST:PORT`, as [`PeerLookup::addresses`].
+    ///
+    /// # Errors
+    /// If the text is no `HOST:PORT`, or the name cannot be resolved or has no address.
+    pub async fn addresses_of(&mut self, text: &str) -> io::Result<Vec<SocketAddr>> {
+        if let Ok(address) = text.parse() {
+            return Ok(vec![address]);
+        }
+        let (host, port) = split(text)?;
+        self.addresses(host, port).await
+    }
+
+    fn start(&self, host: &str, port: u16) -> RunningLookup {
+        let pool = self.pool;
+        let permits = if self.is_slow { &pool.slow } else { &pool.usual };
+        let name = host.to_owned();
+        RunningLookup {
+            host: host.to_owned(),
+            port,
+            task: AbortOnDropHandle::new(tokio::spawn(resolve(permits, move || (pool.resolve)(&name, port)))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
