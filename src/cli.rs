@@ -11,6 +11,7 @@ mod input;
 mod keygen;
 mod man;
 mod run;
+mod runtime;
 mod scrape;
 mod sd_config;
 mod send;
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use self::runtime::current_thread_runtime;
 use crate::config::{Environment, Settings};
 use crate::model::printable;
 use crate::supervise::signals::ignore_file_size_signal;
@@ -216,11 +218,6 @@ fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
 /// A number with its noun, such as `1 family` or `2 families`.
 fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
-}
-
-/// A runtime for commands that send requests to a proxy: one thread is enough.
-fn current_thread_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
 #[cfg(test)]

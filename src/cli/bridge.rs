@@ -7,8 +7,8 @@ use anyhow::Context as _;
 
 use clap::Args;
 
-use super::WebConfigFile;
-use super::run::{exposed_secrets, log_early_stop, raise_file_limit, read, report_exit, runtime, serve_until_stopped};
+use super::run::{exposed_secrets, log_early_stop, raise_file_limit, read, report_exit, serve_until_stopped};
+use super::{WebConfigFile, runtime};
 use crate::config::{Environment, HostPort, Loaded};
 use crate::daemon::{BridgeAddresses, ConfigSource, bind_bridge};
 use crate::supervise::service_manager;
@@ -56,7 +56,7 @@ fn start(loaded: Loaded, environment: Environment) -> anyhow::Result<ExitCode> {
     };
     // Scrapers on one side; all proxies share one socket.
     raise_file_limit(loaded.settings.exporter.concurrent_requests as u64);
-    runtime(loaded.settings.exporter.threads)
+    runtime::service(loaded.settings.exporter.threads)
         .context("cannot start the worker threads")?
         .block_on(serve(loaded, config_source))
 }

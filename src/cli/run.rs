@@ -4,16 +4,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use clap::Args;
 
-use super::WebConfigFile;
-use crate::config::{self, Environment, HostPort, Loaded, Settings, Threads};
+use super::{WebConfigFile, runtime};
+use crate::config::{self, Environment, HostPort, Loaded, Settings};
 use crate::daemon::{Addresses, ConfigSource, Daemon, check_secrets};
 use crate::supervise::limits::{raise_open_files, too_few_open_files};
-use crate::supervise::lookup::BLOCKING_THREADS;
 use crate::supervise::signals::Signals;
 use crate::supervise::{Report, Stop, service_manager};
 use crate::telemetry::{LONG_VERSION, print_error};
@@ -56,7 +54,7 @@ fn start(loaded: Loaded, environment: Environment) -> anyhow::Result<ExitCode> {
         file: loaded.source.file.clone(),
         environment,
     };
-    runtime(loaded.settings.exporter.threads)
+    runtime::service(loaded.settings.exporter.threads)
         .context("cannot start the worker threads")?
         .block_on(serve(loaded, config_source))
 }
@@ -177,20 +175,6 @@ fn log_addresses(addresses: &Addresses) {
     }
 }
 
-pub(super) fn runtime(threads: Threads) -> std::io::Result<Runtime> {
-    let mut builder = match threads {
-        Threads::Current => Builder::new_current_thread(),
-        Threads::PerCore => Builder::new_multi_thread(),
-        Threads::Pool(threads) => {
-            let mut builder = Builder::new_multi_thread();
-            builder.worker_threads(threads.get());
-            builder
-        }
-    };
-    builder.max_blocking_threads(BLOCKING_THREADS);
-    builder.enable_all().thread_name("exporter-proxy").build()
-}
-
 /// The maximum of connections that the settings allow.
 fn connections(settings: &Settings) -> u64 {
     let receivers = usize::from(settings.receiver.tcp.is_some()) + usize::from(settings.receiver.unix.is_some());
@@ -213,6 +197,3 @@ pub(super) fn raise_file_limit(connections: u64) {
         Err(error) => tracing::warn!("cannot raise the limit on open files: {error}"),
     }
 }
-
-#[cfg(test)]
-mod tests;
