@@ -55,11 +55,18 @@ pub(super) fn can_push(settings: &Settings, web: Option<&WebPolicy>) -> bool {
 /// The faults that only this machine shows. `web` is the content of the web configuration file; none if it is faulty itself.
 pub(super) async fn faults(settings: &Settings, web: Option<&WebConfig>) -> Vec<Found> {
     let access = settings.access();
+    let mut faults = identity_faults(settings, web);
+    let unreadable = blocking(move || access.read_tokens()).await.err().unwrap_or_default();
+    faults.extend(unreadable.into_iter().map(|fault| (KEY, fault)));
+    faults
+}
+
+/// The faults of identities that can never be those of a client, as [`faults`].
+pub(super) fn identity_faults(settings: &Settings, web: Option<&WebConfig>) -> Vec<Found> {
     let is_known = settings.http.web_config_file.is_none() || web.is_some();
     let has_user = |name: &str| !is_known || web.is_some_and(|web| web.has_user(name));
     let verifies_clients = !is_known || web.is_some_and(WebConfig::verifies_clients);
-    let mut faults = unknown_identities(&access, has_user, verifies_clients);
-    faults.extend(blocking(move || access.read_tokens()).await.err().unwrap_or_default());
+    let faults = unknown_identities(&settings.access(), has_user, verifies_clients);
     faults.into_iter().map(|fault| (KEY, fault)).collect()
 }
 

@@ -8,9 +8,9 @@ use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::ConfigSource;
 use super::secrets::check_secrets;
-use crate::config::{self, Environment, ProgramKind, Settings};
+use super::{ConfigSource, access, web};
+use crate::config::{self, Environment, Loaded, ProgramKind, Settings};
 use crate::http::{AccessControl, Tokens};
 use crate::supervise::{Service, blocking, service_manager};
 use crate::telemetry::Gauge;
@@ -70,13 +70,7 @@ impl<R: Reloadable> Reloader<R> {
 
     /// Reads the configuration and applies its reloadable keys; a faulty one changes nothing.
     async fn reload(&mut self) -> Result<(), String> {
-        let (file, environment) = (self.file.clone(), Arc::clone(&self.environment));
-        let ReadConfig {
-            settings,
-            file,
-            tokens,
-            exposed,
-        } = match blocking(move || ReadConfig::read(file.as_deref(), &environment)).await {
+        let ReadConfig { loaded, tokens, warnings } = match self.read().await {
             Ok(read) => read,
             Err(faults) => {
                 self.reloadable.successful().set(0);
@@ -84,15 +78,15 @@ impl<R: Reloadable> Reloader<R> {
                 return Err(faults);
             }
         };
-        for warning in exposed {
+        for warning in warnings {
             tracing::warn!("{warning}");
         }
-        let changes = config::changes(&self.current, &settings, R::PROGRAM);
+        let changes = config::changes(&self.current, &loaded.settings, R::PROGRAM);
         for key in &changes.needs_restart {
             tracing::warn!("{key} has changed and needs a restart");
         }
-        self.file = file;
-        self.current = self.current.with_reloaded(settings);
+        self.file = loaded.source.file;
+        self.current = self.current.with_reloaded(loaded.settings);
         self.reloadable.apply(&self.current);
         self.access.set(self.current.access(), tokens);
         self.reloadable.successful().set(1);
@@ -103,32 +97,43 @@ impl<R: Reloadable> Reloader<R> {
         }
         Ok(())
     }
+
+    /// Reads the configuration, and refuses what a start would refuse. Exclusive, because the services that take settings need not be `Sync`.
+    async fn read(&mut self) -> Result<ReadConfig, String> {
+        let (file, environment) = (self.file.clone(), Arc::clone(&self.environment));
+        let mut read = blocking(move || ReadConfig::read(file.as_deref(), &environment)).await?;
+        let settings = &read.loaded.settings;
+        // The web configuration file is that of the start. One with faults is reported where it is followed.
+        let web = web::read(&self.current).await.ok().flatten();
+        let faults = access::identity_faults(&self.current.with_reloaded(settings.clone()), web.as_ref());
+        if let Some(faults) = read.loaded.faults(faults) {
+            return Err(faults.to_string());
+        }
+        read.warnings.extend(match R::PROGRAM {
+            ProgramKind::Proxy => settings.warnings(),
+            ProgramKind::Bridge => settings.bridge_warnings(),
+        });
+        Ok(read)
+    }
 }
 
 /// A configuration that can be put into force.
 struct ReadConfig {
-    settings: Settings,
-    /// The file of the settings, which the next reload reads.
-    file: Option<PathBuf>,
+    loaded: Loaded,
     /// The tokens of all files in its tables.
     tokens: Tokens,
-    /// Warnings about secrets that all users can read or change.
-    exposed: Vec<String>,
+    /// Warnings of the kinds that a start logs.
+    warnings: Vec<String>,
 }
 
 impl ReadConfig {
     /// Reads the file and the token files that it names. Blocks on the file system.
     fn read(file: Option<&Path>, environment: &Environment) -> Result<Self, String> {
         let loaded = config::load_again(file, environment).map_err(|faults| faults.to_string())?;
-        let exposed = check_secrets(&loaded).map_err(|faults| faults.to_string())?;
-        // What a user or a certificate name refers to may come with the next change of the web configuration file.
+        let warnings = check_secrets(&loaded).map_err(|faults| faults.to_string())?;
         let tokens = loaded.settings.access().read_tokens();
-        Ok(Self {
-            tokens: tokens.map_err(|faults| format!("http.access: {}", faults.join("\n")))?,
-            settings: loaded.settings,
-            file: loaded.source.file,
-            exposed,
-        })
+        let tokens = tokens.map_err(|faults| format!("http.access: {}", faults.join("\n")))?;
+        Ok(Self { loaded, tokens, warnings })
     }
 }
 

@@ -310,6 +310,32 @@ async fn a_reload_replaces_the_tables() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reload_refuses_an_identity_that_a_start_would_refuse() {
+    let directory = tempfile::tempdir().unwrap();
+    let rights = Rights::new();
+    let table = |user: &str| {
+        format!(
+            "http.web_config_file = \"{}\"\n[[http.access]]\nuser = \"{user}\"\nroles = [\"read\"]\n",
+            rights.path("web.yml")
+        )
+    };
+    let file = config(directory.path(), &table("alice"));
+    let mut process = Process::start(&file);
+    process.line("serving http://127.0.0.1:");
+    config(directory.path(), &table("carol"));
+    process.signal(Signal::SIGHUP);
+    let refused = process.line("configuration not reloaded, the previous one stays in force");
+    assert!(
+        refused.contains("http.access: user \"carol\" is not in basic_auth_users of http.web_config_file"),
+        "{refused}"
+    );
+    config(directory.path(), &table("alice"));
+    process.signal(Signal::SIGHUP);
+    process.line("configuration reloaded, no changes");
+    process.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn check_finds_identities_that_no_client_can_have() {
     let rights = Rights::new();
     let text = format!(

@@ -246,6 +246,32 @@ fn a_bridge_keeps_its_configuration_where_the_file_is_gone() {
     bridge.stop();
 }
 
+#[test]
+fn a_reload_warns_of_what_a_start_warns_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = config(folder.path(), "");
+    let mut process = Process::start(&file);
+    process.line("to scrape");
+    config(
+        folder.path(),
+        "poll_external.other_scrape_endpoints = [\"http://127.0.0.1:1/metrics\"]\n",
+    );
+    process.signal(Signal::SIGHUP);
+    process.line("poll_external.other_scrape_endpoints has 1 endpoint, but polling is disabled");
+    process.line("configuration reloaded");
+    process.stop();
+
+    let (_root, [file, _]) = with_one_key("bridge");
+    let mut bridge = Process::command("bridge", &file);
+    bridge.line("serving http://");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}[p2p]\nalias = \"a\"\n")).unwrap();
+    bridge.signal(Signal::SIGHUP);
+    bridge.line("p2p.alias without effect: a bridge reads [bridge], and [p2p] is for proxies");
+    bridge.line("configuration reloaded");
+    bridge.stop();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_has_become_a_fifo_is_refused_and_freezes_nothing() {
     let folder = tempfile::tempdir().unwrap();
