@@ -140,7 +140,7 @@ impl Daemon<Addresses> {
     /// When a socket cannot be bound, and when what `store.path` keeps cannot be read; the error names the key and the address or file.
     pub async fn bind(loaded: Loaded, config_source: ConfigSource) -> anyhow::Result<Self> {
         let settings = loaded.settings;
-        let mut program = Program::new()?;
+        let mut program = Program::new(&settings)?;
         let (inlet, view, persistence) = events::open_store(&settings)?;
         let mut context = Context::new(&settings, inlet, view);
         let sockets = Sockets::bind(&settings, &context).await?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
+use tokio::sync::watch;
 
 use crate::store::WhenEngineAway;
 use crate::supervise::secret_file::FileRule;
@@ -20,8 +21,8 @@ pub struct ClusterSettings {
     pub prefix: String,
     /// The file with the password, read for each connection; `None` without one.
     pub password_file: Option<PathBuf>,
-    /// The rule for that file.
-    pub secret_rule: FileRule,
+    /// The rule for that file, which a reload may change.
+    pub secret_rule: watch::Receiver<FileRule>,
     /// TLS to the engine, if the URL asks for it.
     pub tls: Option<Arc<ClientConfig>>,
     /// TLS to other replicas, which are only asked whether they hold the engine; `None` where they speak plain HTTP.

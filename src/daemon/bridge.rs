@@ -92,7 +92,7 @@ pub(crate) async fn assemble(
 ) -> anyhow::Result<Daemon<BridgeAddresses>> {
     let table = &all.bridge;
     let BridgeKeys { identity, lock, secret } = keys;
-    let mut program = Program::new()?;
+    let mut program = Program::new(all)?;
     program.hold(lock);
     let telemetry = Arc::new(BridgeTelemetry::default());
     let events = Arc::new(links::bridge_events(Arc::clone(&telemetry), Arc::clone(&program.notes)));

@@ -31,7 +31,7 @@ pub(super) async fn join(
     let cluster_settings = ClusterSettings {
         events: settings.events.enabled.then_some(settings.events.when_engine_away),
         max_events: settings.events.options.max_pending,
-        ..cluster_settings(settings, config, addresses.https, addresses.http.first().copied()).await?
+        ..cluster_settings(config, (addresses.https, addresses.http.first().copied()), program).await?
     };
     let cluster_context = ClusterContext {
         inlet: context.inlet.clone(),
@@ -48,12 +48,11 @@ pub(super) async fn join(
     Ok(routes)
 }
 
-/// The settings of a member, which listens on this HTTP address.
+/// The settings of a member, which listens on this HTTP address, with TLS or without.
 async fn cluster_settings(
-    settings: &Settings,
     config: &ClusterConfig,
-    https: bool,
-    http: Option<SocketAddr>,
+    (https, http): (bool, Option<SocketAddr>),
+    program: &Program,
 ) -> anyhow::Result<ClusterSettings> {
     let tls = match config.url.tls {
         true => {
@@ -70,7 +69,7 @@ async fn cluster_settings(
         url: config.url.clone(),
         prefix: config.prefix.clone(),
         password_file: config.password_file.clone(),
-        secret_rule: settings.secrets.file_rule(),
+        secret_rule: program.secret_rule.subscribe(),
         tls,
         member_tls: member_tls.map_err(anyhow::Error::msg)?,
         waits_for_engine: config.acknowledge == Acknowledge::Engine,
@@ -96,7 +95,7 @@ pub(super) async fn join_bridges(
     let Some(config) = &settings.cluster else {
         return Ok((Routes::new(), None));
     };
-    let cluster_settings = cluster_settings(settings, config, addresses.https, addresses.http).await?;
+    let cluster_settings = cluster_settings(config, (addresses.https, addresses.http), program).await?;
     if let Some(http) = addresses.http.filter(|http| http.ip().is_loopback()) {
         tracing::warn!("bridge.http_listen is {http}: bridges on other machines cannot forward scrapes to this one");
     }

@@ -7,7 +7,7 @@ use crate::bridge::check_targets_file;
 use crate::config::{Faults, Loaded, SecretSource, Settings, UnixSocketPath};
 use crate::peer::Identity;
 use crate::sources::polls;
-use crate::supervise::secret_file::FileRule;
+use crate::supervise::secret_file::{self, FileRule};
 use crate::supervise::unix_socket::foresee;
 
 /// Looks for all that the configuration names and that has to be there. Nothing is made, and no address is bound. The rights of files
@@ -27,6 +27,7 @@ pub async fn preflight(loaded: &Loaded) -> Option<Faults> {
         found.extend(secret("p2p", p2p.secret.as_ref()));
         found.extend(key("p2p", p2p.key_file.as_deref()));
     }
+    found.extend(engine_password(settings));
     if let Some(bitswap) = &settings.bitswap {
         found.extend(key("bitswap", bitswap.key_file.as_deref()));
     }
@@ -84,6 +85,13 @@ async fn endpoints(settings: &Settings) -> Vec<Found> {
 fn targets(path: &Path) -> Option<Found> {
     let why = check_targets_file(path).err()?;
     Some(("bridge.targets_file", format!("{}: {why}", path.display())))
+}
+
+/// A password file of the engine that cannot be read. The program would start and never connect.
+fn engine_password(settings: &Settings) -> Option<Found> {
+    let path = settings.cluster.as_ref()?.password_file.as_deref()?;
+    let why = secret_file::read(path, FileRule::Lenient).err()?;
+    Some(("cluster.password_file", format!("cannot read {}: {why}", path.display())))
 }
 
 fn secret(section: &str, source: Option<&SecretSource>) -> Option<Found> {

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use super::lifecycle::{self, Lifecycle};
 use super::reload::{Reloadable, Reloader};
@@ -13,6 +14,7 @@ use crate::config::Settings;
 use crate::http::{AccessControl, Connections, HttpService, HttpStats, OnRefused, Routes, Server, ServerMetrics};
 use crate::store::PersistenceHandle;
 use crate::supervise::files::FileLock;
+use crate::supervise::secret_file::FileRule;
 use crate::supervise::service_manager::Watchdog;
 use crate::supervise::{ConnectionSlots, DRAIN, Listener, MallocTrim, Notes, Readiness, Report, Service, Stop, Supervisor};
 use crate::telemetry::Process;
@@ -25,6 +27,8 @@ pub(super) struct Program {
     pub(super) access: Arc<AccessControl>,
     pub(super) http_stats: Arc<HttpStats>,
     pub(super) stop: Stop,
+    /// The rule for files with secrets that are read again while the program runs.
+    pub(super) secret_rule: watch::Sender<FileRule>,
     /// SIGHUP, caught from the beginning of the start, until the reloader takes it.
     hangup: Option<Signal>,
     key_locks: Vec<FileLock>,
@@ -35,7 +39,7 @@ impl Program {
     ///
     /// # Errors
     /// When SIGHUP cannot be caught.
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(super) fn new(settings: &Settings) -> anyhow::Result<Self> {
         Ok(Self {
             supervisor: Supervisor::new(),
             readiness: Arc::default(),
@@ -43,6 +47,7 @@ impl Program {
             access: Arc::default(),
             http_stats: Arc::default(),
             stop: Stop::default(),
+            secret_rule: watch::Sender::new(settings.secrets.file_rule()),
             hangup: Some(signal(SignalKind::hangup()).context("cannot catch SIGHUP")?),
             key_locks: Vec::new(),
         })
@@ -80,8 +85,8 @@ impl Program {
         on_refused: OnRefused,
     ) -> anyhow::Result<Routes> {
         let hangup = self.hangup.take().context("the program has a reloader already")?;
-        let access = Arc::clone(&self.access);
-        let (reloader, requests) = Reloader::new(settings.clone(), config_source, access, reloadable, hangup);
+        let shared = (Arc::clone(&self.access), self.secret_rule.clone());
+        let (reloader, requests) = Reloader::new(settings.clone(), config_source, shared, reloadable, hangup);
         self.add(reloader);
         let stop = self.stop.graceful.clone();
         let lifecycle = Lifecycle::new(settings.http.enable_lifecycle, requests, stop, on_refused);

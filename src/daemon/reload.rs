@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::signal::unix::Signal;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::secrets::check_secrets;
 use super::{ConfigSource, access, web};
 use crate::config::{self, Environment, Loaded, ProgramKind, Settings};
 use crate::http::{AccessControl, Tokens};
+use crate::supervise::secret_file::FileRule;
 use crate::supervise::{Service, blocking, service_manager};
 use crate::telemetry::Gauge;
 
@@ -41,6 +42,7 @@ pub(super) struct Reloader<R> {
     file: Option<PathBuf>,
     environment: Arc<Environment>,
     access: Arc<AccessControl>,
+    secret_rule: watch::Sender<FileRule>,
     reloadable: R,
     hangup: Signal,
     requests: mpsc::Receiver<Request>,
@@ -51,7 +53,7 @@ impl<R: Reloadable> Reloader<R> {
     pub(super) fn new(
         current: Settings,
         config_source: ConfigSource,
-        access: Arc<AccessControl>,
+        (access, secret_rule): (Arc<AccessControl>, watch::Sender<FileRule>),
         reloadable: R,
         hangup: Signal,
     ) -> (Self, mpsc::Sender<Request>) {
@@ -61,6 +63,7 @@ impl<R: Reloadable> Reloader<R> {
             file: config_source.file,
             environment: Arc::new(config_source.environment),
             access,
+            secret_rule,
             reloadable,
             hangup,
             requests,
@@ -89,6 +92,8 @@ impl<R: Reloadable> Reloader<R> {
         self.current = self.current.with_reloaded(loaded.settings);
         self.reloadable.apply(&self.current);
         self.access.set(self.current.access(), tokens);
+        // Without a cluster it has no receiver.
+        self.secret_rule.send_replace(self.current.secrets.file_rule());
         self.reloadable.successful().set(1);
         if changes.reloaded.is_empty() {
             tracing::info!("configuration reloaded, no changes");

@@ -37,10 +37,12 @@ fn exposed_secrets(loaded: &Loaded) -> Vec<Found> {
 fn shared_secrets(settings: &Settings) -> impl Iterator<Item = (&'static str, &Path)> {
     let p2p = settings.p2p.as_ref().and_then(|p2p| p2p.secret.as_ref());
     let sources = [("p2p.secret_file", p2p), ("bridge.secret_file", settings.bridge.secret.as_ref())];
-    sources.into_iter().filter_map(|(key, source)| match source? {
+    let links = sources.into_iter().filter_map(|(key, source)| match source? {
         SecretSource::File(path) => Some((key, path.as_path())),
         SecretSource::Given(_) => None,
-    })
+    });
+    let engine = settings.cluster.as_ref().and_then(|cluster| cluster.password_file.as_deref());
+    links.chain(engine.map(|path| ("cluster.password_file", path)))
 }
 
 fn poll_secrets(endpoint: &Endpoint) -> impl Iterator<Item = (&'static str, &Path)> {

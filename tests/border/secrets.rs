@@ -106,6 +106,61 @@ fn the_key_of_a_certificate_for_polls_is_a_secret() {
     assert!(!check(&path).1.contains("every user"));
 }
 
+/// The lines of a replica whose engine nothing listens at.
+#[cfg(feature = "cluster")]
+fn cluster(password: &Path, strict: bool) -> String {
+    format!(
+        "secrets.strict = {strict}\nevents.enabled = false\ncluster.url = \"redis://127.0.0.1:1\"\ncluster.password_file = {password:?}\n"
+    )
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn the_password_of_the_engine_is_a_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let password = directory.path().join("password");
+    let path = config(directory.path(), &cluster(&password, false));
+    let (valid, printed) = check(&path);
+    let missing = format!("cluster.password_file: cannot read {}: No such file", password.display());
+    assert!(!valid && printed.contains(&missing), "{printed}");
+    file(directory.path(), "password", "word", 0o644);
+    let warning = format!(
+        "cluster.password_file: every user of this machine can read or change {} (mode 0644)",
+        password.display()
+    );
+    let (valid, printed) = check(&path);
+    assert!(valid && printed.contains(&format!("warning: {warning}")), "{printed}");
+    config(directory.path(), &cluster(&password, true));
+    let (valid, printed) = check(&path);
+    assert!(!valid && printed.contains(&warning), "{printed}");
+    let refused = program(&["run", "--config", path.to_str().unwrap()]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    set_mode(&password, 0o640);
+    let (valid, printed) = check(&path);
+    assert!(valid && !printed.contains("every user"), "{printed}");
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn the_password_of_the_engine_follows_a_reload_of_secrets_strict() {
+    let directory = tempfile::tempdir().unwrap();
+    let password = file(directory.path(), "password", "word", 0o600);
+    let path = config(directory.path(), &cluster(&password, false));
+    let mut process = Process::start(&path);
+    process.line("cannot use the engine: cannot connect to 127.0.0.1:1");
+    config(directory.path(), &cluster(&password, true));
+    process.signal(nix::sys::signal::Signal::SIGHUP);
+    process.line("configuration reloaded");
+    set_mode(&password, 0o644);
+    process.line("cannot use the engine: ");
+    assert!(process.log().contains("mode 0644 lets every user"), "{}", process.log());
+    config(directory.path(), &cluster(&password, false));
+    process.signal(nix::sys::signal::Signal::SIGHUP);
+    process.line("configuration reloaded");
+    process.line("cannot use the engine: cannot connect to 127.0.0.1:1");
+    process.stop();
+}
+
 #[test]
 fn a_reload_refuses_what_the_start_would_refuse() {
     let directory = tempfile::tempdir().unwrap();

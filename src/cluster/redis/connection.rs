@@ -94,7 +94,7 @@ async fn ask_sentinel(settings: &ClusterSettings, sentinel: &EngineHost, primary
 pub(super) async fn open(settings: &ClusterSettings, server: &EngineHost, answer: Duration) -> Result<Connection, EngineError> {
     let mut info = RedisConnectionInfo::default().set_db(i64::from(settings.url.database));
     if let Some(path) = settings.password_file.clone() {
-        let rule = settings.secret_rule;
+        let rule = *settings.secret_rule.borrow();
         let shown = path.display().to_string();
         let password = blocking(move || secret_file::read(&path, rule)).await;
         let password = password.map_err(|why| EngineError(format!("{shown}: {why} (cluster.password_file)")))?;
