@@ -433,6 +433,12 @@ impl Settings {
         changed.map(|(entry, _)| entry.path()).collect()
     }
 
+    /// Returns true if a key of this section has another value than by default.
+    #[must_use]
+    pub fn is_changed(&self, section: &str) -> bool {
+        !self.changed(section).is_empty()
+    }
+
     /// Returns true if a key of this section was set.
     #[must_use]
     pub fn is_set(&self, section: &str) -> bool {

@@ -36,7 +36,7 @@ use tokio::sync::watch;
 pub use self::routes::ENDPOINTS;
 
 pub use bridge::{BridgeAddresses, bind_bridge};
-pub use preflight::preflight;
+pub use preflight::{bridge_warning, preflight};
 pub use program::Daemon;
 pub use secrets::check_secrets;
 pub use usual_sockets::usual_sockets;

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{count, input};
 use crate::config::{self, Environment};
-use crate::daemon::{check_secrets, preflight};
+use crate::daemon::{bridge_warning, check_secrets, preflight};
 use crate::exposition::{self, Exposition, Family, FamilyFlags, MetricType, openmetrics2};
 use crate::http::{CheckedWebConfig, read_web_config};
 use crate::model::Syntax;
@@ -100,6 +100,7 @@ fn check_configuration(named: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (text, code) = match config::load(named, &environment) {
         Ok(loaded) => {
             warnings.extend(loaded.settings.warnings());
+            warnings.extend(bridge_warning(&loaded.settings));
             if let Some(file) = &loaded.settings.http.web_config_file
                 && let Ok(checked) = read_web_config(file).outcome
             {

@@ -49,13 +49,21 @@ pub(crate) struct BridgeKeys {
 /// bound.
 pub async fn bind_bridge(all: &Settings, config_source: ConfigSource) -> anyhow::Result<Daemon<BridgeAddresses>> {
     let table = &all.bridge;
-    ensure!(
-        table.quic_listen.is_some() || table.hyperdht.is_some(),
-        "no proxy can register: set bridge.quic_listen, or bridge.hyperdht = true"
-    );
+    ensure!(has_transport(table), NO_TRANSPORT);
     let keys = keys(table, all.secrets.file_rule()).await?;
     assemble(all, config_source, keys, system_clock).await
 }
+
+/// Returns true if proxies can register at the bridge.
+pub(super) const fn has_transport(table: &BridgeConfig) -> bool {
+    table.quic_listen.is_some() || table.hyperdht.is_some()
+}
+
+/// The reason why a bridge without transports does not start.
+pub(super) const NO_TRANSPORT: &str = "no proxy can register: set bridge.quic_listen, or bridge.hyperdht = true";
+
+/// The reason why a bridge without a secret does not start.
+pub(super) const NO_SECRET: &str = "bridge.secret_file is not set; it must hold the same secret as p2p.secret_file of the proxies";
 
 /// The key that the environment has itself, in errors.
 const SEED: &str = "the key of the bridge (KEY_SEED)";
@@ -69,10 +77,7 @@ async fn keys(table: &BridgeConfig, rule: FileRule) -> anyhow::Result<BridgeKeys
         }
         None => links::identity(table.key_file.clone(), "bridge").await?,
     };
-    let source = table
-        .secret
-        .as_ref()
-        .context("bridge.secret_file is not set; it must hold the same secret as p2p.secret_file of the proxies")?;
+    let source = table.secret.as_ref().context(NO_SECRET)?;
     Ok(BridgeKeys {
         identity,
         lock,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::bridge::{NO_SECRET, NO_TRANSPORT, has_transport};
 use super::{access, links, web};
 use crate::bridge::check_targets_file;
 use crate::config::{Faults, Loaded, SecretSource, Settings, UnixSocketPath};
@@ -33,11 +34,20 @@ pub async fn preflight(loaded: &Loaded) -> Option<Faults> {
     }
     if settings.is_set("bridge") {
         let bridge = &settings.bridge;
+        found.extend((!has_transport(bridge)).then(|| ("bridge.quic_listen", NO_TRANSPORT.to_owned())));
         found.extend(secret("bridge", bridge.secret.as_ref()));
         found.extend(key("bridge", bridge.key_file.as_deref()));
         found.extend(targets(&bridge.registry.targets_file));
     }
     loaded.faults(found)
+}
+
+/// The reason why `exporter-proxy bridge` would not start with this configuration, where that is no fault of the file: the secret may come from
+/// the environment of the bridge. `None` if all is there, or the configuration changes nothing about a bridge.
+#[must_use]
+pub fn bridge_warning(settings: &Settings) -> Option<String> {
+    let lacks_secret = settings.bridge.secret.is_none() && settings.is_changed("bridge");
+    lacks_secret.then(|| format!("exporter-proxy bridge would not start: {NO_SECRET}"))
 }
 
 /// A key and what is wrong with its value.

@@ -412,6 +412,23 @@ fn check_tells_everything_at_once() {
         fine.contains("scraped at http://127.0.0.1:0") && fine.contains("lists them in t.json"),
         "{fine}"
     );
+    let secret = "warning: exporter-proxy bridge would not start: bridge.secret_file is not set";
+    assert!(fine.contains(secret), "{fine}");
+    let shipped = crate::harness::repository("config.toml");
+    let quiet = text(&output(&mut program(&["check", shipped.to_str().unwrap()]), "").stdout);
+    assert!(
+        !quiet.contains("exporter-proxy bridge would not start"),
+        "it changes nothing about a bridge: {quiet}"
+    );
+    let deaf = config(folder.path(), "[bridge]\nquic_listen = \"\"\n");
+    let faulty = output(&mut program(&["check", "-c", deaf.to_str().unwrap()]), "");
+    let told = text(&faulty.stdout);
+    assert!(
+        faulty.status.code() == Some(1) && told.contains(":5:15: bridge.quic_listen: no proxy can register"),
+        "{told}"
+    );
+    let refused = output(&mut program(&["bridge", "-c", deaf.to_str().unwrap()]), "");
+    assert!(text(&refused.stderr).contains("no proxy can register"), "{}", text(&refused.stderr));
     let bad = config(folder.path(), "[receiver.x]\n[stor]\nmax_apps = 0\n[http]\nwrite_from = [\"no\"]\n");
     let faulty = output(&mut program(&["check", "-c", bad.to_str().unwrap()]), "");
     let told = text(&faulty.stdout);
