@@ -50,8 +50,21 @@ pub(crate) struct BridgeKeys {
 pub async fn bind_bridge(all: &Settings, config_source: ConfigSource) -> anyhow::Result<Daemon<BridgeAddresses>> {
     let table = &all.bridge;
     ensure!(has_transport(table), NO_TRANSPORT);
+    // Before the key file, which may be waited for: from here on SIGHUP is a reload.
+    let program = Program::new(all)?;
     let keys = keys(table, all.secrets.file_rule()).await?;
-    assemble(all, config_source, keys, system_clock).await
+    assemble_program(program, all, config_source, keys, system_clock).await
+}
+
+/// Assembles a bridge with these keys.
+#[cfg(test)]
+pub(crate) async fn assemble(
+    all: &Settings,
+    config_source: ConfigSource,
+    keys: BridgeKeys,
+    clock: Clock,
+) -> anyhow::Result<Daemon<BridgeAddresses>> {
+    assemble_program(Program::new(all)?, all, config_source, keys, clock).await
 }
 
 /// Returns true if proxies can register at the bridge.
@@ -89,7 +102,8 @@ async fn keys(table: &BridgeConfig, rule: FileRule) -> anyhow::Result<BridgeKeys
 ///
 /// # Errors
 /// When a socket cannot be bound, or the targets file exists and cannot be read.
-pub(crate) async fn assemble(
+async fn assemble_program(
+    mut program: Program,
     all: &Settings,
     config_source: ConfigSource,
     keys: BridgeKeys,
@@ -97,7 +111,6 @@ pub(crate) async fn assemble(
 ) -> anyhow::Result<Daemon<BridgeAddresses>> {
     let table = &all.bridge;
     let BridgeKeys { identity, lock, secret } = keys;
-    let mut program = Program::new(all)?;
     program.hold(lock);
     let telemetry = Arc::new(BridgeTelemetry::default());
     let events = Arc::new(links::bridge_events(Arc::clone(&telemetry), Arc::clone(&program.notes)));

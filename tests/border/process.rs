@@ -343,6 +343,22 @@ fn two_processes_cannot_use_one_key_and_a_restart_may_overlap() {
 }
 
 #[test]
+fn a_reload_while_the_key_is_in_use_is_done_after_the_start() {
+    for command in ["run", "bridge"] {
+        let (_root, [one, other]) = with_one_key(command);
+        let mut first = Process::command(command, &one);
+        first.line("serving http://");
+        let mut second = Process::command(command, &other);
+        second.line("waiting up to 15 s for it");
+        second.signal(Signal::SIGHUP);
+        drop(first);
+        second.line("serving http://");
+        second.line("configuration reloaded, no changes");
+        second.stop();
+    }
+}
+
+#[test]
 fn a_key_that_stays_in_use_is_refused_with_the_process_that_uses_it() {
     let (_root, [one, other]) = with_one_key("run");
     let mut first = Process::start(&one);
