@@ -19,6 +19,9 @@ pub(super) const OVERRIDE_PREFIX: &str = "EXPORTER_PROXY__";
 /// `EXPORTER_PROXY_SERVICE_HOST` for a service of this name.
 const LOOK_ALIKE_PREFIX: &str = "EXPORTER_PROXY_";
 
+/// The section of keys that are in none.
+const ROOT: &str = "";
+
 /// Sets the log level of `run` and `bridge`; `RUST_LOG` has precedence.
 const LOG_LEVEL_VARIABLE: &str = "LOG_LEVEL";
 
@@ -83,11 +86,15 @@ impl Environment {
             let keys = super::known_keys();
             let wanted = |name: &Arc<str>| {
                 let rest = name.strip_prefix(LOOK_ALIKE_PREFIX)?;
-                let is_it = |(section, key): &&(&str, &str)| rest.eq_ignore_ascii_case(&format!("{section}_{key}"));
-                let (section, key) = keys.iter().find(is_it)?;
-                let right = format!("{OVERRIDE_PREFIX}{section}__{key}").to_ascii_uppercase();
+                let joined = |(section, key): &(&str, &str), by: &str| match *section {
+                    ROOT => (*key).to_owned(),
+                    section => format!("{section}{by}{key}"),
+                };
+                let found = keys.iter().find(|key| rest.eq_ignore_ascii_case(&joined(key, "_")))?;
+                let right = format!("{OVERRIDE_PREFIX}{}", joined(found, "__")).to_ascii_uppercase();
+                let key = joined(found, ".");
                 Some(format!(
-                    "the variable {name} has no effect; {right}, with two underscores, sets {section}.{key}"
+                    "the variable {name} has no effect; {right}, with two underscores, sets {key}"
                 ))
             };
             warnings.extend(self.look_alikes.iter().filter_map(wanted));
@@ -132,7 +139,11 @@ impl Environment {
                         continue;
                     }
                     seen.push((section.clone(), key.clone(), name));
-                    if let Some(table) = root.table_mut(&section, &at) {
+                    let table = match section.as_str() {
+                        ROOT => Some(&mut *root),
+                        section => root.table_mut(section, &at),
+                    };
+                    if let Some(table) = table {
                         table.set(RawEntry { key, at, node });
                     }
                 }
@@ -170,11 +181,10 @@ fn read(name: &str, value: &OsString, at: &Location) -> Result<(String, String, 
         return explicit_timestamps(value, at);
     }
     let path = name.strip_prefix(OVERRIDE_PREFIX).unwrap_or_default().to_ascii_lowercase();
-    let Some((section, key)) = path
-        .split_once("__")
-        .filter(|(section, key)| !section.is_empty() && !key.is_empty())
-    else {
-        return Err("expected EXPORTER_PROXY__SECTION__KEY, e.g. EXPORTER_PROXY__RECEIVER__FORMAT".to_owned());
+    let (section, key) = match path.split_once("__") {
+        Some((section, key)) if !section.is_empty() && !key.is_empty() => (section, key),
+        None if super::known_keys().contains(&(ROOT, path.as_str())) => (ROOT, path.as_str()),
+        _ => return Err("expected EXPORTER_PROXY__SECTION__KEY, e.g. EXPORTER_PROXY__RECEIVER__FORMAT".to_owned()),
     };
     let Some(text) = value.to_str() else {
         return Err("the value is not UTF-8".to_owned());

@@ -1055,9 +1055,32 @@ fn settings_in_vain_are_warned_about() {
 }
 
 #[test]
+fn a_variable_sets_the_key_that_is_in_no_section() {
+    let value = "[{ api = \"http://127.0.0.1:5001\" }, { api = \"http://127.0.0.1:5002\", name = \"two\" }]";
+    let environment = Environment::from_pairs([("EXPORTER_PROXY__IPFS", value)]);
+    let file = "[[ipfs]]\napi = \"http://127.0.0.1:9\"\n";
+    let nodes = parse(file, "c.toml", &environment).unwrap().polls.endpoints;
+    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert_eq!(names[1], "two");
+    let unknown = Environment::from_pairs([("EXPORTER_PROXY__EXPORTER", "1"), ("EXPORTER_PROXY__IPFS", "1")]);
+    let faults = parse("", "c.toml", &unknown).unwrap_err().to_string();
+    let faults: Vec<&str> = faults.lines().collect();
+    assert!(
+        faults[0].starts_with("EXPORTER_PROXY__EXPORTER: expected EXPORTER_PROXY__SECTION__KEY"),
+        "{faults:?}"
+    );
+    assert!(
+        faults[1].starts_with("EXPORTER_PROXY__IPFS: \"ipfs\" in [[ipfs]]: expected tables such as [[ipfs]]"),
+        "{faults:?}"
+    );
+}
+
+#[test]
 fn variables_with_one_underscore_are_warned_about_and_those_of_kubernetes_are_not() {
     let environment = Environment::from_pairs([
         ("EXPORTER_PROXY_RECEIVER_FORMAT", "json"),
+        ("EXPORTER_PROXY_IPFS", "[]"),
         ("EXPORTER_PROXY_HTTP_ALLOWED_HOSTS", "[]"),
         ("EXPORTER_PROXY_PORT", "tcp://10.0.0.1:6555"),
         ("EXPORTER_PROXY_PORT_6555_TCP", "tcp://10.0.0.1:6555"),
@@ -1071,6 +1094,7 @@ fn variables_with_one_underscore_are_warned_about_and_those_of_kubernetes_are_no
         [
             "the variable EXPORTER_PROXY_HTTP_ALLOWED_HOSTS has no effect; EXPORTER_PROXY__HTTP__ALLOWED_HOSTS, with two underscores, sets \
              http.allowed_hosts",
+            "the variable EXPORTER_PROXY_IPFS has no effect; EXPORTER_PROXY__IPFS, with two underscores, sets ipfs",
             "the variable EXPORTER_PROXY_RECEIVER_FORMAT has no effect; EXPORTER_PROXY__RECEIVER__FORMAT, with two underscores, sets \
              receiver.format",
         ]

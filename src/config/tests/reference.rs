@@ -6,6 +6,7 @@ use std::fs;
 use super::super::aliases::ALIASES;
 use super::super::fault::Location;
 use super::super::reader::KeyEntry;
+use super::super::{Environment, parse};
 use super::{root, sound, uncommented, uncommented_settings};
 
 const PAGE: &str = "docs/configuration.md";
@@ -131,4 +132,41 @@ fn the_reference_is_generated_from_the_code() {
         "{PAGE} is out of date from line {:?} on: run this test with {UPDATE}=1",
         differs.map(|line| line + 1)
     );
+}
+
+#[test]
+fn every_variable_of_the_reference_is_accepted() {
+    let page = fs::read_to_string(root().join(PAGE)).unwrap();
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.contains("`EXPORTER_PROXY__"))
+        .map(|line| {
+            line.trim_matches('|')
+                .split(" | ")
+                .map(|cell| cell.trim().trim_matches('`'))
+                .collect()
+        })
+        .collect();
+    assert_eq!(rows.len(), sound("").entries.len());
+    for row in rows {
+        let [default, variable, _] = row[..] else {
+            panic!("no row: {row:?}")
+        };
+        let outcome = parse("", "c.toml", &Environment::from_pairs([(variable, default)]));
+        match outcome {
+            Ok(settings) => assert_eq!(
+                settings.entries.iter().filter(|entry| entry.place.is_some()).count(),
+                1,
+                "{variable}"
+            ),
+            // Keys without a default take no text that stands for none.
+            Err(faults) => {
+                let faults = faults.to_string();
+                assert!(
+                    default == "not set" && !faults.contains("unknown") && !faults.contains("expected EXPORTER_PROXY__"),
+                    "{variable}={default}: {faults}"
+                );
+            }
+        }
+    }
 }
