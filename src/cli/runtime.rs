@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 
 use crate::config::Threads;
-use crate::supervise::lookup::BLOCKING_THREADS;
+use crate::supervise::BLOCKING_THREADS;
 
 /// Time for blocking work of a service that still runs when all of its tasks have ended, such as a write to a file. State was written before.
 /// What is left is a lookup without an answer or a file system that hangs, which may take minutes or for ever.

@@ -2,8 +2,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
+
+/// Threads for blocking work of the runtime: all that [`blocking`] does, such as rendering, compression and password hashes. They are made when
+/// they are needed, and end 10 s after their last work.
+pub const BLOCKING_THREADS: usize = 512;
+
+/// The most threads that work of [`blocking_within`] may hold, of all semaphores together: as many are left to work that ends by itself.
+pub const MAX_HANGING: usize = BLOCKING_THREADS / 2;
 
 /// Does the work on a thread of its own and gives back what came of it.
 ///
@@ -19,6 +26,20 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
         Ok(Err(panic)) => resume_unwind(panic),
         Err(_shut_down) => std::future::pending().await,
     }
+}
+
+/// Does the work as [`blocking`] does, with one of these permits, which waiting callers get in order.
+///
+/// It is for work that may hang, such as a lookup: the thread holds the permit, not the caller, which may have timed out long before. So the
+/// number of permits is that of the threads that hang at most.
+pub async fn blocking_within<T: Send + 'static>(permits: &'static Semaphore, work: impl FnOnce() -> T + Send + 'static) -> T {
+    // Such semaphores are never closed.
+    let permit = permits.acquire().await.ok();
+    blocking(move || {
+        let _held = permit;
+        work()
+    })
+    .await
 }
 
 /// One function for all kinds of work, so that the runtime's task is compiled once and not for each of them.

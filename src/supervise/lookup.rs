@@ -1,5 +1,5 @@
 //! Name lookups. The system's resolver blocks a thread for each, for half a minute and more where no name server answers, and cannot be
-//! cancelled: a permit for a lookup is held by the thread, not by the caller, which may have timed out long before.
+//! cancelled.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -8,11 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::blocking;
-
-/// Threads for blocking work of the runtime: lookups, and all that [`blocking`] does, such as rendering, compression and password hashes.
-/// They are made when they are needed, and end 10 s after their last work.
-pub const BLOCKING_THREADS: usize = 512;
+use super::{MAX_HANGING, blocking_within};
 
 /// Lookups of polled endpoints, upstreams and Bitswap peers at a time. Thousands of names are resolved in seconds by a resolver that works.
 const PEER_LOOKUPS: usize = 128;
@@ -24,10 +20,9 @@ const SLOW_PEER_LOOKUPS: usize = 64;
 /// the others.
 const OTHER_LOOKUPS: usize = 32;
 
-const _: () = assert!(
-    PEER_LOOKUPS + SLOW_PEER_LOOKUPS + OTHER_LOOKUPS <= BLOCKING_THREADS / 2,
-    "lookups that hang leave half of the threads to other work"
-);
+/// The most threads that lookups hold together.
+pub const LOOKUP_THREADS: usize = PEER_LOOKUPS + SLOW_PEER_LOOKUPS + OTHER_LOOKUPS;
+const _: () = assert!(LOOKUP_THREADS <= MAX_HANGING, "lookups that hang must leave threads to other work");
 
 /// A lookup that takes this long has waited for a name server that does not answer: those that answer take some milliseconds, and the
 /// system asks the next one after five seconds.
@@ -105,12 +100,9 @@ struct Outcome {
     took: Duration,
 }
 
-/// Resolves on a thread, with one of these permits, which waiting callers get in order. The thread gives it back when it has ended.
+/// Resolves on a thread, with one of these permits.
 async fn resolve(permits: &'static Semaphore, resolver: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static) -> Outcome {
-    // None of these semaphores is ever closed.
-    let permit = permits.acquire().await.ok();
     let work = move || {
-        let _held = permit;
         let begun = Instant::now();
         let found = resolver();
         Outcome {
@@ -118,7 +110,7 @@ async fn resolve(permits: &'static Semaphore, resolver: impl FnOnce() -> io::Res
             took: begun.elapsed(),
         }
     };
-    let outcome = blocking(work).await;
+    let outcome = blocking_within(permits, work).await;
     let found = outcome.found.and_then(|found| match found.is_empty() {
         true => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
         false => Ok(found),

@@ -18,6 +18,23 @@ async fn a_panic_goes_on_in_the_caller() {
     assert_eq!(panic_message(&*caught.unwrap_err()), "in the work");
 }
 
+#[tokio::test]
+async fn a_thread_holds_its_permit_when_its_caller_is_gone() {
+    static PERMITS: Semaphore = Semaphore::const_new(1);
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let mut abandoned = Box::pin(blocking_within(&PERMITS, move || {
+        begun.send(()).unwrap();
+        let _ = held.recv();
+    }));
+    assert!(futures_util::poll!(&mut abandoned).is_pending());
+    blocking(move || has_begun.recv()).await.unwrap();
+    drop(abandoned);
+    assert_eq!(PERMITS.available_permits(), 0);
+    drop(release);
+    assert_eq!(blocking_within(&PERMITS, || 6 * 7).await, 42);
+}
+
 #[test]
 fn work_that_never_began_has_no_result() {
     let runtime = tokio::runtime::Builder::new_current_thread()
