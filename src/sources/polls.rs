@@ -22,15 +22,16 @@ pub use settings::{ClientCertificate, Credentials, Endpoint, EndpointKind, Passw
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{AppName, Clock};
+use crate::model::{AppName, Clock, Format, Origin};
 use crate::peer_samples::PeerSamples;
 use crate::store::Inlet;
 use crate::supervise::Service;
@@ -40,6 +41,10 @@ use endpoint::{EndpointTask, PollContext};
 use fetch::SharedResources;
 use schedule::PollSchedule;
 use settings::Target;
+
+/// Interval at which a replica removes polled apps that are no endpoints. Other replicas may bring one at any time: with what the engine
+/// holds at the start, or after the engine has lost its data. It takes milliseconds for 100,000 apps.
+const REMOVE_UNLISTED_EVERY: Duration = Duration::from_secs(10);
 
 /// The TLS settings of a client that trusts the certificates in a file, or the CAs of the system.
 ///
@@ -143,9 +148,15 @@ impl Polls {
 
     async fn work(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         self.follow_settings().await?;
+        // Without a cluster nothing ever changes this, and the store has no polled apps of others.
+        let is_replica = self.active.has_changed().is_ok();
+        let mut ticks = interval(REMOVE_UNLISTED_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let removes = is_replica && *self.active.borrow();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
+                _ = ticks.tick(), if removes => self.remove_unlisted().await,
                 Some(ended) = self.tasks.join_next() => anyhow::bail!("the polls of {} ended unexpectedly", ended?.0),
                 Ok(()) = self.settings.changed() => self.follow_settings().await?,
                 Ok(()) = self.active.changed() => self.follow_settings().await?,
@@ -187,6 +198,27 @@ impl Polls {
             tracing::info!(added, changed, removed, "polling {now} endpoints");
         }
         Ok(())
+    }
+
+    /// Removes polled apps that are no endpoints of the settings in force. Another replica has polled them, or this one in an earlier run, and
+    /// no replica will again.
+    async fn remove_unlisted(&self) {
+        let is_polled = |origin: &Origin| origin.format == Format::Poll;
+        let (mut position, mut removed) = (Some(0), 0_usize);
+        while let Some(from) = position {
+            let (mut names, next) = self.context.inlet.of_origin(is_polled, from);
+            names.retain(|name| !self.running.contains_key(name));
+            for app in &names {
+                self.forget(app);
+                tokio::task::yield_now().await;
+            }
+            removed += names.len();
+            position = next;
+            tokio::task::yield_now().await;
+        }
+        if removed > 0 {
+            tracing::info!(removed, "removed polled apps of other replicas that are no endpoints of this one");
+        }
     }
 
     /// Stops the tasks of removed and changed endpoints, and returns their schedules.

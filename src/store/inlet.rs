@@ -13,7 +13,7 @@ use super::{Accepted, App, Dropped, Limits, LocalChanges, Mode, PolledEvent, Rep
 use crate::bus::{Counted, Notification, Publisher};
 use crate::exposition::catalog::{Conflict, Conflicts};
 use crate::exposition::{Exposition, Fault};
-use crate::model::{AppName, Client, Event, EventId, IdempotencyKey, Origin, Timestamp, Topic, Update};
+use crate::model::{AppName, Client, Event, EventId, Format, IdempotencyKey, Origin, Timestamp, Topic, Update};
 
 /// The writing half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -542,9 +542,27 @@ impl Inlet {
     /// and the position for the next call; `None` at the end. Pause before that.
     #[must_use]
     pub fn remove_of_source(&self, source: &str, from: u64, now: Timestamp) -> (Vec<AppName>, Option<u64>) {
-        let (mut names, next) = self.shared.apps().table.of_source(source, from, Self::EXPIRES_AT_ONCE);
+        let of_source = |origin: &Origin| &*origin.source == source;
+        let (mut names, next) = self.shared.apps().table.of_origin(of_source, from, Self::EXPIRES_AT_ONCE);
         names.retain(|name| self.remove(name, now));
         (names, next)
+    }
+
+    /// The names of apps with a last update, or an entry in the list, of such an origin, from a position on, which is 0 at first; and the
+    /// position for the next call, `None` at the end. One call looks at some of the apps only; pause before the next one.
+    #[must_use]
+    pub fn of_origin(&self, matches: impl Fn(&Origin) -> bool, from: u64) -> (Vec<AppName>, Option<u64>) {
+        self.shared.apps().table.of_origin(matches, from, usize::MAX)
+    }
+
+    /// The age at `now` of a polled app's exposed data, whichever replica of a cluster has polled it; `None` without such data.
+    #[must_use]
+    pub fn age_of_polled(&self, app: &AppName, now: Timestamp) -> Option<Duration> {
+        let mut apps = self.shared.apps();
+        let now = apps.clock.at(now);
+        let app = apps.table.get(app.as_str())?;
+        let is_exposed = app.origin.format == Format::Poll && app.updated.is_some() && !app.withdrawn;
+        is_exposed.then(|| now.since(app.refreshed))
     }
 
     /// Lists an app before its first update; a known app does not change.

@@ -349,6 +349,48 @@ fn faults_are_shown_until_the_next_update() {
 }
 
 #[test]
+fn polled_data_has_an_age_while_it_is_exposed() {
+    let (inlet, _view) = in_raw(Limits::default());
+    let (app, at) = (AppName::new("polled").unwrap(), Timestamp::from_millis);
+    let polled = |time| {
+        let format = Format::Poll;
+        Update {
+            origin: Origin { format, ..origin() },
+            ..update("polled", "a 1\n", time)
+        }
+    };
+    assert_eq!(inlet.age_of_polled(&app, at(0)), None, "it is unknown");
+    inlet.register(app.clone(), polled(0).origin, at(0)).unwrap();
+    assert_eq!(inlet.age_of_polled(&app, at(0)), None, "it has no data");
+    inlet.put(polled(1_000), PutOptions::POLLED).unwrap();
+    assert_eq!(inlet.age_of_polled(&app, at(4_000)), Some(Duration::from_secs(3)));
+    assert!(inlet.withdraw(&app));
+    assert_eq!(inlet.age_of_polled(&app, at(4_000)), None, "it is withdrawn");
+    inlet.put(update("polled", "a 1\n", 5_000), PutOptions::PUSHED).unwrap();
+    assert_eq!(inlet.age_of_polled(&app, at(5_000)), None, "it was pushed");
+}
+
+#[test]
+fn apps_are_found_by_their_origin() {
+    let (inlet, _view) = in_raw(Limits::default());
+    let is_polled = |origin: &Origin| origin.format == Format::Poll;
+    for n in 0..2_500 {
+        let mut update = update(&n.to_string(), "a 1\n", 0);
+        if n % 1_000 == 7 {
+            update.origin.format = Format::Poll;
+        }
+        inlet.put(update, PutOptions::POLLED).unwrap();
+    }
+    let (mut found, mut position) = (Vec::new(), Some(0));
+    while let Some(from) = position {
+        let (names, next) = inlet.of_origin(is_polled, from);
+        found.extend(names.iter().map(ToString::to_string));
+        position = next;
+    }
+    assert_eq!(found, ["7", "1007", "2007"]);
+}
+
+#[test]
 fn a_scrape_sees_what_was_acknowledged_before_it() {
     let (inlet, view) = in_raw(Limits::default());
     std::thread::scope(|scope| {

@@ -57,6 +57,7 @@ impl EndpointTask {
     pub(super) async fn run(mut self, stop: CancellationToken) -> PollSchedule {
         self.register();
         loop {
+            self.find_data();
             let step = self.schedule.next();
             let (Step::Poll(at) | Step::Withdraw(at)) = step;
             tokio::select! {
@@ -265,6 +266,18 @@ impl EndpointTask {
         Origin {
             source: Arc::clone(&self.target.source),
             format: Format::Poll,
+        }
+    }
+
+    /// Has data expire that no poll of this task has brought: another replica of the cluster had polled the endpoint before, or this one in an
+    /// earlier run. It may also arrive later, so it is looked for while there is none.
+    fn find_data(&mut self) {
+        let PollContext { inlet, clock, .. } = &self.context;
+        if !self.schedule.has_data()
+            && let Some(age) = inlet.age_of_polled(&self.target.endpoint.name, clock())
+        {
+            let now = Instant::now();
+            self.schedule.found(now.checked_sub(age).unwrap_or(now));
         }
     }
 
