@@ -320,7 +320,11 @@ fn faults_are_shown_until_the_next_update() {
     let (inlet, view) = in_raw(Limits::default());
     let app = AppName::new("poll").unwrap();
     assert!(!inlet.fault(&app, "unknown"));
-    inlet.register(app.clone(), origin(), Timestamp::from_millis(0)).unwrap();
+    let polled = Origin {
+        format: Format::Poll,
+        ..origin()
+    };
+    inlet.register(app.clone(), polled.clone(), Timestamp::from_millis(0)).unwrap();
     assert!(inlet.fault(&app, "poll failed: refused"));
     let status = |now| {
         view.app("poll")
@@ -329,11 +333,15 @@ fn faults_are_shown_until_the_next_update() {
             .to_string()
     };
     assert_eq!(status(0), "poll failed: refused");
-    inlet.put(update("poll", "a 1\n", 0), PutOptions::POLLED).unwrap();
+    let update = Update {
+        origin: polled,
+        ..update("poll", "a 1\n", 0)
+    };
+    inlet.put(update, PutOptions::POLLED).unwrap();
     assert_eq!(status(0), "ok");
     // The sweep looks each second; a longer gap is taken for a clock that was set.
     (0..30).for_each(|tens| assert_eq!(status(tens * 10_000), "ok"));
-    assert_eq!(status(300_000), "stale 5m");
+    assert_eq!(status(300_000), "ok", "a polled app may have a long interval");
     assert!(inlet.withdraw(&app));
     assert_eq!((text(&view).as_str(), status(302_000).as_str()), ("", "stale 5m"));
     assert_eq!(
@@ -346,6 +354,22 @@ fn faults_are_shown_until_the_next_update() {
     );
     assert!(inlet.remove(&app, Timestamp::default()));
     assert!(!inlet.remove(&app, Timestamp::default()));
+}
+
+#[test]
+fn an_app_that_is_not_polled_is_stale_after_five_minutes() {
+    for (format, options) in [(Format::Push, PutOptions::PUSHED), (Format::Stream, PutOptions::POLLED)] {
+        let (inlet, view) = in_raw(Limits::default());
+        let mut update = update("app", "a 1\n", 0);
+        update.origin.format = format;
+        inlet.put(update, options).unwrap();
+        let status = |seconds: i64| {
+            let moment = view.moment(Timestamp::from_millis(seconds * 1_000));
+            view.app("app").unwrap().status(moment, None).to_string()
+        };
+        (0..300).step_by(10).for_each(|seconds| assert_eq!(status(seconds), "ok"));
+        assert_eq!(status(300), "stale 5m", "{format:?}");
+    }
 }
 
 #[test]
