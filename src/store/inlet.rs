@@ -32,6 +32,8 @@ pub struct PutOptions {
     pub expire_after: Option<Duration>,
     /// The update is refused if it contradicts other apps or has series of theirs.
     pub consistent: bool,
+    /// A known app keeps the time and the age of its last update: this one notes something about the app, and is none of its source.
+    pub keeps_age: bool,
 }
 
 impl PutOptions {
@@ -41,6 +43,7 @@ impl PutOptions {
         expires: true,
         expire_after: None,
         consistent: false,
+        keeps_age: false,
     };
     /// A pushed update, all or nothing.
     pub const WHOLE: Self = Self {

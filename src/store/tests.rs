@@ -357,6 +357,29 @@ fn faults_are_shown_until_the_next_update() {
 }
 
 #[test]
+fn a_note_about_an_app_makes_it_no_younger() {
+    let limits = Limits {
+        expire_after: Some(Duration::from_secs(9)),
+        ..Limits::default()
+    };
+    let (inlet, view) = in_raw(limits);
+    let (at, app) = (Timestamp::from_millis, AppName::new("app").unwrap());
+    let note = PutOptions {
+        keeps_age: true,
+        ..PutOptions::PUSHED
+    };
+    let updated = || view.app("app").unwrap().updated;
+    // Of an unknown app it is the first update, and its age is the one that later ones keep.
+    inlet.put(update("app", "failed 0\n", 1_000), note).unwrap();
+    assert_eq!(updated(), Some(at(1_000)));
+    inlet.put(update("app", "a 1\n", 2_000), PutOptions::PUSHED).unwrap();
+    inlet.put(update("app", "a 1\nfailed 8\n", 8_000), note).unwrap();
+    assert_eq!((text(&view).as_str(), updated()), ("a 1\nfailed 8\n", Some(at(2_000))));
+    assert!(inlet.expire(at(10_999)).is_empty());
+    assert_eq!(inlet.expire(at(11_000)), [app]);
+}
+
+#[test]
 fn an_app_that_is_not_polled_is_stale_after_five_minutes() {
     for (format, options) in [(Format::Push, PutOptions::PUSHED), (Format::Stream, PutOptions::POLLED)] {
         let (inlet, view) = in_raw(Limits::default());
