@@ -179,8 +179,13 @@ impl EndpointTask {
                 Ok(())
             }
             Err(refused) => {
-                let (reason, _) = unusable(&refused, &body);
-                telemetry.rejected_total.with([source, reason]).inc();
+                let (reason, detail) = unusable(&refused, &body);
+                telemetry.record_rejection(Rejection {
+                    source,
+                    peer: self.host(),
+                    reason,
+                    detail: &detail,
+                });
                 Err(unusable_body(refused, &body, coding))
             }
         }
@@ -241,12 +246,17 @@ impl EndpointTask {
         let detail = format!("invalid sample among its one-shot events: {first}");
         self.context.telemetry.reject(Rejection {
             source,
-            peer: self.target.endpoint.url.host_str().unwrap_or_default(),
+            peer: self.host(),
             reason: "bad_event",
             detail: &detail,
         });
         // The rejection has counted the first one.
         self.context.telemetry.rejected_total.with([source, "bad_event"]).add(count - 1);
+    }
+
+    /// The host of the endpoint, as the client of a refusal.
+    fn host(&self) -> &str {
+        self.target.endpoint.url.host_str().unwrap_or_default()
     }
 
     fn update(&self, response: PollResponse) -> Update {

@@ -208,4 +208,7 @@ async fn what_the_store_has_no_room_for_is_a_failed_poll() {
         target.address
     );
     assert!(rig.metric(&refused).is_some());
+    let listed = rig.refusals();
+    assert_eq!((&*listed[0].client, listed[0].reason), ("127.0.0.1", "store_full"));
+    assert!(listed[0].detail.contains("store.max_memory"), "{:?}", listed[0]);
 }

@@ -10,7 +10,7 @@ use exporter_proxy::sources::polls::{Endpoint, EndpointKind, PollSettings, Polls
 use exporter_proxy::store::{self, App, Inlet, Limits, PutOptions, View};
 use exporter_proxy::supervise::Service;
 use exporter_proxy::supervise::secret_file::FileRule;
-use exporter_proxy::telemetry::{SharedTelemetry, Telemetry};
+use exporter_proxy::telemetry::{RecentRefusal, SharedTelemetry, Telemetry};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -151,6 +151,11 @@ impl Rig {
         self.telemetry.write(&mut out);
         out.lines()
             .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned))
+    }
+
+    /// The latest refusals.
+    pub fn refusals(&self) -> Vec<RecentRefusal> {
+        self.telemetry.recent_refusals()
     }
 
     /// The names of all apps.
