@@ -182,6 +182,7 @@ impl Polls {
     /// Starts and stops endpoints according to `settings`.
     async fn apply(&mut self, settings: &PollSettings) -> anyhow::Result<()> {
         self.warn_once(settings);
+        self.shared.set_max_body_bytes(settings.max_body_bytes);
         let wanted: Vec<_> = settings.targets().collect();
         let stopped = self.stop_all_but(&wanted).await?;
         let kept = self.running.len();
