@@ -22,7 +22,6 @@ pub use settings::{ClientCertificate, Credentials, Endpoint, EndpointKind, Passw
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use rustls::ClientConfig;
@@ -33,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::{AppName, Clock, Format, Origin};
 use crate::peer_samples::PeerSamples;
+use crate::sources::{REMOVE_UNLISTED_EVERY, unlisted_apps};
 use crate::store::Inlet;
 use crate::supervise::Service;
 use crate::supervise::secret_file::FileRule;
@@ -41,10 +41,6 @@ use endpoint::{EndpointTask, PollContext};
 use fetch::SharedResources;
 use schedule::PollSchedule;
 use settings::Target;
-
-/// Interval at which a replica removes polled apps that are no endpoints. Other replicas may bring one at any time: with what the engine
-/// holds at the start, or after the engine has lost its data. It takes milliseconds for 100,000 apps.
-const REMOVE_UNLISTED_EVERY: Duration = Duration::from_secs(10);
 
 /// The TLS settings of a client that trusts the certificates in a file, or the CAs of the system.
 ///
@@ -205,19 +201,13 @@ impl Polls {
     /// no replica will again.
     async fn remove_unlisted(&self) {
         let is_polled = |origin: &Origin| origin.format == Format::Poll;
-        let (mut position, mut removed) = (Some(0), 0_usize);
-        while let Some(from) = position {
-            let (mut names, next) = self.context.inlet.of_origin(is_polled, from);
-            names.retain(|name| !self.running.contains_key(name));
-            for app in &names {
-                self.forget(app);
-                tokio::task::yield_now().await;
-            }
-            removed += names.len();
-            position = next;
+        let unlisted = unlisted_apps(&self.context.inlet, is_polled, |app| self.running.contains_key(app)).await;
+        for app in &unlisted {
+            self.forget(app);
             tokio::task::yield_now().await;
         }
-        if removed > 0 {
+        if !unlisted.is_empty() {
+            let removed = unlisted.len();
             tracing::info!(removed, "removed polled apps of other replicas that are no endpoints of this one");
         }
     }
