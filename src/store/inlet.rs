@@ -451,8 +451,10 @@ impl Inlet {
         reserve(&mut apps, replicated);
         let (_, wall) = apps.clock.last_both();
         apps.register(app.clone(), replicated.origin.clone(), wall)?;
+        // The last write of the cluster is one without data, so data here is of an earlier one.
+        let has_data = apps.table.get(app.as_str()).is_some_and(|app| app.updated.is_some());
         drop(apps);
-        if replicated.withdrawn {
+        if replicated.withdrawn || has_data {
             self.withdraw_app(app, false);
         }
         let fault = replicated.fault.clone();

@@ -36,6 +36,23 @@ fn an_app_comes_back_from_its_bytes() {
 }
 
 #[test]
+fn a_record_without_data_takes_the_place_of_data() {
+    let (inlet, view) = open(Limits::default(), Mode::Raw, EventOptions::default());
+    let listed = ReplicatedApp {
+        updated: None,
+        body: Bytes::new(),
+        ..example()
+    };
+    assert_eq!(inlet.put_replicated(&listed, Duration::ZERO), Ok(true));
+    assert!(!view.app("shop").unwrap().withdrawn, "it had no data");
+    assert_eq!(inlet.put_replicated(&example(), Duration::ZERO), Ok(true));
+    assert_eq!(view.app("shop").unwrap().text.body(), "up 1\n# EOF\n");
+    assert_eq!(inlet.put_replicated(&listed, Duration::ZERO), Ok(true));
+    let app = view.app("shop").unwrap();
+    assert!(app.withdrawn && app.text.body().is_empty());
+}
+
+#[test]
 fn an_app_expires_at_its_own_age_or_at_that_of_all() {
     let (own, all) = (Duration::from_secs(90), Duration::from_secs(60));
     let app = |expires, expire_after| ReplicatedApp {
