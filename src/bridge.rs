@@ -54,7 +54,7 @@ use crate::http::{Role, Routes, ServerMetrics};
 use crate::model::Clock;
 use crate::page::{self, LiveUpdates};
 use crate::peer::{ConnectionPool, LinkEvents, PublicKey, QuicListener, REGISTER_INTERVAL, RegistrationServer, SharedSecret};
-use crate::supervise::{Notes, Readiness, Service};
+use crate::supervise::{Notes, Readiness, Service, limits};
 use crate::telemetry::BridgeTelemetry;
 use crate::wire::scrape_query::only_app;
 
@@ -237,7 +237,7 @@ impl Bridge {
             forwarding,
         } = context;
         let relay = forwarding.map(|forwarding| {
-            let relay = Relay::new(forwarding.tls, self.registry.clock);
+            let relay = Relay::new(forwarding.tls, self.registry.clock, limits::open_files());
             (Arc::new(relay), forwarding.key)
         });
         let forwarder = ScrapeForwarder {

@@ -9,12 +9,15 @@ pub mod pushgateway;
 pub mod receiver;
 pub mod upstreams;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::exposition::Exposition;
 use crate::exposition::openmetrics2::{self, TextTooLong};
 use crate::exposition::protobuf::DecodeError;
-use crate::store::Refused;
+use crate::model::{AppName, Origin};
+use crate::store::{Inlet, Refused};
 use crate::supervise::blocking;
 use crate::wire::ForeignFormat;
 
@@ -47,6 +50,22 @@ async fn read_openmetrics2(body: Bytes, max_text: usize) -> Result<Exposition, T
         return blocking(move || openmetrics2::parse(&body, max_text)).await;
     }
     openmetrics2::parse(&body, max_text)
+}
+
+/// Interval at which a replica removes apps of a kind that it alone fills and that its settings do not list. Other replicas may bring one at any
+/// time: with what the engine holds at the start, or after the engine has lost its data. It takes milliseconds for 100,000 apps.
+const REMOVE_UNLISTED_EVERY: Duration = Duration::from_secs(10);
+
+/// The apps of an origin of one kind that are not listed. Other tasks have their turn meanwhile.
+async fn unlisted_apps(inlet: &Inlet, is_kind: impl Fn(&Origin) -> bool, is_listed: impl Fn(&AppName) -> bool) -> Vec<AppName> {
+    let (mut unlisted, mut position) = (Vec::new(), Some(0));
+    while let Some(from) = position {
+        let (names, next) = inlet.of_origin(&is_kind, from);
+        unlisted.extend(names.into_iter().filter(|name| !is_listed(name)));
+        position = next;
+        tokio::task::yield_now().await;
+    }
+    unlisted
 }
 
 /// The bytes of text that a byte of protobuf makes at most as a rule: those of classic histograms, which repeat labels for each bucket.

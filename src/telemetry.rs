@@ -229,12 +229,23 @@ impl Telemetry {
             reason,
             detail,
         } = rejection;
-        self.rejected_total.with([source, reason]).inc();
+        self.record_rejection(rejection);
         let client = client(peer);
-        self.refusals.record(source, &client, reason, detail, Instant::now());
         if let Some(suppressed) = self.admit_line(&format!("{source} {client}")) {
             tracing::warn!(source, peer, reason, suppressed, "refused: {detail}");
         }
+    }
+
+    /// Counts a refusal and lists it among the latest, without a line in the log: for those that have a line of their own, as a failed poll.
+    pub fn record_rejection(&self, rejection: Rejection<'_>) {
+        let Rejection {
+            source,
+            peer,
+            reason,
+            detail,
+        } = rejection;
+        self.rejected_total.with([source, reason]).inc();
+        self.refusals.record(source, &client(peer), reason, detail, Instant::now());
     }
 
     /// The latest refusals, the last one first; those of one client for one reason are one entry.

@@ -31,6 +31,10 @@ use crate::wire::hyperdht::MetricsReply;
 /// Time left between the end of a forwarded scrape and the scraper's timeout, so that the response still arrives.
 const MARGIN: Duration = Duration::from_millis(500);
 
+/// Time that a bridge waits for another one beyond the time that it grants that one for the proxy, so that the response about a proxy that hangs
+/// still arrives, and is not taken for a fault of that bridge.
+const HOP_MARGIN: Duration = Duration::from_millis(250);
+
 /// The interval of looking after a response in flight at a bridge of a cluster: short against the interval of scrapes.
 const SETTLE_EVERY: Duration = Duration::from_millis(100);
 
@@ -223,7 +227,7 @@ impl ScrapeForwarder {
         let unavailable = || self.refuse(ForwardOutcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
         let link = match (route, &self.pool) {
             (Route::Link(link), _) => link,
-            (Route::Bridge(bridge), _) => return self.relay(&bridge, alias, &forwarded, connection, wait).await,
+            (Route::Bridge(bridge), _) => return self.relay(&bridge, alias, &forwarded, connection).await,
             (Route::Key(key), Some(pool)) => match self.forward_by_key(pool, key, &forwarded, wait).await {
                 Ok(response) => return response,
                 Err(HyperdhtError::Unreachable(_)) => match self.registry.unreachable(alias, key) {
@@ -267,20 +271,15 @@ impl ScrapeForwarder {
     }
 
     /// Forwards a scrape to the bridge that reaches the proxy.
-    async fn relay(
-        &self,
-        bridge: &BridgeMember,
-        alias: &str,
-        forwarded: &ForwardedRequest,
-        connection: &Connection,
-        wait: Duration,
-    ) -> Response<Body> {
+    async fn relay(&self, bridge: &BridgeMember, alias: &str, forwarded: &ForwardedRequest, connection: &Connection) -> Response<Body> {
         let Some((relay, _)) = &self.relay else {
             return self.refuse(ForwardOutcome::Unavailable, StatusCode::BAD_GATEWAY, "Upstream unavailable");
         };
         let began = Instant::now();
         let mut headers = HeaderMap::new();
         copy(&REQUEST_HEADERS, &forwarded.headers, &mut headers);
+        let (wait, passed_on) = relay_timeouts(self.settings.borrow().request_timeout, &forwarded.headers);
+        headers.insert(SCRAPE_TIMEOUT, passed_on);
         let from_browser = is_from_browser(&forwarded.headers);
         if from_browser {
             headers.insert(FETCH_SITE, HeaderValue::from_static("none"));
@@ -479,13 +478,27 @@ fn copy(names: &[HeaderName], from: &HeaderMap, to: &mut HeaderMap) {
     }
 }
 
+/// The scraper's timeout less a margin, if it has sent one.
+fn scraper_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(SCRAPE_TIMEOUT)?.to_str().ok()?;
+    let waits = Duration::try_from_secs_f64(value.parse().ok()?).ok()?;
+    Some(waits.saturating_sub(MARGIN))
+}
+
 /// The timeout of a forwarded scrape: the configured timeout or the scraper's timeout less a margin, whichever is shorter.
 fn proxy_timeout(configured: Duration, headers: &HeaderMap) -> Duration {
-    let waits = headers
-        .get(SCRAPE_TIMEOUT)
-        .and_then(|value| value.to_str().ok()?.parse::<f64>().ok())
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    waits.map_or(configured, |waits| waits.saturating_sub(MARGIN).min(configured).max(MIN_TIMEOUT))
+    scraper_timeout(headers).map_or(configured, |waits| waits.min(configured).max(MIN_TIMEOUT))
+}
+
+/// The timeout of a scrape that goes over another bridge, and the scraper's timeout that is passed on to that one: by it the other bridge gives up
+/// the proxy earlier, and answers in time.
+fn relay_timeouts(configured: Duration, headers: &HeaderMap) -> (Duration, HeaderValue) {
+    let here = proxy_timeout(configured.saturating_add(HOP_MARGIN), headers);
+    let there = here.saturating_sub(HOP_MARGIN.min(here / 2));
+    let passed_on = there.saturating_add(MARGIN).as_secs_f64().to_string();
+    // Digits and a point are a valid value.
+    let passed_on = HeaderValue::try_from(passed_on).unwrap_or_else(|_| HeaderValue::from_static("1"));
+    (here, passed_on)
 }
 
 #[cfg(test)]

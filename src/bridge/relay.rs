@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +60,9 @@ const CONFIRM_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that wait for the next scrape of their reader: those of some Prometheus servers to thousands of proxies. Beyond it a connection
 /// is closed, and its last response counts as delivered, as the reader has it.
 const MAX_IDLE: usize = 10_000;
+
+/// The part of the limit on open files that these connections may take: an eighth, with two file descriptors each. The listeners need the rest.
+const FILES_A_CONNECTION: u64 = 16;
 
 /// Bytes of the head of a response, as a bridge sends it.
 const MAX_HEAD_BYTES: usize = 16 << 10;
@@ -213,6 +217,8 @@ struct Purpose {
 /// An open connection to another bridge.
 pub(super) struct Upstream {
     purpose: Purpose,
+    /// Its number, which no other one of this bridge has.
+    number: u64,
     sender: SendRequest<Empty<Bytes>>,
     /// Drives the connection; `sender` observes its end.
     _driver: AbortOnDropHandle<()>,
@@ -239,25 +245,69 @@ impl Upstream {
 /// A connection that waits for the next request of its reader. It is locked while a response is confirmed over it, and empty if that failed.
 type IdleUpstream = Arc<tokio::sync::Mutex<Option<Upstream>>>;
 
+/// Connections with a response that was received. Each removes itself when it ends, so that none keeps its file descriptors.
+struct IdleTable {
+    /// With their numbers. Bounded by `most`.
+    connections: Mutex<HashMap<Purpose, (u64, IdleUpstream)>>,
+    most: usize,
+}
+
+impl IdleTable {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Purpose, (u64, IdleUpstream)>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a connection, in place of an earlier one of the same purpose, if there is room. One that has ended already is not added; one that
+    /// ends later finds itself here.
+    fn insert(&self, purpose: &Purpose, sender: &SendRequest<Empty<Bytes>>, number: u64, upstream: IdleUpstream) {
+        let mut connections = self.lock();
+        let has_room = connections.len() < self.most || connections.contains_key(purpose);
+        let earlier = match has_room && !sender.is_closed() {
+            true => connections.insert(purpose.clone(), (number, upstream)),
+            false => None,
+        };
+        drop(connections);
+        // Not closed under the lock.
+        drop(earlier);
+    }
+
+    /// Removes a connection, unless another one has taken its place.
+    fn remove(&self, purpose: &Purpose, number: u64) {
+        let mut connections = self.lock();
+        let is_there = connections.get(purpose).is_some_and(|(there, _)| *there == number);
+        let ended = is_there.then(|| connections.remove(purpose));
+        drop(connections);
+        drop(ended);
+    }
+}
+
+/// The most idle connections under a limit on open files.
+fn max_idle(open_files: u64) -> usize {
+    usize::try_from(open_files / FILES_A_CONNECTION).unwrap_or(usize::MAX).min(MAX_IDLE)
+}
+
 /// The requests of this bridge to others.
 pub(super) struct Relay {
     tls: Option<Arc<ClientConfig>>,
     clock: Clock,
-    /// Connections with a response that was received. Bounded by [`MAX_IDLE`].
-    idle: Mutex<HashMap<Purpose, IdleUpstream>>,
+    idle: Arc<IdleTable>,
+    /// The number of the next connection.
+    next: AtomicU64,
 }
 
 impl Relay {
-    pub(super) fn new(tls: Option<Arc<ClientConfig>>, clock: Clock) -> Self {
+    /// Sends requests with these TLS settings. Idle connections take at most an eighth of `open_files`, the limit on open files.
+    pub(super) fn new(tls: Option<Arc<ClientConfig>>, clock: Clock, open_files: u64) -> Self {
+        let idle = IdleTable {
+            connections: Mutex::default(),
+            most: max_idle(open_files),
+        };
         Self {
             tls,
             clock,
-            idle: Mutex::default(),
+            idle: Arc::new(idle),
+            next: AtomicU64::default(),
         }
-    }
-
-    fn idle(&self) -> MutexGuard<'_, HashMap<Purpose, IdleUpstream>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a request to a bridge and waits for the head of its response. The connection is reset when the result is dropped, unless it is
@@ -333,17 +383,23 @@ impl Relay {
         let (socket, other) = opened
             .and_then(|socket| Ok((socket.try_clone()?, TcpStream::from_std(socket)?)))
             .map_err(|error| error.to_string())?;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let ended = {
+            let (idle, purpose) = (Arc::clone(&self.idle), purpose.clone());
+            move || idle.remove(&purpose, number)
+        };
         let (sender, driver) = match to.tls {
-            false => handshake(other).await?,
+            false => handshake(other, ended).await?,
             true => {
                 let config = self.tls.clone().ok_or("it has TLS, and this bridge has none")?;
                 let name = ServerName::from(address.ip());
                 let connected = TlsConnector::from(config).connect(name, other).await;
-                handshake(connected.map_err(|error| format!("TLS: {error}"))?).await?
+                handshake(connected.map_err(|error| format!("TLS: {error}"))?, ended).await?
             }
         };
         let upstream = Upstream {
             purpose,
+            number,
             sender,
             _driver: driver,
             socket,
@@ -355,43 +411,38 @@ impl Relay {
     /// Confirms the last response of a connection, which the reader has received, and keeps the connection for the reader's next request.
     pub(super) fn keep(&self, upstream: Upstream) {
         upstream.set_linger(None);
-        let purpose = upstream.purpose.clone();
+        let (purpose, number) = (upstream.purpose.clone(), upstream.number);
         let kept: IdleUpstream = Arc::new(tokio::sync::Mutex::new(Some(upstream)));
         // Locked before others can find it, so that the reader's next request waits for the confirmation.
         let Ok(mut confirming) = kept.clone().try_lock_owned() else {
             return;
         };
-        {
-            let mut idle = self.idle();
-            if idle.len() >= MAX_IDLE {
-                idle.retain(|_, other| other.try_lock().map_or(true, |other| is_open(other.as_ref())));
-            }
-            if idle.len() < MAX_IDLE {
-                idle.insert(purpose, kept);
-            }
+        if let Some(upstream) = &*confirming {
+            self.idle.insert(&purpose, &upstream.sender, number, kept);
         }
+        let idle = Arc::clone(&self.idle);
         tokio::spawn(async move {
             if let Some(upstream) = confirming.as_mut()
                 && !upstream.confirm().await
             {
+                // Its driver is aborted with it, so it does not remove itself.
                 *confirming = None;
+                idle.remove(&purpose, number);
             }
         });
     }
 
     /// The connection that is kept for a purpose, after its last response is confirmed.
     async fn take(&self, purpose: &Purpose) -> Option<Upstream> {
-        let kept = self.idle().remove(purpose)?;
+        let (_, kept) = self.idle.lock().remove(purpose)?;
         kept.lock().await.take()
     }
 }
 
-fn is_open(upstream: Option<&Upstream>) -> bool {
-    upstream.is_some_and(|upstream| !upstream.sender.is_closed())
-}
-
+/// Opens HTTP on a stream, which is driven until it ends; then `ended` is called.
 async fn handshake(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ended: impl FnOnce() + Send + 'static,
 ) -> Result<(SendRequest<Empty<Bytes>>, AbortOnDropHandle<()>), String> {
     let opened = http1::Builder::new()
         .max_buf_size(MAX_HEAD_BYTES)
@@ -399,9 +450,12 @@ async fn handshake(
         .await;
     let (sender, connection) = opened.map_err(|error| error.to_string())?;
     let driver = tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        let outcome = connection.await;
+        if let Err(error) = outcome {
             tracing::debug!("a connection to another bridge ended: {error}");
         }
+        // Its sender is closed by now.
+        ended();
     });
     Ok((sender, AbortOnDropHandle::new(driver)))
 }

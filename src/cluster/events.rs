@@ -307,10 +307,7 @@ impl Replica {
             None => request.refuse(),
             Some(granted) => {
                 session.set_version(&scraper, granted.version);
-                if !request.grant(granted.state) {
-                    let release = Some(lease);
-                    session.events.give_back(&UnsharedScraper { scraper, release });
-                }
+                request.grant(granted.state);
             }
         }
         Ok(())

@@ -138,7 +138,7 @@ impl Replica {
 
     /// Brings the store and the engine together: by what was missed, if the engine still has that history, otherwise by comparing all apps.
     async fn synchronize(&self, engine: &impl Engine, observer: &impl Observer) -> Result<(), EngineError> {
-        let heard = self.beat(engine, observer).await?;
+        let heard = self.beat(engine, observer, false).await?;
         let Position { epoch, last, .. } = lock(&self.position).clone();
         let is_same_history = epoch == heard.epoch && last != Revision::ZERO && engine.has(last).await?;
         if !is_same_history {
@@ -375,7 +375,7 @@ impl Replica {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let heard = self.beat(engine, observer).await?;
+            let heard = self.beat(engine, observer, true).await?;
             if heard.epoch != lock(&self.position).epoch {
                 return Err(EngineError(
                     "the engine has lost its data; this replica writes what it has".to_owned(),
@@ -392,7 +392,9 @@ impl Replica {
         format!("{}-{}", self.epoch_candidate, position.beats)
     }
 
-    async fn beat(&self, engine: &impl Engine, observer: &impl Observer) -> Result<BeatReply, EngineError> {
+    /// Sends a heartbeat. The work of the lease does not begin before the store has all apps: otherwise endpoints that are listed before their first
+    /// poll would take the place of their data in the engine.
+    async fn beat(&self, engine: &impl Engine, observer: &impl Observer, is_synchronized: bool) -> Result<BeatReply, EngineError> {
         let beat = Beat {
             id: self.id.clone(),
             about: observer.about(),
@@ -401,8 +403,10 @@ impl Replica {
         };
         let heard = engine.beat(beat).await?;
         lock(&self.position).time = Some((heard.millis, Instant::now()));
-        self.lease
-            .send_if_modified(|held| std::mem::replace(held, heard.lease_owner == self.id) != (heard.lease_owner == self.id));
+        self.lease.send_if_modified(|held| {
+            let holds = heard.lease_owner == self.id && (is_synchronized || *held);
+            std::mem::replace(held, holds) != holds
+        });
         observer.heard(&heard);
         Ok(heard)
     }

@@ -95,6 +95,13 @@ impl Node {
         self.synchronized.notified().await;
     }
 
+    /// Waits until it does the work that one replica does for all.
+    async fn holds_lease(&self) {
+        let mut lease = self.replica.lease.subscribe();
+        let waited = tokio::time::timeout(Duration::from_secs(60), lease.wait_for(|holds| *holds)).await;
+        assert!(waited.is_ok_and(|lease| lease.is_ok()), "it has no lease");
+    }
+
     /// Waits for the end of the session, as the service does, and returns the reason.
     async fn lost(&mut self) -> String {
         let why = self.session.take().unwrap().await.unwrap();
@@ -169,17 +176,35 @@ async fn every_replica_serves_what_one_has_taken() {
 }
 
 #[tokio::test]
+async fn a_replica_with_the_lease_has_loaded_all_apps() {
+    let engine = FakeEngine::default();
+    let one = Node::joined("one", &engine).await;
+    for n in 0..500 {
+        one.push(&format!("app-{n}"), "up 1\n").await;
+    }
+    one.session.as_ref().unwrap().abort();
+    super::engine::Engine::leave(&engine, "one").await.unwrap();
+    let mut two = Node::new("two");
+    let (mut lease, view) = (two.replica.lease.subscribe(), two.view.clone());
+    // As the polls do, which list their endpoints then.
+    let begins = tokio::spawn(async move { lease.wait_for(|holds| *holds).await.map(|_| view.totals().apps) });
+    two.connect(&engine).await;
+    assert_eq!(begins.await.unwrap().unwrap(), 500);
+}
+
+#[tokio::test]
 async fn one_replica_has_the_lease_until_it_leaves() {
     let engine = FakeEngine::default();
     let (mut one, two) = (Node::joined("one", &engine).await, Node::joined("two", &engine).await);
-    assert!(*one.replica.lease.borrow() && !*two.replica.lease.borrow());
+    one.holds_lease().await;
+    assert!(!*two.replica.lease.borrow());
     // It beats no more, as when the program stops.
     let session = one.session.take().unwrap();
     session.abort();
     assert!(session.await.unwrap_err().is_cancelled());
     super::engine::Engine::leave(&engine, "one").await.unwrap();
     let three = Node::joined("three", &engine).await;
-    assert!(*three.replica.lease.borrow());
+    three.holds_lease().await;
 }
 
 #[tokio::test]

@@ -46,6 +46,13 @@ const PREFIX: Parsed<String> = Parsed {
         if !is_path {
             return Err(format!("{} is not a path: expected \"/\" and letters, digits, -._~", quoted(text)));
         }
+        if path.contains(GROUP_PATH) {
+            return Err(format!(
+                "{} contains {GROUP_PATH}, with which the name of a group begins: access rules would see another group than the one that is \
+                 pushed to; choose another path",
+                quoted(text)
+            ));
+        }
         match TAKEN.iter().find(|taken| path[1..].split('/').next() == Some(taken)) {
             Some(taken) => Err(format!(
                 "{} begins with /{taken}, which is a path of the proxy itself",
@@ -55,6 +62,9 @@ const PREFIX: Parsed<String> = Parsed {
         }
     },
 };
+
+/// The start of paths about groups. Access rules find the group of a request by the first one in its path.
+const GROUP_PATH: &str = "/metrics/job";
 
 /// First segments of the proxy's own paths.
 const TAKEN: [&str; 11] = [

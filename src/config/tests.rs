@@ -770,6 +770,32 @@ fn the_prefix_of_pushgateway_is_a_path_that_no_other_has() {
 }
 
 #[test]
+fn the_prefix_of_pushgateway_never_looks_like_a_group() {
+    for wrong in ["/x/metrics/job", "/x/metrics/job/y", "/x/metrics/jobs"] {
+        let text = format!("pushgateway.route_prefix = {wrong:?}\n");
+        let why = parse(&text, "test", &Environment::default()).expect_err(wrong).to_string();
+        assert!(
+            why.contains("contains /metrics/job, with which the name of a group begins"),
+            "{why}"
+        );
+    }
+    // The check of access finds the same group as the push, behind any prefix that is left.
+    for prefix in ["", "/x", "/x/metrics", "/x/metrics/jo", "/metric/job"] {
+        assert_eq!(
+            &*sound(&format!("pushgateway.route_prefix = {prefix:?}\n"))
+                .pushgateway
+                .rules
+                .route_prefix,
+            prefix
+        );
+        let path = format!("{prefix}/metrics/job/metrics/job/victim");
+        let pushed = crate::wire::pushgateway::Group::from_path(&path[prefix.len()..]).unwrap();
+        let checked = crate::wire::pushgateway::app_of_path(&path);
+        assert_eq!(checked.as_deref(), Some(pushed.app_name().as_str()), "{prefix}");
+    }
+}
+
+#[test]
 fn a_reload_puts_into_force_what_it_takes_up_and_nothing_else() {
     let old = sound("");
     let restarted = ["bitswap", "cluster", "p2p", "hyperdht"];

@@ -64,7 +64,8 @@ impl Streams {
             }
         }
         let relay = &settings.stream.relay;
-        if !relay.upstreams.is_empty() {
+        // A replica without upstreams removes those that others had.
+        if !relay.upstreams.is_empty() || settings.cluster.is_some() {
             let (inlet, telemetry) = (context.inlet.clone(), Arc::clone(&context.telemetry));
             program.add(Upstreams::new(
                 relay.clone(),

@@ -146,6 +146,11 @@ impl<S: Clone> Routes<S> {
 }
 
 impl Routes {
+    /// The paths, with parameters in braces.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().map(|route| route.path.as_str())
+    }
+
     /// The router, and the paths that are open to all.
     pub(super) fn into_parts(self) -> (Router, Vec<String>) {
         let (mut router, mut open) = (Router::new(), Vec::new());

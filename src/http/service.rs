@@ -120,8 +120,9 @@ impl HttpService {
         stats: Arc<HttpStats>,
         timers: Timers,
     ) -> Self {
+        let paths = routes.paths().map(str::to_owned).collect();
         let (routes, open_paths) = routes.into_parts();
-        let routes = TowerToHyperService::new(with_fallbacks(routes, endpoints));
+        let routes = TowerToHyperService::new(with_fallbacks(routes, paths, endpoints));
         let mut http = http1::Builder::new();
         // Clients may send their end of file before they have read the answer, as `nc -N` does.
         http.half_close(true);

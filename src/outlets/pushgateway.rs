@@ -162,13 +162,15 @@ fn with_headers(mut response: Response<Body>) -> Response<Body> {
 pub(super) fn push_times(app: &App) -> (Option<Timestamp>, Option<Timestamp>) {
     // They are the same in both syntaxes.
     let text = parsed(app);
-    let time = |name: &str| {
-        let seconds = gauge(&text, name).and_then(|sample| number(&sample))?;
-        let millis = (seconds * 1_000.0).round();
-        #[expect(clippy::cast_possible_truncation, reason = "milliseconds since 1970 are few, and a cast saturates")]
-        (millis > 0.0).then_some(Timestamp::from_millis(millis as i64))
-    };
-    (time(PUSH_TIME.0), time(PUSH_FAILURE_TIME.0))
+    (push_time(&text, PUSH_TIME.0), push_time(&text, PUSH_FAILURE_TIME.0))
+}
+
+/// The time in one of the gauges; `None` for one that has not come.
+fn push_time(text: &Exposition, name: &str) -> Option<Timestamp> {
+    let seconds = gauge(text, name).and_then(|sample| number(&sample))?;
+    let millis = (seconds * 1_000.0).round();
+    #[expect(clippy::cast_possible_truncation, reason = "milliseconds since 1970 are few, and a cast saturates")]
+    (millis > 0.0).then_some(Timestamp::from_millis(millis as i64))
 }
 
 /// The parsed text of a group.
@@ -196,10 +198,12 @@ fn group(app: &App) -> Value {
     value.insert("labels".to_owned(), json!(group_labels(app, &text)));
     let succeeded = time(PUSH_FAILURE_TIME.0) <= time(PUSH_TIME.0);
     value.insert("last_push_successful".to_owned(), succeeded.into());
-    let pushed = app.updated.and_then(rfc3339);
+    // As at Pushgateway, a push that failed moves the time of its own gauge alone.
+    let failed = push_time(&text, PUSH_FAILURE_TIME.0);
+    let (pushed, failed) = (app.updated.and_then(rfc3339), app.updated.max(failed).and_then(rfc3339));
     for family in text.families().iter().filter(|family| family.samples > 0) {
         let mut facts = json!({
-            "time_stamp": pushed,
+            "time_stamp": if text.text(family.name) == PUSH_FAILURE_TIME.0.as_bytes() { &failed } else { &pushed },
             "type": type_word(family.kind),
             "metrics": family_metrics(&text, family),
         });

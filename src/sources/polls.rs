@@ -27,11 +27,12 @@ use futures_util::future::BoxFuture;
 use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{AppName, Clock};
+use crate::model::{AppName, Clock, Format, Origin};
 use crate::peer_samples::PeerSamples;
+use crate::sources::{REMOVE_UNLISTED_EVERY, unlisted_apps};
 use crate::store::Inlet;
 use crate::supervise::Service;
 use crate::supervise::secret_file::FileRule;
@@ -143,9 +144,15 @@ impl Polls {
 
     async fn work(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         self.follow_settings().await?;
+        // Without a cluster nothing ever changes this, and the store has no polled apps of others.
+        let is_replica = self.active.has_changed().is_ok();
+        let mut ticks = interval(REMOVE_UNLISTED_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let removes = is_replica && *self.active.borrow();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
+                _ = ticks.tick(), if removes => self.remove_unlisted().await,
                 Some(ended) = self.tasks.join_next() => anyhow::bail!("the polls of {} ended unexpectedly", ended?.0),
                 Ok(()) = self.settings.changed() => self.follow_settings().await?,
                 Ok(()) = self.active.changed() => self.follow_settings().await?,
@@ -171,6 +178,7 @@ impl Polls {
     /// Starts and stops endpoints according to `settings`.
     async fn apply(&mut self, settings: &PollSettings) -> anyhow::Result<()> {
         self.warn_once(settings);
+        self.shared.set_max_body_bytes(settings.max_body_bytes);
         let wanted: Vec<_> = settings.targets().collect();
         let stopped = self.stop_all_but(&wanted).await?;
         let kept = self.running.len();
@@ -187,6 +195,21 @@ impl Polls {
             tracing::info!(added, changed, removed, "polling {now} endpoints");
         }
         Ok(())
+    }
+
+    /// Removes polled apps that are no endpoints of the settings in force. Another replica has polled them, or this one in an earlier run, and
+    /// no replica will again.
+    async fn remove_unlisted(&self) {
+        let is_polled = |origin: &Origin| origin.format == Format::Poll;
+        let unlisted = unlisted_apps(&self.context.inlet, is_polled, |app| self.running.contains_key(app)).await;
+        for app in &unlisted {
+            self.forget(app);
+            tokio::task::yield_now().await;
+        }
+        if !unlisted.is_empty() {
+            let removed = unlisted.len();
+            tracing::info!(removed, "removed polled apps of other replicas that are no endpoints of this one");
+        }
     }
 
     /// Stops the tasks of removed and changed endpoints, and returns their schedules.

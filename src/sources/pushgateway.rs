@@ -330,13 +330,15 @@ impl GroupHandler {
         }
     }
 
-    /// Notes in the group that a push has failed. A group that is not there comes to be.
+    /// Notes in the group that a push has failed, which makes its data no younger: it expires by its last push that succeeded, and so that an
+    /// alert on its age fires. A group that is not there comes to be.
     fn note_failure(&self, push: &Push, current: Option<&App>, why: &str) {
         let text = Draft::of(current).failed(&push.group, push.at);
         let options = PutOptions {
             expire_after: current
                 .and_then(|app| app.expire_after)
                 .or(push.expiry.and_then(|expiry| expiry.after())),
+            keeps_age: true,
             ..PutOptions::PUSHED
         };
         // Without room for the time of the failure, its reason is in the log all the same.

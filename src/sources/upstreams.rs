@@ -11,12 +11,16 @@ pub(in crate::sources) mod counts;
 mod tests;
 mod upstream;
 
+use std::convert::Infallible;
+
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::Clock;
+use crate::model::{AppName, Clock, Format, Origin};
+use crate::sources::{REMOVE_UNLISTED_EVERY, unlisted_apps};
 use crate::store::Inlet;
 use crate::supervise::Service;
 use crate::telemetry::SharedTelemetry;
@@ -63,12 +67,40 @@ impl Upstreams {
 
     async fn work(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut active = self.active.clone();
+        // Without a cluster nothing ever changes this, and the store has no counts of others.
+        let is_replica = active.has_changed().is_ok();
         loop {
             let is_active = *active.borrow_and_update();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 Ok(()) = active.changed() => {}
                 failed = self.relay(), if is_active => return failed,
+                never = self.remove_unlisted(), if is_active && is_replica => match never {},
+            }
+        }
+    }
+
+    /// Removes the apps of upstreams that are not in the settings: another replica has counted them, or this one in an earlier run, and no
+    /// replica will again.
+    async fn remove_unlisted(&self) -> Infallible {
+        let UpstreamContext { inlet, clock, .. } = &self.context;
+        let listed: Vec<String> = self.settings.upstreams.iter().map(|address| upstream::app_name(address)).collect();
+        let is_upstream = |origin: &Origin| origin.format == Format::Stream && origin.source.starts_with(upstream::SOURCE_START);
+        let mut ticks = interval(REMOVE_UNLISTED_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let is_listed = |app: &AppName| listed.iter().any(|listed| *listed == *app.as_str());
+            let unlisted = unlisted_apps(inlet, is_upstream, is_listed).await;
+            for app in &unlisted {
+                inlet.remove(app, clock());
+            }
+            if !unlisted.is_empty() {
+                let removed = unlisted.len();
+                tracing::info!(
+                    removed,
+                    "removed the counts of upstreams of other replicas that are no upstreams of this one"
+                );
             }
         }
     }

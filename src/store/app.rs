@@ -9,10 +9,10 @@ use bytes::Bytes;
 use super::{MonotonicTime, UpdateRate};
 use crate::exposition::Exposition;
 use crate::exposition::catalog::Conflicts;
-use crate::model::{AppName, LabelPair, Origin, Syntax, Timestamp};
+use crate::model::{AppName, Format, LabelPair, Origin, Syntax, Timestamp};
 
 /// The age at which an app that is never forgotten counts as stale: the span after which Prometheus, too,
-/// takes a series without new samples for gone.
+/// takes a series without new samples for gone. Counts of a stream, which do not expire, are confirmed each minute.
 const STALE_AFTER: Duration = Duration::from_secs(300);
 
 /// The latest of one app. Immutable: an update makes a new one.
@@ -119,6 +119,16 @@ impl App {
         self.expire_after.or(limit).filter(|_| self.expires)
     }
 
+    /// The age at which it counts as stale, in a store that forgets pushed apps after `limit`. `None` for a polled app: a poll that fails shows a
+    /// fault, and data that is too old is withdrawn, so its age says only how long its interval is.
+    fn stale_after(&self, limit: Option<Duration>) -> Option<Duration> {
+        match self.expiry(limit) {
+            Some(expiry) => Some(STALE_AFTER.min(expiry / 2)),
+            None if self.origin.format == Format::Poll => None,
+            None => Some(STALE_AFTER),
+        }
+    }
+
     /// Returns the state of the app at [`now`](super::View::moment), in a store that forgets pushed apps after `expire_after`.
     #[must_use]
     pub fn status(&self, now: MonotonicTime, expire_after: Option<Duration>) -> Status {
@@ -129,9 +139,7 @@ impl App {
         }
         let faults = joined(&faults);
         let age = now.since(self.refreshed);
-        let expiry = self.expiry(expire_after);
-        let limit = expiry.map_or(STALE_AFTER, |expiry| STALE_AFTER.min(expiry / 2));
-        if self.withdrawn || age >= limit {
+        if self.withdrawn || self.stale_after(expire_after).is_some_and(|limit| age >= limit) {
             return Status::Stale(age, faults);
         }
         let noted = || joined(&self.notes()).map_or(Status::Ok, Status::Noted);

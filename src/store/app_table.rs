@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::events::MonotonicTime;
 use super::persistence::{DirtyApps, FamilyKey, SavedPosition};
 use super::{App, Text};
-use crate::model::{AppName, Timestamp};
+use crate::model::{AppName, Origin, Timestamp};
 
 /// An app in the table: its entry, its name twice, and the allocator's share.
 const APP_BYTES: u64 = 480;
@@ -185,12 +185,12 @@ impl AppTable {
         true
     }
 
-    /// The names of up to `most` apps that came from a source, in order from `from` on, and the order to go on from; `None` at the end. No
-    /// more than [`SCANNED_AT_ONCE`] apps are looked at.
-    pub(super) fn of_source(&self, source: &str, from: u64, most: usize) -> (Vec<AppName>, Option<u64>) {
+    /// The names of up to `most` apps that came from such an origin, in order from `from` on, and the order to go on from; `None` at the end.
+    /// No more than [`SCANNED_AT_ONCE`] apps are looked at.
+    pub(super) fn of_origin(&self, matches: impl Fn(&Origin) -> bool, from: u64, most: usize) -> (Vec<AppName>, Option<u64>) {
         let (mut names, mut apps) = (Vec::new(), self.apps.range(from..));
         for (_, app) in apps.by_ref().take(SCANNED_AT_ONCE) {
-            if &*app.origin.source == source {
+            if matches(&app.origin) {
                 names.push(app.name.clone());
             }
             if names.len() >= most {

@@ -46,6 +46,8 @@ pub(super) struct ParsedUpdate {
     pub(super) expire_after: Option<Duration>,
     /// See [`PutOptions::consistent`].
     pub(super) consistent: bool,
+    /// See [`PutOptions::keeps_age`].
+    pub(super) keeps_age: bool,
     pub(super) outdated: bool,
     /// The prepared change of the catalog; `None` in raw mode and once it was taken.
     update: Option<catalog::Update>,
@@ -106,6 +108,7 @@ impl UpdateParser {
             expires: options.expires,
             expire_after: options.expire_after,
             consistent: options.consistent,
+            keeps_age: options.keeps_age,
             outdated,
             update,
         }

@@ -13,7 +13,7 @@ use super::{Accepted, App, Dropped, Limits, LocalChanges, Mode, PolledEvent, Rep
 use crate::bus::{Counted, Notification, Publisher};
 use crate::exposition::catalog::{Conflict, Conflicts};
 use crate::exposition::{Exposition, Fault};
-use crate::model::{AppName, Client, Event, EventId, IdempotencyKey, Origin, Timestamp, Topic, Update};
+use crate::model::{AppName, Client, Event, EventId, Format, IdempotencyKey, Origin, Timestamp, Topic, Update};
 
 /// The writing half of a store. Cloning it is cheap.
 #[derive(Debug, Clone)]
@@ -32,6 +32,8 @@ pub struct PutOptions {
     pub expire_after: Option<Duration>,
     /// The update is refused if it contradicts other apps or has series of theirs.
     pub consistent: bool,
+    /// A known app keeps the time and the age of its last update: this one notes something about the app, and is none of its source.
+    pub keeps_age: bool,
 }
 
 impl PutOptions {
@@ -41,6 +43,7 @@ impl PutOptions {
         expires: true,
         expire_after: None,
         consistent: false,
+        keeps_age: false,
     };
     /// A pushed update, all or nothing.
     pub const WHOLE: Self = Self {
@@ -448,8 +451,10 @@ impl Inlet {
         reserve(&mut apps, replicated);
         let (_, wall) = apps.clock.last_both();
         apps.register(app.clone(), replicated.origin.clone(), wall)?;
+        // The last write of the cluster is one without data, so data here is of an earlier one.
+        let has_data = apps.table.get(app.as_str()).is_some_and(|app| app.updated.is_some());
         drop(apps);
-        if replicated.withdrawn {
+        if replicated.withdrawn || has_data {
             self.withdraw_app(app, false);
         }
         let fault = replicated.fault.clone();
@@ -542,9 +547,27 @@ impl Inlet {
     /// and the position for the next call; `None` at the end. Pause before that.
     #[must_use]
     pub fn remove_of_source(&self, source: &str, from: u64, now: Timestamp) -> (Vec<AppName>, Option<u64>) {
-        let (mut names, next) = self.shared.apps().table.of_source(source, from, Self::EXPIRES_AT_ONCE);
+        let of_source = |origin: &Origin| &*origin.source == source;
+        let (mut names, next) = self.shared.apps().table.of_origin(of_source, from, Self::EXPIRES_AT_ONCE);
         names.retain(|name| self.remove(name, now));
         (names, next)
+    }
+
+    /// The names of apps with a last update, or an entry in the list, of such an origin, from a position on, which is 0 at first; and the
+    /// position for the next call, `None` at the end. One call looks at some of the apps only; pause before the next one.
+    #[must_use]
+    pub fn of_origin(&self, matches: impl Fn(&Origin) -> bool, from: u64) -> (Vec<AppName>, Option<u64>) {
+        self.shared.apps().table.of_origin(matches, from, usize::MAX)
+    }
+
+    /// The age at `now` of a polled app's exposed data, whichever replica of a cluster has polled it; `None` without such data.
+    #[must_use]
+    pub fn age_of_polled(&self, app: &AppName, now: Timestamp) -> Option<Duration> {
+        let mut apps = self.shared.apps();
+        let now = apps.clock.at(now);
+        let app = apps.table.get(app.as_str())?;
+        let is_exposed = app.origin.format == Format::Poll && app.updated.is_some() && !app.withdrawn;
+        is_exposed.then(|| now.since(app.refreshed))
     }
 
     /// Lists an app before its first update; a known app does not change.

@@ -153,6 +153,14 @@ impl StoredApps {
     pub(super) fn commit(&mut self, update: &ParsedUpdate, outcome: Outcome, refreshed: MonotonicTime) -> Receipt {
         let old = self.table.get(update.app.as_str()).cloned();
         let (order, first_seen) = self.table.position(&update.app, update.at);
+        let noted = old.as_ref().filter(|old| update.keeps_age && old.updated.is_some());
+        let (updated, refreshed, rate) = match noted {
+            Some(old) => (old.updated, old.refreshed, old.rate),
+            None => {
+                let rate = old.as_ref().map(|old| old.rate).unwrap_or_default();
+                (Some(update.at), refreshed, rate.updated(refreshed))
+            }
+        };
         let app = App {
             name: update.app.clone(),
             order,
@@ -161,9 +169,9 @@ impl StoredApps {
             text: outcome.text.map_or_else(|| update.text.clone(), Text::Read),
             labels: Arc::clone(&update.labels),
             first_seen,
-            updated: Some(update.at),
+            updated,
             refreshed,
-            rate: old.as_ref().map(|old| old.rate).unwrap_or_default().updated(refreshed),
+            rate,
             fault: None,
             conflicts: Arc::new(outcome.conflicts),
             duplicates: outcome.duplicates,

@@ -320,7 +320,11 @@ fn faults_are_shown_until_the_next_update() {
     let (inlet, view) = in_raw(Limits::default());
     let app = AppName::new("poll").unwrap();
     assert!(!inlet.fault(&app, "unknown"));
-    inlet.register(app.clone(), origin(), Timestamp::from_millis(0)).unwrap();
+    let polled = Origin {
+        format: Format::Poll,
+        ..origin()
+    };
+    inlet.register(app.clone(), polled.clone(), Timestamp::from_millis(0)).unwrap();
     assert!(inlet.fault(&app, "poll failed: refused"));
     let status = |now| {
         view.app("poll")
@@ -329,11 +333,15 @@ fn faults_are_shown_until_the_next_update() {
             .to_string()
     };
     assert_eq!(status(0), "poll failed: refused");
-    inlet.put(update("poll", "a 1\n", 0), PutOptions::POLLED).unwrap();
+    let update = Update {
+        origin: polled,
+        ..update("poll", "a 1\n", 0)
+    };
+    inlet.put(update, PutOptions::POLLED).unwrap();
     assert_eq!(status(0), "ok");
     // The sweep looks each second; a longer gap is taken for a clock that was set.
     (0..30).for_each(|tens| assert_eq!(status(tens * 10_000), "ok"));
-    assert_eq!(status(300_000), "stale 5m");
+    assert_eq!(status(300_000), "ok", "a polled app may have a long interval");
     assert!(inlet.withdraw(&app));
     assert_eq!((text(&view).as_str(), status(302_000).as_str()), ("", "stale 5m"));
     assert_eq!(
@@ -346,6 +354,87 @@ fn faults_are_shown_until_the_next_update() {
     );
     assert!(inlet.remove(&app, Timestamp::default()));
     assert!(!inlet.remove(&app, Timestamp::default()));
+}
+
+#[test]
+fn a_note_about_an_app_makes_it_no_younger() {
+    let limits = Limits {
+        expire_after: Some(Duration::from_secs(9)),
+        ..Limits::default()
+    };
+    let (inlet, view) = in_raw(limits);
+    let (at, app) = (Timestamp::from_millis, AppName::new("app").unwrap());
+    let note = PutOptions {
+        keeps_age: true,
+        ..PutOptions::PUSHED
+    };
+    let updated = || view.app("app").unwrap().updated;
+    // Of an unknown app it is the first update, and its age is the one that later ones keep.
+    inlet.put(update("app", "failed 0\n", 1_000), note).unwrap();
+    assert_eq!(updated(), Some(at(1_000)));
+    inlet.put(update("app", "a 1\n", 2_000), PutOptions::PUSHED).unwrap();
+    inlet.put(update("app", "a 1\nfailed 8\n", 8_000), note).unwrap();
+    assert_eq!((text(&view).as_str(), updated()), ("a 1\nfailed 8\n", Some(at(2_000))));
+    assert!(inlet.expire(at(10_999)).is_empty());
+    assert_eq!(inlet.expire(at(11_000)), [app]);
+}
+
+#[test]
+fn an_app_that_is_not_polled_is_stale_after_five_minutes() {
+    for (format, options) in [(Format::Push, PutOptions::PUSHED), (Format::Stream, PutOptions::POLLED)] {
+        let (inlet, view) = in_raw(Limits::default());
+        let mut update = update("app", "a 1\n", 0);
+        update.origin.format = format;
+        inlet.put(update, options).unwrap();
+        let status = |seconds: i64| {
+            let moment = view.moment(Timestamp::from_millis(seconds * 1_000));
+            view.app("app").unwrap().status(moment, None).to_string()
+        };
+        (0..300).step_by(10).for_each(|seconds| assert_eq!(status(seconds), "ok"));
+        assert_eq!(status(300), "stale 5m", "{format:?}");
+    }
+}
+
+#[test]
+fn polled_data_has_an_age_while_it_is_exposed() {
+    let (inlet, _view) = in_raw(Limits::default());
+    let (app, at) = (AppName::new("polled").unwrap(), Timestamp::from_millis);
+    let polled = |time| {
+        let format = Format::Poll;
+        Update {
+            origin: Origin { format, ..origin() },
+            ..update("polled", "a 1\n", time)
+        }
+    };
+    assert_eq!(inlet.age_of_polled(&app, at(0)), None, "it is unknown");
+    inlet.register(app.clone(), polled(0).origin, at(0)).unwrap();
+    assert_eq!(inlet.age_of_polled(&app, at(0)), None, "it has no data");
+    inlet.put(polled(1_000), PutOptions::POLLED).unwrap();
+    assert_eq!(inlet.age_of_polled(&app, at(4_000)), Some(Duration::from_secs(3)));
+    assert!(inlet.withdraw(&app));
+    assert_eq!(inlet.age_of_polled(&app, at(4_000)), None, "it is withdrawn");
+    inlet.put(update("polled", "a 1\n", 5_000), PutOptions::PUSHED).unwrap();
+    assert_eq!(inlet.age_of_polled(&app, at(5_000)), None, "it was pushed");
+}
+
+#[test]
+fn apps_are_found_by_their_origin() {
+    let (inlet, _view) = in_raw(Limits::default());
+    let is_polled = |origin: &Origin| origin.format == Format::Poll;
+    for n in 0..2_500 {
+        let mut update = update(&n.to_string(), "a 1\n", 0);
+        if n % 1_000 == 7 {
+            update.origin.format = Format::Poll;
+        }
+        inlet.put(update, PutOptions::POLLED).unwrap();
+    }
+    let (mut found, mut position) = (Vec::new(), Some(0));
+    while let Some(from) = position {
+        let (names, next) = inlet.of_origin(is_polled, from);
+        found.extend(names.iter().map(ToString::to_string));
+        position = next;
+    }
+    assert_eq!(found, ["7", "1007", "2007"]);
 }
 
 #[test]

@@ -185,7 +185,7 @@ impl View {
         self.leased(self.change_events(|events| events.scrape(who, from, now)))
     }
 
-    pub(super) fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 

@@ -244,6 +244,52 @@ async fn one_replica_polls_and_another_takes_over() {
 }
 
 #[tokio::test]
+async fn polled_data_goes_stale_at_the_replica_that_takes_over() {
+    let Some(redis) = Redis::start().await else { return };
+    let target = Proxy::with("events.enabled = false").await;
+    push(&target, "polled", "value 1\n").await;
+    let endpoint = format!("http://{}/apps/polled/metrics", target.http);
+    let polls = format!(
+        "poll_external.poll_other_scrape_endpoints = true\npoll_external.poll_interval = 1\npoll_external.stale_after = 2\n\
+         poll_external.other_scrape_endpoints = [{{ url = \"{endpoint}\", name = \"target\" }}]"
+    );
+    let one = redis.replica(&polls).await;
+    let up = "exporter_proxy_poll_up{endpoint=\"target\"}";
+    until("the first one polls", async || one.own(up).await == Some(1.0)).await;
+    let two = redis.replica(&polls).await;
+    serves(&two, "target", "value 1\n").await;
+    // The machine of both is gone.
+    drop(target);
+    assert!(one.finish().await.is_clean());
+    until("its data is withdrawn", async || {
+        two.get("/metrics?app=target").await.status() == 503
+    })
+    .await;
+    assert!(!two.text("/metrics").await.contains("value 1"));
+    assert_eq!(two.own(up).await, Some(0.0));
+}
+
+#[tokio::test]
+async fn a_replica_removes_polled_apps_that_are_no_endpoints() {
+    let Some(redis) = Redis::start().await else { return };
+    let target = Proxy::with("events.enabled = false").await;
+    push(&target, "polled", "value 1\n").await;
+    let endpoint = format!("http://{}/apps/polled/metrics", target.http);
+    let polls = format!(
+        "poll_external.poll_other_scrape_endpoints = true\npoll_external.poll_interval = 1\n\
+         poll_external.other_scrape_endpoints = [{{ url = \"{endpoint}\", name = \"target\" }}]"
+    );
+    let one = redis.replica(&polls).await;
+    push(&one, "shop", "sold 1\n").await;
+    serves(&one, "target", "value 1\n").await;
+    let two = redis.replica("").await;
+    serves(&two, "target", "value 1\n").await;
+    assert!(one.finish().await.is_clean());
+    until("the app is removed", async || two.get("/apps/target").await.status() == 404).await;
+    assert_eq!(two.text("/apps/shop/metrics").await, "sold 1\n");
+}
+
+#[tokio::test]
 async fn two_bridges_over_redis_serve_the_proxies_of_both() {
     let Some(mut redis) = Redis::start().await else { return };
     let new_folder = || tempfile::tempdir().unwrap();

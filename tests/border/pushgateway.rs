@@ -91,7 +91,13 @@ async fn with_strict_a_push_that_contradicts_another_group_changes_nothing() {
 async fn a_failed_push_is_noted_in_its_group_and_keeps_the_rest() {
     let proxy = Proxy::start().await;
     put(&proxy, GROUP, "a 1\n").await;
+    let updated = async || {
+        let facts: Value = serde_json::from_str(&proxy.text(&format!("{APP}?format=json")).await).unwrap();
+        facts["last_update"].as_str().unwrap().to_owned()
+    };
+    let pushed = updated().await;
     let answer = put(&proxy, GROUP, "a 2 1000\n").await;
+    assert_eq!(updated().await, pushed, "the group is no younger");
     let expected = "pushed metrics are invalid or inconsistent with existing metrics: pushed metrics must not have timestamps\n";
     assert_eq!((answer.status().as_u16(), &answer.body()[..]), (400, expected.as_bytes()));
     assert_eq!(samples(&proxy).await, ["a{job=\"backup\",instance=\"db1\"} 1"]);

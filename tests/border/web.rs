@@ -271,6 +271,11 @@ async fn a_slash_at_the_end_of_a_path_leads_to_the_path_without() {
         ("/metrics/", "../metrics"),
         ("/apps/a/", "../a"),
         ("/apps/a/metrics/", "../metrics"),
+        ("/healthz/", "../healthz"),
+        ("/-/healthy/", "../healthy"),
+        ("/-/ready/?x=1", "../ready?x=1"),
+        ("/api/v1/status/", "../status"),
+        ("/ui/page.css/", "../page.css"),
     ] {
         let answer = proxy.get(path).await;
         assert_eq!(

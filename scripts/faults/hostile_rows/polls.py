@@ -15,6 +15,8 @@ MIB = 1 << 20
 # Between two polls of the same endpoint, in seconds.
 INTERVAL = 1.0
 PAGE = b"good_metric 1\n"
+# Of 4 MiB.
+LARGE_PAGE = b"".join(b'good_metric{n="%032d"} 1\n' % n for n in range(4 * MIB // 52))
 BOMB = gzip.compress(b"#" * (256 * MIB))
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -81,7 +83,7 @@ class Target:
             try:
                 while self.before_request or self.request(stream):
                     self.act(stream)
-                    if self.act not in (good, ACTS["redirects forever"]):
+                    if self.act not in (good, good_large, ACTS["redirects forever"]):
                         return
             except (OSError, ssl.SSLError):
                 pass
@@ -99,6 +101,16 @@ class Target:
 
 def good(stream):
     stream.sendall(OK + b"content-type: text/plain\r\ncontent-length: %d\r\n\r\n" % len(PAGE) + PAGE)
+
+
+def good_large(stream):
+    stream.sendall(OK + b"content-type: text/plain\r\ncontent-length: %d\r\n\r\n" % len(LARGE_PAGE) + LARGE_PAGE)
+
+
+def stall(stream):
+    """Sends a little more than a mebibyte of a longer body, and nothing after it."""
+    stream.sendall(OK + b"content-length: %d\r\n\r\n" % (2 * MIB) + b"stalled 1\n" * (MIB // 10 + 1))
+    stream.recv(1)
 
 
 def serve_apart(targets):
@@ -173,3 +185,23 @@ def every_kind(case):
         apart.kill()
     return "targets that do this when polled: " + "; ".join([*bad, "does not accept"]), \
         f"each is cut off at a limit and poll_up is 0; three good ones among them at the worst {late * 1000:.0f} ms off their time; memory at its peak {peak:.0f} MiB"
+
+
+@row("polls: large bodies that stall", ways=())
+def stalled_bodies(case):
+    stalls, large = [Target(stall) for _ in range(20)], Target(good_large).start()
+    apart = serve_apart(stalls)
+    endpoints = [endpoint(f"stalls {n}", target) for n, target in enumerate(stalls)] + [endpoint("large", large)]
+    proxy = polling(case, endpoints, 6 if case.quick else 30)
+    try:
+        late = lateness(large)
+        case.check(late < INTERVAL / 2, f"the good target was polled {late * 1000:.0f} ms off its time")
+        case.check(up(proxy, "large") == 1, "the good target is not up")
+        case.check(all(up(proxy, f"stalls {n}") == 0 for n in range(len(stalls))), "a target that stalls is up")
+        peak = proxy.peak()
+        case.check(peak < 400, f"memory rose to {peak:.0f} MiB")
+    finally:
+        proxy.remove()
+        apart.kill()
+    return f"{len(stalls)} targets that send a little more than 1 MiB of a longer body and stall, beside one with 4 MiB", \
+        f"that one is polled at the worst {late * 1000:.0f} ms off its time; memory at its peak {peak:.0f} MiB"

@@ -28,6 +28,29 @@ fn the_shorter_patience_counts() {
 }
 
 #[test]
+fn another_bridge_gives_up_the_proxy_before_it_is_given_up_itself() {
+    let with = |timeout: Option<&str>, configured: u64| {
+        let mut headers = HeaderMap::new();
+        if let Some(timeout) = timeout {
+            headers.insert(SCRAPE_TIMEOUT, timeout.parse().unwrap());
+        }
+        let (here, passed_on) = relay_timeouts(Duration::from_secs(configured), &headers);
+        headers.insert(SCRAPE_TIMEOUT, passed_on);
+        (here.as_millis(), proxy_timeout(Duration::from_secs(5), &headers).as_millis())
+    };
+    // The bridges have the same timeout, which is granted to the proxy wherever its link is.
+    assert_eq!(with(None, 5), (5_250, 5_000));
+    assert_eq!(with(Some("10"), 5), (5_250, 5_000));
+    assert_eq!(with(Some("nonsense"), 5), (5_250, 5_000));
+    // The response arrives before the scraper gives up.
+    assert_eq!(with(Some("5"), 5), (4_500, 4_250));
+    assert_eq!(with(Some("1"), 5), (500, 250));
+    // The other bridge has a shorter one or a longer one.
+    assert_eq!(with(None, 20), (20_250, 5_000));
+    assert_eq!(with(None, 2), (2_250, 2_000));
+}
+
+#[test]
 fn only_types_of_expositions_pass() {
     let with = |kind: &str| {
         let mut headers = HeaderMap::new();

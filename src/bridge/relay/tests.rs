@@ -1,9 +1,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::model::Timestamp;
+
+/// A limit on open files that is far away.
+const FILES: u64 = 1 << 20;
 
 const KEY: ForwardKey = ForwardKey::new([9; KEY_BYTES]);
 
@@ -29,7 +33,7 @@ fn outgoing(proxy_path: &str) -> Outgoing<'_> {
 }
 
 fn request(proxy_path: &str) -> Request<Empty<Bytes>> {
-    let relay = Relay::new(None, || Timestamp::from_millis(100_000));
+    let relay = Relay::new(None, || Timestamp::from_millis(100_000), FILES);
     relay
         .request(&member(KEY, None), "10.0.0.1:5".parse().unwrap(), &outgoing(proxy_path))
         .unwrap()
@@ -84,7 +88,7 @@ fn a_key_comes_back_from_its_digits_and_is_not_shown() {
 
 #[tokio::test]
 async fn a_bridge_that_cannot_be_reached_is_named() {
-    let relay = Relay::new(None, Timestamp::default);
+    let relay = Relay::new(None, Timestamp::default, FILES);
     let sent = relay.send(&member(KEY, None), outgoing("/metrics"), Duration::from_secs(5)).await;
     let why = sent.map(drop).unwrap_err().to_string();
     assert_eq!(
@@ -100,6 +104,96 @@ async fn a_bridge_that_cannot_be_reached_is_named() {
         why.contains(&format!("the bridge one, which cannot be reached at {closed}: ")),
         "{why}"
     );
+}
+
+/// A bridge that answers each request on its connections with 200 until it is dropped, and then closes them.
+async fn other_bridge() -> (SocketAddr, AbortOnDropHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async move {
+        let mut open = tokio::task::JoinSet::new();
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            open.spawn(async move {
+                let mut head = Vec::new();
+                while connection.read_buf(&mut head).await.is_ok_and(|read| read > 0) {
+                    if head.ends_with(b"\r\n\r\n") {
+                        head.clear();
+                        connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    (address, AbortOnDropHandle::new(serving))
+}
+
+async fn scrape(relay: &Relay, address: SocketAddr, client: &str) -> Upstream {
+    let outgoing = Outgoing {
+        client: client.to_owned(),
+        ..outgoing("/metrics")
+    };
+    let sent = relay.send(&member(KEY, Some(address)), outgoing, Duration::from_secs(30)).await;
+    let (response, upstream) = sent.unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!(response.status(), 200);
+    upstream
+}
+
+async fn until(mut happened: impl FnMut() -> bool) {
+    let waiting = async {
+        while !happened() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), waiting).await.expect("it happens");
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_used_again_and_closed_when_the_other_bridge_closes_it() {
+    let (address, bridge) = other_bridge().await;
+    let relay = Relay::new(None, Timestamp::default, FILES);
+    let first = scrape(&relay, address, "10.0.0.1").await;
+    let (number, purpose) = (first.number, first.purpose.clone());
+    relay.keep(first);
+    let again = scrape(&relay, address, "10.0.0.1").await;
+    assert_eq!(again.number, number, "the same connection");
+    relay.keep(again);
+    relay.keep(scrape(&relay, address, "10.0.0.2").await);
+    // Confirmed: nothing else holds them.
+    let kept = relay.idle.lock().get(&purpose).map(|(_, kept)| Arc::downgrade(kept)).unwrap();
+    until(|| kept.strong_count() == 1).await;
+    assert_eq!(relay.idle.lock().len(), 2);
+    drop(bridge);
+    until(|| relay.idle.lock().is_empty()).await;
+    assert_eq!(kept.strong_count(), 0, "its file descriptors are closed");
+}
+
+#[tokio::test]
+async fn a_connection_that_cannot_be_confirmed_is_not_kept() {
+    let (address, bridge) = other_bridge().await;
+    let relay = Relay::new(None, Timestamp::default, FILES);
+    let mut upstream = scrape(&relay, address, "10.0.0.1").await;
+    drop(bridge);
+    let closed = async {
+        while upstream.sender.ready().await.is_ok() {
+            tokio::task::yield_now().await
+        }
+    };
+    timeout(Duration::from_secs(30), closed).await.unwrap();
+    relay.keep(upstream);
+    until(|| relay.idle.lock().is_empty()).await;
+}
+
+#[tokio::test]
+async fn idle_connections_are_bounded_by_the_limit_on_open_files() {
+    assert_eq!([0, 1_024, 1 << 20, u64::MAX].map(max_idle), [0, 64, 10_000, 10_000]);
+    let (address, _bridge) = other_bridge().await;
+    let relay = Relay::new(None, Timestamp::default, 2 * FILES_A_CONNECTION);
+    for client in ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.2"] {
+        relay.keep(scrape(&relay, address, client).await);
+        assert!(relay.idle.lock().len() <= 2);
+    }
+    assert_eq!(relay.idle.lock().len(), 2);
 }
 
 proptest! {

@@ -16,17 +16,13 @@ fn refusal_of_any(request: Request<Body>) -> Option<Response<Body>> {
     routes::refusal(&request.into_parts().0, need)
 }
 
-/// Adds the answers for paths and methods that are not there.
-pub(super) fn with_fallbacks(routes: Router, endpoints: &[&str]) -> Router {
+/// Adds the answers for paths and methods that are not there: a list of `endpoints`, or the redirect to one of the router's `paths`.
+pub(super) fn with_fallbacks(routes: Router, paths: Arc<[String]>, endpoints: &[&str]) -> Router {
     let list: Arc<str> = endpoints
         .iter()
         .map(|endpoint| format!("  {endpoint}\n"))
         .collect::<String>()
         .into();
-    let paths: Arc<[String]> = endpoints
-        .iter()
-        .filter_map(|endpoint| Some(endpoint.split_once(' ')?.1.to_owned()))
-        .collect();
     let not_found = move |request: Request<Body>| {
         let (list, paths, uri) = (list.clone(), paths.clone(), request.uri().clone());
         async move {
@@ -55,21 +51,20 @@ pub(super) fn with_fallbacks(routes: Router, endpoints: &[&str]) -> Router {
     routes.fallback(not_found).method_not_allowed_fallback(not_allowed)
 }
 
-/// The redirect from a path with a slash at its end to the same without, where that is one of the endpoints.
-fn without_slash(uri: &Uri, endpoints: &[String]) -> Option<Response<Body>> {
+/// The redirect from a path with a slash at its end to the same without, where that is the path of a route.
+fn without_slash(uri: &Uri, paths: &[String]) -> Option<Response<Body>> {
     let path = uri.path().strip_suffix('/')?;
-    let is_it = |endpoint: &String| {
-        let (mut wanted, mut found) = (endpoint.split('/'), path.split('/'));
+    let is_it = |route: &String| {
+        let (mut wanted, mut found) = (route.split('/'), path.split('/'));
         loop {
             match (wanted.next(), found.next()) {
                 (None, None) => return true,
-                // A word in capitals stands for any segment.
-                (Some(wanted), Some(found)) if wanted == found || (is_placeholder(wanted) && !found.is_empty()) => {}
+                (Some(wanted), Some(found)) if wanted == found || (is_parameter(wanted) && !found.is_empty()) => {}
                 _ => return false,
             }
         }
     };
-    endpoints.iter().any(is_it).then_some(())?;
+    paths.iter().any(is_it).then_some(())?;
     let last = path.rsplit('/').next().filter(|last| !last.is_empty())?;
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     // Relative, so that it holds behind a proxy that puts something before the path.
@@ -82,6 +77,7 @@ fn without_slash(uri: &Uri, endpoints: &[String]) -> Option<Response<Body>> {
     Some(response)
 }
 
-fn is_placeholder(segment: &str) -> bool {
-    !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_uppercase())
+/// True for a segment of a route that stands for any one segment. One for the rest of a path takes the slash itself.
+fn is_parameter(segment: &str) -> bool {
+    segment.starts_with('{') && !segment.starts_with("{*")
 }

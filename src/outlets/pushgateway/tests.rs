@@ -48,7 +48,17 @@ fn a_group_has_its_labels_its_families_and_the_outcome_of_its_last_push() {
         });
         assert_eq!(group["a"], expected);
         assert_eq!(group["push_time_seconds"]["metrics"][0]["value"], "4");
+        assert_eq!(group["push_failure_time_seconds"]["time_stamp"], "2025-11-29T17:26:52.123Z");
     }
+}
+
+#[test]
+fn a_failed_push_moves_the_time_of_its_own_gauge_alone() {
+    let text = "# TYPE push_failure_time_seconds gauge\npush_failure_time_seconds{job=\"x\",instance=\"\"} 1764437215.5\n\
+                # TYPE push_time_seconds gauge\npush_time_seconds{job=\"x\",instance=\"\"} 1764437212.123\n";
+    let group = listed("pushgateway: job=\"x\"", text, Mode::Merge(Rules::default()));
+    assert_eq!(group["push_time_seconds"]["time_stamp"], "2025-11-29T17:26:52.123Z");
+    assert_eq!(group["push_failure_time_seconds"]["time_stamp"], "2025-11-29T17:26:55.500Z");
 }
 
 #[test]

@@ -72,6 +72,8 @@ pub(super) struct Bitswap {
     handshakes: HashSet<ConnectionId>,
     /// At most `max_connections`, besides those of protected peers.
     connections: HashMap<ConnectionId, ConnectionEntry>,
+    /// The number of those that are not of protected peers.
+    unprotected: usize,
     /// Emptied by the swarm, which reads it before it reads from a connection.
     events: VecDeque<ToSwarm<FromPeer, Infallible>>,
 }
@@ -85,6 +87,7 @@ impl Bitswap {
             protected,
             handshakes: HashSet::new(),
             connections: HashMap::new(),
+            unprotected: 0,
             events: VecDeque::new(),
         }
     }
@@ -94,7 +97,7 @@ impl Bitswap {
         if self.connections.values().filter(|entry| entry.peer == peer).count() >= MAX_PER_PEER {
             return Err(Denied::PerPeer);
         }
-        if self.protected.contains(&peer) || self.connections.len() < self.max_connections {
+        if self.protected.contains(&peer) || self.unprotected < self.max_connections {
             return Ok(());
         }
         let unprotected = self.connections.iter().filter(|(_, entry)| !self.protected.contains(&entry.peer));
@@ -105,14 +108,25 @@ impl Bitswap {
             peer_id: entry.peer,
             connection: CloseConnection::One(connection),
         });
-        self.connections.remove(&connection);
+        self.remove(connection);
         Ok(())
+    }
+
+    fn insert(&mut self, connection: ConnectionId, entry: ConnectionEntry) {
+        self.unprotected += usize::from(!self.protected.contains(&entry.peer));
+        self.connections.insert(connection, entry);
+    }
+
+    fn remove(&mut self, connection: ConnectionId) {
+        if let Some(entry) = self.connections.remove(&connection) {
+            self.unprotected -= usize::from(!self.protected.contains(&entry.peer));
+        }
     }
 
     fn handler(&mut self, connection: ConnectionId, peer: PeerId, remote: &Multiaddr) -> Result<Handler, ConnectionDenied> {
         let now = Instant::now();
         self.admit(peer, now).map_err(ConnectionDenied::new)?;
-        self.connections.insert(connection, ConnectionEntry { peer, active: now });
+        self.insert(connection, ConnectionEntry { peer, active: now });
         Ok(Handler::new(
             Arc::clone(&self.observer),
             self.memory.clone(),
@@ -173,7 +187,7 @@ impl NetworkBehaviour for Bitswap {
             | FromSwarm::DialFailure(DialFailure { connection_id, .. })
             | FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) => {
                 self.handshakes.remove(&connection_id);
-                self.connections.remove(&connection_id);
+                self.remove(connection_id);
             }
             _ => {}
         }

@@ -1,23 +1,34 @@
 //! The body of a response, read and decompressed up to its limit.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, header};
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::sync::Semaphore;
 
 use super::error::PollError;
 use crate::exposition::protobuf;
 use crate::model::Syntax;
 use crate::sources::LARGE_BYTES;
+use crate::sources::receiver::Budget;
 use crate::wire::ForeignFormat;
 
-/// Limit of concurrent bodies over [`LARGE_BYTES`], over all endpoints; further ones wait while they are read. Bounds the memory of polls
-/// to this number times `max_body_bytes`, in addition to the store's.
-pub(super) const LARGE_AT_ONCE: usize = 8;
+/// The bodies that are read at the same time may have together, beyond [`LARGE_BYTES`] each, this multiple of `max_body_bytes`; further ones wait.
+/// Bounds the memory of polls in addition to the store's. A body takes from it as it grows, so an endpoint that stalls holds what it has sent.
+const WHOLE_BODIES: usize = 8;
+
+/// The memory of bodies that are being read, over all endpoints, of at most `max_body_bytes` each.
+pub(super) fn budget_for(max_body_bytes: usize) -> usize {
+    max_body_bytes.saturating_mul(WHOLE_BODIES)
+}
+
+/// The budget of all endpoints. Its limit, from [`budget_for`], comes with the settings.
+pub(super) fn budget() -> Arc<Budget> {
+    Budget::with_free(0, LARGE_BYTES)
+}
 
 /// Decompressed bytes after which the task yields: about a tenth of a millisecond of work.
 const TURN_BYTES: usize = 256 << 10;
@@ -32,8 +43,8 @@ pub(super) struct BodyReader<'a> {
     pub(super) limit: usize,
     /// The length of the previous body.
     pub(super) expected: usize,
-    /// Permits for large bodies.
-    pub(super) permits: &'a Semaphore,
+    /// The memory of bodies that are being read.
+    pub(super) budget: &'a Arc<Budget>,
 }
 
 impl BodyReader<'_> {
@@ -46,7 +57,7 @@ impl BodyReader<'_> {
             return Err(PollError::TooLong(self.limit));
         }
         let mut sink = Sink::new(headers, self);
-        let (mut wire, mut turn, mut permit) = (0_usize, 0, None);
+        let (mut wire, mut turn, mut reservation) = (0_usize, 0, self.budget.reservation());
         while let Some(frame) = body.frame().await {
             let Ok(mut data) = frame.map_err(|e| PollError::http(&e))?.into_data() else {
                 continue;
@@ -58,9 +69,7 @@ impl BodyReader<'_> {
             while !data.is_empty() {
                 sink.take(&mut data)?;
                 let length = sink.out().bytes.len();
-                if length > LARGE_BYTES && permit.is_none() {
-                    permit = self.permits.acquire().await.ok();
-                }
+                reservation.reserve(length).await;
                 if length / TURN_BYTES > turn {
                     turn = length / TURN_BYTES;
                     tokio::task::yield_now().await;

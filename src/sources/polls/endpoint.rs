@@ -57,6 +57,7 @@ impl EndpointTask {
     pub(super) async fn run(mut self, stop: CancellationToken) -> PollSchedule {
         self.register();
         loop {
+            self.find_data();
             let step = self.schedule.next();
             let (Step::Poll(at) | Step::Withdraw(at)) = step;
             tokio::select! {
@@ -178,8 +179,13 @@ impl EndpointTask {
                 Ok(())
             }
             Err(refused) => {
-                let (reason, _) = unusable(&refused, &body);
-                telemetry.rejected_total.with([source, reason]).inc();
+                let (reason, detail) = unusable(&refused, &body);
+                telemetry.record_rejection(Rejection {
+                    source,
+                    peer: self.host(),
+                    reason,
+                    detail: &detail,
+                });
                 Err(unusable_body(refused, &body, coding))
             }
         }
@@ -240,12 +246,17 @@ impl EndpointTask {
         let detail = format!("invalid sample among its one-shot events: {first}");
         self.context.telemetry.reject(Rejection {
             source,
-            peer: self.target.endpoint.url.host_str().unwrap_or_default(),
+            peer: self.host(),
             reason: "bad_event",
             detail: &detail,
         });
         // The rejection has counted the first one.
         self.context.telemetry.rejected_total.with([source, "bad_event"]).add(count - 1);
+    }
+
+    /// The host of the endpoint, as the client of a refusal.
+    fn host(&self) -> &str {
+        self.target.endpoint.url.host_str().unwrap_or_default()
     }
 
     fn update(&self, response: PollResponse) -> Update {
@@ -265,6 +276,18 @@ impl EndpointTask {
         Origin {
             source: Arc::clone(&self.target.source),
             format: Format::Poll,
+        }
+    }
+
+    /// Has data expire that no poll of this task has brought: another replica of the cluster had polled the endpoint before, or this one in an
+    /// earlier run. It may also arrive later, so it is looked for while there is none.
+    fn find_data(&mut self) {
+        let PollContext { inlet, clock, .. } = &self.context;
+        if !self.schedule.has_data()
+            && let Some(age) = inlet.age_of_polled(&self.target.endpoint.name, clock())
+        {
+            let now = Instant::now();
+            self.schedule.found(now.checked_sub(age).unwrap_or(now));
         }
     }
 

@@ -7,7 +7,6 @@ use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::{Position, Url};
 
@@ -21,6 +20,7 @@ use super::trust::{SystemTrust, Trust};
 use crate::exposition::Exposition;
 use crate::model::{Peer, Syntax};
 use crate::sources::decode_protobuf;
+use crate::sources::receiver::Budget;
 
 /// Limit of redirects per poll: a scheme, a slash, a login; more indicate a loop.
 const MAX_REDIRECTS: usize = 5;
@@ -65,16 +65,23 @@ pub(super) struct PollResponse {
 #[derive(Debug)]
 pub(super) struct SharedResources {
     pub(super) system_trust: Arc<SystemTrust>,
-    /// Permits for large bodies.
-    pub(super) permits: Semaphore,
+    /// The memory of bodies that are being read.
+    budget: Arc<Budget>,
 }
 
 impl Default for SharedResources {
     fn default() -> Self {
         Self {
             system_trust: Arc::default(),
-            permits: Semaphore::new(body::LARGE_AT_ONCE),
+            budget: body::budget(),
         }
+    }
+}
+
+impl SharedResources {
+    /// Adapts the memory of bodies that are being read to the limit of one.
+    pub(super) fn set_max_body_bytes(&self, max_body_bytes: usize) {
+        self.budget.set_limit(body::budget_for(max_body_bytes));
     }
 }
 
@@ -159,7 +166,7 @@ impl Fetcher {
         let reader = BodyReader {
             limit: self.target.max_body_bytes,
             expected: self.expected,
-            permits: &self.shared.permits,
+            budget: &self.shared.budget,
         };
         let (head, body) = response.into_parts();
         let body = reader.read(&head.headers, body).await?;

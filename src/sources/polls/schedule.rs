@@ -12,7 +12,7 @@ const FIRST_POLL_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct PollSchedule {
     clock: Ticks,
     stale_after: Duration,
-    /// The end of the last successful poll, while its data is exposed.
+    /// The end of the last successful poll, here or at another replica, while its data is exposed.
     good: Option<Instant>,
     /// True if the last poll succeeded; `None` before the first.
     up: Option<bool>,
@@ -54,6 +54,17 @@ impl PollSchedule {
             self.clock = before.clock.clone();
         }
         self
+    }
+
+    /// True while data of the endpoint is known to be exposed.
+    pub(super) const fn has_data(&self) -> bool {
+        self.good.is_some()
+    }
+
+    /// Records that data of a poll which ended at `good` is exposed, although no poll of this schedule has brought it. It is withdrawn like any
+    /// other.
+    pub(super) fn found(&mut self, good: Instant) {
+        self.good = Some(good);
     }
 
     /// The next action.

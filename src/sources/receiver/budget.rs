@@ -1,4 +1,4 @@
-//! Memory budget for incomplete messages, shared by all connections of all receivers.
+//! Memory budget for incomplete messages, shared by all connections of all receivers; polls have one of their own.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +15,8 @@ pub const FREE_BYTES: usize = 32 * 1024;
 /// One connection at a time may exceed the limit by at most one message, to prevent a deadlock of connections that wait for each other.
 #[derive(Debug)]
 pub struct Budget {
+    /// Bytes that each reservation has without the budget.
+    free: usize,
     state: Mutex<BudgetState>,
     freed: Notify,
 }
@@ -35,10 +37,17 @@ pub struct Reservation {
 }
 
 impl Budget {
-    /// A budget of `limit` bytes.
+    /// A budget of `limit` bytes, from which each connection takes what it buffers beyond [`FREE_BYTES`].
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
+        Self::with_free(limit, FREE_BYTES)
+    }
+
+    /// A budget of `limit` bytes, from which each connection takes what it buffers beyond `free` bytes.
+    #[must_use]
+    pub fn with_free(limit: usize, free: usize) -> Arc<Self> {
         Arc::new(Self {
+            free,
             state: Mutex::new(BudgetState {
                 limit,
                 used: 0,
@@ -72,7 +81,7 @@ impl Budget {
 impl Reservation {
     /// Reserves memory for a buffer of `bytes`; waits for other connections at the limit.
     pub async fn reserve(&mut self, bytes: usize) {
-        let wanted = bytes.saturating_sub(FREE_BYTES);
+        let wanted = bytes.saturating_sub(self.budget.free);
         if wanted <= self.bytes {
             return;
         }
@@ -89,7 +98,7 @@ impl Reservation {
 
     /// As [`Reservation::reserve`], but only if the budget has room for it now. Returns false if it does not.
     pub fn try_reserve(&mut self, bytes: usize) -> bool {
-        let wanted = bytes.saturating_sub(FREE_BYTES);
+        let wanted = bytes.saturating_sub(self.budget.free);
         wanted <= self.bytes || self.take(wanted, false)
     }
 
@@ -109,7 +118,7 @@ impl Reservation {
 
     /// Releases the memory beyond a buffer of `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
-        let wanted = bytes.saturating_sub(FREE_BYTES);
+        let wanted = bytes.saturating_sub(self.budget.free);
         if wanted >= self.bytes {
             return;
         }

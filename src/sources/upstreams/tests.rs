@@ -128,6 +128,39 @@ impl Drop for Relay {
 }
 
 #[tokio::test]
+async fn a_replica_removes_the_counts_of_upstreams_that_are_none_of_its_own() {
+    let (inlet, view) = open(Limits::default(), Mode::Raw, EventOptions::default());
+    for (name, format) in [
+        ("stream: old:1", Format::Stream),
+        ("bitswap: north", Format::Stream),
+        ("stream: pushed", Format::Push),
+    ] {
+        let origin = Origin {
+            source: name.into(),
+            format,
+        };
+        inlet.register(AppName::new(name).unwrap(), origin, clock()).unwrap();
+    }
+    let settings = UpstreamSettings {
+        upstreams: vec!["127.0.0.1:1".to_owned()],
+        legacy_addresses: true,
+    };
+    // Held, as a cluster does.
+    let (_lease, active) = watch::channel(true);
+    let service = Upstreams::new(settings, active, inlet, Arc::default(), clock);
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    tokio::spawn(Box::new(service).run(stop));
+    let names = || view.app_names().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let removed = async {
+        while names() != ["bitswap: north", "stream: pushed", "stream: 127.0.0.1:1"] {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, removed).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_heard_is_relayed_in_order_and_counted() {
     let (address, _serving) = server(None, (0..500).flat_map(connected).collect()).await;
     let mut relay = Relay::start(std::slice::from_ref(&address));

@@ -26,6 +26,14 @@ const CONFIRM_EVERY: Duration = Duration::from_secs(60);
 /// Limit of proxies that relayed a message. More indicate a loop.
 const MAX_HOPS: u32 = 8;
 
+/// The start of the sources of upstreams.
+pub(super) const SOURCE_START: &str = "stream: ";
+
+/// The name of the app of an upstream, which is its source as well.
+pub(super) fn app_name(address: &str) -> String {
+    format!("{SOURCE_START}{address}")
+}
+
 /// State of one upstream.
 #[derive(Debug)]
 pub(super) struct Upstream {
@@ -46,7 +54,7 @@ pub(super) struct Upstream {
 
 impl Upstream {
     pub(super) fn new(address: &str, legacy_addresses: bool, context: UpstreamContext) -> anyhow::Result<Self> {
-        let source: Arc<str> = format!("stream: {address}").into();
+        let source: Arc<str> = app_name(address).into();
         Ok(Self {
             monitor: address.into(),
             app: AppName::new(&source)?,

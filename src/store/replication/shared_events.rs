@@ -1,6 +1,6 @@
 //! One-shot events between the store of a replica and the engine of its cluster.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,19 +53,58 @@ pub struct LeaseRequest {
     pub scraper: ScraperId,
     /// The lease.
     pub lease: LeaseId,
+    shared: Weak<Shared>,
     reply: oneshot::Sender<Option<Granted>>,
 }
 
-/// The leave to deliver events, with the engine's state of the scraper.
+/// The leave to deliver events, with the engine's state of the scraper. If it is dropped unused, because the scrape has ended, the lease is given
+/// back: otherwise the scraper would get no events until it runs out.
 #[derive(Debug)]
-struct Granted(Option<Bytes>);
+struct Granted {
+    scraper: ScraperId,
+    lease: LeaseId,
+    state: Option<Bytes>,
+    shared: Weak<Shared>,
+    is_used: bool,
+}
+
+impl Granted {
+    /// Uses the lease, and returns the engine's state of the scraper.
+    fn used(mut self) -> Option<Bytes> {
+        self.is_used = true;
+        self.state.take()
+    }
+}
+
+impl Drop for Granted {
+    fn drop(&mut self) {
+        if !self.is_used
+            && let Some(shared) = self.shared.upgrade()
+        {
+            let release = Some(self.lease);
+            shared.change_events(|events| events.mark_unshared(&self.scraper, Dirty { release }));
+        }
+    }
+}
 
 impl LeaseRequest {
-    /// Grants the lease, with the engine's state of the scraper; `None` if it has none. False if the scrape has ended, and the lease must be
-    /// given back.
-    #[must_use]
-    pub fn grant(self, state: Option<Bytes>) -> bool {
-        self.reply.send(Some(Granted(state))).is_ok()
+    /// Grants the lease, with the engine's state of the scraper; `None` if it has none. If the scrape ends before it uses the lease, that is given
+    /// back by itself.
+    pub fn grant(self, state: Option<Bytes>) {
+        let Self {
+            scraper,
+            lease,
+            shared,
+            reply,
+        } = self;
+        // Without a scrape what is granted is dropped, here or in the channel.
+        let _ = reply.send(Some(Granted {
+            scraper,
+            lease,
+            state,
+            shared,
+            is_used: false,
+        }));
     }
 
     /// True if the scrape has ended without an answer.
@@ -121,11 +160,12 @@ impl Exchange {
         outcome.is_ok_and(|reached| reached.number >= id.0)
     }
 
-    async fn ask(&self, scraper: &ScraperId, lease: LeaseId) -> Option<Granted> {
+    async fn ask(&self, shared: &Arc<Shared>, scraper: &ScraperId, lease: LeaseId) -> Option<Granted> {
         let (reply, answer) = oneshot::channel();
         let request = LeaseRequest {
             scraper: scraper.clone(),
             lease,
+            shared: Arc::downgrade(shared),
             reply,
         };
         self.scrapes.try_send(request).ok()?;
@@ -149,8 +189,8 @@ impl View {
         let Some(lease) = visit.lease else {
             return nothing(visit.status);
         };
-        match exchange.ask(who, lease).await {
-            Some(Granted(state)) => self.lease_granted(who, visit, state.as_deref()),
+        match exchange.ask(self.shared(), who, lease).await {
+            Some(granted) => self.lease_granted(who, visit, granted.used().as_deref()),
             None => nothing(ScraperStatus::InFlight),
         }
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::Format;
+use crate::model::{Client, Event, Format, LabelSet, ScraperId};
+use crate::store::{EventOptions, Limits, Mode, OriginId, View, open};
 
 fn example() -> ReplicatedApp {
     ReplicatedApp {
@@ -32,6 +33,23 @@ fn example() -> ReplicatedApp {
 fn an_app_comes_back_from_its_bytes() {
     let app = example();
     assert_eq!(ReplicatedApp::decode(&app.encode()), Some(app));
+}
+
+#[test]
+fn a_record_without_data_takes_the_place_of_data() {
+    let (inlet, view) = open(Limits::default(), Mode::Raw, EventOptions::default());
+    let listed = ReplicatedApp {
+        updated: None,
+        body: Bytes::new(),
+        ..example()
+    };
+    assert_eq!(inlet.put_replicated(&listed, Duration::ZERO), Ok(true));
+    assert!(!view.app("shop").unwrap().withdrawn, "it had no data");
+    assert_eq!(inlet.put_replicated(&example(), Duration::ZERO), Ok(true));
+    assert_eq!(view.app("shop").unwrap().text.body(), "up 1\n# EOF\n");
+    assert_eq!(inlet.put_replicated(&listed, Duration::ZERO), Ok(true));
+    let app = view.app("shop").unwrap();
+    assert!(app.withdrawn && app.text.body().is_empty());
 }
 
 #[test]
@@ -70,6 +88,78 @@ proptest! {
         whole.truncate(cut);
         let _ = ReplicatedApp::decode(&whole);
     }
+}
+
+/// A replica with an event for any scraper, and its way to the engine.
+async fn replica_with_an_event() -> (View, SharedEvents) {
+    let options = EventOptions {
+        replica: Some(OriginId::from_bytes([1; 16])),
+        ..EventOptions::default()
+    };
+    let (inlet, view) = open(Limits::default(), Mode::Raw, options);
+    let shared = inlet.share_events(WhenEngineAway::Accept, false).unwrap();
+    shared.set_away(false);
+    let labels = LabelSet::new(vec![("type".into(), "deploy".into())]).unwrap();
+    inlet.emit(Event { labels, value: 1.0 }, None, &client(), NOW).await.unwrap();
+    // The engine has given it back.
+    shared.confirm(1);
+    (view, shared)
+}
+
+const NOW: Timestamp = Timestamp::from_millis(9);
+
+fn client() -> Client {
+    Client::Ip("127.0.0.1".parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_lease_is_given_back_if_its_scrape_ends_in_the_moment_it_is_granted() {
+    let (view, shared) = replica_with_an_event().await;
+    let (who, from) = (ScraperId::new("a").unwrap(), client());
+    let mut scrape = Box::pin(view.scrape_shared(&who, &from, NOW));
+    assert!(futures_util::poll!(&mut scrape).is_pending());
+    let request = shared.scrape().await;
+    let lease = request.lease;
+    drop(shared.take_unshared(10));
+    request.grant(None);
+    // The answer is there, and nothing has read it.
+    drop(scrape);
+    let released: Vec<_> = shared.take_unshared(10).into_iter().map(|scraper| scraper.release).collect();
+    assert_eq!(released, [Some(lease)]);
+    assert!(shared.active_leases().is_empty());
+}
+
+#[tokio::test]
+async fn a_lease_is_given_back_if_its_scrape_has_ended_before() {
+    let (view, shared) = replica_with_an_event().await;
+    let (who, from) = (ScraperId::new("a").unwrap(), client());
+    let mut scrape = Box::pin(view.scrape_shared(&who, &from, NOW));
+    assert!(futures_util::poll!(&mut scrape).is_pending());
+    let request = shared.scrape().await;
+    drop(scrape);
+    assert!(request.is_over());
+    let lease = request.lease;
+    drop(shared.take_unshared(10));
+    request.grant(None);
+    let released: Vec<_> = shared.take_unshared(10).into_iter().map(|scraper| scraper.release).collect();
+    assert_eq!(released, [Some(lease)]);
+}
+
+#[tokio::test]
+async fn a_lease_that_is_used_is_kept_until_its_events_are_settled() {
+    let (view, shared) = replica_with_an_event().await;
+    let (who, from) = (ScraperId::new("a").unwrap(), client());
+    let mut scrape = Box::pin(view.scrape_shared(&who, &from, NOW));
+    assert!(futures_util::poll!(&mut scrape).is_pending());
+    let request = shared.scrape().await;
+    let lease = request.lease;
+    request.grant(None);
+    let scraped = scrape.await;
+    assert_eq!(scraped.events.len(), 1);
+    assert!(shared.is_active(lease));
+    assert!(shared.take_unshared(10).iter().all(|scraper| scraper.release.is_none()));
+    drop(scraped);
+    assert!(!shared.is_active(lease));
 }
 
 /// The time of a removal.

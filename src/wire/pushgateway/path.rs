@@ -83,7 +83,8 @@ impl Group {
     }
 }
 
-/// The name of the app that the path of a request is about, if it is the path of a group behind any prefix.
+/// The name of the app that the path of a request is about, if it is the path of a group behind any prefix. The configuration refuses a prefix
+/// with `/metrics/job` in it, so the first one begins the group.
 #[must_use]
 pub fn app_of_path(path: &str) -> Option<String> {
     let group = Group::from_path(&path[path.find(START)?..]).ok()?;

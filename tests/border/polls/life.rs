@@ -69,6 +69,16 @@ async fn an_endpoint_fails_goes_stale_and_recovers() {
 }
 
 #[tokio::test]
+async fn data_that_another_process_polled_goes_stale() {
+    let failing = Target::always("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n").await;
+    let url = failing.url("/");
+    let rig = Rig::after_another(settings([stale_soon(&url)]), &url, "a 1\n");
+    let stale = rig.app(&url, |app| app.withdrawn).await;
+    assert!(stale.text.body().is_empty() && stale.updated.is_some());
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn data_is_withdrawn_while_a_poll_hangs() {
     let target = Target::serve(|mut connection| async move {
         connection.request().await?;
@@ -198,4 +208,7 @@ async fn what_the_store_has_no_room_for_is_a_failed_poll() {
         target.address
     );
     assert!(rig.metric(&refused).is_some());
+    let listed = rig.refusals();
+    assert_eq!((&*listed[0].client, listed[0].reason), ("127.0.0.1", "store_full"));
+    assert!(listed[0].detail.contains("store.max_memory"), "{:?}", listed[0]);
 }

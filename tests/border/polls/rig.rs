@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use exporter_proxy::model::{AppName, Timestamp};
+use bytes::Bytes;
+use exporter_proxy::model::{AppName, Format, Origin, Timestamp, Update};
 use exporter_proxy::peer_samples::PeerSamples;
 use exporter_proxy::sources::polls::{Endpoint, EndpointKind, PollSettings, Polls};
-use exporter_proxy::store::{self, App, Limits, View};
+use exporter_proxy::store::{self, App, Inlet, Limits, PutOptions, View};
 use exporter_proxy::supervise::Service;
 use exporter_proxy::supervise::secret_file::FileRule;
-use exporter_proxy::telemetry::{SharedTelemetry, Telemetry};
+use exporter_proxy::telemetry::{RecentRefusal, SharedTelemetry, Telemetry};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -59,17 +60,44 @@ fn clock() -> Timestamp {
     Timestamp::from_millis(i64::try_from(now.as_millis()).unwrap())
 }
 
+fn open(limits: Limits) -> (Inlet, View) {
+    store::open(
+        limits,
+        store::Mode::Merge(exporter_proxy::exposition::catalog::Rules::new(None, Default::default(), &[])),
+        store::EventOptions::default(),
+    )
+}
+
 impl Rig {
     pub fn start(now: PollSettings) -> Self {
         Self::with_limits(now, Limits::default())
     }
 
     pub(crate) fn with_limits(now: PollSettings, limits: Limits) -> Self {
-        let (inlet, view) = store::open(
-            limits,
-            store::Mode::Merge(exporter_proxy::exposition::catalog::Rules::new(None, Default::default(), &[])),
-            store::EventOptions::default(),
-        );
+        Self::over(open(limits), now)
+    }
+
+    /// Polls that find data of an app which another process has polled.
+    pub fn after_another(now: PollSettings, app: &str, text: &'static str) -> Self {
+        let (inlet, view) = open(Limits::default());
+        let update = Update {
+            app: AppName::new(app).unwrap(),
+            body: text.into(),
+            records: Bytes::new(),
+            read: None,
+            syntax: None,
+            labels: [].into(),
+            origin: Origin {
+                source: "external_poll: another".into(),
+                format: Format::Poll,
+            },
+            at: clock(),
+        };
+        inlet.put(update, PutOptions::POLLED).unwrap();
+        Self::over((inlet, view), now)
+    }
+
+    fn over((inlet, view): (Inlet, View), now: PollSettings) -> Self {
         let telemetry: SharedTelemetry = Arc::new(Telemetry::default());
         let (settings, follow) = watch::channel(Arc::new(now));
         let polls = Polls::new(
@@ -123,6 +151,11 @@ impl Rig {
         self.telemetry.write(&mut out);
         out.lines()
             .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned))
+    }
+
+    /// The latest refusals.
+    pub fn refusals(&self) -> Vec<RecentRefusal> {
+        self.telemetry.recent_refusals()
     }
 
     /// The names of all apps.

@@ -13,21 +13,20 @@ fn behaviour(max: usize, protected: &[PeerId]) -> Bitswap {
 }
 
 fn add(bitswap: &mut Bitswap, number: usize, peer: PeerId, active: Instant) {
-    bitswap
-        .connections
-        .insert(ConnectionId::new_unchecked(number), ConnectionEntry { peer, active });
+    bitswap.insert(ConnectionId::new_unchecked(number), ConnectionEntry { peer, active });
 }
 
 #[test]
 fn at_the_limit_the_connection_that_is_idle_longest_makes_room() {
     let (start, own) = (Instant::now(), PeerId::random());
-    let mut bitswap = behaviour(3, &[own]);
+    let mut bitswap = behaviour(2, &[own]);
     let idle = PeerId::random();
     add(&mut bitswap, 1, own, start);
-    add(&mut bitswap, 2, PeerId::random(), start + Duration::from_secs(2));
-    add(&mut bitswap, 3, idle, start + Duration::from_secs(1));
     let soon = start + Duration::from_secs(5);
-    assert_eq!(bitswap.admit(PeerId::random(), soon), Err(Denied::Connections(3)));
+    add(&mut bitswap, 2, PeerId::random(), start + Duration::from_secs(2));
+    assert_eq!(bitswap.admit(idle, soon), Ok(()), "those of configured peers do not count");
+    add(&mut bitswap, 3, idle, start + Duration::from_secs(1));
+    assert_eq!(bitswap.admit(PeerId::random(), soon), Err(Denied::Connections(2)));
     assert_eq!(bitswap.admit(own, soon), Ok(()), "a configured peer has always room");
     assert!(bitswap.events.is_empty());
     assert_eq!(bitswap.admit(PeerId::random(), start + Duration::from_secs(11)), Ok(()));
@@ -36,7 +35,13 @@ fn at_the_limit_the_connection_that_is_idle_longest_makes_room() {
         matches!(closed, ToSwarm::CloseConnection { peer_id, .. } if peer_id == idle),
         "{closed:?}"
     );
-    assert_eq!(bitswap.connections.len(), 2);
+    assert_eq!((bitswap.connections.len(), bitswap.unprotected), (2, 1));
+    // Those that end make room, and the last one of a configured peer makes none.
+    bitswap.remove(ConnectionId::new_unchecked(1));
+    bitswap.remove(ConnectionId::new_unchecked(1));
+    assert_eq!(bitswap.unprotected, 1);
+    bitswap.remove(ConnectionId::new_unchecked(2));
+    assert_eq!((bitswap.connections.len(), bitswap.unprotected), (0, 0));
 }
 
 #[test]

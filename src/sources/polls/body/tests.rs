@@ -2,9 +2,11 @@
 use super::*;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use futures_util::StreamExt as _;
 use http_body::Frame;
 use http_body_util::{Empty, StreamBody};
 use proptest::prelude::*;
+use tokio::time::timeout;
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -19,15 +21,84 @@ async fn read(encoding: &str, body: &[u8], piece: usize, limit: usize) -> Result
         .chunks(piece)
         .map(|piece| Ok(Frame::data(Bytes::copy_from_slice(piece))))
         .collect();
-    let permits = Semaphore::new(LARGE_AT_ONCE);
+    let budget = budget_of(limit);
     let reader = BodyReader {
         limit,
         expected: 0,
-        permits: &permits,
+        budget: &budget,
     };
     let read = reader.read(&headers, StreamBody::new(futures_util::stream::iter(pieces))).await;
-    assert_eq!(permits.available_permits(), LARGE_AT_ONCE, "every permit is returned");
+    assert!(is_unused(&budget, limit), "all of it is returned");
     read
+}
+
+fn budget_of(limit: usize) -> Arc<Budget> {
+    let budget = budget();
+    budget.set_limit(budget_for(limit));
+    budget
+}
+
+fn is_unused(budget: &Arc<Budget>, limit: usize) -> bool {
+    budget.reservation().try_reserve(LARGE_BYTES + budget_for(limit))
+}
+
+const MIB: usize = 1 << 20;
+
+/// Longer than anything here takes on a busy machine; reaching it is a failure.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// A body that stalls after this number of bytes.
+fn stalled(bytes: usize) -> impl Body<Data = Bytes, Error = hyper::Error> + Unpin {
+    let start = futures_util::stream::iter([Ok(Frame::data(Bytes::from(vec![b'a'; bytes])))]);
+    StreamBody::new(start.chain(futures_util::stream::pending()))
+}
+
+#[tokio::test]
+async fn endpoints_that_stall_hold_no_more_than_they_have_sent() {
+    let (limit, headers) = (4 * MIB, HeaderMap::new());
+    let budget = budget_of(limit);
+    let reader = BodyReader {
+        limit,
+        expected: 0,
+        budget: &budget,
+    };
+    let mut stalling: Vec<_> = (0..20).map(|_| Box::pin(reader.read(&headers, stalled(MIB + 1)))).collect();
+    for stalls in &mut stalling {
+        assert!(futures_util::poll!(stalls).is_pending());
+    }
+    let whole = futures_util::stream::iter([Ok(Frame::data(Bytes::from(vec![b'a'; limit])))]);
+    let read = timeout(PATIENCE, reader.read(&headers, StreamBody::new(whole))).await;
+    assert_eq!(read.expect("it does not wait for them").unwrap().len(), limit);
+    drop(stalling);
+    assert!(is_unused(&budget, limit));
+}
+
+#[tokio::test]
+async fn a_body_waits_for_memory_until_another_one_ends() {
+    let (limit, headers) = (4 * MIB, HeaderMap::new());
+    let budget = budget_of(limit);
+    let reader = BodyReader {
+        limit,
+        expected: 0,
+        budget: &budget,
+    };
+    // Without their free bytes ten of them leave 2 MiB.
+    let mut full: Vec<_> = (0..10).map(|_| Box::pin(reader.read(&headers, stalled(limit)))).collect();
+    for stalls in &mut full {
+        assert!(futures_util::poll!(stalls).is_pending());
+    }
+    // One may exceed the limit, the next one waits.
+    let mut exceeding = Box::pin(reader.read(&headers, stalled(limit)));
+    assert!(futures_util::poll!(&mut exceeding).is_pending());
+    let whole = || StreamBody::new(futures_util::stream::iter([Ok(Frame::data(Bytes::from(vec![b'a'; limit])))]));
+    let mut waiting = Box::pin(reader.read(&headers, whole()));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    let small = StreamBody::new(futures_util::stream::iter([Ok(Frame::data(Bytes::from(vec![b'a'; MIB])))]));
+    let read = timeout(PATIENCE, reader.read(&headers, small)).await;
+    assert_eq!(read.expect("up to 1 MiB never waits").unwrap().len(), MIB);
+    drop((full, exceeding));
+    let read = timeout(PATIENCE, waiting).await;
+    assert_eq!(read.expect("there is memory again").unwrap().len(), limit);
 }
 
 #[tokio::test]
@@ -71,11 +142,11 @@ async fn gzip_is_unpacked_and_every_other_encoding_is_plain() {
 
 #[tokio::test]
 async fn a_kept_body_is_no_larger_than_it_needs_to_be() {
-    let (permits, headers) = (Semaphore::new(1), HeaderMap::new());
+    let (budget, headers) = (budget(), HeaderMap::new());
     let reader = BodyReader {
         limit: 1 << 20,
         expected: 10_000,
-        permits: &permits,
+        budget: &budget,
     };
     let body = Empty::<Bytes>::new().map_err(|never| match never {});
     assert_eq!(reader.read(&headers, body).await.unwrap().len(), 0);

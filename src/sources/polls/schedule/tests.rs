@@ -122,6 +122,25 @@ fn a_poll_that_hangs_keeps_no_stale_data() {
 }
 
 #[test]
+fn data_of_another_replica_is_withdrawn_once_a_poll_fails() {
+    let start = Instant::now();
+    let mut schedule = schedule(start);
+    assert!(!schedule.has_data());
+    schedule.found(start - seconds(20.0));
+    assert_eq!(schedule.next(), Step::Poll(start + seconds(0.5)), "it may succeed");
+    schedule.polled(start + seconds(0.6), false);
+    assert_eq!(schedule.next(), Step::Withdraw(start - seconds(5.0)));
+    schedule.withdrawn();
+    assert!(!schedule.has_data());
+    let mut young = self::schedule(start);
+    young.found(start);
+    young.polled(start + seconds(0.6), false);
+    assert_eq!(young.next(), Step::Poll(start + seconds(7.5)), "it is not stale yet");
+    young.polled(start + seconds(7.6), true);
+    assert_eq!(young.next(), Step::Poll(start + seconds(12.5)));
+}
+
+#[test]
 fn a_change_of_settings_lets_the_data_age_on() {
     let start = Instant::now();
     let mut before = schedule(start);

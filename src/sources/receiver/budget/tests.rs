@@ -12,6 +12,16 @@ fn small_buffers_never_wait() {
 }
 
 #[test]
+fn a_budget_has_free_bytes_of_its_own() {
+    let budget = Budget::with_free(KIB, 5);
+    let (mut a, mut b) = (budget.reservation(), budget.reservation());
+    assert!(a.try_reserve(5 + KIB) && b.try_reserve(5));
+    assert!(!b.try_reserve(6));
+    a.shrink_to(5 + KIB - 1);
+    assert!(b.try_reserve(6));
+}
+
+#[test]
 fn one_at_a_time_may_exceed_the_limit() {
     let budget = Budget::new(10 * KIB);
     let (mut a, mut b, mut c) = (budget.reservation(), budget.reservation(), budget.reservation());
