@@ -73,9 +73,6 @@ impl Service<Request<Incoming>> for ConnectionService {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             let memory = response.extensions_mut().remove::<ResponseMemory>();
-            let opaque = || ResponseMemory::opaque(response.body().size_hint().exact().unwrap_or_default());
-            let memory = memory.unwrap_or_else(opaque);
-            shared.set_response_memory(memory.clone());
             Ok(response.map(|body| TrackedBody::new(body, memory, shared, to_head)))
         })
     }
