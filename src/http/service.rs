@@ -98,8 +98,10 @@ impl ConnectionInfo {
 enum End {
     /// HTTP itself came to an end.
     Http(hyper::Result<()>),
-    /// Nothing was in work and the connection was no longer wanted.
-    Unwanted,
+    /// The service stops, and nothing was in work.
+    Stopped,
+    /// Nothing was in work, and another connection needs the slot.
+    Evicted,
     /// It was one of too many of its address without a complete request.
     TooManyIncomplete,
 }
@@ -229,7 +231,7 @@ impl HttpService {
                 return None;
             }
         };
-        let transport = match outcome {
+        let (mut transport, reply) = match outcome {
             Ok(Ok(layer)) => {
                 let certificate = layer.client_certificate().filter(|_| verifies_clients);
                 if let Some(names) = certificate.and_then(|certificate| subject_alt_names(certificate)) {
@@ -244,18 +246,39 @@ impl HttpService {
             }
             Ok(Err(NoTls::Failed(transport, why))) => {
                 failed(&why);
-                transport
+                (transport, None)
             }
-            Ok(Err(NoTls::NotTls(mut transport))) => {
+            Ok(Err(NoTls::NotTls(transport))) => {
                 failed(&"the client does not speak TLS");
-                let answer = whole_response(StatusCode::BAD_REQUEST, HTTPS_ONLY);
-                let _ = timeout(timers.lingering_close, transport.write_all(answer.as_bytes())).await;
-                transport
+                (transport, Some(whole_response(StatusCode::BAD_REQUEST, HTTPS_ONLY)))
             }
         };
         shared.change(ConnectionState::close);
-        lingering_close(Layer::Plain(transport), &shared, timers.lingering_close).await;
+        let closing = async {
+            if let Some(reply) = reply {
+                let _ = timeout(timers.lingering_close, transport.write_all(reply.as_bytes())).await;
+            }
+            lingering_close(Layer::Plain(transport), &shared, timers.lingering_close).await;
+        };
+        self.close(slot, &shared, closing).await;
         None
+    }
+
+    /// Ends a connection with `closing`, in which its client gets time to take everything. Another connection may need the slot sooner: then
+    /// the wait ends after the grace, unless the outcome of a response is open. Such a connection is busy until that is decided.
+    async fn close(&self, slot: Option<&Slot>, shared: &SharedConnection, closing: impl Future<Output = ()>) {
+        let Some(slot) = slot else {
+            return closing.await;
+        };
+        if shared.state().has_open_responses() {
+            // If it was evicted, another connection is.
+            slot.busy();
+            return closing.await;
+        }
+        let was_evicted = slot.is_evicted();
+        if !slot.unless_evicted(closing).await && !was_evicted {
+            count(&self.0.stats.evicted);
+        }
     }
 
     /// Serves HTTP over a layer until it ends.
@@ -277,26 +300,32 @@ impl HttpService {
             tracing::debug!(peer = %shared.peer(), "connection failed: {e}");
         }
         // For hyper an error before the first byte of a request is an end like any other.
-        if let End::Http(result) = &end
-            && (result.is_err() || protocol == Some(Protocol::Json))
-            && let Some(refusal) = refusal(protocol, &shared, &parts.read_buf)
-        {
-            // Whether the client takes it is its own affair.
-            let _ = timeout(timers.lingering_close, write_flushed(&mut socket, &refusal)).await;
-        }
-        if matches!(end, End::TooManyIncomplete) {
-            tracing::debug!(peer = %shared.peer(), "connection closed: {}", TOO_MANY_INCOMPLETE.trim_end());
-            // The send queue has room for so few bytes; where it has not, the close alone must do.
-            let answer = whole_response(StatusCode::REQUEST_TIMEOUT, TOO_MANY_INCOMPLETE);
-            let _ = timeout(timers.lingering_close, write_flushed(&mut socket, &answer)).await;
+        let reply = match &end {
+            End::Http(result) if result.is_err() || protocol == Some(Protocol::Json) => refusal(protocol, &shared, &parts.read_buf),
+            End::TooManyIncomplete => {
+                tracing::debug!(peer = %shared.peer(), "connection closed: {}", TOO_MANY_INCOMPLETE.trim_end());
+                Some(whole_response(StatusCode::REQUEST_TIMEOUT, TOO_MANY_INCOMPLETE))
+            }
+            End::Http(_) | End::Stopped | End::Evicted => None,
+        };
+        if matches!(end, End::Evicted | End::TooManyIncomplete) {
+            count(&stats.evicted);
         }
         shared.change(ConnectionState::close);
-        if needs_lingering_close(&end, &shared.state()) {
-            lingering_close(socket, &shared, timers.lingering_close).await;
-        } else if matches!(socket, Layer::Tls(_)) {
-            // The client learns that nothing was cut off.
-            let _ = timeout(timers.lingering_close, socket.shutdown()).await;
-        }
+        let lingers = needs_lingering_close(&end, &shared.state());
+        let closing = async {
+            if let Some(reply) = reply {
+                // Whether the client takes it is its own affair. The send queue has room for so few bytes as a rule.
+                let _ = timeout(timers.lingering_close, write_flushed(&mut socket, &reply)).await;
+            }
+            if lingers {
+                lingering_close(socket, &shared, timers.lingering_close).await;
+            } else if matches!(socket, Layer::Tls(_)) {
+                // The client learns that nothing was cut off.
+                let _ = timeout(timers.lingering_close, socket.shutdown()).await;
+            }
+        };
+        self.close(slot.as_deref(), &shared, closing).await;
     }
 
     /// Handles a request of `peer` that did not arrive as bytes of HTTP. The caller acknowledges the response with the [`ResponseAck`].
@@ -343,15 +372,11 @@ impl HttpService {
                     tokio::task::yield_now().await;
                     continue;
                 }
-                count(&self.0.stats.evicted);
                 return End::TooManyIncomplete;
             }
             let spare = shared.state().is_idle() && !shared.has_unread();
             if spare {
-                if evicted_now {
-                    count(&self.0.stats.evicted);
-                }
-                return End::Unwanted;
+                return if evicted_now { End::Evicted } else { End::Stopped };
             }
             if let Some(slot) = slot {
                 // A request has arrived at the last moment, so another connection is evicted.

@@ -133,7 +133,10 @@ struct Served {
 
 impl Served {
     async fn start(timers: Timers, slots: usize) -> Self {
-        let site = Site::new(timers);
+        Self::of(Site::new(timers), slots).await
+    }
+
+    async fn of(site: Site, slots: usize) -> Self {
         let listener = Listener::tcp("127.0.0.1:0").await.unwrap();
         let (address, slots, stop) = (
             listener.local_addr().unwrap(),

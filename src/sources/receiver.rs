@@ -189,7 +189,7 @@ async fn secure(
     // Before the handshake, which is work for clients that may send nothing.
     if let Some(why) = shared.forbidden(&stream) {
         shared.reject(peer, "forbidden", &why);
-        deny(stream).await;
+        slot.unless_evicted(deny(stream)).await;
         return None;
     }
     let accepting = async {

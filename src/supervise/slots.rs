@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 /// Time by which an evicted holder may delay its end after its last activity, or after it was accepted: a round trip to the other side
 /// of the earth. A client that has just connected is about to send a request, and would lose it.
@@ -399,9 +400,40 @@ impl Slot {
     ///
     /// One task may wait at a time.
     pub async fn evicted(&self) {
-        while !matches!(self.state(), SlotState::Leaving { .. }) {
+        while !self.is_evicted() {
             self.eviction.notified().await;
         }
+    }
+
+    /// As [`Slot::evicted`], and not before the grace after `since` is over, the last activity or the acceptance: the client may have just
+    /// come, or be about to send. An eviction that is called off meanwhile is waited for again.
+    pub async fn evicted_after_grace(&self, since: Instant) {
+        loop {
+            self.evicted().await;
+            let until = since + self.grace();
+            if Instant::now() >= until {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+
+    /// Waits for `closing`, the end of a connection on which nothing is in work: its client gets time to take everything, but does not keep the
+    /// slot from another one. Returns false if the slot was needed first, after the grace; then the connection is to be closed as it is.
+    pub async fn unless_evicted(&self, closing: impl Future<Output = ()>) -> bool {
+        self.idle();
+        let since = Instant::now();
+        tokio::select! {
+            biased;
+            () = closing => true,
+            () = self.evicted_after_grace(since) => false,
+        }
+    }
+
+    /// Returns true if the holder is asked to leave.
+    #[must_use]
+    pub fn is_evicted(&self) -> bool {
+        matches!(self.state(), SlotState::Leaving { .. })
     }
 
     /// Returns true if the holder is asked to leave because its address has too many without a complete request.

@@ -148,6 +148,24 @@ def half_heads(case):
         f"{renewed:,} closed and opened again; {scrapes} requests on one connection kept by another address, worst {worst * 1000:.0f} ms"
 
 
+@row("clients that do not close after their last response", memory=128)
+def lingerers(case):
+    """One after the other for as long as it takes to fill all slots again and again: each gives way after its grace."""
+    streams, asked, most = [], 0, case.so_many(4_000, 3_000)
+    end = time.monotonic() + (4 if case.quick else 20)
+    while time.monotonic() < end:
+        stream = swarm.connect(case.proxy.http)
+        stream.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        streams.append(stream)
+        asked += 1
+        if len(streams) > most:
+            streams.pop(0).close()
+    evicted = case.proxy.own("exporter_proxy_http_evicted_total")
+    case.check(evicted > 0, "none was closed for another one")
+    swarm.close_all(streams)
+    return f"{asked:,} connections, one after the other, that stay open after their last response", f"{evicted:,.0f} closed for others"
+
+
 @row("pipelined floods", memory=96)
 def pipelined(case):
     body = "".join(f"pipelined{{number=\"{number}\"}} 1\n" for number in range(2_000))

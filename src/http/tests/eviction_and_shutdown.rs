@@ -113,6 +113,72 @@ async fn an_eviction_settles_what_was_lent() {
     assert_eq!(answer(&mut second).await.status, 200);
 }
 
+/// A client that has read the last response of its connection and does not close.
+async fn leaves_open(served: &Served, path: &str) -> TcpStream {
+    let mut client = served.connect().await;
+    send(&mut client, &format!("GET {path} HTTP/1.0\r\n\r\n")).await;
+    assert_eq!(answer(&mut client).await.status, 200);
+    client
+}
+
+/// With a lingering close that no test waits for.
+fn lingering() -> Timers {
+    Timers {
+        lingering_close: Duration::from_secs(3_600),
+        ..Timers::default()
+    }
+}
+
+/// A request on a new connection, which is answered because another one gives way.
+async fn newcomer_is_served(served: &Served) {
+    let mut newcomer = served.connect().await;
+    let answered = tokio::time::timeout(Duration::from_secs(20), ask(&mut newcomer, "/small")).await;
+    assert_eq!(answered.expect("a connection ends for it").status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_close_after_its_last_response_gives_way() {
+    let served = Served::start(lingering(), 2).await;
+    let lingering = leaves_open(&served, "/small").await;
+    let mut idle = served.connect().await;
+    assert_eq!(ask(&mut idle, "/small").await.status, 200);
+    newcomer_is_served(&served).await;
+    drop(lingering);
+    assert_eq!(ask(&mut idle, "/small").await.status, 200, "it was not the one to go");
+    assert_eq!(served.site.stats.evicted.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_may_still_acknowledge_events_stays_and_another_one_gives_way() {
+    let mut served = Served::start(lingering(), 2).await;
+    let lingering = leaves_open(&served, "/lent?size=10").await;
+    let mut idle = served.connect().await;
+    assert_eq!(ask(&mut idle, "/small").await.status, 200);
+    newcomer_is_served(&served).await;
+    assert!(is_closed(&mut idle).await);
+    served.site.no_fate_yet();
+    drop(lingering);
+    assert_eq!(served.site.outcome().await, (10, DeliveryOutcome::Acked));
+}
+
+#[tokio::test]
+async fn a_client_without_tls_that_does_not_close_gives_way() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/web_config/tls.yml");
+    let site = Site::new(lingering());
+    let (policy, _reload) = WebPolicy::open(file.into(), site.stats.clone(), Arc::default()).await.unwrap();
+    let service = site.service.with_web(Some(policy));
+    let served = Served::of(Site { service, ..site }, 1).await;
+    let mut open = Vec::new();
+    for number in 0..3 {
+        let mut client = served.connect().await;
+        send(&mut client, "GET / HTTP/1.0\r\n\r\n").await;
+        let answered = tokio::time::timeout(Duration::from_secs(20), answer(&mut client)).await;
+        assert_eq!(answered.expect("the one before ends for it").status, 400, "{number}");
+        open.push(client);
+    }
+    assert_eq!(served.site.stats.evicted.load(Ordering::Relaxed), 2);
+}
+
 #[tokio::test]
 async fn a_stop_finishes_the_answer_in_work_and_closes_the_idle() {
     let mut served = Served::usual().await;

@@ -151,7 +151,10 @@ async fn readers_that_stop_hold_a_part_each_and_the_first_ones_are_closed() {
         sleep(Duration::from_secs(1)).await;
     }
     let kept = stats.stalled_responses.kept();
-    assert!(part > LIMIT / 20 && kept >= part && kept <= LIMIT, "{kept} bytes with parts of {part}");
+    assert!(
+        part > LIMIT / 20 && kept >= part && kept <= LIMIT,
+        "{kept} bytes with parts of {part}"
+    );
     let closed: Vec<bool> = readers.iter().map(|(_, running)| running.is_finished()).collect();
     assert!(closed[0] && !closed[19], "{closed:?}");
 }

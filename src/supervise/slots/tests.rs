@@ -119,6 +119,23 @@ fn evict_idle_takes_the_longest_idle_although_slots_are_free() {
     assert_eq!((is_evicted(&a), is_evicted(&b)), (false, true));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_waits_for_its_client_to_close_gives_way_after_the_grace() {
+    let slots = ConnectionSlots::new(2);
+    let (a, b) = (take_now(&slots), take_now(&slots));
+    let mut closing = Box::pin(a.unless_evicted(std::future::pending()));
+    assert!(closing.as_mut().now_or_never().is_none(), "no other connection needs the slot");
+    b.idle();
+    let began = Instant::now();
+    let mut newcomer = std::pin::pin!(slots.take_for(None));
+    assert!(newcomer.as_mut().now_or_never().is_none());
+    assert!(!closing.await && !is_evicted(&b));
+    assert_eq!(began.elapsed(), GRACE);
+    drop(a);
+    newcomer.await;
+    assert!(b.unless_evicted(async {}).await, "it was done before");
+}
+
 fn at(number: u8) -> Option<IpAddr> {
     Some(IpAddr::from([10, 0, 0, number]))
 }
