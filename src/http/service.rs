@@ -4,6 +4,7 @@ mod fallbacks;
 mod requests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -59,6 +60,10 @@ struct ServiceInner {
 
 /// Takes note of a request that was refused because its sender lacks a role: the client, the status, and the reason.
 pub type OnRefused = Arc<dyn Fn(&Client, StatusCode, &str) + Send + Sync>;
+
+/// The time after which a request counts as incomplete again, where its connection was to be evicted while it was our turn, or while its body
+/// came in time.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// All that is to be known about the other end of a stream besides its bytes.
 pub struct ConnectionInfo {
@@ -182,12 +187,11 @@ impl HttpService {
             slot.idle();
         }
         let transport = TransportIo::new(io, shared.clone(), self.0.stats.clone(), (&self.0.timers).into());
-        let began = Instant::now();
         // The bytes of a Unix socket do not leave the machine, and its mode says who may connect.
         let web = self.0.web.as_ref().filter(|_| !matches!(shared.peer(), PeerAddr::Unix { .. }));
         let layer = match web.map_or(Tls::Off, |web| web.tls()) {
             Tls::Off => Layer::Plain(transport),
-            tls => match Box::pin(self.secure(transport, tls, slot.as_deref(), &stop, began)).await {
+            tls => match Box::pin(self.secure(transport, tls, slot.as_deref(), &stop)).await {
                 Some(layer) => layer,
                 None => return,
             },
@@ -198,18 +202,11 @@ impl HttpService {
             slot,
             stop,
         };
-        self.serve_http(layer, serving, began).await;
+        self.serve_http(layer, serving).await;
     }
 
     /// Does the TLS handshake; none if the connection has ended without one. Until then it can be evicted as an idle one.
-    async fn secure<S>(
-        &self,
-        transport: TransportIo<S>,
-        tls: Tls,
-        slot: Option<&Slot>,
-        stop: &CancellationToken,
-        began: Instant,
-    ) -> Option<Layer<S>>
+    async fn secure<S>(&self, transport: TransportIo<S>, tls: Tls, slot: Option<&Slot>, stop: &CancellationToken) -> Option<Layer<S>>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
@@ -226,7 +223,7 @@ impl HttpService {
         let outcome = tokio::select! {
             outcome = timeout(timers.handshake, Layer::accept_tls(transport, config)) => outcome,
             () = stop.cancelled() => return None,
-            () = evicted(slot, &shared, began) => {
+            () = evicted(slot, &shared) => {
                 count(&stats.evicted);
                 return None;
             }
@@ -282,7 +279,7 @@ impl HttpService {
     }
 
     /// Serves HTTP over a layer until it ends.
-    async fn serve_http<S>(&self, layer: Layer<S>, serving: ConnectionService, began: Instant)
+    async fn serve_http<S>(&self, layer: Layer<S>, serving: ConnectionService)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
@@ -291,7 +288,7 @@ impl HttpService {
         let (slot, stop) = (serving.slot.clone(), serving.stop.clone());
         let http_io = HttpIo::new(layer, shared.clone(), stats.clone(), slot.clone(), *timers);
         let mut http = http.serve_connection(TokioIo::new(http_io), serving);
-        let end = self.drive(&mut http, &shared, slot.as_deref(), &stop, began).await;
+        let end = self.drive(&mut http, &shared, slot.as_deref(), &stop).await;
         let parts = http.into_parts();
         let http_io = parts.io.into_inner();
         let protocol = http_io.protocol();
@@ -340,18 +337,11 @@ impl HttpService {
     }
 
     /// Lets HTTP work, and ends it where nothing is in work and the connection is no longer wanted.
-    async fn drive<S>(
-        &self,
-        http: &mut Http<S>,
-        shared: &SharedConnection,
-        slot: Option<&Slot>,
-        stop: &CancellationToken,
-        began: Instant,
-    ) -> End
+    async fn drive<S>(&self, http: &mut Http<S>, shared: &SharedConnection, slot: Option<&Slot>, stop: &CancellationToken) -> End
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
-        let (mut stopping, mut looked_again) = (false, false);
+        let (mut stopping, mut looked_again, mut look_at) = (false, false, None);
         let self_wakes = SelfWakes::new();
         loop {
             let serving = std::future::poll_fn(|cx| {
@@ -363,16 +353,28 @@ impl HttpService {
                 biased;
                 end = serving => return End::Http(end),
                 () = stop.cancelled(), if !stopping => false,
-                () = evicted(slot, shared, began) => true,
-            };
-            stopping |= !evicted_now;
-            if evicted_now && slot.is_some_and(Slot::is_evicted_as_incomplete) && shared.state().is_in_head() {
-                if shared.has_unread() && !std::mem::replace(&mut looked_again, true) {
-                    // The runtime may not have noticed it yet.
-                    tokio::task::yield_now().await;
+                () = evicted(slot, shared) => true,
+                () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
+                    look_at = None;
+                    if let Some(slot) = slot.filter(|_| shared.state().is_incomplete()) {
+                        slot.incomplete();
+                    }
                     continue;
                 }
-                return End::TooManyIncomplete;
+            };
+            stopping |= !evicted_now;
+            if evicted_now && let Some(slot) = slot.filter(|slot| slot.is_evicted_as_incomplete() && !shared.state().is_idle()) {
+                if shared.is_sending() || !shared.state().is_slow(Instant::now()) {
+                    // It is our turn, or the client goes on sending. Another connection is evicted; this one counts again a little later.
+                    (looked_again, look_at) = (false, Some(Instant::now() + LOOK_AGAIN));
+                    slot.requested();
+                } else if shared.has_unread() && !std::mem::replace(&mut looked_again, true) {
+                    // The runtime may not have noticed it yet.
+                    tokio::task::yield_now().await;
+                } else {
+                    return End::TooManyIncomplete;
+                }
+                continue;
             }
             let spare = shared.state().is_idle() && !shared.has_unread();
             if spare {
@@ -390,9 +392,9 @@ impl HttpService {
 }
 
 /// As [`evictable`]; never resolves without a slot.
-async fn evicted(slot: Option<&Slot>, shared: &SharedConnection, began: Instant) {
+async fn evicted(slot: Option<&Slot>, shared: &SharedConnection) {
     match slot {
-        Some(slot) => evictable(slot, shared, began).await,
+        Some(slot) => evictable(slot, shared).await,
         None => std::future::pending().await,
     }
 }
@@ -405,16 +407,15 @@ where
     socket.flush().await
 }
 
-/// Resolves once the slot is needed and the client has had its grace: it may have just come, or be about to ask again. `began` is when
-/// it came.
-async fn evictable(slot: &Slot, shared: &SharedConnection, began: Instant) {
+/// Resolves once the slot is needed and the client has had its grace: it may have just come, or be about to ask again or to send the rest.
+async fn evictable(slot: &Slot, shared: &SharedConnection) {
     loop {
         slot.evicted().await;
-        let idle_since = shared.state().idle_since();
-        let until = match slot.is_evicted_as_incomplete() {
-            true => Some(idle_since.unwrap_or(began) + slot.grace()),
-            false => idle_since.map(|since| since + slot.grace()),
+        let since = match slot.is_evicted_as_incomplete() {
+            true => Some(shared.state().request_since()),
+            false => shared.state().idle_since(),
         };
+        let until = since.map(|since| since + slot.grace());
         match until {
             Some(until) if Instant::now() < until => sleep_until(until).await,
             _ => return,

@@ -21,6 +21,7 @@ use crate::http::browsers::{self, BrowserRefusal};
 use crate::http::client::{Client, effective_client, forwarded_host};
 use crate::http::connection::SharedConnection;
 use crate::http::connection_state::ConnectionState;
+use crate::http::http_io::report;
 use crate::http::routes::AccessRefused;
 use crate::http::shared_body::ResponseMemory;
 use crate::http::stats::count;
@@ -43,10 +44,12 @@ impl Service<Request<Incoming>> for ConnectionService {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let shared = self.connection.shared().clone();
-        shared.state().begin(request.body().size_hint().exact());
-        if let Some(slot) = &self.slot {
-            slot.requested();
-        }
+        let news = {
+            let mut state = shared.state();
+            state.begin(request.body().size_hint().exact());
+            state.slot_news(false)
+        };
+        report(self.slot.as_deref(), news);
         count(&self.service.stats.requests);
         if let Some(observer) = shared.observer() {
             observer.on_request(request.uri(), request.headers());

@@ -39,8 +39,9 @@ async fn idle_connections_stop_nobody() {
     served.end().await;
 }
 
-#[tokio::test]
-async fn half_requests_of_one_address_keep_no_other_out() {
+/// Two hundred connections of one address with the beginning of a request, more than there is room for, and then clients of other addresses.
+/// `asks_first` if each had a complete request before.
+async fn crowd_keeps_no_other_out(asks_first: bool, beginning: &str, rest: &str, expected: &str) {
     let served = Served::start(Timers::default(), 64).await;
     let other = async |host: &str| {
         let socket = TcpSocket::new_v4().unwrap();
@@ -51,11 +52,14 @@ async fn half_requests_of_one_address_keep_no_other_out() {
     let (mut scraper, mut waiting) = (other("127.0.0.2").await, served.connect().await);
     assert_eq!(ask(&mut scraper, "/small").await.status, 200);
     request(&mut waiting, "GET", "/wait").await;
-    // More than there is room for, so the oldest go: of one address half of the 64 may stay.
+    // The oldest go: of one address half of the 64 may stay.
     let mut crowd = Vec::new();
     for _ in 0..200 {
         let mut client = served.connect().await;
-        send(&mut client, "GET /small HTTP/1.1\r\nhost: test\r\nx: ").await;
+        if asks_first {
+            assert_eq!(ask(&mut client, "/small").await.status, 200);
+        }
+        send(&mut client, beginning).await;
         crowd.push(client);
     }
     for number in 0..40 {
@@ -71,10 +75,29 @@ async fn half_requests_of_one_address_keep_no_other_out() {
     assert_eq!(answer(&mut waiting).await.text(), "waited\n");
     // One that stayed can still complete its request.
     let last = crowd.last_mut().unwrap();
-    send(last, "y\r\n\r\n").await;
-    assert_eq!(answer(last).await.text(), "small\n");
+    send(last, rest).await;
+    assert_eq!(answer(last).await.text(), expected);
     drop(crowd);
     served.end().await;
+}
+
+const HALF_HEAD: &str = "GET /small HTTP/1.1\r\nhost: test\r\nx: ";
+const HALF_BODY: &str = "PUT /body HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\n1";
+
+#[tokio::test]
+async fn half_requests_of_one_address_keep_no_other_out() {
+    crowd_keeps_no_other_out(false, HALF_HEAD, "y\r\n\r\n", "small\n").await;
+}
+
+#[tokio::test]
+async fn half_requests_after_complete_ones_keep_no_other_out() {
+    crowd_keeps_no_other_out(true, HALF_HEAD, "y\r\n\r\n", "small\n").await;
+}
+
+#[tokio::test]
+async fn stalled_bodies_of_one_address_keep_no_other_out() {
+    crowd_keeps_no_other_out(false, HALF_BODY, "2345", "5 bytes\n").await;
+    crowd_keeps_no_other_out(true, HALF_BODY, "2345", "5 bytes\n").await;
 }
 
 #[tokio::test]
