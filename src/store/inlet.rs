@@ -538,13 +538,11 @@ impl Inlet {
         self.shared.apps().table.get(app.as_str()).cloned()
     }
 
-    /// Forgets apps that came from a source, [`Inlet::EXPIRES_AT_ONCE`] at most, from a position on, which is 0 at first. Returns their names,
+    /// Lists apps that came from a source, [`Inlet::EXPIRES_AT_ONCE`] at most, from a position on, which is 0 at first. Returns their names,
     /// and the position for the next call; `None` at the end. Pause before that.
     #[must_use]
-    pub fn remove_of_source(&self, source: &str, from: u64, now: Timestamp) -> (Vec<AppName>, Option<u64>) {
-        let (mut names, next) = self.shared.apps().table.of_source(source, from, Self::EXPIRES_AT_ONCE);
-        names.retain(|name| self.remove(name, now));
-        (names, next)
+    pub fn of_source(&self, source: &str, from: u64) -> (Vec<AppName>, Option<u64>) {
+        self.shared.apps().table.of_source(source, from, Self::EXPIRES_AT_ONCE)
     }
 
     /// Lists an app before its first update; a known app does not change.
