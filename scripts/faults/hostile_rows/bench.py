@@ -33,6 +33,8 @@ class Row:
     memory: int = 32
     wait: float = MOST_WAIT
     files: int = None
+    # File descriptors that stay open by design.
+    kept_files: int = 0
     environment: dict = dataclasses.field(default_factory=dict)
     # What is started for the row: a proxy, unless it is about something else.
     start: object = Proxy
@@ -169,7 +171,7 @@ def measure(row, case, outcome):
             outcome.memory = (before, *case.memory)
             check_others(row, case, outcome)
         return  # the row was about its end
-    case.until("its connections are gone", lambda: proxy.open_files() <= files + SPARE_FILES, SETTLE)
+    case.until("its connections are gone", lambda: proxy.open_files() <= files + row.kept_files + SPARE_FILES, SETTLE)
     outcome.memory = (before, proxy.peak(), proxy.memory())
     outcome.files = (files, most_files, proxy.open_files())
     check_others(row, case, outcome)

@@ -1,11 +1,16 @@
-"""What a server can do that is no engine, or a hostile one, to a replica of a cluster."""
+"""What a server can do that is no engine, or a hostile one, to a replica of a cluster, and a bridge to another one."""
 
+import collections
+import http.client
+import signal
 import socket
 import threading
 import time
 
+from . import others
 from .bench import row
 from .polls import pump, serve_apart
+from .proxy import ClusterBridge
 
 MIB = 1 << 20
 # How long each kind of server is looked at.
@@ -101,3 +106,69 @@ def every_kind(case):
         f"{len(ACTS)} kinds of servers in place of Redis, {SECONDS} s each: {', '.join(ACTS)}",
         f"pushes and scrapes served, at most {slowest * 1000:.0f} ms ({slow_name}); not ready; memory grew by {grown:.0f} MiB at most ({name})",
     )
+
+
+# Seconds for which the other bridge stalls: longer than the answer to a confirmation may take, and shorter than until it is taken for dead.
+STALL = 7
+# Readers of a proxy behind the other bridge; a connection to that bridge is kept for each, which takes two file descriptors.
+READERS = 200
+# Seconds that a scrape of a proxy behind a bridge that stalls may take: bridge.request_timeout, and room for a busy machine.
+MOST = 7
+
+
+class Reader(threading.Thread):
+    """Scrapes `south` over an open connection from an address of its own until it is over."""
+
+    def __init__(self, address, number, over):
+        super().__init__(daemon=True)
+        self.address, self.source, self.over = address, f"127.1.{number // 250}.{number % 250 + 1}", over
+        self.statuses, self.slowest, self.last = collections.Counter(), 0, None
+
+    def run(self):
+        connection = http.client.HTTPConnection(*self.address, timeout=30, source_address=(self.source, 0))
+        while not self.over.is_set():
+            began = time.monotonic()
+            try:
+                connection.request("GET", "/scrape/south/apps/small/metrics")
+                response = connection.getresponse()
+                response.read()
+                self.last = response.status
+            except (OSError, http.client.HTTPException) as why:
+                connection.close()
+                self.last = type(why).__name__
+            self.statuses[self.last] += 1
+            self.slowest = max(self.slowest, time.monotonic() - began)
+            self.over.wait(0.05)
+        connection.close()
+
+
+def stalling(case):
+    """The other bridge stops at any point: before it answers, within a response, and before it answers a confirmation."""
+    over = threading.Event()
+    readers = [Reader(case.proxy.http, number, over) for number in range(case.so_many(READERS, 50))]
+    for reader in readers:
+        reader.start()
+    rounds = 1 if case.quick else 5
+    try:
+        for _ in range(rounds):
+            case.until("all are served", lambda: all(reader.last == 200 for reader in readers))
+            case.proxy.south.signal(signal.SIGSTOP)
+            time.sleep(STALL)
+            case.check(not any(reader.last == 200 for reader in readers), "a scrape of a bridge that stalls was answered")
+            case.proxy.south.signal(signal.SIGCONT)
+        case.until("all are served again", lambda: all(reader.last == 200 for reader in readers))
+    finally:
+        over.set()
+        for reader in readers:
+            reader.join()
+    statuses = sum((reader.statuses for reader in readers), collections.Counter())
+    slowest = max(reader.slowest for reader in readers)
+    case.check(set(statuses) <= {200, 502, 503}, f"scrapes were answered {dict(statuses)}")
+    case.check(slowest < MOST, f"a scrape took {slowest:.1f} s")
+    failed = sum(count for status, count in statuses.items() if status != 200)
+    return f"{len(readers)} readers of a proxy behind another bridge, which stalls {rounds} times for {STALL} s", \
+        f"{failed} of {sum(statuses.values())} scrapes answered 502 or 503, at most after {slowest:.1f} s; all were served again"
+
+
+if ClusterBridge.is_installed():
+    row("cluster: another bridge that stalls", start=ClusterBridge, ways=others.THROUGH, memory=48, kept_files=2 * READERS)(stalling)

@@ -183,6 +183,7 @@ class Bridge(Proxy):
 
     command = ("bridge",)
     tcp = None
+    alias = "north"
     SECRET = "1" * 64
 
     def defaults(self):
@@ -197,13 +198,13 @@ class Bridge(Proxy):
     def started(self):
         key, port = self.says(r"quic://(\w+)@HOST:(\d+)").groups()
         self.quic_key, self.quic_port = key, int(port)
-        self.start_behind({"p2p.bridges": [f"quic://{key}@127.0.0.1:{port}"]}, "/scrape/north/apps/small/metrics")
+        self.start_behind({"p2p.bridges": [f"quic://{key}@127.0.0.1:{port}"]}, f"/scrape/{self.alias}/apps/small/metrics")
 
     def start_behind(self, settings, path):
         self.behind = Proxy(self.binary, {
             "p2p.enabled": True,
             "p2p.key_file": str(self.folder / "p2p.key"),
-            "p2p.alias": "north",
+            "p2p.alias": self.alias,
             "p2p.secret": self.SECRET,
             **settings,
         })
@@ -216,6 +217,43 @@ class Bridge(Proxy):
     def remove(self):
         self.behind.remove()
         super().remove()
+
+
+class SouthBridge(Bridge):
+    """Another bridge, with another proxy."""
+
+    alias = "south"
+
+
+class ClusterBridge(Bridge):
+    """A bridge of a cluster over a Redis of its own, and `south`, the other bridge, which has the link to the proxy `south`."""
+
+    @classmethod
+    def is_installed(cls):
+        return shutil.which("redis-server") is not None
+
+    def defaults(self):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+        self.engine = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.cluster = {"cluster.url": f"redis://127.0.0.1:{port}", "events.enabled": False}
+        return {**super().defaults(), **self.cluster}
+
+    def started(self):
+        super().started()
+        self.south = SouthBridge(self.binary, self.cluster)
+        end = time.monotonic() + PATIENCE
+        while self.ask("GET", "/scrape/south/apps/small/metrics")[0] != 200:
+            assert time.monotonic() < end, "the other bridge is not found"
+            time.sleep(0.05)
+
+    def remove(self):
+        self.south.signal(signal.SIGCONT)
+        self.south.remove()
+        super().remove()
+        self.engine.kill()
+        self.engine.wait()
 
 
 class HyperdhtBridge(Bridge):
