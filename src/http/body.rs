@@ -22,9 +22,15 @@ const FIRST_ALLOCATION: usize = 64 * 1024;
 /// Limit on the output of one decompression step: the decoder has a buffer of this size and flushes it before filling it again.
 const STEP: usize = 32 * 1024;
 
-/// Decompressed bytes after which other tasks get their turn, a tenth of a millisecond or two. The runtime's own budget is 128 steps: with
+/// Decompressed bytes, or packed ones of snappy, after which other tasks get their turn, a tenth of a millisecond or two. The runtime's own budget is 128 steps: with
 /// 50 clients that send zeros, all others waited for 50 times 4 MiB.
 const TURN: usize = 8 * STEP;
+
+/// Bytes for which a step of decompression counts at least: a gzip member that unpacks to nothing has 20 bytes, and costs a decoder.
+const STEP_COST: usize = 4 * 1024;
+
+/// Chunks of snappy in one step: a chunk that unpacks to nothing may have four bytes.
+const STEP_CHUNKS: usize = 256;
 
 /// Limit on a body, compressed and decompressed alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +130,7 @@ async fn collect(headers: &HeaderMap, body: Body, limit: BodyLimit, budget: &mut
 
 /// Unpacks snappy frames, as Go's library writes them: what they unpack to is known for each frame of at most 64 KiB alone.
 async fn unpack_snappy(packed: &[u8], limit: BodyLimit, budget: &mut impl MemoryBudget) -> Result<Vec<u8>, BodyError> {
-    let (mut decoder, mut unpacked, mut turn) = (FrameDecoder::new(packed), Vec::new(), 0);
+    let (mut decoder, mut unpacked, mut turn) = (FrameDecoder::new(SnappySteps::new(packed)), Vec::new(), 0);
     loop {
         let start = unpacked.len();
         budget.reserve(packed.len() + (start + STEP).max(2 * start)).await;
@@ -134,14 +140,57 @@ async fn unpack_snappy(packed: &[u8], limit: BodyLimit, budget: &mut impl Memory
         if unpacked.len() > limit.bytes {
             return Err(BodyError::TooLarge(limit));
         }
-        if read == 0 {
+        let step_ended = read == 0;
+        if step_ended && !decoder.get_mut().begin_step() {
             return Ok(unpacked);
         }
         turn += read;
-        if turn >= TURN {
+        if step_ended || turn >= TURN {
             turn = 0;
             yield_now().await;
         }
+    }
+}
+
+/// Chunks of snappy, of which the decoder sees some at a time: then it finds the end of file, after which it can go on. By itself it looks
+/// through all chunks that unpack to nothing at once.
+struct SnappySteps<'a> {
+    packed: &'a [u8],
+    /// Bytes of the step in work.
+    left: usize,
+}
+
+impl<'a> SnappySteps<'a> {
+    fn new(packed: &'a [u8]) -> Self {
+        let mut steps = Self { packed, left: 0 };
+        steps.begin_step();
+        steps
+    }
+
+    /// Begins the next step, a number of whole chunks. Returns false at the end.
+    fn begin_step(&mut self) -> bool {
+        for _ in 0..STEP_CHUNKS {
+            // A chunk has its type and its length in three bytes before it. One that is cut off is the decoder's to refuse.
+            let Some([_, length @ ..]) = self.packed[self.left..].first_chunk::<4>() else {
+                self.left = self.packed.len();
+                break;
+            };
+            let length = length.iter().rev().fold(0, |length, byte| length << 8 | usize::from(*byte));
+            self.left = self.packed.len().min(self.left + 4 + length);
+            if self.left >= TURN {
+                break;
+            }
+        }
+        self.left > 0
+    }
+}
+
+impl io::Read for SnappySteps<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = (&self.packed[..self.left]).read(buffer)?;
+        self.packed = &self.packed[read..];
+        self.left -= read;
+        Ok(read)
     }
 }
 
@@ -157,7 +206,7 @@ async fn collect_into(mut sink: Sink, mut body: Body, limit: BodyLimit, budget: 
         }
         while !data.is_empty() {
             budget.reserve(sink.needs(&data)).await;
-            turn += sink.take(&mut data)?;
+            turn += sink.take(&mut data)? + STEP_COST;
             if turn >= TURN {
                 turn = 0;
                 yield_now().await;

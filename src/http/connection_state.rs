@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -14,6 +15,14 @@ const MAX_OPEN: usize = 64;
 
 /// A body may take this many times the span in which a byte of it must arrive.
 const BODY_TOTAL: u32 = 5;
+
+/// Bytes of a body in a second that make its client one that goes on sending. A body that comes more slowly may be cut off where the client's
+/// address has too many incomplete requests: a byte from time to time would hold a connection slot for minutes. Mobile networks at the edge of
+/// their reach have more.
+const SLOW_BODY: u64 = 16 << 10;
+
+/// The longest time for which earlier bytes of a body make up for a pause.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Phase of the current request and response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +57,17 @@ pub(super) enum Wait {
     Body,
 }
 
+/// A change that the connection slot has to learn of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SlotNews {
+    /// A request has begun.
+    Busy,
+    /// Its rest is waited for.
+    Incomplete,
+    /// It is complete.
+    Requested,
+}
+
 /// A response with an open delivery outcome.
 struct OpenResponse {
     tracked: Arc<TrackedResponse>,
@@ -71,6 +91,13 @@ pub(super) struct ConnectionState {
     pipelines: bool,
     /// Bytes of a request certainly came before that: the client asks ahead, and what its kernel has it may never read.
     asks_ahead: bool,
+    /// Since when a request that is not complete has been there, or the connection without its first one.
+    request_since: Instant,
+    /// Until when the bytes of the body make up for a pause.
+    flows_until: Instant,
+    /// The state that the connection slot has: idle, and counted as one without a complete request.
+    slot_idle: bool,
+    slot_incomplete: bool,
     eof: bool,
     failed: bool,
     over: bool,
@@ -88,6 +115,10 @@ impl ConnectionState {
             body_since: None,
             pipelines: false,
             asks_ahead: false,
+            request_since: now,
+            flows_until: now,
+            slot_idle: true,
+            slot_incomplete: true,
             eof: false,
             failed: false,
             over: false,
@@ -111,6 +142,44 @@ impl ConnectionState {
     /// Returns true if only a part of a request's head has arrived.
     pub(super) fn is_in_head(&self) -> bool {
         matches!(self.phase, Phase::Head { .. })
+    }
+
+    /// Returns true if a part of a request has not arrived, or may not have.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.is_in_head() || self.awaits_body()
+    }
+
+    /// Since when the request that is not complete has been there; of a connection without any, since its beginning.
+    pub(super) fn request_since(&self) -> Instant {
+        self.request_since
+    }
+
+    /// Returns true if the rest of a request is waited for, of which little has come lately.
+    pub(super) fn is_slow(&self, now: Instant) -> bool {
+        let waits = match self.phase {
+            Phase::Idle { .. } | Phase::Response { body_left: 0 } => false,
+            Phase::Head { .. } => true,
+            Phase::Response { .. } => self.body_wait.is_some() && self.progress == ResponseProgress::Sending,
+        };
+        waits && now >= self.flows_until
+    }
+
+    /// The change that the connection slot has to learn of; `waits` if nothing more of the client is there to be read.
+    pub(super) fn slot_news(&mut self, waits: bool) -> Option<SlotNews> {
+        let news = match self.phase {
+            Phase::Idle { .. } => return None,
+            Phase::Response { body_left: 0 } if self.slot_incomplete => SlotNews::Requested,
+            Phase::Head { .. } | Phase::Response { body_left: 1.. } if waits && !self.slot_incomplete => SlotNews::Incomplete,
+            _ if self.slot_idle => SlotNews::Busy,
+            _ => return None,
+        };
+        self.slot_idle = false;
+        match news {
+            SlotNews::Busy => {}
+            SlotNews::Incomplete => self.slot_incomplete = true,
+            SlotNews::Requested => self.slot_incomplete = false,
+        }
+        Some(news)
     }
 
     /// Returns true if a request is being answered.
@@ -147,18 +216,29 @@ impl ConnectionState {
                 self.pipelines |= is_beyond;
                 self.asks_ahead |= is_beyond && self.progress == ResponseProgress::Sending;
                 *body_left = body_left.saturating_sub(count);
+                self.body_came(count, now);
                 return outcomes;
             }
             Phase::Idle { .. } => {
                 self.phase = Phase::Head { since: now };
+                if !self.slot_incomplete {
+                    self.request_since = now;
+                }
                 if !self.pipelines {
                     outcomes = self.take_written(DeliveryOutcome::Acked);
                 }
             }
             Phase::Head { .. } => {}
         }
-        self.beyond_head += self.scan.feed(bytes) as u64;
+        let beyond = self.scan.feed(bytes) as u64;
+        self.beyond_head += beyond;
+        self.body_came(beyond, now);
         outcomes
+    }
+
+    fn body_came(&mut self, bytes: u64, now: Instant) {
+        let worth = Duration::from_micros(bytes.saturating_mul(1_000_000) / SLOW_BODY);
+        self.flows_until = (self.flows_until.max(now) + worth.min(PAUSE)).min(now + PAUSE);
     }
 
     /// A byte has come while a response is being written: unless it belongs to the request's body, the client pipelines.
@@ -215,6 +295,7 @@ impl ConnectionState {
         self.pipelines |= body_left > 0;
         self.asks_ahead |= body_left > 0;
         self.phase = Phase::Idle { since: now };
+        (self.slot_idle, self.slot_incomplete) = (true, false);
         outcomes
     }
 

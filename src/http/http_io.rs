@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Timers;
 use super::connection::SharedConnection;
-use super::connection_state::Wait;
+use super::connection_state::{SlotNews, Wait};
 use super::layer::Layer;
 use super::stats::{HttpStats, count};
 use super::timer::Timer;
@@ -47,6 +47,16 @@ impl Protocol {
     }
 }
 
+/// Reports a change to the slot of a connection.
+pub(super) fn report(slot: Option<&Slot>, news: Option<SlotNews>) {
+    match (slot, news) {
+        (Some(slot), Some(SlotNews::Busy)) => slot.busy(),
+        (Some(slot), Some(SlotNews::Incomplete)) => slot.incomplete(),
+        (Some(slot), Some(SlotNews::Requested)) => slot.requested(),
+        (None, _) | (_, None) => {}
+    }
+}
+
 impl<S> HttpIo<S> {
     pub(super) fn new(io: Layer<S>, shared: Arc<SharedConnection>, stats: Arc<HttpStats>, slot: Option<Arc<Slot>>, timers: Timers) -> Self {
         Self {
@@ -71,7 +81,12 @@ impl<S> HttpIo<S> {
 
     /// Nothing to read: ready once the client has taken too long.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some((deadline, wait)) = self.shared.state().deadline(&self.timers, Instant::now()) else {
+        let (deadline, news) = {
+            let mut state = self.shared.state();
+            (state.deadline(&self.timers, Instant::now()), state.slot_news(true))
+        };
+        report(self.slot.as_deref(), news);
+        let Some((deadline, wait)) = deadline else {
             return Poll::Pending;
         };
         ready!(self.timer.poll_until(cx, deadline));
@@ -111,14 +126,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for HttpIo<S> {
         }
         let bytes = &buf.filled()[before..];
         if !bytes.is_empty() {
-            if let Some(slot) = &self.slot {
-                slot.busy();
-            }
             if *self.protocol.get_or_insert_with(|| Protocol::of(bytes)) != Protocol::Http {
                 let what = "the client sends JSON messages, not HTTP";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, what)));
             }
-            self.shared.change(|state| state.read(bytes, Instant::now()));
+            let mut news = None;
+            self.shared.change(|state| {
+                let outcomes = state.read(bytes, Instant::now());
+                news = state.slot_news(false);
+                outcomes
+            });
+            report(self.slot.as_deref(), news);
         }
         Poll::Ready(Ok(()))
     }
@@ -147,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for HttpIo<S> {
             let quiet = is_followed && self.shared.is_quiet() && !self.io.has_decrypted();
             self.shared.change(|state| state.flushed(quiet, Instant::now()));
             if let Some(slot) = &self.slot {
-                slot.idle();
+                slot.answered();
             }
         }
         Poll::Ready(Ok(()))

@@ -4,6 +4,7 @@ mod fallbacks;
 mod requests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -60,6 +61,10 @@ struct ServiceInner {
 /// Takes note of a request that was refused because its sender lacks a role: the client, the status, and the reason.
 pub type OnRefused = Arc<dyn Fn(&Client, StatusCode, &str) + Send + Sync>;
 
+/// The time after which a request counts as incomplete again, where its connection was to be evicted while it was our turn, or while its body
+/// came in time.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// All that is to be known about the other end of a stream besides its bytes.
 pub struct ConnectionInfo {
     /// The peer.
@@ -98,8 +103,10 @@ impl ConnectionInfo {
 enum End {
     /// HTTP itself came to an end.
     Http(hyper::Result<()>),
-    /// Nothing was in work and the connection was no longer wanted.
-    Unwanted,
+    /// The service stops, and nothing was in work.
+    Stopped,
+    /// Nothing was in work, and another connection needs the slot.
+    Evicted,
     /// It was one of too many of its address without a complete request.
     TooManyIncomplete,
 }
@@ -181,12 +188,11 @@ impl HttpService {
             slot.idle();
         }
         let transport = TransportIo::new(io, shared.clone(), self.0.stats.clone(), (&self.0.timers).into());
-        let began = Instant::now();
         // The bytes of a Unix socket do not leave the machine, and its mode says who may connect.
         let web = self.0.web.as_ref().filter(|_| !matches!(shared.peer(), PeerAddr::Unix { .. }));
         let layer = match web.map_or(Tls::Off, |web| web.tls()) {
             Tls::Off => Layer::Plain(transport),
-            tls => match Box::pin(self.secure(transport, tls, slot.as_deref(), &stop, began)).await {
+            tls => match Box::pin(self.secure(transport, tls, slot.as_deref(), &stop)).await {
                 Some(layer) => layer,
                 None => return,
             },
@@ -197,18 +203,11 @@ impl HttpService {
             slot,
             stop,
         };
-        self.serve_http(layer, serving, began).await;
+        self.serve_http(layer, serving).await;
     }
 
     /// Does the TLS handshake; none if the connection has ended without one. Until then it can be evicted as an idle one.
-    async fn secure<S>(
-        &self,
-        transport: TransportIo<S>,
-        tls: Tls,
-        slot: Option<&Slot>,
-        stop: &CancellationToken,
-        began: Instant,
-    ) -> Option<Layer<S>>
+    async fn secure<S>(&self, transport: TransportIo<S>, tls: Tls, slot: Option<&Slot>, stop: &CancellationToken) -> Option<Layer<S>>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
@@ -225,12 +224,12 @@ impl HttpService {
         let outcome = tokio::select! {
             outcome = timeout(timers.handshake, Layer::accept_tls(transport, config)) => outcome,
             () = stop.cancelled() => return None,
-            () = evicted(slot, &shared, began) => {
+            () = evicted(slot, &shared) => {
                 count(&stats.evicted);
                 return None;
             }
         };
-        let transport = match outcome {
+        let (mut transport, reply) = match outcome {
             Ok(Ok(layer)) => {
                 let certificate = layer.client_certificate().filter(|_| verifies_clients);
                 if let Some(names) = certificate.and_then(|certificate| subject_alt_names(certificate)) {
@@ -245,22 +244,43 @@ impl HttpService {
             }
             Ok(Err(NoTls::Failed(transport, why))) => {
                 failed(&why);
-                transport
+                (transport, None)
             }
-            Ok(Err(NoTls::NotTls(mut transport))) => {
+            Ok(Err(NoTls::NotTls(transport))) => {
                 failed(&"the client does not speak TLS");
-                let answer = whole_response(StatusCode::BAD_REQUEST, HTTPS_ONLY);
-                let _ = timeout(timers.lingering_close, transport.write_all(answer.as_bytes())).await;
-                transport
+                (transport, Some(whole_response(StatusCode::BAD_REQUEST, HTTPS_ONLY)))
             }
         };
         shared.change(ConnectionState::close);
-        lingering_close(Layer::Plain(transport), &shared, timers.lingering_close).await;
+        let closing = async {
+            if let Some(reply) = reply {
+                let _ = timeout(timers.lingering_close, transport.write_all(reply.as_bytes())).await;
+            }
+            lingering_close(Layer::Plain(transport), &shared, timers.lingering_close).await;
+        };
+        self.close(slot, &shared, closing).await;
         None
     }
 
+    /// Ends a connection with `closing`, in which its client gets time to take everything. Another connection may need the slot sooner: then
+    /// the wait ends after the grace, unless the outcome of a response is open. Such a connection is busy until that is decided.
+    async fn close(&self, slot: Option<&Slot>, shared: &SharedConnection, closing: impl Future<Output = ()>) {
+        let Some(slot) = slot else {
+            return closing.await;
+        };
+        if shared.state().has_open_responses() {
+            // If it was evicted, another connection is.
+            slot.busy();
+            return closing.await;
+        }
+        let was_evicted = slot.is_evicted();
+        if !slot.unless_evicted(closing).await && !was_evicted {
+            count(&self.0.stats.evicted);
+        }
+    }
+
     /// Serves HTTP over a layer until it ends.
-    async fn serve_http<S>(&self, layer: Layer<S>, serving: ConnectionService, began: Instant)
+    async fn serve_http<S>(&self, layer: Layer<S>, serving: ConnectionService)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
@@ -269,7 +289,7 @@ impl HttpService {
         let (slot, stop) = (serving.slot.clone(), serving.stop.clone());
         let http_io = HttpIo::new(layer, shared.clone(), stats.clone(), slot.clone(), *timers);
         let mut http = http.serve_connection(TokioIo::new(http_io), serving);
-        let end = self.drive(&mut http, &shared, slot.as_deref(), &stop, began).await;
+        let end = self.drive(&mut http, &shared, slot.as_deref(), &stop).await;
         let parts = http.into_parts();
         let http_io = parts.io.into_inner();
         let protocol = http_io.protocol();
@@ -278,26 +298,32 @@ impl HttpService {
             tracing::debug!(peer = %shared.peer(), "connection failed: {e}");
         }
         // For hyper an error before the first byte of a request is an end like any other.
-        if let End::Http(result) = &end
-            && (result.is_err() || protocol == Some(Protocol::Json))
-            && let Some(refusal) = refusal(protocol, &shared, &parts.read_buf)
-        {
-            // Whether the client takes it is its own affair.
-            let _ = timeout(timers.lingering_close, write_flushed(&mut socket, &refusal)).await;
-        }
-        if matches!(end, End::TooManyIncomplete) {
-            tracing::debug!(peer = %shared.peer(), "connection closed: {}", TOO_MANY_INCOMPLETE.trim_end());
-            // The send queue has room for so few bytes; where it has not, the close alone must do.
-            let answer = whole_response(StatusCode::REQUEST_TIMEOUT, TOO_MANY_INCOMPLETE);
-            let _ = timeout(timers.lingering_close, write_flushed(&mut socket, &answer)).await;
+        let reply = match &end {
+            End::Http(result) if result.is_err() || protocol == Some(Protocol::Json) => refusal(protocol, &shared, &parts.read_buf),
+            End::TooManyIncomplete => {
+                tracing::debug!(peer = %shared.peer(), "connection closed: {}", TOO_MANY_INCOMPLETE.trim_end());
+                Some(whole_response(StatusCode::REQUEST_TIMEOUT, TOO_MANY_INCOMPLETE))
+            }
+            End::Http(_) | End::Stopped | End::Evicted => None,
+        };
+        if matches!(end, End::Evicted | End::TooManyIncomplete) {
+            count(&stats.evicted);
         }
         shared.change(ConnectionState::close);
-        if needs_lingering_close(&end, &shared.state()) {
-            lingering_close(socket, &shared, timers.lingering_close).await;
-        } else if matches!(socket, Layer::Tls(_)) {
-            // The client learns that nothing was cut off.
-            let _ = timeout(timers.lingering_close, socket.shutdown()).await;
-        }
+        let lingers = needs_lingering_close(&end, &shared.state());
+        let closing = async {
+            if let Some(reply) = reply {
+                // Whether the client takes it is its own affair. The send queue has room for so few bytes as a rule.
+                let _ = timeout(timers.lingering_close, write_flushed(&mut socket, &reply)).await;
+            }
+            if lingers {
+                lingering_close(socket, &shared, timers.lingering_close).await;
+            } else if matches!(socket, Layer::Tls(_)) {
+                // The client learns that nothing was cut off.
+                let _ = timeout(timers.lingering_close, socket.shutdown()).await;
+            }
+        };
+        self.close(slot.as_deref(), &shared, closing).await;
     }
 
     /// Handles a request of `peer` that did not arrive as bytes of HTTP. The caller acknowledges the response with the [`ResponseAck`].
@@ -312,18 +338,11 @@ impl HttpService {
     }
 
     /// Lets HTTP work, and ends it where nothing is in work and the connection is no longer wanted.
-    async fn drive<S>(
-        &self,
-        http: &mut Http<S>,
-        shared: &SharedConnection,
-        slot: Option<&Slot>,
-        stop: &CancellationToken,
-        began: Instant,
-    ) -> End
+    async fn drive<S>(&self, http: &mut Http<S>, shared: &SharedConnection, slot: Option<&Slot>, stop: &CancellationToken) -> End
     where
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
-        let (mut stopping, mut looked_again) = (false, false);
+        let (mut stopping, mut looked_again, mut look_at) = (false, false, None);
         let self_wakes = SelfWakes::new();
         loop {
             let serving = std::future::poll_fn(|cx| {
@@ -335,24 +354,32 @@ impl HttpService {
                 biased;
                 end = serving => return End::Http(end),
                 () = stop.cancelled(), if !stopping => false,
-                () = evicted(slot, shared, began) => true,
-            };
-            stopping |= !evicted_now;
-            if evicted_now && slot.is_some_and(Slot::is_evicted_as_incomplete) && shared.state().is_in_head() {
-                if shared.has_unread() && !std::mem::replace(&mut looked_again, true) {
-                    // The runtime may not have noticed it yet.
-                    tokio::task::yield_now().await;
+                () = evicted(slot, shared) => true,
+                () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
+                    look_at = None;
+                    if let Some(slot) = slot.filter(|_| shared.state().is_incomplete()) {
+                        slot.incomplete();
+                    }
                     continue;
                 }
-                count(&self.0.stats.evicted);
-                return End::TooManyIncomplete;
+            };
+            stopping |= !evicted_now;
+            if evicted_now && let Some(slot) = slot.filter(|slot| slot.is_evicted_as_incomplete() && !shared.state().is_idle()) {
+                if shared.is_sending() || !shared.state().is_slow(Instant::now()) {
+                    // It is our turn, or the client goes on sending. Another connection is evicted; this one counts again a little later.
+                    (looked_again, look_at) = (false, Some(Instant::now() + LOOK_AGAIN));
+                    slot.requested();
+                } else if shared.has_unread() && !std::mem::replace(&mut looked_again, true) {
+                    // The runtime may not have noticed it yet.
+                    tokio::task::yield_now().await;
+                } else {
+                    return End::TooManyIncomplete;
+                }
+                continue;
             }
             let spare = shared.state().is_idle() && !shared.has_unread();
             if spare {
-                if evicted_now {
-                    count(&self.0.stats.evicted);
-                }
-                return End::Unwanted;
+                return if evicted_now { End::Evicted } else { End::Stopped };
             }
             if let Some(slot) = slot {
                 // A request has arrived at the last moment, so another connection is evicted.
@@ -366,9 +393,9 @@ impl HttpService {
 }
 
 /// As [`evictable`]; never resolves without a slot.
-async fn evicted(slot: Option<&Slot>, shared: &SharedConnection, began: Instant) {
+async fn evicted(slot: Option<&Slot>, shared: &SharedConnection) {
     match slot {
-        Some(slot) => evictable(slot, shared, began).await,
+        Some(slot) => evictable(slot, shared).await,
         None => std::future::pending().await,
     }
 }
@@ -381,16 +408,15 @@ where
     socket.flush().await
 }
 
-/// Resolves once the slot is needed and the client has had its grace: it may have just come, or be about to ask again. `began` is when
-/// it came.
-async fn evictable(slot: &Slot, shared: &SharedConnection, began: Instant) {
+/// Resolves once the slot is needed and the client has had its grace: it may have just come, or be about to ask again or to send the rest.
+async fn evictable(slot: &Slot, shared: &SharedConnection) {
     loop {
         slot.evicted().await;
-        let idle_since = shared.state().idle_since();
-        let until = match slot.is_evicted_as_incomplete() {
-            true => Some(idle_since.unwrap_or(began) + slot.grace()),
-            false => idle_since.map(|since| since + slot.grace()),
+        let since = match slot.is_evicted_as_incomplete() {
+            true => Some(shared.state().request_since()),
+            false => shared.state().idle_since(),
         };
+        let until = since.map(|since| since + slot.grace());
         match until {
             Some(until) if Instant::now() < until => sleep_until(until).await,
             _ => return,

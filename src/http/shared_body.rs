@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io::IoSlice;
 use std::pin::Pin;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 
@@ -43,10 +43,17 @@ pub struct SharedBody {
     since_yield: usize,
 }
 
-/// Memory that a response holds, an extension of the response. Without it a response counts with its whole length. A clone is a handle
-/// to the same memory.
+/// Memory that a response holds, an extension of the response. Without it a response counts with its whole length, and one of unknown
+/// length with the frame that is being written. A clone is a handle to the same memory.
 #[derive(Debug, Clone, Default)]
-pub struct ResponseMemory(Arc<Mutex<SliceLists>>);
+pub struct ResponseMemory(Arc<MemoryInner>);
+
+#[derive(Debug, Default)]
+struct MemoryInner {
+    lists: Mutex<SliceLists>,
+    /// Bytes of the frame that was handed down last. HTTP asks for the next one when less than [`MAX_HEAD`](super::MAX_HEAD) of it is unwritten.
+    frame: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct SliceLists {
@@ -74,7 +81,14 @@ impl ResponseMemory {
             unshared: bytes,
             ..SliceLists::default()
         };
-        Self(Arc::new(Mutex::new(rows)))
+        Self::of(rows)
+    }
+
+    fn of(lists: SliceLists) -> Self {
+        Self(Arc::new(MemoryInner {
+            lists: Mutex::new(lists),
+            frame: AtomicU64::new(0),
+        }))
     }
 
     /// A body that shares nothing with others.
@@ -91,6 +105,16 @@ impl ResponseMemory {
 
     pub(super) fn unshared(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.rows().unshared)
+    }
+
+    /// Notes the length of a frame that is made for this response alone and is handed down now.
+    pub(super) fn set_frame(&self, bytes: u64) {
+        self.0.frame.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of the frame that was handed down last.
+    pub(super) fn frame(&self) -> u64 {
+        self.0.frame.load(Ordering::Relaxed)
     }
 
     /// Bytes of the rows that are still to be sent.
@@ -119,7 +143,7 @@ impl ResponseMemory {
     }
 
     fn rows(&self) -> MutexGuard<'_, SliceLists> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -234,7 +258,7 @@ impl SharedBody {
             ..SliceLists::default()
         };
         Self {
-            memory: ResponseMemory(Arc::new(Mutex::new(rows))),
+            memory: ResponseMemory::of(rows),
             ..Self::default()
         }
     }

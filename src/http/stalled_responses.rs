@@ -54,11 +54,20 @@ struct Stalled {
     /// The last time at which the client read something.
     since: Instant,
     rows: Vec<Held>,
-    /// Bytes that no other response shares.
+    /// Bytes that no other response shares, without those of the frame in work.
     unshared: Arc<AtomicU64>,
+    /// Has the bytes of that frame.
+    memory: ResponseMemory,
     /// Of the task that is to close the connection.
     waker: Waker,
     closing: bool,
+}
+
+impl Stalled {
+    /// Bytes that no other response shares.
+    fn unshared(&self) -> u64 {
+        self.unshared.load(Ordering::Relaxed) + self.memory.frame()
+    }
 }
 
 /// A part of one response.
@@ -189,6 +198,7 @@ impl Table {
             since,
             rows,
             unshared: memory.unshared(),
+            memory: memory.clone(),
             waker,
             closing: false,
         };
@@ -218,7 +228,7 @@ impl Table {
 
     fn unshared(&self) -> u64 {
         let staying = self.stalled.values().filter(|stalled| !stalled.closing);
-        staying.map(|stalled| stalled.unshared.load(Ordering::Relaxed)).sum()
+        staying.map(Stalled::unshared).sum()
     }
 
     /// Looks from time to time whether what is kept has passed the limit.
@@ -251,7 +261,7 @@ impl Table {
                 break;
             }
             stalled.closing = true;
-            kept = kept.saturating_sub(stalled.unshared.load(Ordering::Relaxed));
+            kept = kept.saturating_sub(stalled.unshared());
             for Held { address, .. } in &stalled.rows {
                 let Some(part) = self.rows.get_mut(address) else { continue };
                 let before = part.kept();

@@ -9,6 +9,7 @@ mod loss;
 mod requests;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,7 @@ use axum::extract::{Query, Request, State};
 use axum::response::IntoResponse;
 use axum::routing::{get, put};
 use bytes::Bytes;
+use futures_util::stream;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -76,6 +78,7 @@ impl Site {
         let routes = Routes::new()
             .route("/small", Role::Read, get(async || "small\n"))
             .route("/big", Role::Read, get(big))
+            .route("/parts", Role::Read, get(parts))
             .route("/lent", Role::Read, get(lent))
             .route("/late", Role::Read, get(late))
             .route("/lent-panic", Role::Read, get(lent_panic))
@@ -130,7 +133,10 @@ struct Served {
 
 impl Served {
     async fn start(timers: Timers, slots: usize) -> Self {
-        let site = Site::new(timers);
+        Self::of(Site::new(timers), slots).await
+    }
+
+    async fn of(site: Site, slots: usize) -> Self {
         let listener = Listener::tcp("127.0.0.1:0").await.unwrap();
         let (address, slots, stop) = (
             listener.local_addr().unwrap(),
@@ -189,6 +195,11 @@ fn payload(size: u64) -> Vec<Bytes> {
 
 async fn big(Query(Size { size }): Query<Size>) -> Body {
     Body::new(SharedBody::from(payload(size)))
+}
+
+/// The same with a length that is not known in advance.
+async fn parts(Query(Size { size }): Query<Size>) -> Body {
+    Body::from_stream(stream::iter(payload(size).into_iter().map(Ok::<_, Infallible>)))
 }
 
 async fn lent(State(inside): State<Arc<Inside>>, Extension(connection): Extension<Connection>, Query(Size { size }): Query<Size>) -> Body {

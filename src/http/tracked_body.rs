@@ -19,23 +19,31 @@ pub(super) struct TrackedBody {
 }
 
 enum Content {
-    /// Any body.
-    Frames(Body),
+    /// Any body. Its frames count for the memory unless that has the whole body already.
+    Frames { body: Body, memory: Option<ResponseMemory> },
     /// A list of shared slices, taken in batches past the body that they belong to, which gives them away one by one.
     Batches { slices: ResponseMemory, since_yield: usize },
 }
 
 impl TrackedBody {
-    /// `memory` is that of the response; if all of the body is slices in there, they are taken from there.
-    pub(super) fn new(body: Body, memory: ResponseMemory, shared: Arc<SharedConnection>, to_head: bool) -> Self {
+    /// `memory` is that of the response; if all of the body is slices in there, they are taken from there. A body without one is held whole,
+    /// or, if its length is not known, made frame by frame.
+    pub(super) fn new(body: Body, memory: Option<ResponseMemory>, shared: Arc<SharedConnection>, to_head: bool) -> Self {
         shared.set_sending(true);
-        let content = if body.size_hint().exact() == Some(memory.left()) {
+        let length = body.size_hint().exact();
+        let whole = length.filter(|_| memory.is_none());
+        let memory = memory.unwrap_or_else(|| whole.map_or_else(ResponseMemory::default, ResponseMemory::opaque));
+        shared.set_response_memory(memory.clone());
+        let content = if length == Some(memory.left()) {
             Content::Batches {
                 slices: memory,
                 since_yield: 0,
             }
         } else {
-            Content::Frames(body)
+            Content::Frames {
+                body,
+                memory: whole.is_none().then_some(memory),
+            }
         };
         Self {
             content,
@@ -51,8 +59,11 @@ impl HttpBody for TrackedBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Batch>, axum::Error>>> {
         let frame = match &mut self.content {
-            Content::Frames(body) => {
+            Content::Frames { body, memory } => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
+                if let (Some(memory), Some(Ok(frame))) = (memory, &frame) {
+                    memory.set_frame(frame.data_ref().map_or(0, |data| data.len() as u64));
+                }
                 frame.map(|frame| frame.map(|frame| frame.map_data(Batch::from)))
             }
             Content::Batches { slices, since_yield } => {
@@ -73,14 +84,14 @@ impl HttpBody for TrackedBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Frames(body) => body.is_end_stream(),
+            Content::Frames { body, .. } => body.is_end_stream(),
             Content::Batches { slices, .. } => slices.left() == 0,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Frames(body) => body.size_hint(),
+            Content::Frames { body, .. } => body.size_hint(),
             Content::Batches { slices, .. } => SizeHint::with_exact(slices.left()),
         }
     }

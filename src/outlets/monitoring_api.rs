@@ -14,8 +14,8 @@ use url::form_urlencoded;
 
 use crate::http::{Role, Routes, reply};
 use crate::model::{AppName, PeerSample, truncated};
+use crate::page::RenderQueue;
 use crate::peer_samples::PeerSamples;
-use crate::supervise::blocking;
 use crate::wire::monitoring::api;
 
 /// Path prefix of the API.
@@ -69,14 +69,23 @@ impl Endpoint {
     }
 }
 
-/// The routes of the API.
-pub fn routes(monitoring: MonitoringApi) -> Routes {
-    Routes::new()
-        .route("/metric_plugin/v1/{*path}", Role::Read, any(answer))
-        .with_state(Arc::new(monitoring))
+/// The API and the queue of its listings.
+#[derive(Debug)]
+struct ApiHandler {
+    monitoring: MonitoringApi,
+    /// Ten thousand peers are tens of megabytes of text, so one listing is made at a time.
+    queue: RenderQueue,
 }
 
-async fn answer(State(monitoring): State<Arc<MonitoringApi>>, request: Request) -> Response<Body> {
+/// The routes of the API.
+pub fn routes(monitoring: MonitoringApi) -> Routes {
+    let queue = RenderQueue::default();
+    Routes::new()
+        .route("/metric_plugin/v1/{*path}", Role::Read, any(answer))
+        .with_state(Arc::new(ApiHandler { monitoring, queue }))
+}
+
+async fn answer(State(monitoring): State<Arc<ApiHandler>>, request: Request) -> Response<Body> {
     let path = request.uri().path();
     let Some(endpoint) = Endpoint::of(path) else {
         return match path.strip_suffix('/').and_then(|path| Endpoint::of(path).and(Some(path))) {
@@ -98,10 +107,10 @@ async fn answer(State(monitoring): State<Arc<MonitoringApi>>, request: Request) 
     }
 }
 
-impl MonitoringApi {
+impl ApiHandler {
     async fn answer(&self, endpoint: Endpoint, query: &str, body: Body) -> Response<Body> {
         match endpoint {
-            Endpoint::Addresses => json(StatusCode::OK, api::addresses(&self.addresses)),
+            Endpoint::Addresses => json(StatusCode::OK, api::addresses(&self.monitoring.addresses)),
             Endpoint::PeerMetadata => self.peer_metadata(query).await,
             Endpoint::Broadcast => match to_bytes(body, MAX_BODY_BYTES).await {
                 Ok(body) if api::check_broadcast(&body).is_ok() => refusal("Bitswap probe not enabled"),
@@ -112,7 +121,7 @@ impl MonitoringApi {
 
     /// The peers of the node that the query names, or of all nodes.
     async fn peer_metadata(&self, query: &str) -> Response<Body> {
-        let nodes = self.peer_samples.all();
+        let nodes = self.monitoring.peer_samples.all();
         if nodes.is_empty() {
             return refusal("no IPFS node has answered ([[ipfs]]), and no Bitswap monitor runs ([bitswap])");
         }
@@ -126,8 +135,7 @@ impl MonitoringApi {
         if samples.is_empty() {
             return refusal(&unknown_node(wanted.as_deref().unwrap_or_default(), &nodes));
         }
-        // Ten thousand peers are tens of megabytes of text.
-        json(StatusCode::OK, blocking(move || api::peer_metadata(&samples)).await)
+        json(StatusCode::OK, self.queue.render(move || api::peer_metadata(&samples)).await)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::vec;
 
 use axum::body::Body;
@@ -18,7 +19,7 @@ use tokio::sync::Semaphore;
 use super::table::rfc3339;
 use crate::exposition::group::{as_text, unescape};
 use crate::exposition::{Exposition, Family, Label, MetricType, Sample, Suffix, go_float};
-use crate::http::{Role, Routes, reply};
+use crate::http::{ResponseMemory, Role, Routes, reply};
 use crate::model::{AppName, Syntax, Timestamp};
 use crate::store::{App, Text, View};
 use crate::supervise::blocking;
@@ -79,22 +80,31 @@ async fn metrics(State(outlet): State<Arc<PushgatewayOutlet>>) -> Response<Body>
         let groups = apps.iter().filter(|app| &*app.origin.source == SOURCE);
         groups.map(|app| app.name.clone()).collect::<Vec<_>>()
     });
+    let names = names.await;
+    // The list of names is there until the last part is made; the part in work is counted as it is sent.
+    let held = Arc::new(AtomicU64::new(size_of_val(&*names) as u64));
+    let memory = ResponseMemory::changing(Arc::clone(&held));
     let listing = Listing {
-        names: names.await.into_iter(),
+        names: names.into_iter(),
         text: br#"{"status":"success","data":["#.to_vec(),
         has_groups: false,
     };
     let parts = stream::unfold(Some(listing), move |listing| {
-        let outlet = Arc::clone(&outlet);
+        let (outlet, held) = (Arc::clone(&outlet), Arc::clone(&held));
         async move {
             // Never closed.
             let _turn = outlet.turns.acquire().await;
             let (view, listing) = (outlet.view.clone(), listing?);
             let (part, rest) = blocking(move || listing.part(&view)).await;
+            if rest.is_none() {
+                held.store(0, Ordering::Relaxed);
+            }
             Some((Ok::<_, Infallible>(part), rest))
         }
     });
-    with_headers(Response::new(Body::from_stream(parts)))
+    let mut response = with_headers(Response::new(Body::from_stream(parts)));
+    response.extensions_mut().insert(memory);
+    response
 }
 
 /// The rest of a listing of all groups.

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use self::body::{ProtobufFault, PushedText, parse, parse_protobuf};
 use self::group_text::{Draft, GroupText, PushTimes};
@@ -31,8 +31,8 @@ use crate::supervise::blocking;
 use crate::telemetry::{Counter, Rejection, RemovalReason, Telemetry, UpdateOutcome};
 use crate::wire::pushgateway::{Group, PathError, SOURCE, app_of_path};
 
-/// Pushes to groups of one of these are stored one after another, so that none is lost of two that replace families of one group: enough that
-/// different groups rarely wait for each other.
+/// Pushes to groups of one of these are stored, and groups deleted, one after another, so that none is lost of two pushes that replace families
+/// of one group, and a push does not bring back what is deleted meanwhile: enough that different groups rarely wait for each other.
 const QUEUES: usize = 256;
 
 /// The text of a group may be this many times as long as a message (`receiver.max_message_bytes`): its labels stand in every sample, and pushes
@@ -75,7 +75,7 @@ pub struct GroupHandler {
     limits: watch::Receiver<Limits>,
     budget: Arc<Budget>,
     rules: PushgatewayRules,
-    queues: [Semaphore; QUEUES],
+    queues: [Arc<Mutex<()>>; QUEUES],
 }
 
 /// A refused request.
@@ -150,7 +150,7 @@ impl GroupHandler {
             limits,
             budget,
             rules,
-            queues: std::array::from_fn(|_| Semaphore::new(1)),
+            queues: std::array::from_fn(|_| Arc::default()),
         }
     }
 
@@ -253,15 +253,28 @@ impl GroupHandler {
 
     /// Stores a push once earlier ones of its group are stored. `bytes` is its length with the labels of the group.
     async fn store(self: &Arc<Self>, push: Push, bytes: usize, most: usize) -> Result<(), Refusal> {
-        let queue = foldhash_of(&push.app) % QUEUES;
-        // Never closed.
-        let _turn = self.queues[queue].acquire().await;
+        let turn = self.turn(&push.app).await;
         // What the group has already is written and read again.
         let held = self.inlet.current(&push.app).map_or(0, |app| app.text.body().len());
         let is_large = bytes.saturating_add(held) > LARGE_BYTES;
         let handler = Arc::clone(self);
-        let work = move || handler.store_now(&push, most);
+        let work = move || {
+            // To the end of the work, which goes on without the request once it has begun.
+            let _turn = turn;
+            handler.store_now(&push, most)
+        };
         if is_large { blocking(work).await } else { work() }
+    }
+
+    /// Waits for the earlier pushes and deletions of a group. The next one may begin when the result is dropped.
+    async fn turn(&self, group: &AppName) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.queues[queue_of(group)]).lock_owned().await
+    }
+
+    /// Forgets a group once earlier pushes of it are stored. Returns false if it is not known.
+    async fn remove(&self, group: &AppName, now: Timestamp) -> bool {
+        let _turn = self.turn(group).await;
+        self.inlet.remove(group, now)
     }
 
     fn store_now(&self, push: &Push, most: usize) -> Result<(), Refusal> {
@@ -361,10 +374,10 @@ impl GroupHandler {
     }
 }
 
-/// The hash by which groups are spread over the queues.
-fn foldhash_of(app: &AppName) -> usize {
+/// The queue of a group, by a hash of its name.
+fn queue_of(group: &AppName) -> usize {
     use std::hash::BuildHasher as _;
-    let hash = foldhash::fast::FixedState::default().hash_one(app);
+    let hash = foldhash::fast::FixedState::default().hash_one(group);
     usize::try_from(hash % QUEUES as u64).unwrap_or(0)
 }
 
@@ -411,7 +424,7 @@ async fn delete_group(
         Ok(group) => group.app_name(),
         Err(error) => return handler.refuse(&connection, &head.headers, None, &error.into()),
     };
-    if handler.inlet.remove(&app, (handler.clock)()) {
+    if handler.remove(&app, (handler.clock)()).await {
         let client = connection.client(&head.headers).to_string();
         push::note_deletion(&handler.telemetry, &app, client);
         handler.inlet.shared(&app).await;
@@ -428,11 +441,14 @@ async fn wipe(
     let (now, client) = ((handler.clock)(), connection.client(&headers).to_string());
     let (mut from, mut groups) = (Some(0), 0_usize);
     while let Some(position) = from {
-        let (removed, next) = handler.inlet.remove_of_source(SOURCE, position, now);
-        for app in &removed {
-            handler.telemetry.app_removed(app, RemovalReason::Deleted(client.clone().into()));
+        let (names, next) = handler.inlet.of_source(SOURCE, position);
+        for app in &names {
+            if handler.remove(app, now).await {
+                handler.telemetry.app_removed(app, RemovalReason::Deleted(client.clone().into()));
+                groups += 1;
+            }
         }
-        (from, groups) = (next, groups + removed.len());
+        from = next;
         // Others have their turn.
         tokio::task::yield_now().await;
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use ipnet::IpNet;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use budget::{Budget, FREE_BYTES, Reservation};
@@ -186,10 +186,11 @@ async fn secure(
     (policy, slot, stop): (&WebPolicy, &Slot, &CancellationToken),
 ) -> Option<ReceiverStream> {
     slot.idle();
+    let began = Instant::now();
     // Before the handshake, which is work for clients that may send nothing.
     if let Some(why) = shared.forbidden(&stream) {
         shared.reject(peer, "forbidden", &why);
-        deny(stream).await;
+        slot.unless_evicted(deny(stream)).await;
         return None;
     }
     let accepting = async {
@@ -201,7 +202,10 @@ async fn secure(
     let outcome = tokio::select! {
         outcome = timeout(HANDSHAKE_TIMEOUT, accepting) => outcome,
         () = stop.cancelled() => return None,
-        () = slot.evicted() => return None,
+        () = slot.evicted_after_grace(began) => {
+            tracing::debug!(source = &*shared.source, peer, "connection closed: evicted before the end of its TLS handshake");
+            return None;
+        }
     };
     let failed = |detail: &str| shared.reject(peer, "tls", detail);
     match outcome {

@@ -543,14 +543,12 @@ impl Inlet {
         self.shared.apps().table.get(app.as_str()).cloned()
     }
 
-    /// Forgets apps that came from a source, [`Inlet::EXPIRES_AT_ONCE`] at most, from a position on, which is 0 at first. Returns their names,
+    /// Lists apps that came from a source, [`Inlet::EXPIRES_AT_ONCE`] at most, from a position on, which is 0 at first. Returns their names,
     /// and the position for the next call; `None` at the end. Pause before that.
     #[must_use]
-    pub fn remove_of_source(&self, source: &str, from: u64, now: Timestamp) -> (Vec<AppName>, Option<u64>) {
+    pub fn of_source(&self, source: &str, from: u64) -> (Vec<AppName>, Option<u64>) {
         let of_source = |origin: &Origin| &*origin.source == source;
-        let (mut names, next) = self.shared.apps().table.of_origin(of_source, from, Self::EXPIRES_AT_ONCE);
-        names.retain(|name| self.remove(name, now));
-        (names, next)
+        self.shared.apps().table.of_origin(of_source, from, Self::EXPIRES_AT_ONCE)
     }
 
     /// The names of apps with a last update, or an entry in the list, of such an origin, from a position on, which is 0 at first; and the

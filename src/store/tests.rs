@@ -155,7 +155,7 @@ fn an_update_that_must_be_consistent_leaves_no_trace_if_it_is_not() {
 }
 
 #[test]
-fn apps_of_a_source_are_removed_in_turns() {
+fn apps_of_a_source_are_listed_in_turns_also_while_they_are_removed() {
     let (inlet, view) = in_raw(Limits::default());
     for n in 0..2_500 {
         let mut update = update(&format!("app{n}"), "a 1", 1);
@@ -166,13 +166,14 @@ fn apps_of_a_source_are_removed_in_turns() {
     }
     let (mut from, mut removed, mut turns) = (Some(0), 0, 0);
     while let Some(position) = from {
-        let (names, next) = inlet.remove_of_source("other", position, Timestamp::from_millis(2));
+        let (names, next) = inlet.of_source("other", position);
         assert!(names.len() <= Inlet::EXPIRES_AT_ONCE);
+        assert!(names.iter().all(|name| inlet.remove(name, Timestamp::from_millis(2))));
         (from, removed, turns) = (next, removed + names.len(), turns + 1);
     }
     assert_eq!((removed, view.totals().apps), (834, 2_500 - 834));
     assert!(turns > 13, "{turns}");
-    assert_eq!(inlet.remove_of_source("none", 0, Timestamp::from_millis(2)).1.map(|_| ()), Some(()));
+    assert_eq!(inlet.of_source("none", 0).1.map(|_| ()), Some(()));
 }
 
 #[test]

@@ -5,16 +5,22 @@
 //! [`Slot::busy`] and keeps its slot, and the next one is evicted. While all are busy, new connections wait in order of arrival.
 //!
 //! With a [limit for each address](ConnectionSlots::with_address_limit) a holder counts against its address until its client has sent a
-//! complete request. Once all slots are taken, an address with too many incomplete requests loses the oldest of them first, before any
-//! idle holder is evicted: connections with half a request, opened again and again, must not close those of other clients.
+//! complete request, and again while it reports that its client is in the middle of one. Once all slots are taken, an address with too many
+//! incomplete requests loses the oldest of them first, before any idle holder is evicted: connections with half a request, opened again and
+//! again, must not close those of other clients.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod incomplete;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use self::incomplete::Incomplete;
 
 /// Time by which an evicted holder may delay its end after its last activity, or after it was accepted: a round trip to the other side
 /// of the earth. A client that has just connected is about to send a request, and would lose it.
@@ -67,56 +73,10 @@ struct Table {
 struct Entry {
     state: SlotState,
     eviction: Arc<Notify>,
-    /// The address for which it counts as incomplete, until it has sent a complete request.
-    counted: Option<(IpAddr, u64)>,
-}
-
-/// Holders without a complete request, but for those that are asked to leave.
-struct Incomplete {
-    /// By address, oldest first. Bounded by the slots.
-    by_address: HashMap<IpAddr, BTreeMap<u64, usize>, foldhash::fast::RandomState>,
-    /// The number of holders of each address, for finding the address with the most.
-    counts: BTreeSet<(usize, IpAddr)>,
-    /// The time after which one of too many of an address can be evicted.
-    grace: Duration,
-}
-
-impl Incomplete {
-    fn new(grace: Duration) -> Self {
-        Self {
-            by_address: HashMap::default(),
-            counts: BTreeSet::new(),
-            grace,
-        }
-    }
-
-    fn insert(&mut self, (address, turn): (IpAddr, u64), index: usize) {
-        let holders = self.by_address.entry(address).or_default();
-        let before = holders.len();
-        holders.insert(turn, index);
-        let after = holders.len();
-        self.counts.remove(&(before, address));
-        self.counts.insert((after, address));
-    }
-
-    fn remove(&mut self, (address, turn): (IpAddr, u64)) {
-        let Some(holders) = self.by_address.get_mut(&address) else { return };
-        let before = holders.len();
-        holders.remove(&turn);
-        let after = holders.len();
-        self.counts.remove(&(before, address));
-        if after == 0 {
-            self.by_address.remove(&address);
-        } else {
-            self.counts.insert((after, address));
-        }
-    }
-
-    /// The oldest holder of the address that has the most, if those are more than `limit`.
-    fn oldest_beyond(&self, limit: usize) -> Option<usize> {
-        let (_, address) = self.counts.last().filter(|(count, _)| *count > limit)?;
-        self.by_address.get(address)?.values().next().copied()
-    }
+    /// The place of its address, where incomplete requests are limited.
+    place: Option<usize>,
+    /// True if it counts against its address: no request is complete yet, or one has begun since.
+    incomplete: bool,
 }
 
 /// Connections without a complete request that an address may hold while slots are short.
@@ -147,6 +107,13 @@ enum SlotState {
     },
 }
 
+impl SlotState {
+    /// Returns true if a holder in this state is listed where it counts against its address.
+    const fn is_listed(self) -> bool {
+        matches!(self, Self::Busy | Self::Idle(_))
+    }
+}
+
 impl ConnectionSlots {
     /// Creates this number of slots, at least one.
     #[must_use]
@@ -157,7 +124,7 @@ impl ConnectionSlots {
     /// Creates this number of slots, of which one address has at most [`MAX_INCOMPLETE`] without a complete request at the limit.
     #[must_use]
     pub fn with_address_limit(capacity: usize) -> Self {
-        Self::holding(capacity, Some(Incomplete::new(INCOMPLETE_GRACE)))
+        Self::holding(capacity, Some(INCOMPLETE_GRACE))
     }
 
     /// As [`ConnectionSlots::with_address_limit`], where open files limit the slots: the fewer an address may hold, the shorter their grace
@@ -166,13 +133,14 @@ impl ConnectionSlots {
     pub fn for_few_files(capacity: usize) -> Self {
         let held = incomplete_limit(capacity) as f64 / MAX_INCOMPLETE as f64;
         let grace = INCOMPLETE_GRACE.mul_f64(held).max(MIN_INCOMPLETE_GRACE);
-        Self::holding(capacity, Some(Incomplete::new(grace)))
+        Self::holding(capacity, Some(grace))
     }
 
-    fn holding(capacity: usize, incomplete: Option<Incomplete>) -> Self {
+    /// With a grace for those of too many of an address, if these are limited.
+    fn holding(capacity: usize, grace: Option<Duration>) -> Self {
         let table = Table {
             capacity: capacity.max(1),
-            incomplete,
+            incomplete: grace.map(|grace| Incomplete::new(incomplete_limit(capacity), grace)),
             ..Table::default()
         };
         Self(Arc::new(Inner {
@@ -214,11 +182,15 @@ impl ConnectionSlots {
         }
         table.taken += 1;
         let eviction = Arc::new(Notify::new());
-        let address = address.filter(|_| table.incomplete.is_some());
+        let place = match (&mut table.incomplete, address) {
+            (Some(incomplete), Some(address)) => Some(incomplete.enter(counted_address(address))),
+            _ => None,
+        };
         let entry = Entry {
             state: SlotState::Vacant,
             eviction: eviction.clone(),
-            counted: address.map(|address| (counted_address(address), table.turn())),
+            place,
+            incomplete: true,
         };
         let index = match table.vacant.pop() {
             Some(index) => {
@@ -281,8 +253,7 @@ impl Table {
     }
 
     fn evict_incomplete(&mut self) -> bool {
-        let limit = incomplete_limit(self.capacity);
-        let oldest = self.incomplete.as_ref().and_then(|incomplete| incomplete.oldest_beyond(limit));
+        let oldest = self.incomplete.as_ref().and_then(Incomplete::oldest_of_too_many);
         oldest.is_some_and(|index| self.evict(index, true))
     }
 
@@ -306,10 +277,11 @@ impl Table {
         }
     }
 
-    /// A number that is larger than those before.
-    fn turn(&mut self) -> u64 {
+    /// A holder is idle from now on.
+    fn make_idle(&mut self, index: usize) {
         self.next_turn += 1;
-        self.next_turn
+        self.put(index, SlotState::Idle(self.next_turn));
+        self.make_room();
     }
 
     /// Moves a holder, keeping the books of who is idle, who is leaving and who is incomplete.
@@ -326,22 +298,26 @@ impl Table {
             SlotState::Leaving { .. } => self.leaving += 1,
             SlotState::Busy | SlotState::Vacant => {}
         }
-        let is_listed = |state| matches!(state, SlotState::Busy | SlotState::Idle(_));
-        if let (Some(incomplete), Some(counted)) = (&mut self.incomplete, entry.counted) {
-            match (is_listed(before), is_listed(state)) {
-                (false, true) => incomplete.insert(counted, index),
-                (true, false) => incomplete.remove(counted),
+        if let (Some(incomplete), Some(place), true) = (&mut self.incomplete, entry.place, entry.incomplete) {
+            match (before, before.is_listed(), state.is_listed()) {
+                // One more piece of a request is no whole one: it is among the oldest still.
+                (SlotState::Leaving { .. }, _, true) => incomplete.push_front(place, index),
+                (_, false, true) => incomplete.push_back(place, index),
+                (_, true, false) => incomplete.remove(place, index),
                 _ => {}
             }
         }
     }
 
-    /// A holder has sent a complete request.
-    fn complete(&mut self, index: usize) {
+    /// A holder begins or ends to count against its address.
+    fn set_incomplete(&mut self, index: usize, is_incomplete: bool) {
         let entry = &mut self.entries[index];
-        let is_listed = matches!(entry.state, SlotState::Busy | SlotState::Idle(_));
-        if let (Some(counted), Some(incomplete), true) = (entry.counted.take(), &mut self.incomplete, is_listed) {
-            incomplete.remove(counted);
+        let changes = std::mem::replace(&mut entry.incomplete, is_incomplete) != is_incomplete;
+        if let (true, true, Some(incomplete), Some(place)) = (changes, entry.state.is_listed(), &mut self.incomplete, entry.place) {
+            match is_incomplete {
+                true => incomplete.push_back(place, index),
+                false => incomplete.remove(place, index),
+            }
         }
     }
 }
@@ -377,20 +353,36 @@ impl Slot {
         self.shared.lock().busy(self.index);
     }
 
+    /// The holder waits for the rest of a request, and counts against its address until it is [complete](Slot::requested) or
+    /// [answered](Slot::answered).
+    pub fn incomplete(&self) {
+        let mut table = self.shared.lock();
+        table.set_incomplete(self.index, true);
+        table.make_room();
+    }
+
     /// As [`Slot::busy`], with a complete request: from now on the holder does not count against its address.
     pub fn requested(&self) {
         let mut table = self.shared.lock();
-        table.complete(self.index);
+        table.set_incomplete(self.index, false);
         table.busy(self.index);
+    }
+
+    /// As [`Slot::idle`], after the response to a request, even one that never became complete. An eviction that the holder has not obeyed is
+    /// off.
+    pub fn answered(&self) {
+        let mut table = self.shared.lock();
+        table.set_incomplete(self.index, false);
+        if !matches!(table.entries[self.index].state, SlotState::Idle(_)) {
+            table.make_idle(self.index);
+        }
     }
 
     /// Marks the holder as idle. Repeated calls do not restart its idle time.
     pub fn idle(&self) {
         let mut table = self.shared.lock();
         if table.entries[self.index].state == SlotState::Busy {
-            let turn = table.turn();
-            table.put(self.index, SlotState::Idle(turn));
-            table.make_room();
+            table.make_idle(self.index);
         }
     }
 
@@ -399,9 +391,40 @@ impl Slot {
     ///
     /// One task may wait at a time.
     pub async fn evicted(&self) {
-        while !matches!(self.state(), SlotState::Leaving { .. }) {
+        while !self.is_evicted() {
             self.eviction.notified().await;
         }
+    }
+
+    /// As [`Slot::evicted`], and not before the grace after `since` is over, the last activity or the acceptance: the client may have just
+    /// come, or be about to send. An eviction that is called off meanwhile is waited for again.
+    pub async fn evicted_after_grace(&self, since: Instant) {
+        loop {
+            self.evicted().await;
+            let until = since + self.grace();
+            if Instant::now() >= until {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+
+    /// Waits for `closing`, the end of a connection on which nothing is in work: its client gets time to take everything, but does not keep the
+    /// slot from another one. Returns false if the slot was needed first, after the grace; then the connection is to be closed as it is.
+    pub async fn unless_evicted(&self, closing: impl Future<Output = ()>) -> bool {
+        self.idle();
+        let since = Instant::now();
+        tokio::select! {
+            biased;
+            () = closing => true,
+            () = self.evicted_after_grace(since) => false,
+        }
+    }
+
+    /// Returns true if the holder is asked to leave.
+    #[must_use]
+    pub fn is_evicted(&self) -> bool {
+        matches!(self.state(), SlotState::Leaving { .. })
     }
 
     /// Returns true if the holder is asked to leave because its address has too many without a complete request.
@@ -425,6 +448,9 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut table = self.shared.lock();
         table.put(self.index, SlotState::Vacant);
+        if let (Some(place), Some(incomplete)) = (table.entries[self.index].place, &mut table.incomplete) {
+            incomplete.leave(place);
+        }
         table.vacant.push(self.index);
         table.taken -= 1;
         drop(table);

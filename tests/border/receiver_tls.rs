@@ -1,6 +1,7 @@
 //! The TCP receiver with TLS.
 
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use http::Request;
 use tokio::io::AsyncReadExt as _;
@@ -82,6 +83,30 @@ fn without_certificates_the_program_does_not_start() {
         assert_eq!(output.status.code(), Some(1), "{text}");
         assert!(text.contains("receiver.tls") && text.contains("http.web_config_file"), "{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_sender_gives_way_to_another_one_after_its_grace() {
+    /// That of every connection to a port with so few slots.
+    const GRACE: Duration = Duration::from_millis(250);
+    let files = WebFiles::new(TLS);
+    let text = format!(
+        "http.web_config_file = {:?}\nreceiver.tls = true\nexporter.concurrent_requests = 1",
+        files.path("web.yml")
+    );
+    let server = Proxy::with(&text).await;
+    let began = Instant::now();
+    let mut silent = TcpStream::connect(server.tcp()).await.unwrap();
+    let newcomer = TcpStream::connect(server.tcp()).await.unwrap();
+    assert_eq!(silent.read(&mut [0]).await.unwrap_or(0), 0);
+    assert!(
+        began.elapsed() >= GRACE,
+        "it had no time to begin its handshake: {:?}",
+        began.elapsed()
+    );
+    drop(newcomer);
+    let (accepted, text) = send(&files, &format!("tls://localhost:{}", server.tcp().port()), &[]);
+    assert!(accepted, "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

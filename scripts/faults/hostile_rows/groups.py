@@ -5,7 +5,7 @@ import time
 
 from . import swarm
 from .bench import row
-from .http import status
+from .http import BESIDE, KEPT, status, unread
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -115,3 +115,24 @@ def growing(case):
     case.check(answers[-1] == 413 and set(answers[:-1]) == {200}, f"answers {answers}")
     case.check('grows_0_0{job="grows",instance=""} 1\n' in case.proxy.text("/metrics"), "the group is gone")
     return "pushes that add 12,000 families each to one group", f"413 after {len(answers) - 1} of them, at four times max_message_bytes; the group stays"
+
+
+@row("groups: unread lists of a large one", memory=KEPT + BESIDE, environment={"MALLOC_MMAP_THRESHOLD_": "131072"})
+def unread_lists(case):
+    """Each client that does not read its list keeps a part of it, which is a whole group."""
+    body = "".join(f'large{{number="{n}",padding="{"x" * 100}"}} {n}\n' for n in range(30_000))
+    case.check(case.proxy.ask("PUT", "/metrics/job/large", body)[0] == 200, "the group is not taken")
+    part = len(case.proxy.ask("GET", "/api/v1/metrics")[1]) / MIB
+    streams = []
+    for number in range(case.so_many(200, 60)):
+        streams.append(unread(case, "/api/v1/metrics"))
+        # One part is made after the other: each client waits for its own.
+        streams[-1].settimeout(swarm.PATIENCE)
+        case.check(streams[-1].recv(1) == b"H", f"client {number} gets no answer")
+    case.until("a list is closed", lambda: case.proxy.own("exporter_proxy_http_stalled_closed_total") > 0, 120)
+    kept = case.proxy.own("exporter_proxy_http_stalled_bytes") / MIB
+    closed = case.proxy.own("exporter_proxy_http_stalled_closed_total")
+    case.check(0 < kept <= KEPT + 2 * part, f"stalled responses keep {kept:.0f} MiB")
+    swarm.close_all(streams)
+    return f"{len(streams)} lists of a group of {len(body) / MIB:.1f} MiB that nobody reads, {part:.1f} MiB each", \
+        f"{closed:.0f} closed, the longest stalled first; the others keep {kept:.0f} MiB"

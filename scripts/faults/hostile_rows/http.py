@@ -117,12 +117,11 @@ def slow(case):
         f"all told 408 and closed, the last after {last:.0f} s"
 
 
-@row("half-sent request heads of one address", memory=128)
-def half_heads(case):
-    """3,000 of them, each opened again when it is closed: the address may keep 256, and no other is kept out."""
+def half_requests(case, beginning):
+    """3,000 of them from one address, each opened again when it is closed: the address may keep 256, and no other is kept out."""
     def half():
         stream = swarm.connect(case.proxy.http, source="127.0.0.2")
-        stream.sendall(b"GET /metrics HTTP/1.1\r\nhost: x\r\nx: ")
+        stream.sendall(beginning)
         return stream
 
     kept = http.client.HTTPConnection(*case.proxy.http, timeout=swarm.PATIENCE, source_address=("127.0.0.3", 0))
@@ -144,8 +143,48 @@ def half_heads(case):
     case.check(renewed > 0, "none was closed, so there was no shortage")
     kept.close()
     swarm.close_all(streams)
-    return f"{len(streams):,} half-sent request heads from one address, each opened again when it was closed", \
+    return f"{len(streams):,}", \
         f"{renewed:,} closed and opened again; {scrapes} requests on one connection kept by another address, worst {worst * 1000:.0f} ms"
+
+
+WHOLE_REQUEST = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@row("half-sent request heads of one address", memory=128)
+def half_heads(case):
+    count, became = half_requests(case, b"GET /metrics HTTP/1.1\r\nhost: x\r\nx: ")
+    return f"{count} half-sent request heads from one address, each opened again when it was closed", became
+
+
+@row("half-sent request heads of one address after a whole request", memory=128)
+def half_second_heads(case):
+    count, became = half_requests(case, WHOLE_REQUEST + b"G")
+    return f"{count} connections from one address with a whole request and a byte of the next one, each opened again when it was closed", became
+
+
+@row("stalled bodies of one address", memory=128)
+def stalled_bodies(case):
+    count, became = half_requests(case, WHOLE_REQUEST + b"POST /event HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nx")
+    return f"{count} connections from one address with a whole request and one byte of the body of the next one, each opened again when it was closed", \
+        became
+
+
+@row("clients that do not close after their last response", memory=128)
+def lingerers(case):
+    """One after the other for as long as it takes to fill all slots again and again: each gives way after its grace."""
+    streams, asked, most = [], 0, case.so_many(4_000, 3_000)
+    end = time.monotonic() + (4 if case.quick else 20)
+    while time.monotonic() < end:
+        stream = swarm.connect(case.proxy.http)
+        stream.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        streams.append(stream)
+        asked += 1
+        if len(streams) > most:
+            streams.pop(0).close()
+    evicted = case.proxy.own("exporter_proxy_http_evicted_total")
+    case.check(evicted > 0, "none was closed for another one")
+    swarm.close_all(streams)
+    return f"{asked:,} connections, one after the other, that stay open after their last response", f"{evicted:,.0f} closed for others"
 
 
 @row("pipelined floods", memory=96)

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -162,6 +164,40 @@ async fn snappy_is_unpacked_and_refused_where_it_is_wrong_or_too_large() {
     assert_eq!(read(&large, 500, Some("snappy")).await.unwrap_err().0, 413);
     let whole = snappy(&vec![b'#'; LIMIT.bytes]);
     assert_eq!(read(&whole, 500, Some("snappy")).await.unwrap().len(), LIMIT.bytes);
+}
+
+#[tokio::test]
+async fn others_have_their_turn_while_much_unpacks_to_nothing() {
+    /// Steps between two turns, with room for a few more.
+    const MOST: usize = 512;
+    let stream = &b"\xff\x06\0\0sNaPpY"[..];
+    let (empty, padding) = (gzip(b""), &b"\xfe\0\0\0"[..]);
+    for (coding, piece, body) in [
+        ("gzip", empty.len(), empty.repeat(5_000)),
+        ("snappy", padding.len(), [stream, &padding.repeat(20_000)].concat()),
+        ("snappy", stream.len(), stream.repeat(20_000)),
+    ] {
+        let turns = Arc::new(AtomicUsize::new(0));
+        let counted = turns.clone();
+        let other = tokio::spawn(async move {
+            loop {
+                counted.fetch_add(1, Ordering::Relaxed);
+                yield_now().await;
+            }
+        });
+        let limit = BodyLimit {
+            bytes: body.len(),
+            key: "a.key",
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+        let expected = body.len() / piece / MOST;
+        let read = read_body(&headers, Body::from(body), limit, &mut Plenty(0)).await.unwrap();
+        assert_eq!(read.len(), 0, "{coding}");
+        let turns = turns.load(Ordering::Relaxed);
+        assert!(turns > expected, "{coding}: {turns} turns, at least {expected} expected");
+        other.abort();
+    }
 }
 
 #[tokio::test]

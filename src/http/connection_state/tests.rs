@@ -313,3 +313,68 @@ proptest! {
         prop_assert_eq!(found, beyond.len());
     }
 }
+
+#[test]
+fn the_slot_learns_of_each_request_and_of_each_wait_inside_one() {
+    let now = Instant::now();
+    let mut state = ConnectionState::new(now);
+    let read = |state: &mut ConnectionState, text: &str| {
+        state.read(text.as_bytes(), now);
+        state.slot_news(false)
+    };
+    // Before its first request a connection counts as incomplete.
+    assert_eq!(state.slot_news(true), None);
+    assert_eq!(read(&mut state, "GET / HT"), Some(SlotNews::Busy));
+    assert_eq!(state.slot_news(true), None);
+    assert_eq!(read(&mut state, "TP/1.1\r\n\r\n"), None);
+    state.begin(Some(0));
+    assert_eq!(state.slot_news(false), Some(SlotNews::Requested));
+    let answered = |state: &mut ConnectionState| {
+        state.answered(true);
+        state.flushed(true, now);
+        assert_eq!(state.slot_news(true), None);
+    };
+    answered(&mut state);
+    // A later one that arrives at once is busy and nothing more.
+    assert_eq!(read(&mut state, GET), Some(SlotNews::Busy));
+    state.begin(Some(0));
+    assert_eq!(state.slot_news(false), None);
+    answered(&mut state);
+    // One with a body that comes later counts from the first wait on until its last byte.
+    assert_eq!(read(&mut state, GET), Some(SlotNews::Busy));
+    state.begin(Some(3));
+    assert_eq!(state.slot_news(false), None);
+    assert_eq!([state.slot_news(true), state.slot_news(true)], [Some(SlotNews::Incomplete), None]);
+    assert_eq!(read(&mut state, "ab"), None);
+    assert_eq!(read(&mut state, "c"), Some(SlotNews::Requested));
+    answered(&mut state);
+    // One that was read before the last response was written.
+    state.begin(Some(0));
+    assert_eq!(state.slot_news(false), Some(SlotNews::Busy));
+}
+
+#[test]
+fn a_body_is_slow_if_little_of_it_has_come_lately() {
+    let began = Instant::now();
+    let at = |millis| began + Duration::from_millis(millis);
+    let mut state = ConnectionState::new(began);
+    state.read(b"PUT / HTTP/1.1\r\ncontent-length: 1000000\r\n\r\n", began);
+    assert!(state.is_slow(began), "a head has no bytes to make up for it");
+    state.begin(Some(1_000_000));
+    assert!(!state.is_slow(at(500)), "nothing is waited for");
+    let timers = Timers::default();
+    let waits = |state: &mut ConnectionState, millis| {
+        state.deadline(&timers, at(millis));
+        state.is_slow(at(millis))
+    };
+    assert!(waits(&mut state, 1));
+    // A quarter of what a second takes.
+    state.read(&[b'x'; 4_096], at(1_000));
+    assert!(!waits(&mut state, 1_249) && waits(&mut state, 1_250));
+    // However much it was, it makes up for a second.
+    state.read(&[b'x'; 100_000], at(2_000));
+    assert!(!waits(&mut state, 2_999) && waits(&mut state, 3_000));
+    // A byte from time to time makes up for nothing.
+    state.read(b"x", at(30_000));
+    assert!(waits(&mut state, 30_001));
+}

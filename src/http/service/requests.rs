@@ -21,6 +21,7 @@ use crate::http::browsers::{self, BrowserRefusal};
 use crate::http::client::{Client, effective_client, forwarded_host};
 use crate::http::connection::SharedConnection;
 use crate::http::connection_state::ConnectionState;
+use crate::http::http_io::report;
 use crate::http::routes::AccessRefused;
 use crate::http::shared_body::ResponseMemory;
 use crate::http::stats::count;
@@ -43,10 +44,12 @@ impl Service<Request<Incoming>> for ConnectionService {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let shared = self.connection.shared().clone();
-        shared.state().begin(request.body().size_hint().exact());
-        if let Some(slot) = &self.slot {
-            slot.requested();
-        }
+        let news = {
+            let mut state = shared.state();
+            state.begin(request.body().size_hint().exact());
+            state.slot_news(false)
+        };
+        report(self.slot.as_deref(), news);
         count(&self.service.stats.requests);
         if let Some(observer) = shared.observer() {
             observer.on_request(request.uri(), request.headers());
@@ -73,9 +76,6 @@ impl Service<Request<Incoming>> for ConnectionService {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             let memory = response.extensions_mut().remove::<ResponseMemory>();
-            let opaque = || ResponseMemory::opaque(response.body().size_hint().exact().unwrap_or_default());
-            let memory = memory.unwrap_or_else(opaque);
-            shared.set_response_memory(memory.clone());
             Ok(response.map(|body| TrackedBody::new(body, memory, shared, to_head)))
         })
     }

@@ -39,8 +39,9 @@ async fn idle_connections_stop_nobody() {
     served.end().await;
 }
 
-#[tokio::test]
-async fn half_requests_of_one_address_keep_no_other_out() {
+/// Two hundred connections of one address with the beginning of a request, more than there is room for, and then clients of other addresses.
+/// `asks_first` if each had a complete request before.
+async fn crowd_keeps_no_other_out(asks_first: bool, beginning: &str, rest: &str, expected: &str) {
     let served = Served::start(Timers::default(), 64).await;
     let other = async |host: &str| {
         let socket = TcpSocket::new_v4().unwrap();
@@ -51,11 +52,14 @@ async fn half_requests_of_one_address_keep_no_other_out() {
     let (mut scraper, mut waiting) = (other("127.0.0.2").await, served.connect().await);
     assert_eq!(ask(&mut scraper, "/small").await.status, 200);
     request(&mut waiting, "GET", "/wait").await;
-    // More than there is room for, so the oldest go: of one address half of the 64 may stay.
+    // The oldest go: of one address half of the 64 may stay.
     let mut crowd = Vec::new();
     for _ in 0..200 {
         let mut client = served.connect().await;
-        send(&mut client, "GET /small HTTP/1.1\r\nhost: test\r\nx: ").await;
+        if asks_first {
+            assert_eq!(ask(&mut client, "/small").await.status, 200);
+        }
+        send(&mut client, beginning).await;
         crowd.push(client);
     }
     for number in 0..40 {
@@ -71,10 +75,29 @@ async fn half_requests_of_one_address_keep_no_other_out() {
     assert_eq!(answer(&mut waiting).await.text(), "waited\n");
     // One that stayed can still complete its request.
     let last = crowd.last_mut().unwrap();
-    send(last, "y\r\n\r\n").await;
-    assert_eq!(answer(last).await.text(), "small\n");
+    send(last, rest).await;
+    assert_eq!(answer(last).await.text(), expected);
     drop(crowd);
     served.end().await;
+}
+
+const HALF_HEAD: &str = "GET /small HTTP/1.1\r\nhost: test\r\nx: ";
+const HALF_BODY: &str = "PUT /body HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\n1";
+
+#[tokio::test]
+async fn half_requests_of_one_address_keep_no_other_out() {
+    crowd_keeps_no_other_out(false, HALF_HEAD, "y\r\n\r\n", "small\n").await;
+}
+
+#[tokio::test]
+async fn half_requests_after_complete_ones_keep_no_other_out() {
+    crowd_keeps_no_other_out(true, HALF_HEAD, "y\r\n\r\n", "small\n").await;
+}
+
+#[tokio::test]
+async fn stalled_bodies_of_one_address_keep_no_other_out() {
+    crowd_keeps_no_other_out(false, HALF_BODY, "2345", "5 bytes\n").await;
+    crowd_keeps_no_other_out(true, HALF_BODY, "2345", "5 bytes\n").await;
 }
 
 #[tokio::test]
@@ -111,6 +134,72 @@ async fn an_eviction_settles_what_was_lent() {
     drop(first);
     assert_eq!(served.site.outcome().await, (10, DeliveryOutcome::Acked));
     assert_eq!(answer(&mut second).await.status, 200);
+}
+
+/// A client that has read the last response of its connection and does not close.
+async fn leaves_open(served: &Served, path: &str) -> TcpStream {
+    let mut client = served.connect().await;
+    send(&mut client, &format!("GET {path} HTTP/1.0\r\n\r\n")).await;
+    assert_eq!(answer(&mut client).await.status, 200);
+    client
+}
+
+/// With a lingering close that no test waits for.
+fn lingering() -> Timers {
+    Timers {
+        lingering_close: Duration::from_secs(3_600),
+        ..Timers::default()
+    }
+}
+
+/// A request on a new connection, which is answered because another one gives way.
+async fn newcomer_is_served(served: &Served) {
+    let mut newcomer = served.connect().await;
+    let answered = tokio::time::timeout(Duration::from_secs(20), ask(&mut newcomer, "/small")).await;
+    assert_eq!(answered.expect("a connection ends for it").status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_close_after_its_last_response_gives_way() {
+    let served = Served::start(lingering(), 2).await;
+    let lingering = leaves_open(&served, "/small").await;
+    let mut idle = served.connect().await;
+    assert_eq!(ask(&mut idle, "/small").await.status, 200);
+    newcomer_is_served(&served).await;
+    drop(lingering);
+    assert_eq!(ask(&mut idle, "/small").await.status, 200, "it was not the one to go");
+    assert_eq!(served.site.stats.evicted.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_may_still_acknowledge_events_stays_and_another_one_gives_way() {
+    let mut served = Served::start(lingering(), 2).await;
+    let lingering = leaves_open(&served, "/lent?size=10").await;
+    let mut idle = served.connect().await;
+    assert_eq!(ask(&mut idle, "/small").await.status, 200);
+    newcomer_is_served(&served).await;
+    assert!(is_closed(&mut idle).await);
+    served.site.no_fate_yet();
+    drop(lingering);
+    assert_eq!(served.site.outcome().await, (10, DeliveryOutcome::Acked));
+}
+
+#[tokio::test]
+async fn a_client_without_tls_that_does_not_close_gives_way() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/web_config/tls.yml");
+    let site = Site::new(lingering());
+    let (policy, _reload) = WebPolicy::open(file.into(), site.stats.clone(), Arc::default()).await.unwrap();
+    let service = site.service.with_web(Some(policy));
+    let served = Served::of(Site { service, ..site }, 1).await;
+    let mut open = Vec::new();
+    for number in 0..3 {
+        let mut client = served.connect().await;
+        send(&mut client, "GET / HTTP/1.0\r\n\r\n").await;
+        let answered = tokio::time::timeout(Duration::from_secs(20), answer(&mut client)).await;
+        assert_eq!(answered.expect("the one before ends for it").status, 400, "{number}");
+        open.push(client);
+    }
+    assert_eq!(served.site.stats.evicted.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]

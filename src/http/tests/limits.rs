@@ -1,6 +1,6 @@
 //! Clients that take their time. The clock is a paused one wherever no real socket is needed.
 
-use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
@@ -10,6 +10,7 @@ use tokio::io::DuplexStream;
 use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::supervise::Slot;
 
 /// A service behind a pipe, on a clock that jumps.
 struct Piped {
@@ -26,13 +27,17 @@ fn piped(buffer: usize) -> Piped {
 
 /// One more connection through a service.
 fn pipe_into(service: &HttpService, buffer: usize) -> (DuplexStream, JoinHandle<()>) {
+    pipe_with(service, buffer, None)
+}
+
+fn pipe_with(service: &HttpService, buffer: usize, slot: Option<Slot>) -> (DuplexStream, JoinHandle<()>) {
     let (client, server) = tokio::io::duplex(buffer);
     let service = service.clone();
     let info = ConnectionInfo {
         peer: PeerAddr::Unix { uid: None },
         queue: None,
         observer: None,
-        slot: None,
+        slot,
     };
     let running = tokio::spawn(async move { service.serve(server, info, CancellationToken::new()).await });
     (client, running)
@@ -129,31 +134,69 @@ async fn a_reader_that_stops_is_closed_after_a_minute() {
 
 #[tokio::test(start_paused = true)]
 async fn readers_that_stop_keep_so_much_together_and_the_first_ones_go() {
-    let stats = HttpStats {
-        stalled_responses: Arc::new(StalledResponses::new(250_000)),
-        ..HttpStats::default()
-    };
-    let site = Site::with(Timers::default(), stats);
-    let begun = Instant::now();
-    let mut readers = Vec::new();
-    for _ in 0..4 {
-        let (mut client, running) = pipe_into(&site.service, 1_000);
-        request(&mut client, "GET", "/big?size=100000").await;
-        head(&mut client).await;
-        readers.push((client, running));
-        sleep(seconds(5)).await;
+    // Of a body that is made as it is sent each keeps the part in work.
+    for path in ["/big?size=100000", "/parts?size=1000000"] {
+        let stats = HttpStats {
+            stalled_responses: Arc::new(StalledResponses::new(250_000)),
+            ..HttpStats::default()
+        };
+        let site = Site::with(Timers::default(), stats);
+        let begun = Instant::now();
+        let mut readers = Vec::new();
+        for _ in 0..4 {
+            let (mut client, running) = pipe_into(&site.service, 1_000);
+            request(&mut client, "GET", path).await;
+            head(&mut client).await;
+            readers.push((client, running));
+            sleep(seconds(5)).await;
+        }
+        let ended: Vec<_> = readers.iter().map(|(_, running)| running.is_finished()).collect();
+        assert_eq!(ended, [true, true, false, false], "{path}");
+        assert_eq!(site.stats.stalled_closed.load(Ordering::Relaxed), 2, "{path}");
+        assert_eq!(site.stats.stalled_responses.kept(), 200_000, "{path}");
+        // The others are served as if nothing had been.
+        for (client, _) in &mut readers[2..] {
+            let mut body = vec![0; 100_000];
+            client.read_exact(&mut body).await.unwrap();
+        }
+        assert_eq!(site.stats.stalled_responses.kept(), 0, "{path}");
+        assert!(begun.elapsed() < seconds(60));
     }
-    let ended: Vec<_> = readers.iter().map(|(_, running)| running.is_finished()).collect();
-    assert_eq!(ended, [true, true, false, false]);
-    assert_eq!(site.stats.stalled_closed.load(Ordering::Relaxed), 2);
-    assert_eq!(site.stats.stalled_responses.kept(), 200_000);
-    // The others are served as if nothing had been.
-    for (client, _) in &mut readers[2..] {
-        let mut body = vec![0; 100_000];
-        client.read_exact(&mut body).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_incomplete_request_is_cut_off_for_its_address_only_where_its_client_is_waited_for() {
+    let address = |last: u8| Some(IpAddr::from([10, 0, 0, last]));
+    for (path, is_our_turn) in [("/wait", true), ("/body", false)] {
+        let (site, slots) = (Site::new(Timers::default()), ConnectionSlots::with_address_limit(4));
+        let mut crowd = Vec::new();
+        for _ in 0..4 {
+            let slot = slots.take_for(address(1)).await;
+            let (mut client, _) = pipe_with(&site.service, 1_000, Some(slot));
+            // The one handler does not read the body, the other waits for it.
+            let method = if is_our_turn { "GET" } else { "PUT" };
+            send(
+                &mut client,
+                &format!("{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\n1"),
+            )
+            .await;
+            crowd.push(client);
+        }
+        let mut newcomer = std::pin::pin!(slots.take_for(address(2)));
+        let taken = tokio::time::timeout(seconds(10), newcomer.as_mut()).await;
+        assert_eq!(taken.is_err(), is_our_turn, "{path}");
+        site.inside.gate.notify_waiters();
+        let expected = if is_our_turn { [200; 4] } else { [408, 408, 200, 200] };
+        for (client, expected) in crowd.iter_mut().zip(expected) {
+            if !is_our_turn && expected == 200 {
+                send(client, "2345").await;
+            }
+            assert_eq!(answer(client).await.status, expected, "{path}");
+        }
+        if is_our_turn {
+            newcomer.await;
+        }
     }
-    assert_eq!(site.stats.stalled_responses.kept(), 0);
-    assert!(begun.elapsed() < seconds(60));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,15 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::exposition::catalog::Rules;
+use crate::http::{ConnectionInfo, HttpService, HttpStats, PeerAddr, StalledResponses};
 use crate::model::{AppName, Format, Origin, Update};
 use crate::store::{EventOptions, Inlet, Limits, Mode, PutOptions, open};
 
@@ -123,4 +129,42 @@ fn a_listing_is_made_in_parts_and_leaves_out_what_is_gone() {
         .collect();
     assert_eq!(jobs, ["0", "1", "2", "4"]);
     assert!(parts > 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_that_stop_hold_a_part_each_and_the_first_ones_are_closed() {
+    const LIMIT: u64 = 2 << 20;
+    let (inlet, view) = open(Limits::default(), Mode::Raw, EventOptions::default());
+    let lines: String = (0..3_000).map(|at| format!("a{{job=\"x\",at=\"{at:050}\"}} 1\n")).collect();
+    put(&inlet, AppName::new("pushgateway: job=\"x\"").unwrap(), format!("{lines}{TIMES}"));
+    let part = group(&view.apps()[0]).to_string().len() as u64;
+    let mut stats = HttpStats::default();
+    stats.stalled_responses = Arc::new(StalledResponses::new(LIMIT));
+    let stats = Arc::new(stats);
+    let outlet = Arc::new(PushgatewayOutlet::new(view, NOW, BTreeMap::new(), "".into()));
+    let service = HttpService::new(routes(outlet), &[], Arc::default(), Arc::clone(&stats));
+    let mut readers = Vec::new();
+    for _ in 0..20 {
+        let (mut client, server) = tokio::io::duplex(1_000);
+        let info = ConnectionInfo {
+            peer: PeerAddr::Unix { uid: None },
+            queue: None,
+            observer: None,
+            slot: None,
+        };
+        let service = service.clone();
+        let running = tokio::spawn(async move { service.serve(server, info, CancellationToken::new()).await });
+        client.write_all(b"GET /api/v1/metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        // The head and the beginning of the list.
+        client.read_exact(&mut [0; 500]).await.unwrap();
+        readers.push((client, running));
+        sleep(Duration::from_secs(1)).await;
+    }
+    let kept = stats.stalled_responses.kept();
+    assert!(
+        part > LIMIT / 20 && kept >= part && kept <= LIMIT,
+        "{kept} bytes with parts of {part}"
+    );
+    let closed: Vec<bool> = readers.iter().map(|(_, running)| running.is_finished()).collect();
+    assert!(closed[0] && !closed[19], "{closed:?}");
 }

@@ -101,9 +101,10 @@ fn refuse(hub: &Hub, place: &str, peer: &str, refused: &Rejected) {
 /// The handshake. Until it is done the slot counts as idle, so that silent connections cannot block clients.
 async fn welcome(stream: &mut Stream, slot: &Slot, http: &Arc<str>) -> Result<Hello, Rejected> {
     slot.idle();
+    let began = Instant::now();
     let welcomed = tokio::select! {
         welcomed = timeout(HANDSHAKE_TIMEOUT, greet(stream, http)) => welcomed.unwrap_or(Err(Rejected::Slow)),
-        () = slot.evicted() => Err(Rejected::Evicted),
+        () = slot.evicted_after_grace(began) => Err(Rejected::Evicted),
     };
     slot.busy();
     welcomed

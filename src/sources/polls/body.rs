@@ -33,6 +33,9 @@ pub(super) fn budget() -> Arc<Budget> {
 /// Decompressed bytes after which the task yields: about a tenth of a millisecond of work.
 const TURN_BYTES: usize = 256 << 10;
 
+/// Bytes for which a step of decompression counts at least: a gzip member that unpacks to nothing costs a decoder.
+const STEP_COST: usize = 4 << 10;
+
 /// Bytes of a Content-Encoding that are quoted: more than any real name has.
 const QUOTED_ENCODING_BYTES: usize = 32;
 
@@ -57,7 +60,7 @@ impl BodyReader<'_> {
             return Err(PollError::TooLong(self.limit));
         }
         let mut sink = Sink::new(headers, self);
-        let (mut wire, mut turn, mut reservation) = (0_usize, 0, self.budget.reservation());
+        let (mut wire, mut work, mut reservation) = (0_usize, 0, self.budget.reservation());
         while let Some(frame) = body.frame().await {
             let Ok(mut data) = frame.map_err(|e| PollError::http(&e))?.into_data() else {
                 continue;
@@ -67,11 +70,13 @@ impl BodyReader<'_> {
                 return Err(PollError::TooLong(self.limit));
             }
             while !data.is_empty() {
+                let before = sink.out().bytes.len();
                 sink.take(&mut data)?;
                 let length = sink.out().bytes.len();
                 reservation.reserve(length).await;
-                if length / TURN_BYTES > turn {
-                    turn = length / TURN_BYTES;
+                work += length - before + STEP_COST;
+                if work >= TURN_BYTES {
+                    work = 0;
                     tokio::task::yield_now().await;
                 }
             }

@@ -1,11 +1,11 @@
-use bytes::Bytes;
+use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
-use super::body::{PushedText, parse};
-use super::group_text::{Draft, GroupText, PushTimes};
-use crate::model::{Format, Origin, Syntax, Timestamp, Update};
-use crate::store::{EventOptions, Limits, Mode, PutOptions, open};
-use crate::wire::pushgateway::Group;
+use super::*;
+use crate::http::{Access, AccessControl, AccessRules, HttpService, PeerAddr, Tokens};
+use crate::model::Syntax;
+use crate::store::{EventOptions, Limits as StoreLimits, Mode, View, open};
+use crate::wire::FormatChoice;
 
 const NOW: Timestamp = Timestamp::from_millis(1_764_437_212_007);
 
@@ -55,7 +55,7 @@ fn text(body: &'static str, content_type: Option<&str>) -> PushedText {
 
 /// A group in the store as it is after pushes.
 fn after(pushes: &[(&PushedText, bool)]) -> GroupText {
-    let (inlet, view) = open(Limits::default(), Mode::Raw, EventOptions::default());
+    let (inlet, view) = open(StoreLimits::default(), Mode::Raw, EventOptions::default());
     let group = Group::from_path("/metrics/job/x").expect("a path");
     let mut last = GroupText {
         body: Vec::new(),
@@ -146,5 +146,51 @@ proptest! {
             let grouped = crate::exposition::Exposition::parse(text.body.into(), text.syntax);
             prop_assert!(grouped.faults().is_empty(), "{:?} {:?}", grouped.faults(), grouped.body());
         }
+    }
+}
+
+/// A handler with a store.
+fn handler() -> (GroupHandler, View) {
+    let (inlet, view) = open(StoreLimits::default(), Mode::Raw, EventOptions::default());
+    let limits = Limits {
+        format: FormatChoice::default(),
+        max_message_bytes: 1 << 20,
+        idle_timeout: std::time::Duration::from_secs(60),
+        allow: [].into(),
+        allow_users: [].into(),
+    };
+    let rules = PushgatewayRules {
+        strict: false,
+        timestamps: TimestampRule::Reject,
+        route_prefix: "".into(),
+    };
+    let (budget, limits) = (Budget::new(1 << 20), watch::channel(limits).1);
+    (GroupHandler::new(inlet, Arc::default(), || NOW, limits, budget, rules), view)
+}
+
+#[tokio::test]
+async fn a_deletion_waits_for_what_is_being_stored_in_its_group() {
+    for (method, path) in [("DELETE", "/metrics/job/x"), ("PUT", "/api/v1/admin/wipe")] {
+        let (handler, view) = handler();
+        let group = Group::from_path("/metrics/job/x").expect("a path").app_name();
+        let queue = Arc::clone(&handler.queues[queue_of(&group)]);
+        let service = HttpService::new(routes(handler), &[], Arc::default(), Arc::default());
+        let ask = async |method: &str, path: &str, body: &'static str| {
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
+                .body(Body::from(body))
+                .expect("a request");
+            service.call(request, PeerAddr::Link("a key".into())).await.0.status()
+        };
+        assert_eq!(ask("PUT", "/metrics/job/x", "a 1\n").await, StatusCode::OK);
+        // A push that is in work: it has read the group, and writes it as soon as it goes on.
+        let turn = queue.lock_owned().await;
+        let mut deletion = Box::pin(ask(method, path, ""));
+        assert!(deletion.as_mut().now_or_never().is_none(), "{method}");
+        assert_eq!(view.apps().len(), 1, "{method}");
+        drop(turn);
+        assert_eq!(deletion.await, StatusCode::ACCEPTED, "{method}");
+        assert_eq!(view.apps().len(), 0, "{method}");
     }
 }

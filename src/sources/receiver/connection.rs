@@ -101,7 +101,8 @@ impl<'a> ReceiverConnection<'a> {
     pub(super) async fn run(mut self, slot: &Slot, stop: &CancellationToken) {
         if let Some(why) = self.shared.forbidden(self.stream.transport()) {
             self.refuse("forbidden", &why);
-            return self.lingering_close().await;
+            slot.unless_evicted(self.lingering_close()).await;
+            return;
         }
         let buffered = |connection: &Self| connection.decoder.buffered();
         tracing::debug!(source = &*self.shared.source, peer = self.peer, "connection opened");
@@ -113,13 +114,13 @@ impl<'a> ReceiverConnection<'a> {
             "connection closed: {}",
             end.name()
         );
+        let is_broken = matches!(end, End::Broken);
         match end {
             End::Finished => {
                 if let Some(refusal) = self.decoder.finish() {
                     self.refuse(refusal.reason(), &refusal.to_string());
                 }
             }
-            End::Broken => self.lingering_close().await,
             End::Stalled => {
                 let detail = format!(
                     "no complete message within receiver.idle_timeout; dropped {} bytes",
@@ -136,9 +137,15 @@ impl<'a> ReceiverConnection<'a> {
                 peer = self.peer,
                 "connection failed between messages: {error}"
             ),
-            End::Closed => {}
+            End::Broken | End::Closed => {}
         }
-        self.stream.end_session().await;
+        let closing = async {
+            if is_broken {
+                self.lingering_close().await;
+            }
+            self.stream.end_session().await;
+        };
+        slot.unless_evicted(closing).await;
     }
 
     async fn receive(&mut self, slot: &Slot, stop: &CancellationToken) -> End {

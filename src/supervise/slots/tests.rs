@@ -119,6 +119,23 @@ fn evict_idle_takes_the_longest_idle_although_slots_are_free() {
     assert_eq!((is_evicted(&a), is_evicted(&b)), (false, true));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_holder_that_waits_for_its_client_to_close_gives_way_after_the_grace() {
+    let slots = ConnectionSlots::new(2);
+    let (a, b) = (take_now(&slots), take_now(&slots));
+    let mut closing = Box::pin(a.unless_evicted(std::future::pending()));
+    assert!(closing.as_mut().now_or_never().is_none(), "no other connection needs the slot");
+    b.idle();
+    let began = Instant::now();
+    let mut newcomer = std::pin::pin!(slots.take_for(None));
+    assert!(newcomer.as_mut().now_or_never().is_none());
+    assert!(!closing.await && !is_evicted(&b));
+    assert_eq!(began.elapsed(), GRACE);
+    drop(a);
+    newcomer.await;
+    assert!(b.unless_evicted(async {}).await, "it was done before");
+}
+
 fn at(number: u8) -> Option<IpAddr> {
     Some(IpAddr::from([10, 0, 0, number]))
 }
@@ -152,7 +169,31 @@ async fn an_address_with_too_many_incomplete_requests_loses_the_oldest_of_them()
 }
 
 #[test]
-fn who_has_sent_a_request_never_counts_again() {
+fn one_in_the_middle_of_a_later_request_counts_again_until_it_is_complete_or_answered() {
+    let slots = ConnectionSlots::with_address_limit(4);
+    let crowd: Vec<Slot> = (0..4).map(|_| take_at(&slots, 1)).collect();
+    for slot in &crowd {
+        slot.requested();
+        slot.answered();
+        slot.busy();
+        slot.incomplete();
+    }
+    let mut newcomer = Box::pin(slots.take_for(at(2)));
+    assert!(newcomer.as_mut().now_or_never().is_none());
+    let told = || crowd.iter().map(is_evicted).collect::<Vec<_>>();
+    assert_eq!(told(), [true, true, false, false]);
+    crowd[0].requested();
+    assert_eq!(told(), [false, true, false, false], "two are left, which may stay");
+    // It waits again, and is the youngest of three.
+    crowd[0].incomplete();
+    assert_eq!(told(), [false, true, true, false]);
+    crowd[1].answered();
+    assert_eq!(told(), [false, false, true, false], "another one leaves");
+    assert!(crowd[2].is_evicted_as_incomplete());
+}
+
+#[test]
+fn one_between_two_requests_does_not_count() {
     let slots = ConnectionSlots::with_address_limit(4);
     let scraper: Vec<Slot> = (0..4).map(|_| take_at(&slots, 1)).collect();
     for slot in &scraper {
@@ -183,10 +224,7 @@ fn one_that_gets_its_request_in_time_stays_and_the_next_one_goes() {
     drop(crowd);
     let table = slots.0.lock();
     let incomplete = table.incomplete.as_ref().unwrap();
-    assert!(
-        incomplete.by_address.is_empty() && incomplete.counts.is_empty(),
-        "nothing is left of those who went"
-    );
+    assert!(incomplete.is_empty(), "nothing is left of those who went");
 }
 
 #[test]
