@@ -14,7 +14,8 @@ use crate::model::Timestamp;
 /// or the machine slept, and no scraper could have come meanwhile.
 const MAX_STEP_MILLIS: i64 = 10_000;
 
-/// A point in time on a clock that only runs forward, whatever happens to the time of day. Starts out equal to that.
+/// A point in time on a clock that only runs forward, whatever happens to the time of day. Starts out equal to that, and differs from it after
+/// the first correction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct MonotonicTime(i64);
 
@@ -41,11 +42,6 @@ impl MonotonicTime {
     /// The moment that was so long before.
     pub(in crate::store) fn before(self, age: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)))
-    }
-
-    /// The monotonic time of something that has this wall-clock time, as far as `self` allows: not later than `self`.
-    pub(super) fn of(self, at: Timestamp) -> Self {
-        Self(at.as_millis().min(self.0))
     }
 }
 
@@ -75,6 +71,13 @@ impl MonotonicClock {
     /// The same with the time of day then.
     pub(in crate::store) fn last_both(&self) -> (MonotonicTime, Timestamp) {
         (self.now, self.wall.unwrap_or_default())
+    }
+
+    /// The moment of something with this time of day, by its age at the last moment asked for: not later than that. A monotonic time is never
+    /// compared with a time of day, from which every correction of the wall clock moves it away for good.
+    pub(in crate::store) fn moment_of(&self, at: Timestamp) -> MonotonicTime {
+        let (now, wall) = self.last_both();
+        now.before(wall.since(at))
     }
 
     /// Returns true if the wall clock was set since the last [`MonotonicClock::take_step`].

@@ -81,6 +81,9 @@ pub(super) struct Scraper {
     pub(super) cursor: ScraperPosition,
     pub(super) lease: Option<ActiveLease>,
     pub(super) seen: MonotonicTime,
+    /// At a replica of a cluster: the last report of its scrapes to the other replicas, by this replica or another one; `None` before the first
+    /// one since the start.
+    pub(super) reported: Option<MonotonicTime>,
     /// The time of its last scrape, if there was one.
     pub(super) scraped: Option<Timestamp>,
     /// The client that it scraped from last; unknown before its first scrape after a restart.
@@ -248,7 +251,7 @@ impl Events {
 
     /// The time of an event that was accepted earlier, or elsewhere.
     pub(super) fn taken_before(&self, at: Timestamp) -> MonotonicTime {
-        let taken = self.clock.last().of(at);
+        let taken = self.clock.moment_of(at);
         self.log.newest().map_or(taken, |newest| newest.max(taken))
     }
 
@@ -397,6 +400,7 @@ impl Events {
             cursor: ScraperPosition::at(&self.log, self.window_start(now), wall),
             lease: None,
             seen: now,
+            reported: None,
             scraped: None,
             from: None,
             declared: false,

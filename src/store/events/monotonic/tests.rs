@@ -26,9 +26,21 @@ fn ages_are_taken_off_and_never_below_zero() {
 }
 
 #[test]
-fn what_bears_a_later_time_happened_by_now() {
-    let now = MonotonicTime(5_000);
-    assert_eq!(now.of(Timestamp::from_millis(9_000)), now);
-    assert_eq!(now.since(now.of(Timestamp::from_millis(1_000))), Duration::from_secs(4));
+fn what_has_a_later_time_of_day_happened_by_now() {
+    let mut clock = MonotonicClock::new();
+    let now = clock.at(Timestamp::from_millis(5_000));
+    assert_eq!(clock.moment_of(Timestamp::from_millis(9_000)), now);
+    assert_eq!(now.since(clock.moment_of(Timestamp::from_millis(1_000))), Duration::from_secs(4));
     assert_eq!(MonotonicTime(1).since(now), Duration::ZERO);
+}
+
+#[test]
+fn ages_are_those_of_the_wall_clock_also_after_it_was_set() {
+    for set_to in [1_000_000, 90_000_000] {
+        let mut clock = MonotonicClock::new();
+        clock.at(Timestamp::from_millis(40_000_000));
+        let now = clock.at(Timestamp::from_millis(set_to));
+        let age = now.since(clock.moment_of(Timestamp::from_millis(set_to - 3_000)));
+        assert_eq!(age, Duration::from_secs(3), "set to {set_to}");
+    }
 }

@@ -9,7 +9,7 @@ use super::super::sources::MAX_ORIGINS;
 use super::super::tests::{home, ms, push, who};
 use super::super::{Admission, DropReason, Dropped, EventOptions, Owner, Submission};
 use super::*;
-use crate::model::{Event, EventId, LabelSet};
+use crate::model::{Event, EventId, IdempotencyKey, LabelSet};
 
 fn origin(number: u8) -> OriginId {
     OriginId::from_bytes([number; 16])
@@ -95,6 +95,99 @@ fn an_event_that_was_read_is_not_wanted_again() {
     assert!(!restarted.wants(source, ms(1)));
     let later = Source { number: 8, ..source };
     assert!(restarted.wants(later, ms(1)));
+}
+
+/// A replica without declared scrapers, with a wall clock that was set back by an hour.
+fn corrected() -> Events {
+    let mut events = Events::new(EventOptions {
+        replica: Some(origin(1)),
+        ..EventOptions::default()
+    });
+    events.sweep(ms(10_000_000));
+    events.sweep(ms(6_400_000));
+    events
+}
+
+/// The state of a scraper that has come regularly, the last time at `seen`.
+fn regular_state(seen: i64) -> Vec<u8> {
+    let cursor = SharedCursor {
+        seen: ms(seen),
+        ..SharedCursor::default()
+    };
+    encode_scraper(&ScraperRecord { cursor, regular: true })
+}
+
+#[test]
+fn a_corrected_clock_makes_nothing_of_other_replicas_older() {
+    let mut events = corrected();
+    let source = Source {
+        origin: origin(2),
+        number: 1,
+    };
+    assert!(events.wants(source, ms(6_399_500)));
+    assert!(!events.wants(source, ms(6_339_000)), "its age counts");
+    events.merge(&who("a"), &regular_state(6_399_000)).unwrap();
+    events.sweep(ms(6_401_000));
+    assert_eq!(events.known(), [who("a")]);
+    assert!(!events.is_stale(&regular_state(6_399_000)));
+    assert!(events.is_stale(&regular_state(6_401_000 - 750_000)));
+    // A key of an event of another replica is kept for as long as one of this replica.
+    let keyed = Submission {
+        key: Some(IdempotencyKey::new("k").unwrap()),
+        at: ms(6_401_000),
+        ..submission_of(source, "x")
+    };
+    events.take(keyed.clone()).unwrap();
+    events.sweep(ms(6_402_000));
+    let repeated = Submission {
+        owner: Owner::Restored,
+        source: None,
+        ..keyed
+    };
+    assert_eq!(events.admit(&[repeated]), [Admission::Repeat(EventId(1))]);
+}
+
+#[test]
+fn scrapes_are_reported_also_after_the_clock_was_corrected() {
+    let (mut events, mut other) = (corrected(), corrected());
+    let seen = |events: &Events| decode_scraper(&events.state_of(&who("a")).unwrap()).unwrap().cursor.seen;
+    // Reported by a clock that is ahead by an hour.
+    events.merge(&who("a"), &regular_state(10_000_000)).unwrap();
+    other.merge(&who("a"), &regular_state(10_000_000)).unwrap();
+    let mut reports = 0;
+    for second in 0..1_200 {
+        let now = 6_400_000 + 1_000 * second;
+        let before = seen(&events);
+        events.visit(&who("a"), &home(), ms(now), false);
+        if seen(&events) > before {
+            reports += 1;
+            other.merge(&who("a"), &events.state_of(&who("a")).unwrap()).unwrap();
+        }
+        events.sweep(ms(now));
+        other.sweep(ms(now));
+    }
+    assert_eq!(reports, 16, "each eighth of ten minutes");
+    assert_eq!(other.known(), [who("a")]);
+    // It stays away from both.
+    for second in 1_200..2_000 {
+        other.sweep(ms(6_400_000 + 1_000 * second));
+    }
+    assert!(other.known().is_empty());
+}
+
+#[test]
+fn a_report_of_another_replica_stands_for_one_of_this_replica() {
+    let mut events = replica(100);
+    events.sweep(ms(1_000));
+    events.visit(&who("a"), &home(), ms(1_000), false);
+    let seen = |events: &Events| decode_scraper(&events.state_of(&who("a")).unwrap()).unwrap().cursor.seen;
+    for second in 1..=80 {
+        events.sweep(ms(1_000 + 1_000 * second));
+    }
+    // Its clock is behind by a second.
+    events.merge(&who("a"), &regular_state(80_000)).unwrap();
+    events.visit(&who("a"), &home(), ms(82_000), false);
+    assert_eq!(seen(&events), ms(80_000));
 }
 
 #[test]
