@@ -265,7 +265,7 @@ impl Events {
     ) {
         if let Some(key) = key {
             if source.is_some() {
-                self.void_repeat(&key);
+                self.void_repeat(&key, taken);
             }
             let used = UsedKey {
                 id: record.id,
@@ -280,8 +280,9 @@ impl Events {
 
     /// Another replica's event with this key was read from the engine, so that one came first: an event of this replica with the same key, which
     /// the engine has not given back, is not delivered. To give it to the engine would claim the key if the engine has lost its data meanwhile.
-    fn void_repeat(&mut self, key: &IdempotencyKey) {
-        let Some(id) = self.keys.get(key).map(|used| used.id.0) else {
+    /// `taken` is the time of the other event: a use that was no longer remembered then is another one.
+    fn void_repeat(&mut self, key: &IdempotencyKey, taken: MonotonicTime) {
+        let Some(id) = self.keys.get_at(key, taken).map(|used| used.id.0) else {
             return;
         };
         let is_own = self.is_own(id);

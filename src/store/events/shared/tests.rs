@@ -1,13 +1,14 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::super::shared_cursor::{MAX_WAITING, Progress};
 use super::super::sources::MAX_ORIGINS;
 use super::super::tests::{home, ms, push, who};
-use super::super::{Admission, DropReason, Dropped, EventOptions, Owner, Submission};
+use super::super::{Admission, DropReason, Dropped, EventOptions, JournalEntry, Owner, StoredEvent, Submission};
 use super::*;
 use crate::model::{Event, EventId, IdempotencyKey, LabelSet};
 
@@ -22,6 +23,13 @@ fn replica(max_pending: usize) -> Events {
         scrapers: vec![who("a")],
         ..EventOptions::default()
     })
+}
+
+fn source_of(of: u8, number: u64) -> Source {
+    Source {
+        origin: origin(of),
+        number,
+    }
 }
 
 fn submission_of(source: Source, kind: &str) -> Submission {
@@ -208,6 +216,59 @@ fn events_that_are_pushed_out_count_once_in_the_cluster() {
     assert_eq!(events.sweep(ms(2)), [lost]);
     let known = decode_scraper(&events.state_of(&who("a")).unwrap()).unwrap();
     assert!(known.cursor.has(other(1)) && !known.cursor.has(other(2)));
+}
+
+/// A replica that was started at `now` with a journal of two events with the same key: one of its own, which no scraper has received, and one of
+/// another replica, which was accepted `later` milliseconds after it.
+fn reused(later: i64, now: i64) -> Events {
+    let options = EventOptions {
+        replica: Some(origin(1)),
+        scrapers: vec![who("a")],
+        ..EventOptions::default()
+    };
+    let mut events = Events::restoring(options, ms(now));
+    let key = || Some(IdempotencyKey::new("k").unwrap());
+    let record = |id, at| {
+        let event = submission_of(source_of(2, 1), &format!("event {id}")).event;
+        let (id, at) = (EventId(id), ms(at));
+        Arc::new(StoredEvent { id, event, at, stamp: at })
+    };
+    let state = ScraperRecord {
+        regular: true,
+        ..ScraperRecord::default()
+    };
+    let journal = [
+        JournalEntry::Start {
+            first: 1,
+            freed_stamp: ms(0),
+        },
+        JournalEntry::Origin { own: origin(1) },
+        JournalEntry::Event {
+            record: record(1, 0),
+            key: key(),
+        },
+        JournalEntry::SharedCursor {
+            scraper: who("a"),
+            state: encode_scraper(&state),
+        },
+        JournalEntry::Shared {
+            record: record(2, later),
+            key: key(),
+            source: source_of(2, 1),
+        },
+    ];
+    journal.into_iter().for_each(|entry| events.apply(entry).unwrap());
+    events.restored();
+    events.read_back(1, false);
+    events
+}
+
+#[test]
+fn a_key_that_was_used_again_later_voids_no_event_at_a_restart() {
+    for now in [700_000, 900_000] {
+        assert_eq!(take(&mut reused(700_000, now), "a"), [1, 2], "{now}");
+        assert_eq!(take(&mut reused(599_999, now), "a"), [2], "another replica had this one first");
+    }
 }
 
 #[test]
