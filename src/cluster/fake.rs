@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ pub(super) struct FakeEngine {
     pub(super) written: Arc<Notify>,
     /// True while no command gets through.
     pub(super) away: Arc<Mutex<bool>>,
+    /// The number of fetches so far.
+    pub(super) fetches: Arc<AtomicUsize>,
 }
 
 impl FakeEngine {
@@ -145,6 +148,7 @@ impl Engine for FakeEngine {
 
     async fn get(&self, apps: Vec<AppName>) -> Result<Vec<Stored>, EngineError> {
         self.reach()?;
+        self.fetches.fetch_add(1, Ordering::Relaxed);
         let data = self.data.lock().unwrap();
         Ok(apps.iter().filter_map(|app| data.apps.get(app).cloned()).collect())
     }

@@ -49,7 +49,9 @@ fn push(apps: &Mutex<StoredApps>, name: &str, text: &str, at: i64, expires: bool
         ..PutOptions::PUSHED
     };
     let mut parsed = parser.parse(update, options, None);
-    let applied = lock(apps).put(&mut parsed).unwrap();
+    let mut apps = lock(apps);
+    let refreshed = apps.clock.at(parsed.at);
+    let applied = apps.put(&mut parsed, refreshed).unwrap();
     assert!(matches!(applied, Applied::Now(_)));
 }
 
