@@ -56,7 +56,11 @@ impl Revisions {
                 self.known.insert(app.clone(), revision);
                 deferred.is_some_and(|deferred| deferred > revision)
             }
-            Written::Superseded => true,
+            Written::Superseded => {
+                // The store has the change that the engine did not take, no longer what it had of that record before.
+                self.known.remove(app);
+                true
+            }
         }
     }
 

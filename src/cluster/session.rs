@@ -272,6 +272,8 @@ impl Replica {
 
     /// Fetches changes of others as they come.
     async fn follow(&self, engine: &impl Engine) -> Result<(), EngineError> {
+        // Some may be left of the last session.
+        self.refetch_arrived.notify_one();
         loop {
             let after = lock(&self.position).last;
             let mut watching = std::pin::pin!(engine.watch(after));
@@ -279,8 +281,9 @@ impl Replica {
                 tokio::select! {
                     watched = &mut watching => break watched?,
                     () = self.refetch_arrived.notified() => {
-                        let apps = std::mem::take(&mut *lock(&self.refetch));
-                        self.fetch(engine, apps.into_iter().collect()).await?;
+                        let mut unfetched = Unfetched::take(self);
+                        self.fetch(engine, unfetched.left.clone()).await?;
+                        unfetched.left.clear();
                     }
                 }
             };
@@ -467,5 +470,24 @@ impl<'c> Unsettled<'c> {
 impl Drop for Unsettled<'_> {
     fn drop(&mut self) {
         self.left.iter().for_each(|app| self.changes.settle(app, Settlement::Retry));
+    }
+}
+
+/// Apps that are being fetched again. Those that are left when this is dropped are fetched by the next session.
+struct Unfetched<'r> {
+    replica: &'r Replica,
+    left: Vec<AppName>,
+}
+
+impl<'r> Unfetched<'r> {
+    fn take(replica: &'r Replica) -> Self {
+        let left = std::mem::take(&mut *lock(&replica.refetch)).into_iter().collect();
+        Self { replica, left }
+    }
+}
+
+impl Drop for Unfetched<'_> {
+    fn drop(&mut self) {
+        lock(&self.replica.refetch).extend(self.left.drain(..));
     }
 }

@@ -284,6 +284,39 @@ async fn crossing_updates_leave_all_replicas_with_the_same() {
     }
 }
 
+#[tokio::test]
+async fn an_earlier_update_without_the_engine_gives_way_to_the_one_that_the_engine_has() {
+    let engine = FakeEngine::default();
+    let (one, mut two) = (Node::joined("one", &engine).await, Node::joined("two", &engine).await);
+    one.push("a", "up 1\n").await;
+    two.until("a", Some("up 1\n")).await;
+    engine.set_away(true);
+    two.lost().await;
+    // By a clock that is behind.
+    two.push_at("a", "up 2\n", NOW.as_millis() - 1);
+    engine.set_away(false);
+    two.connect(&engine).await;
+    two.until("a", Some("up 1\n")).await;
+}
+
+#[tokio::test]
+async fn a_record_that_could_not_be_fetched_again_is_fetched_over_the_next_connection() {
+    let engine = FakeEngine::default();
+    let (one, mut two) = (Node::joined("one", &engine).await, Node::joined("two", &engine).await);
+    one.push("a", "up 1\n").await;
+    two.until("a", Some("up 1\n")).await;
+    engine.set_away(true);
+    two.lost().await;
+    two.push_at("a", "up 2\n", NOW.as_millis() - 1);
+    engine.set_away(false);
+    // The engine does not take the earlier update, and the connection is lost before its own is here.
+    engine.failing_fetches.store(1, std::sync::atomic::Ordering::Relaxed);
+    two.connect(&engine).await;
+    assert_eq!(two.lost().await, "the fetch fails");
+    two.connect(&engine).await;
+    two.until("a", Some("up 1\n")).await;
+}
+
 /// Waits until a condition holds.
 async fn until(what: &str, is_true: impl Fn() -> bool) {
     let wait = async {

@@ -44,8 +44,10 @@ fn the_later_of_two_crossing_updates_stays() {
     // Ours turns out to be earlier.
     assert!(revisions.changed(vec![(app("a"), revision(9))], |_| true).is_empty());
     assert!(revisions.written(&app("a"), Written::Stored(revision(8))));
-    // Ours was not stored at all.
+    // Ours was not stored at all, and has taken the place of a record that was there.
+    assert!(!revisions.is_news(&app("a"), revision(8)));
     assert!(revisions.written(&app("a"), Written::Superseded));
+    assert!(revisions.is_news(&app("a"), revision(8)));
 }
 
 #[test]
