@@ -140,6 +140,9 @@ impl Events {
     /// Takes the entries that bring the journal up to date; each change is returned once.
     pub(in crate::store) fn take_changes(&mut self) -> Vec<JournalEntry> {
         let changes = self.changes.take_changes();
+        for who in changes.scrapers.iter().filter(|who| !self.scrapers.contains_key(*who)) {
+            self.changes.removal_taken(who);
+        }
         let mut entries: Vec<_> = changes.scrapers.iter().flat_map(|who| self.entries_for(who)).collect();
         if changes.unclaimed {
             entries.push(JournalEntry::Unclaimed { from: self.unclaimed });
@@ -157,14 +160,22 @@ impl Events {
         self.changes.has_changes()
     }
 
-    /// Repeats all entries about scrapers in the next call of [`Events::take_changes`]: earlier ones may not have been written.
-    pub(in crate::store) fn repeat_all_changes(&mut self) {
+    /// Notes that the entries of all calls of [`Events::take_changes`] so far are on the disk.
+    pub(in crate::store) fn changes_synced(&mut self) {
+        self.changes.synced();
+    }
+
+    /// Repeats all entries about scrapers in the next call of [`Events::take_changes`]: those since the last [`Events::changes_synced`] may not have
+    /// been written. Returns true if that is not enough, because too many scrapers were removed since: only [`Events::entries`] are the state then.
+    #[must_use]
+    pub(in crate::store) fn repeat_all_changes(&mut self) -> bool {
         self.scrapers.keys().for_each(|who| self.changes.changed(who));
         self.changes.unclaimed_changed();
         if let Some(sources) = &self.log.sources {
             self.changes.origin_changed();
             sources.voids().for_each(|id| self.changes.voided(id));
         }
+        self.changes.repeat_removals()
     }
 
     /// The entries about one scraper.

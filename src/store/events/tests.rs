@@ -373,7 +373,7 @@ fn what_overflowed_while_lent_is_told_after_a_crash_and_nothing_else_is_lost() {
     for add_words in [false, true] {
         let mut journal = events.entries();
         if add_words {
-            events.repeat_all_changes();
+            assert!(!events.repeat_all_changes());
             journal.extend(events.take_changes());
         }
         let mut again = restart(journal.clone());
