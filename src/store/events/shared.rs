@@ -274,18 +274,6 @@ impl Events {
         Some(is_further)
     }
 
-    /// The engine has forgotten a scraper, because it did not come for too long at any replica.
-    pub(in crate::store) fn forget_elsewhere(&mut self, who: &ScraperId) {
-        if self
-            .scrapers
-            .get(who)
-            .is_some_and(|scraper| scraper.lease.is_none() && !scraper.declared)
-        {
-            self.scrapers.remove(who);
-            self.changes.changed_elsewhere(who);
-        }
-    }
-
     /// The engine has the state of a scraper that is here.
     pub(in crate::store) fn written(&mut self, who: &ScraperId) {
         if let Some(Scraper {

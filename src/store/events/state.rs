@@ -455,8 +455,12 @@ impl Events {
             return false;
         };
         let who = who.clone();
-        if let Some(ActiveLease { id, .. }) = self.scrapers.remove(&who).and_then(|scraper| scraper.lease) {
-            self.leases.remove(&id);
+        if let Some(scraper) = self.scrapers.remove(&who) {
+            if let Some(ActiveLease { id, .. }) = scraper.lease {
+                self.leases.remove(&id);
+            }
+            // It has come once, so nothing is lost to it.
+            self.note_unclaimed(Some(scraper.cursor.lowest()));
         }
         self.changes.changed(&who);
         true

@@ -504,6 +504,25 @@ fn a_scraper_that_is_evicted_while_it_is_served_settles_nothing_of_its_next_scra
 }
 
 #[test]
+fn a_scraper_that_makes_room_for_another_one_loses_nothing_that_it_has_received() {
+    let mut events = Events::new(EventOptions {
+        max_scrapers_per_address: 1,
+        ..EventOptions::default()
+    });
+    push(&mut events, "x", 0);
+    assert_eq!(take(&mut events, "a", 0), [1]);
+    wait(&mut events, 0, 61);
+    visit(&mut events, "b", "127.0.0.1", 61_000);
+    assert!(!knows(&events, "a"));
+    assert_eq!(wait(&mut events, 61_000, 1), []);
+    // What is pending for the one that came once when it makes room is claimed by no scraper.
+    push(&mut events, "y", 62_000);
+    wait(&mut events, 62_000, 61);
+    visit(&mut events, "c", "127.0.0.1", 123_000);
+    assert_eq!(wait(&mut events, 123_000, 1), [dropped(DropReason::NoScraper, None, 1)]);
+}
+
+#[test]
 fn what_only_a_passer_by_would_have_got_is_nobodys() {
     let mut events = Events::new(EventOptions::default());
     push(&mut events, "x", 0);

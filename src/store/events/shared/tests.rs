@@ -271,6 +271,66 @@ fn a_key_that_was_used_again_later_voids_no_event_at_a_restart() {
     }
 }
 
+/// A replica without declared scrapers that knows the scraper "a", which has received `received` events of it.
+fn with_guest(received: u32) -> Events {
+    let mut events = Events::new(EventOptions {
+        replica: Some(origin(1)),
+        max_pending: 1_000,
+        ..EventOptions::default()
+    });
+    events.sweep(ms(1));
+    events.merge(&who("a"), &regular_state(1)).unwrap();
+    for n in 0..received {
+        let id = push(&mut events, &n.to_string(), 1);
+        events.read_back(id, false);
+    }
+    assert_eq!(take(&mut events, "a").len(), received as usize);
+    events
+}
+
+#[test]
+fn a_scraper_that_the_engine_has_forgotten_loses_what_was_pending_and_no_more() {
+    let minutes = |events: &mut Events| -> Vec<Dropped> { (1..=120).flat_map(|second| events.sweep(ms(1_000 * second))).collect() };
+    let mut events = with_guest(200);
+    minutes(&mut events);
+    events.forget_elsewhere(&who("a"));
+    assert_eq!(events.sweep(ms(120_000)), []);
+    let mut events = with_guest(200);
+    push(&mut events, "own", 1);
+    read(&mut events, source_of(2, 1), "other");
+    events.forget_elsewhere(&who("a"));
+    let expired = Dropped {
+        reason: DropReason::Expired,
+        scraper: Some(who("a")),
+        events: 1,
+    };
+    assert_eq!(minutes(&mut events), [expired]);
+    assert_eq!(events.sweep(ms(120_000)), []);
+}
+
+#[test]
+fn events_that_no_scraper_came_for_count_once_in_the_cluster() {
+    for (max_pending, reason) in [(1_000, DropReason::NoScraper), (2, DropReason::Overflow)] {
+        let mut events = Events::new(EventOptions {
+            replica: Some(origin(1)),
+            max_pending,
+            ..EventOptions::default()
+        });
+        events.sweep(ms(1));
+        push(&mut events, "own", 1);
+        for number in 1..=3 {
+            read(&mut events, source_of(2, number), "other");
+        }
+        let lost: Vec<_> = (1..=90).flat_map(|second| events.sweep(ms(1_000 * second))).collect();
+        let of_this_replica = Dropped {
+            reason,
+            scraper: None,
+            events: 1,
+        };
+        assert_eq!(lost, [of_this_replica]);
+    }
+}
+
 #[test]
 fn the_events_of_one_series_that_wait_are_bounded() {
     let mut events = replica(20_000);
