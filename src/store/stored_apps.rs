@@ -266,8 +266,8 @@ impl StoredApps {
 
     /// Names apps that are too old at `now`, no more than `most`.
     pub(super) fn expired(&mut self, now: Timestamp, most: usize) -> Vec<AppName> {
-        // Asked each time, because the clock takes a large step for one that was set.
-        let now = self.clock.at(now);
+        // Each second, because the clock takes a large step for one that was set.
+        let now = self.clock.tick(now);
         self.note_step();
         self.table.expired(now, self.limits.expire_after, most)
     }

@@ -1,7 +1,8 @@
 //! A clock that only runs forward, made of a wall clock that may be set.
 //!
-//! Scrapers and keys expire after spans of time, and a wall clock that is corrected by an hour must not expire them. The sweep asks this
-//! clock every second, so a larger step is no time that passed.
+//! Scrapers and keys expire after spans of time, and a wall clock that is corrected by an hour must not expire them. The sweep ticks this
+//! clock every second, so a larger step is no time that passed. Only the sweep does: others ask with a time that they have read before they
+//! waited, for a disk or for a lock, and such a late question is no clock that was set back.
 
 #[cfg(test)]
 mod tests;
@@ -90,8 +91,18 @@ impl MonotonicClock {
         std::mem::take(&mut self.set_by)
     }
 
-    /// The monotonic time at the wall-clock time `wall`. A time slightly before the last one is a late question and changes nothing.
+    /// The monotonic time at the wall-clock time `wall`, as far as it is known: a question that is late changes nothing, and whether one that is
+    /// far from the last one means that the wall clock was set, the next [`MonotonicClock::tick`] shows.
     pub(in crate::store) fn at(&mut self, wall: Timestamp) -> MonotonicTime {
+        let is_next = |before: Timestamp| (0..=MAX_STEP_MILLIS).contains(&wall.as_millis().saturating_sub(before.as_millis()));
+        match self.wall.is_none_or(is_next) {
+            true => self.tick(wall),
+            false => self.now,
+        }
+    }
+
+    /// The monotonic time now, at the wall-clock time `wall`, which was just read. Called each second.
+    pub(in crate::store) fn tick(&mut self, wall: Timestamp) -> MonotonicTime {
         let Some(before) = self.wall else {
             (self.wall, self.now) = (Some(wall), MonotonicTime(wall.as_millis()));
             return self.now;

@@ -49,7 +49,7 @@ pub struct Dropped {
 impl Events {
     /// Expires all that is due at this time, and returns every loss since the last sweep. Meant to be called each second.
     pub(in crate::store) fn sweep(&mut self, wall: Timestamp) -> Vec<Dropped> {
-        let now = self.clock.at(wall);
+        let now = self.clock.tick(wall);
         self.forget_unseen(now);
         for (who, scraper) in &mut self.scrapers {
             scraper.skip_lost(who, &self.log, &mut self.changes);

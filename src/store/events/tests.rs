@@ -170,6 +170,19 @@ fn a_clock_that_is_set_makes_nobody_forgotten() {
 }
 
 #[test]
+fn an_event_that_waited_for_the_disk_lets_no_time_pass() {
+    let mut events = Events::new(EventOptions::default());
+    wait(&mut events, 0, 30);
+    let before = events.clock.last();
+    for second in 31..60 {
+        push(&mut events, "x", 1_000);
+        events.scrape(&who("a"), &home(), ms(2_000));
+        events.sweep(ms(1_000 * second));
+    }
+    assert_eq!(events.clock.last().since(before), Duration::from_secs(29));
+}
+
+#[test]
 fn what_was_not_confirmed_is_due_again() {
     let mut events = Events::new(EventOptions::default());
     push(&mut events, "x", 0);

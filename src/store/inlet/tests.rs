@@ -28,7 +28,7 @@ fn store(body: &str) -> (Inlet, View) {
 
 /// Lets an hour pass, a second at a time, without a look for expired apps.
 fn pass_an_hour(inlet: &Inlet) -> Timestamp {
-    (1..=3_600).for_each(|second| drop(inlet.shared.apps().expired(at(1_000 * second), 0)));
+    (1..3_600).for_each(|second| drop(inlet.shared.apps().expired(at(1_000 * second), 0)));
     at(3_600_000)
 }
 
@@ -55,7 +55,9 @@ fn a_large_app_that_is_updated_while_it_expires_stays() {
     drop(apps);
     assert_eq!((outcome, text(&view).as_str()), (ReplicatedOutcome::Deferred, "m 2\n"));
     // The store takes changes of any size as before.
-    inlet.put(update("a", &wide(3_000, 2), now.as_millis()), PutOptions::PUSHED).unwrap();
+    inlet
+        .put(update("a", &wide(3_000, 2), now.as_millis()), PutOptions::PUSHED)
+        .unwrap();
     assert!(inlet.remove(&name(), now));
     assert_eq!(text(&view), "");
 }
@@ -78,7 +80,10 @@ fn a_record_of_another_replica_replaces_nothing_that_is_later() {
             calls.set(calls.get() + 1);
             calls.get() < asked
         };
-        assert_eq!(inlet.put_replicated(&replicated, HOUR / 2, is_news), Ok(ReplicatedOutcome::Deferred));
+        assert_eq!(
+            inlet.put_replicated(&replicated, HOUR / 2, is_news),
+            Ok(ReplicatedOutcome::Deferred)
+        );
         assert_eq!((calls.get(), text(&view).as_str()), (asked, "m 9\n"));
         assert_eq!(inlet.put_replicated(&replicated, HOUR / 2, || true), Ok(ReplicatedOutcome::Applied));
         assert_eq!(text(&view), body);
@@ -104,9 +109,31 @@ fn an_app_that_another_replica_has_withdrawn_keeps_what_is_later() {
             calls.set(calls.get() + 1);
             calls.get() < asked
         };
-        assert_eq!(inlet.put_replicated(&replicated, HOUR / 2, is_news), Ok(ReplicatedOutcome::Deferred));
-        assert_eq!((calls.get(), text(&view), view.app("a").unwrap().fault.clone()), (asked, body, None));
+        assert_eq!(
+            inlet.put_replicated(&replicated, HOUR / 2, is_news),
+            Ok(ReplicatedOutcome::Deferred)
+        );
+        assert_eq!(
+            (calls.get(), text(&view), view.app("a").unwrap().fault.clone()),
+            (asked, body, None)
+        );
         assert_eq!(inlet.put_replicated(&replicated, HOUR / 2, || true), Ok(ReplicatedOutcome::Applied));
-        assert_eq!((text(&view).as_str(), view.app("a").unwrap().fault.clone()), ("", replicated.fault.clone()));
+        assert_eq!(
+            (text(&view).as_str(), view.app("a").unwrap().fault.clone()),
+            ("", replicated.fault.clone())
+        );
     }
+}
+
+#[test]
+fn a_push_that_waited_lets_no_other_app_expire() {
+    let (inlet, view) = store("m 1\n");
+    for second in 1..3_600 {
+        assert!(inlet.expire(at(1_000 * second)).is_empty(), "second {second}");
+        inlet
+            .put(update("late", "n 1\n", 1_000 * second - 30_000), PutOptions::PUSHED)
+            .unwrap();
+    }
+    assert_eq!(inlet.expire(at(3_600_000)), [name()]);
+    assert_eq!(view.totals().apps, 1);
 }

@@ -456,8 +456,9 @@ fn ages_go_on_over_a_restart_and_never_below_zero() {
     let expires_in = |written: i64, age: i64, start: i64| {
         let disk = FakeDisk::default();
         let (mut log, apps) = open(&disk).unwrap();
+        lock(&apps).clock.tick(Timestamp::from_millis(written - age));
         push(&apps, "a", "m 1\n", written - age, true);
-        lock(&apps).clock.at(Timestamp::from_millis(written));
+        lock(&apps).clock.tick(Timestamp::from_millis(written));
         log.write_changes(&apps).unwrap();
         let apps = Mutex::new(StoredApps::new(
             Limits {
@@ -499,11 +500,11 @@ fn a_clock_that_is_set_before_a_restart_makes_nothing_older() {
     log.write_changes(&apps).unwrap();
     // Four hours forward, then back by one, and a new app in between.
     let (forward, back) = (NOW + 4 * 3_600_000, NOW + 3 * 3_600_000);
-    lock(&apps).clock.at(at(forward));
+    lock(&apps).clock.tick(at(forward));
     log.write_changes(&apps).unwrap();
     push(&apps, "b", "n 1\n", forward, true);
     log.write_changes(&apps).unwrap();
-    lock(&apps).clock.at(at(back));
+    lock(&apps).clock.tick(at(back));
     log.finish(&apps).unwrap();
     let restarted = Mutex::new(StoredApps::new(Limits::default(), Mode::Raw));
     AppLog::open(Arc::new(disk.after_kill()), &restarted, SIZES, at(back + 2_000)).unwrap();
