@@ -40,8 +40,8 @@ pub use limits::{Limits, Mode};
 pub use polled_events::{EventFamilies, PolledEvent, PolledEvents, take_events};
 pub use rendered::{PendingExposition, RenderedExposition};
 pub use replication::{
-    LeaseRequest, LocalChange, LocalChanges, OwnEvent, ReadEvent, ReplicatedApp, Settlement, SharedEvents, UnsharedScraper,
-    UsedIdempotencyKey, WhenEngineAway,
+    LeaseRequest, LocalChange, LocalChanges, OwnEvent, ReadEvent, ReplicatedApp, ReplicatedOutcome, Settlement, SharedEvents,
+    UnsharedScraper, UsedIdempotencyKey, WhenEngineAway,
 };
 pub use update_rate::{MINUTES, UpdateRate};
 pub use view::{Totals, View};

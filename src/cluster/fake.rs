@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -65,6 +66,10 @@ pub(super) struct FakeEngine {
     pub(super) written: Arc<Notify>,
     /// True while no command gets through.
     pub(super) away: Arc<Mutex<bool>>,
+    /// The number of fetches so far.
+    pub(super) fetches: Arc<AtomicUsize>,
+    /// The number of fetches that fail from now on.
+    pub(super) failing_fetches: Arc<AtomicUsize>,
 }
 
 impl FakeEngine {
@@ -145,6 +150,15 @@ impl Engine for FakeEngine {
 
     async fn get(&self, apps: Vec<AppName>) -> Result<Vec<Stored>, EngineError> {
         self.reach()?;
+        self.fetches.fetch_add(1, Ordering::Relaxed);
+        let fails = |left: usize| left.checked_sub(1);
+        if self
+            .failing_fetches
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fails)
+            .is_ok()
+        {
+            return Err(EngineError("the fetch fails".to_owned()));
+        }
         let data = self.data.lock().unwrap();
         Ok(apps.iter().filter_map(|app| data.apps.get(app).cloned()).collect())
     }

@@ -15,7 +15,7 @@ use crate::model::{AppName, Timestamp};
 /// The revisions of apps.
 #[derive(Debug, Default)]
 pub(super) struct Revisions {
-    /// The revision that the store has of each app. Bounded by the apps of the engine, see [`Revisions::retain`].
+    /// The revision that the store has of each app. Bounded by the apps of the engine, see [`Revisions::has_outgrown`].
     known: HashMap<AppName, Revision>,
     /// Changes of others that came while a change of this process was not stored yet. Bounded by the unsettled changes.
     deferred: HashMap<AppName, Revision>,
@@ -32,18 +32,19 @@ impl Revisions {
                 order.push(app);
             }
         }
+        let mut pending = Vec::new();
         order.retain(|app| {
             let revision = latest[app];
             if self.known.get(app).is_some_and(|known| *known >= revision) {
                 return false;
             }
             if is_pending(app) {
-                let deferred = self.deferred.entry(app.clone()).or_default();
-                *deferred = revision.max(*deferred);
+                pending.push((app.clone(), revision));
                 return false;
             }
             true
         });
+        pending.iter().for_each(|(app, revision)| self.defer(app, *revision));
         order
     }
 
@@ -55,7 +56,11 @@ impl Revisions {
                 self.known.insert(app.clone(), revision);
                 deferred.is_some_and(|deferred| deferred > revision)
             }
-            Written::Superseded => true,
+            Written::Superseded => {
+                // The store has the change that the engine did not take, no longer what it had of that record before.
+                self.known.remove(app);
+                true
+            }
         }
     }
 
@@ -76,12 +81,21 @@ impl Revisions {
         self.deferred.clear();
     }
 
-    /// Forgets the revisions of apps that the store no longer has, once there are many more of them than apps.
-    pub(super) fn retain(&mut self, apps: usize, is_stored: impl Fn(&AppName) -> bool) {
+    /// Defers a record that was fetched, because a change of this process has come since.
+    pub(super) fn defer(&mut self, app: &AppName, revision: Revision) {
+        let deferred = self.deferred.entry(app.clone()).or_default();
+        *deferred = revision.max(*deferred);
+    }
+
+    /// True if there are many more revisions than apps, so that [`Revisions::retain`] is worth its time.
+    pub(super) fn has_outgrown(&self, apps: usize) -> bool {
         const SLACK: usize = 10_000;
-        if self.known.len() > 2 * apps + SLACK {
-            self.known.retain(|app, _| is_stored(app));
-        }
+        self.known.len() > 2 * apps + SLACK
+    }
+
+    /// Forgets the revisions of apps that the store no longer has.
+    pub(super) fn retain(&mut self, is_stored: impl Fn(&AppName) -> bool) {
+        self.known.retain(|app, _| is_stored(app));
     }
 }
 

@@ -238,7 +238,7 @@ impl Cluster {
             changes,
             telemetry,
             clock,
-            revisions: Mutex::default(),
+            revisions: Arc::default(),
             position: Mutex::default(),
             refetch: Mutex::default(),
             refetch_arrived: Notify::new(),

@@ -15,7 +15,7 @@ use super::events::EventSession;
 use super::record;
 use super::revisions::{self, Reconciled, Revisions};
 use crate::model::{AppName, Clock};
-use crate::store::{Inlet, LocalChange, LocalChanges, ReplicatedApp, Settlement, View};
+use crate::store::{Inlet, LocalChange, LocalChanges, ReplicatedApp, ReplicatedOutcome, Settlement, View};
 use crate::supervise::blocking;
 use crate::telemetry::{RemovalReason, Telemetry};
 
@@ -45,7 +45,8 @@ pub(super) struct Replica {
     pub(super) changes: Arc<LocalChanges>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) clock: Clock,
-    pub(super) revisions: Mutex<Revisions>,
+    /// Locked under the store's lock, never the other way round. Shared with work on records that outlives a session.
+    pub(super) revisions: Arc<Mutex<Revisions>>,
     pub(super) position: Mutex<Position>,
     /// Records to fetch again, because a write of this replica came too late. Bounded by the apps.
     pub(super) refetch: Mutex<HashSet<AppName>>,
@@ -196,6 +197,11 @@ impl Replica {
             for (change, outcome) in batch.iter().zip(outcomes) {
                 match outcome {
                     Ok(written) => {
+                        // Before the change counts as settled, so that an earlier record, which is being put into the store just now, does not
+                        // replace it.
+                        if let Written::Stored(revision) = written {
+                            lock(&self.revisions).applied(&change.app, revision);
+                        }
                         unsettled.stored(&change.app);
                         // Settled first: a change of others that comes now is not deferred to a write that has ended.
                         if lock(&self.revisions).written(&change.app, written) {
@@ -266,6 +272,8 @@ impl Replica {
 
     /// Fetches changes of others as they come.
     async fn follow(&self, engine: &impl Engine) -> Result<(), EngineError> {
+        // Some may be left of the last session.
+        self.refetch_arrived.notify_one();
         loop {
             let after = lock(&self.position).last;
             let mut watching = std::pin::pin!(engine.watch(after));
@@ -273,8 +281,9 @@ impl Replica {
                 tokio::select! {
                     watched = &mut watching => break watched?,
                     () = self.refetch_arrived.notified() => {
-                        let apps = std::mem::take(&mut *lock(&self.refetch));
-                        self.fetch(engine, apps.into_iter().collect()).await?;
+                        let mut unfetched = Unfetched::take(self);
+                        self.fetch(engine, unfetched.left.clone()).await?;
+                        unfetched.left.clear();
                     }
                 }
             };
@@ -307,8 +316,10 @@ impl Replica {
                 self.apply(stored, true).await;
             }
         }
-        let (apps, view) = (self.view.totals().apps, &self.view);
-        lock(&self.revisions).retain(apps, |app| view.knows(app));
+        if lock(&self.revisions).has_outgrown(self.view.totals().apps) {
+            let stored: HashSet<_> = self.view.app_names().into_iter().collect();
+            lock(&self.revisions).retain(|app| stored.contains(app));
+        }
         Ok(())
     }
 
@@ -319,20 +330,33 @@ impl Replica {
             return;
         }
         let millis = lock(&self.position).millis();
-        let result = match stored.record.clone() {
+        let outcome = match stored.record.clone() {
             None => {
-                let is_gone = self.inlet.remove_replicated(&app, (self.clock)());
-                if is_gone {
+                let outcome = self
+                    .inlet
+                    .remove_replicated(&app, (self.clock)(), || lock(&self.revisions).is_news(&app, revision));
+                if outcome == ReplicatedOutcome::Applied {
                     self.telemetry.app_removed(&app, RemovalReason::Deleted("another replica".into()));
                 }
-                if is_gone { "applied" } else { "skipped" }
+                Ok(outcome)
             }
-            Some(record) => self.put(record, revisions::age(&stored, millis), &app).await,
+            Some(record) => self.put(record, revisions::age(&stored, millis), &app, revision).await,
         };
-        // A local change that is not settled comes later; the outcome of its write decides.
-        if !self.changes.is_pending(&app) {
+        if outcome == Ok(ReplicatedOutcome::Deferred) {
+            self.defer(&app, revision);
+        } else {
             lock(&self.revisions).applied(&app, revision);
         }
+        let result = match outcome {
+            Ok(ReplicatedOutcome::Applied) => "applied",
+            Ok(ReplicatedOutcome::Unneeded | ReplicatedOutcome::Deferred) => "skipped",
+            Err(why) => {
+                if let Some(suppressed) = self.telemetry.admit_line(&format!("cluster {app}")) {
+                    tracing::warn!(app = app.as_str(), suppressed, "cannot store what another replica has: {why}");
+                }
+                "refused"
+            }
+        };
         self.telemetry.cluster_reads_total.with([result]).inc();
         let delay = Duration::from_millis(lock(&self.position).millis().saturating_sub(revision.millis));
         if is_followed {
@@ -340,10 +364,21 @@ impl Replica {
         }
     }
 
-    async fn put(&self, record: Bytes, age: Duration, app: &AppName) -> &'static str {
+    /// Notes that a record was not taken, because a change of this process has come since it was fetched. The outcome of that change's write
+    /// decides about it.
+    fn defer(&self, app: &AppName, revision: Revision) {
+        if self.changes.is_pending(app) {
+            lock(&self.revisions).defer(app, revision);
+        } else if lock(&self.revisions).is_news(app, revision) {
+            // That change was settled meanwhile, and may be the earlier one.
+            self.fetch_again(app.clone());
+        }
+    }
+
+    async fn put(&self, record: Bytes, age: Duration, app: &AppName, revision: Revision) -> Result<ReplicatedOutcome, String> {
         let most = self.view.memory_limit();
         let large = record.len() > LARGE_BYTES / 8;
-        let inlet = self.inlet.clone();
+        let (inlet, revisions) = (self.inlet.clone(), Arc::clone(&self.revisions));
         let name = app.clone();
         let limit = self.view.expire_after();
         let work = move || {
@@ -352,21 +387,14 @@ impl Replica {
                 return Err("the record cannot be read".to_owned());
             };
             if replicated.expiry(limit).is_some_and(|expiry| age >= expiry) {
-                return Ok(false);
+                return Ok(ReplicatedOutcome::Unneeded);
             }
-            inlet.put_replicated(&replicated, age).map_err(|refused| refused.to_string())
+            let is_news = || lock(&revisions).is_news(&name, revision);
+            inlet
+                .put_replicated(&replicated, age, is_news)
+                .map_err(|refused| refused.to_string())
         };
-        let stored = if large { blocking(work).await } else { work() };
-        match stored {
-            Ok(true) => "applied",
-            Ok(false) => "skipped",
-            Err(why) => {
-                if let Some(suppressed) = self.telemetry.admit_line(&format!("cluster {app}")) {
-                    tracing::warn!(app = app.as_str(), suppressed, "cannot store what another replica has: {why}");
-                }
-                "refused"
-            }
-        }
+        if large { blocking(work).await } else { work() }
     }
 
     /// Sends heartbeats.
@@ -446,5 +474,24 @@ impl<'c> Unsettled<'c> {
 impl Drop for Unsettled<'_> {
     fn drop(&mut self) {
         self.left.iter().for_each(|app| self.changes.settle(app, Settlement::Retry));
+    }
+}
+
+/// Apps that are being fetched again. Those that are left when this is dropped are fetched by the next session.
+struct Unfetched<'r> {
+    replica: &'r Replica,
+    left: Vec<AppName>,
+}
+
+impl<'r> Unfetched<'r> {
+    fn take(replica: &'r Replica) -> Self {
+        let left = std::mem::take(&mut *lock(&replica.refetch)).into_iter().collect();
+        Self { replica, left }
+    }
+}
+
+impl Drop for Unfetched<'_> {
+    fn drop(&mut self) {
+        lock(&self.replica.refetch).extend(self.left.drain(..));
     }
 }

@@ -65,7 +65,7 @@ impl Node {
             changes,
             telemetry: Arc::new(Telemetry::default()),
             clock: || NOW,
-            revisions: Mutex::default(),
+            revisions: Arc::default(),
             position: Mutex::default(),
             refetch: Mutex::default(),
             refetch_arrived: Notify::new(),
@@ -138,13 +138,7 @@ impl Node {
 
     /// Waits until an app has this text.
     async fn until(&self, name: &str, text: Option<&str>) {
-        let wait = async {
-            while self.text(name).as_deref() != text {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        let waited = tokio::time::timeout(Duration::from_secs(60), wait).await;
-        assert!(waited.is_ok(), "{name} is {:?}, not {text:?}", self.text(name));
+        until(&format!("{text:?} at {name}"), || self.text(name).as_deref() == text).await;
     }
 }
 
@@ -312,5 +306,98 @@ async fn crossing_updates_leave_all_replicas_with_the_same() {
     };
     for node in &nodes {
         node.until("a", Some(&last)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_earlier_update_without_the_engine_gives_way_to_the_one_that_the_engine_has() {
+    let engine = FakeEngine::default();
+    let (one, mut two) = (Node::joined("one", &engine).await, Node::joined("two", &engine).await);
+    one.push("a", "up 1\n").await;
+    two.until("a", Some("up 1\n")).await;
+    engine.set_away(true);
+    two.lost().await;
+    // By a clock that is behind.
+    two.push_at("a", "up 2\n", NOW.as_millis() - 1);
+    engine.set_away(false);
+    two.connect(&engine).await;
+    two.until("a", Some("up 1\n")).await;
+}
+
+#[tokio::test]
+async fn a_record_that_could_not_be_fetched_again_is_fetched_over_the_next_connection() {
+    let engine = FakeEngine::default();
+    let (one, mut two) = (Node::joined("one", &engine).await, Node::joined("two", &engine).await);
+    one.push("a", "up 1\n").await;
+    two.until("a", Some("up 1\n")).await;
+    engine.set_away(true);
+    two.lost().await;
+    two.push_at("a", "up 2\n", NOW.as_millis() - 1);
+    engine.set_away(false);
+    // The engine does not take the earlier update, and the connection is lost before its own is here.
+    engine.failing_fetches.store(1, std::sync::atomic::Ordering::Relaxed);
+    two.connect(&engine).await;
+    assert_eq!(two.lost().await, "the fetch fails");
+    two.connect(&engine).await;
+    two.until("a", Some("up 1\n")).await;
+}
+
+/// Waits until a condition holds.
+async fn until(what: &str, is_true: impl Fn() -> bool) {
+    let wait = async {
+        while !is_true() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(60), wait).await.is_ok(), "not {what}");
+}
+
+/// Text that does not become small when it is packed, so that its record is put into the store on a thread of its own.
+fn incompressible() -> String {
+    let mut random = 1u64;
+    let digits = (0..60_000).map(|_| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'0' + u8::try_from((random >> 33) % 10).unwrap())
+    });
+    format!("m{{digits=\"{}\"}} 1\n", digits.collect::<String>())
+}
+
+#[test]
+fn a_record_that_waits_to_be_stored_replaces_no_later_push_or_removal() {
+    for removes in [false, true] {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        let (gate, closed) = std::sync::mpsc::channel::<()>();
+        // The only thread for such work is taken.
+        let taken = runtime.spawn_blocking(move || drop(closed.recv()));
+        runtime.block_on(async {
+            let engine = FakeEngine::default();
+            let (one, two) = (Node::joined("one", &engine).await, Node::joined("two", &engine).await);
+            let fetches = || engine.fetches.load(std::sync::atomic::Ordering::Relaxed);
+            let before = fetches();
+            one.push("a", &incompressible()).await;
+            // The session of "two" gives way for the first time once its work is queued.
+            until("fetched", || fetches() > before).await;
+            let last = (!removes).then_some("up 2\n");
+            two.push("a", "up 2\n").await;
+            if removes {
+                two.inlet.remove(&app("a"), NOW);
+                assert!(two.inlet.shared(&app("a")).await, "the engine is away");
+            }
+            gate.send(()).unwrap();
+            taken.await.unwrap();
+            // The record is dropped once all later work is done as well.
+            tokio::task::spawn_blocking(|| {}).await.unwrap();
+            two.push("b", "up 3\n").await;
+            for node in [&one, &two] {
+                node.until("b", Some("up 3\n")).await;
+                node.until("a", last).await;
+            }
+        });
     }
 }

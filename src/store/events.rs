@@ -42,6 +42,8 @@ pub(super) use monotonic::MonotonicClock;
 pub use monotonic::MonotonicTime;
 pub use options::{EventOptions, MAX_SCRAPERS};
 pub(super) use owner::Owner;
+#[cfg(test)]
+pub(super) use pending_changes::MAX_REMOVALS;
 pub(super) use shared::{Dirty, Visit};
 pub(super) use shared_codec::decode_event;
 pub use shared_codec::inspect_shared;

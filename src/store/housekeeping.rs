@@ -7,7 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{Dropped, Inlet};
-use crate::model::{AppName, Clock, Timestamp};
+use crate::model::{AppName, Clock};
 use crate::supervise::{Service, blocking};
 
 /// The interval of looking for expired apps. If no app is old enough, that costs one comparison.
@@ -51,9 +51,10 @@ impl Housekeeping {
     }
 
     /// Forgets all that is too old, with pauses in which others have their turn.
-    async fn expire(&self, now: Timestamp, stop: &CancellationToken) {
+    async fn expire(&self, stop: &CancellationToken) {
         loop {
-            let gone = self.inlet.expire(now);
+            // Read each time: a large app may have taken a while, and a late time would pass for a clock that was set back.
+            let gone = self.inlet.expire((self.clock)());
             gone.iter().for_each(&self.forgotten);
             if gone.len() < Inlet::EXPIRES_AT_ONCE || stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
                 return;
@@ -78,9 +79,8 @@ impl Service for Housekeeping {
                     let inlet = self.inlet.clone();
                     blocking(move || inlet.evict_idle()).await;
                 }
-                let now = (self.clock)();
-                self.expire(now, &stop).await;
-                self.inlet.sweep(now).iter().for_each(&self.dropped);
+                self.expire(&stop).await;
+                self.inlet.sweep((self.clock)()).iter().for_each(&self.dropped);
             }
             Ok(())
         })

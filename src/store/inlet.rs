@@ -1,5 +1,8 @@
 //! [`Inlet`], the writing half of the store: updates, events, limits, expiry.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -9,9 +12,12 @@ use super::events::MonotonicTime;
 use super::events::{Owner, Submission};
 use super::persistence::SavedPosition;
 use super::stored_apps::{Applied, MAX_COST_AT_ONCE, StoredApps};
-use super::{Accepted, App, Dropped, Limits, LocalChanges, Mode, PolledEvent, ReplicatedApp, Shared, SharedEvents, Text, WhenEngineAway};
+use super::{
+    Accepted, App, Dropped, Limits, LocalChanges, Mode, PolledEvent, ReplicatedApp, ReplicatedOutcome, Shared, SharedEvents, Text,
+    WhenEngineAway,
+};
 use crate::bus::{Counted, Notification, Publisher};
-use crate::exposition::catalog::{Conflict, Conflicts};
+use crate::exposition::catalog::{Catalog, Conflict, Conflicts, Outcome};
 use crate::exposition::{Exposition, Fault};
 use crate::model::{AppName, Client, Event, EventId, Format, IdempotencyKey, Origin, Timestamp, Topic, Update};
 
@@ -57,15 +63,38 @@ impl PutOptions {
     };
 }
 
-/// The cause of the removal of an app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Removing {
+/// The cause of a change of an app.
+#[derive(Clone, Copy)]
+enum Cause<'a> {
     /// A source or a client of this process, which the other replicas of a cluster follow.
     Local,
-    /// Another replica.
-    Replicated,
-    /// Its age, which each replica measures for itself.
-    Expired,
+    /// Another replica, as long as the store has nothing later.
+    Replicated(&'a dyn Fn() -> bool),
+    /// Its age at this time, which each replica measures for itself.
+    Expired(Timestamp),
+}
+
+/// The reason for not storing what another replica has.
+enum NotStored {
+    Deferred,
+    Refused(Refused),
+}
+
+impl From<Refused> for NotStored {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl NotStored {
+    /// The outcome for the cluster.
+    fn outcome(stored: Result<(), Self>) -> Result<ReplicatedOutcome, Refused> {
+        match stored {
+            Ok(()) => Ok(ReplicatedOutcome::Applied),
+            Err(Self::Deferred) => Ok(ReplicatedOutcome::Deferred),
+            Err(Self::Refused(refused)) => Err(refused),
+        }
+    }
 }
 
 /// The result of an accepted update.
@@ -331,12 +360,13 @@ impl Inlet {
     pub fn put(&self, update: Update, options: PutOptions) -> Result<Receipt, Refused> {
         let mut parsed = self.parse(update, options)?;
         let mut apps = self.shared.apps();
-        let receipt = match apps.put(&mut parsed)? {
+        let refreshed = apps.clock.at(parsed.at);
+        let receipt = match apps.put(&mut parsed, refreshed)? {
             Applied::Now(receipt) => receipt,
             Applied::TooLarge(change) => {
                 drop(apps);
                 let receipt;
-                (apps, receipt) = self.put_large(&parsed, change, None)?;
+                (apps, receipt) = self.put_large(&parsed, change, refreshed, |_| Ok::<_, Refused>(()))?;
                 receipt
             }
         };
@@ -391,16 +421,27 @@ impl Inlet {
         }
     }
 
-    /// Stores an app as another replica has it, with an update that arrived there `age` ago. False if a source of this process has changed
-    /// the app and the cluster has not taken that yet; then nothing is done, because that change comes later.
+    /// Stores an app as another replica has it, with an update that arrived there `age` ago. [`ReplicatedOutcome::Deferred`] if a source of this
+    /// process has changed the app and the cluster has not taken that yet, or `is_news` says that the store has something later: then nothing is
+    /// done. `is_news` is called under the store's lock, up to twice.
     ///
     /// # Errors
     /// If it exceeds a limit.
-    pub fn put_replicated(&self, replicated: &ReplicatedApp, age: Duration) -> Result<bool, Refused> {
+    pub fn put_replicated(
+        &self,
+        replicated: &ReplicatedApp,
+        age: Duration,
+        is_news: impl Fn() -> bool,
+    ) -> Result<ReplicatedOutcome, Refused> {
+        let cause = Cause::Replicated(&is_news);
+        NotStored::outcome(match replicated.withdrawn || replicated.updated.is_none() {
+            true => self.list_replicated(replicated, cause),
+            false => self.store_replicated(replicated, age, cause),
+        })
+    }
+
+    fn store_replicated(&self, replicated: &ReplicatedApp, age: Duration, cause: Cause<'_>) -> Result<(), NotStored> {
         let app = &replicated.app;
-        if replicated.withdrawn || replicated.updated.is_none() {
-            return self.list_replicated(replicated);
-        }
         let update = Update {
             app: app.clone(),
             body: replicated.body.clone(),
@@ -418,9 +459,7 @@ impl Inlet {
         };
         let mut parsed = self.parse(update, options)?;
         let mut apps = self.shared.apps();
-        if self.has_local_change(app) {
-            return Ok(false);
-        }
+        self.check_due(&mut apps, app, cause)?;
         apps.check(&parsed)?;
         reserve(&mut apps, replicated);
         // The clock of the other machine is not ours, so only the age counts.
@@ -430,7 +469,7 @@ impl Inlet {
             Applied::TooLarge(change) => {
                 drop(apps);
                 let receipt;
-                (apps, receipt) = self.put_large(&parsed, change, Some(refreshed))?;
+                (apps, receipt) = self.put_large(&parsed, change, refreshed, |apps| self.check_due(apps, app, cause))?;
                 receipt
             }
         };
@@ -438,58 +477,70 @@ impl Inlet {
             apps.table.amend(app, |app| app.fault = Some(Arc::clone(fault)));
         }
         self.announce(apps, &parsed, &receipt);
-        Ok(true)
+        Ok(())
     }
 
     /// Lists an app that has no data at another replica.
-    fn list_replicated(&self, replicated: &ReplicatedApp) -> Result<bool, Refused> {
+    fn list_replicated(&self, replicated: &ReplicatedApp, cause: Cause<'_>) -> Result<(), NotStored> {
         let app = &replicated.app;
         let mut apps = self.shared.apps();
-        if self.has_local_change(app) {
-            return Ok(false);
-        }
+        self.check_due(&mut apps, app, cause)?;
         reserve(&mut apps, replicated);
         let (_, wall) = apps.clock.last_both();
         apps.register(app.clone(), replicated.origin.clone(), wall)?;
         // The last write of the cluster is one without data, so data here is of an earlier one.
         let has_data = apps.table.get(app.as_str()).is_some_and(|app| app.updated.is_some());
-        drop(apps);
         if replicated.withdrawn || has_data {
-            self.withdraw_app(app, false);
+            let outcome;
+            (apps, outcome) = self.withdraw_locked(apps, app, cause);
+            if outcome == ReplicatedOutcome::Deferred {
+                return Err(NotStored::Deferred);
+            }
         }
-        let fault = replicated.fault.clone();
-        self.shared.apps().table.amend(app, |app| app.fault = fault);
-        Ok(true)
+        apps.table.amend(app, |app| app.fault.clone_from(&replicated.fault));
+        self.shared.changed(apps, std::slice::from_ref(app));
+        Ok(())
     }
 
-    /// Forgets an app that another replica has removed. False if it is unknown, or a source of this process has changed it and the cluster
-    /// has not taken that yet.
-    pub fn remove_replicated(&self, app: &AppName, now: Timestamp) -> bool {
-        self.remove_app(app, now, Removing::Replicated)
+    /// Forgets an app that another replica has removed. [`ReplicatedOutcome::Deferred`] as for [`Inlet::put_replicated`].
+    pub fn remove_replicated(&self, app: &AppName, now: Timestamp, is_news: impl Fn() -> bool) -> ReplicatedOutcome {
+        self.remove_app(app, now, Cause::Replicated(&is_news))
     }
 
-    fn has_local_change(&self, app: &AppName) -> bool {
-        self.shared.local_changes.get().is_some_and(|changes| changes.is_pending(app))
+    /// True if a change is still to be made: asked under the lock under which it is made, so also again once a copy is merged.
+    fn is_due(&self, apps: &mut StoredApps, app: &AppName, cause: Cause<'_>) -> bool {
+        match cause {
+            Cause::Local => true,
+            Cause::Replicated(is_news) => {
+                let changes = self.shared.local_changes.get();
+                // A local change that the cluster has not taken comes later.
+                !changes.is_some_and(|changes| changes.is_pending(app)) && is_news()
+            }
+            Cause::Expired(now) => apps.is_expired(app, now),
+        }
+    }
+
+    fn check_due(&self, apps: &mut StoredApps, app: &AppName, cause: Cause<'_>) -> Result<(), NotStored> {
+        self.is_due(apps, app, cause).then_some(()).ok_or(NotStored::Deferred)
     }
 
     /// Stores an update that takes more than a moment: it is merged into a copy of the catalog, which then takes the catalog's place. Other
-    /// updates are stored meanwhile, and repeated on the copy.
-    fn put_large(
+    /// updates are stored meanwhile, and repeated on the copy; so `is_due` is asked once more.
+    fn put_large<E: From<Refused>>(
         &self,
         update: &ParsedUpdate,
         change: Change,
-        refreshed: Option<MonotonicTime>,
-    ) -> Result<(MutexGuard<'_, StoredApps>, Receipt), Refused> {
+        refreshed: MonotonicTime,
+        is_due: impl FnOnce(&mut StoredApps) -> Result<(), E>,
+    ) -> Result<(MutexGuard<'_, StoredApps>, Receipt), E> {
         let (mut apps, copy, outcome) = self.shared.merge_on_copy(change);
         // Other updates may have taken the memory since the first check.
-        if let Err(refused) = apps.check(update).and_then(|()| update.check_outcome(&outcome)) {
-            apps.combiner.drop_copy();
-            drop(apps);
-            drop(copy);
-            return Err(refused);
+        let fits = |apps: &StoredApps| apps.check(update).and_then(|()| update.check_outcome(&outcome));
+        if let Err(why) = is_due(&mut apps).and_then(|()| fits(&apps).map_err(E::from)) {
+            drop(discard(apps, copy));
+            return Err(why);
         }
         Dropping::later(apps.combiner.end_copy(copy));
-        let refreshed = refreshed.unwrap_or_else(|| apps.clock.at(update.at));
         let receipt = apps.commit(update, outcome, refreshed);
         Ok((apps, receipt))
     }
@@ -594,59 +645,74 @@ impl Inlet {
 
     /// Takes an app's data out of the exposition and keeps the app listed. False if it is unknown.
     pub fn withdraw(&self, app: &AppName) -> bool {
-        self.withdraw_app(app, true)
-    }
-
-    fn withdraw_app(&self, app: &AppName, is_local: bool) -> bool {
-        let mut apps = self.shared.apps();
-        if !is_local && self.has_local_change(app) {
-            return false;
-        }
-        let is_known = match apps.withdraw(app) {
-            Applied::Now(is_known) => is_known,
-            Applied::TooLarge(change) => {
-                drop(apps);
-                let (copy, outcome);
-                (apps, copy, outcome) = self.shared.merge_on_copy(change);
-                Dropping::later(apps.combiner.end_copy(copy));
-                apps.commit_withdrawal(app, outcome)
-            }
-        };
-        if is_known && is_local {
+        let (apps, outcome) = self.withdraw_locked(self.shared.apps(), app, Cause::Local);
+        let is_known = outcome == ReplicatedOutcome::Applied;
+        if is_known {
             self.shared.mark_local(app, None);
         }
         self.shared.changed(apps, std::slice::from_ref(app));
         is_known
     }
 
-    /// Forgets an app, at `now`. False if it is unknown.
-    pub fn remove(&self, app: &AppName, now: Timestamp) -> bool {
-        self.remove_app(app, now, Removing::Local)
-    }
-
-    fn remove_app(&self, app: &AppName, now: Timestamp, cause: Removing) -> bool {
-        let mut apps = self.shared.apps();
-        if cause == Removing::Replicated && self.has_local_change(app) {
-            return false;
-        }
-        let is_known = match apps.remove(app) {
-            Applied::Now(is_known) => is_known,
+    fn withdraw_locked<'s>(
+        &'s self,
+        mut apps: MutexGuard<'s, StoredApps>,
+        app: &AppName,
+        cause: Cause<'_>,
+    ) -> (MutexGuard<'s, StoredApps>, ReplicatedOutcome) {
+        match apps.withdraw(app) {
+            Applied::Now(is_known) => (apps, ReplicatedOutcome::of(is_known)),
             Applied::TooLarge(change) => {
                 drop(apps);
-                let (copy, outcome);
-                (apps, copy, outcome) = self.shared.merge_on_copy(change);
-                Dropping::later(apps.combiner.end_copy(copy));
-                apps.commit_removal(app, &outcome)
+                self.change_large(app, change, cause, |apps, outcome| apps.commit_withdrawal(app, outcome))
+            }
+        }
+    }
+
+    /// Forgets an app, at `now`. False if it is unknown.
+    pub fn remove(&self, app: &AppName, now: Timestamp) -> bool {
+        self.remove_app(app, now, Cause::Local) == ReplicatedOutcome::Applied
+    }
+
+    fn remove_app(&self, app: &AppName, now: Timestamp, cause: Cause<'_>) -> ReplicatedOutcome {
+        let mut apps = self.shared.apps();
+        if !self.is_due(&mut apps, app, cause) {
+            return ReplicatedOutcome::Deferred;
+        }
+        let (apps, outcome) = match apps.remove(app) {
+            Applied::Now(is_known) => (apps, ReplicatedOutcome::of(is_known)),
+            Applied::TooLarge(change) => {
+                drop(apps);
+                self.change_large(app, change, cause, |apps, outcome| apps.commit_removal(app, &outcome))
             }
         };
-        if is_known && cause == Removing::Local {
+        let is_removed = outcome == ReplicatedOutcome::Applied;
+        if is_removed && matches!(cause, Cause::Local) {
             self.shared.mark_local(app, Some(now));
         }
-        if is_known && self.bus().has_subscribers(Topic::AppExpired) {
+        if is_removed && self.bus().has_subscribers(Topic::AppExpired) {
             self.bus().publish(&Notification::Forgotten { app: app.clone(), at: now });
         }
         self.shared.changed(apps, std::slice::from_ref(app));
-        is_known
+        outcome
+    }
+
+    /// Makes a change that takes more than a moment, as [`Inlet::put_large`] does, unless it is no longer due then. `commit` returns false for an
+    /// app that is unknown.
+    fn change_large(
+        &self,
+        app: &AppName,
+        change: Change,
+        cause: Cause<'_>,
+        commit: impl FnOnce(&mut StoredApps, Outcome) -> bool,
+    ) -> (MutexGuard<'_, StoredApps>, ReplicatedOutcome) {
+        let (mut apps, copy, outcome) = self.shared.merge_on_copy(change);
+        if !self.is_due(&mut apps, app, cause) {
+            return (discard(apps, copy), ReplicatedOutcome::Deferred);
+        }
+        Dropping::later(apps.combiner.end_copy(copy));
+        let is_known = commit(&mut apps, outcome);
+        (apps, ReplicatedOutcome::of(is_known))
     }
 
     /// The most apps that are removed in one call, so that other requests wait for the store for some milliseconds at most, even if ten
@@ -658,7 +724,7 @@ impl Inlet {
     pub fn expire(&self, now: Timestamp) -> Vec<AppName> {
         let mut gone = self.shared.apps().expired(now, Self::EXPIRES_AT_ONCE);
         // One lock for each: an app may be large. One that has been updated meanwhile stays.
-        gone.retain(|app| self.shared.apps().is_expired(app, now) && self.remove_app(app, now, Removing::Expired));
+        gone.retain(|app| self.remove_app(app, now, Cause::Expired(now)) == ReplicatedOutcome::Applied);
         gone
     }
 
@@ -692,6 +758,13 @@ impl Inlet {
         apps.table.touch_generation();
         self.shared.changed(apps, &[]);
     }
+}
+
+/// Gives up a copy, which is freed where no request waits.
+fn discard(mut apps: MutexGuard<'_, StoredApps>, copy: Catalog) -> MutexGuard<'_, StoredApps> {
+    apps.combiner.drop_copy();
+    Dropping::later(Some(copy));
+    apps
 }
 
 /// Keeps the disambiguating labels of an app that is new here, as the other replica has them.

@@ -51,6 +51,24 @@ pub struct ReplicatedApp {
     labelled: Vec<FamilyKey>,
 }
 
+/// The outcome of a change that another replica has made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplicatedOutcome {
+    /// It is made here as well.
+    Applied,
+    /// There was nothing to change: the app is unknown.
+    Unneeded,
+    /// It was not made: the app has a change here that may be later.
+    Deferred,
+}
+
+impl ReplicatedOutcome {
+    /// The outcome of a change of an app that need not be known.
+    pub(super) const fn of(is_known: bool) -> Self {
+        if is_known { Self::Applied } else { Self::Unneeded }
+    }
+}
+
 impl ReplicatedApp {
     pub(super) fn new(app: &App, labelled: Vec<FamilyKey>) -> Self {
         Self {

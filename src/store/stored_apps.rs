@@ -119,19 +119,18 @@ impl StoredApps {
         }
     }
 
-    /// Replaces all that an app had, if that is little work. A large update keeps all but its [change](ParsedUpdate::take_change), and is
-    /// completed by [`StoredApps::commit`].
+    /// Replaces all that an app had by an update that arrived at `refreshed`, if that is little work. A large update keeps all but its
+    /// [change](ParsedUpdate::take_change), and is completed by [`StoredApps::commit`].
     ///
     /// # Errors
     /// When the update exceeds a limit.
-    pub(super) fn put(&mut self, update: &mut ParsedUpdate) -> Result<Applied<Receipt>, Refused> {
-        let refreshed = self.clock.at(update.at);
+    pub(super) fn put(&mut self, update: &mut ParsedUpdate, refreshed: MonotonicTime) -> Result<Applied<Receipt>, Refused> {
         // One that may be refused for its outcome is applied to a copy.
         let max_cost = if update.consistent { 0 } else { MAX_COST_AT_ONCE };
         self.put_within(update, refreshed, max_cost)
     }
 
-    /// As [`StoredApps::put`], for an update that arrived at `refreshed`, if it is at most `max_cost` work.
+    /// As [`StoredApps::put`], if it is at most `max_cost` work.
     ///
     /// # Errors
     /// As for [`StoredApps::put`].
@@ -275,8 +274,8 @@ impl StoredApps {
 
     /// Names apps that are too old at `now`, no more than `most`.
     pub(super) fn expired(&mut self, now: Timestamp, most: usize) -> Vec<AppName> {
-        // Asked each time, because the clock takes a large step for one that was set.
-        let now = self.clock.at(now);
+        // Each second, because the clock takes a large step for one that was set.
+        let now = self.clock.tick(now);
         self.note_step();
         self.table.expired(now, self.limits.expire_after, most)
     }

@@ -752,7 +752,7 @@ fn what_says_the_same_again_is_in_memory_once() {
 }
 
 /// A text of this many families of one sample each.
-fn wide(families: usize, value: usize) -> String {
+pub(super) fn wide(families: usize, value: usize) -> String {
     (0..families).map(|n| format!("wide_{n} {value}\n")).collect()
 }
 

@@ -70,12 +70,6 @@ impl View {
         self.shared.apps().table.get(name.as_str())?.updated
     }
 
-    /// True if an app is known.
-    #[must_use]
-    pub fn knows(&self, name: &AppName) -> bool {
-        self.shared.apps().table.get(name.as_str()).is_some()
-    }
-
     /// The names of all apps.
     #[must_use]
     pub fn app_names(&self) -> Vec<AppName> {

@@ -120,7 +120,7 @@ impl Node {
             changes,
             telemetry: Arc::new(Telemetry::default()),
             clock: || NOW,
-            revisions: Mutex::default(),
+            revisions: Arc::default(),
             position: Mutex::default(),
             refetch: Mutex::default(),
             refetch_arrived: Notify::new(),

@@ -44,8 +44,10 @@ fn the_later_of_two_crossing_updates_stays() {
     // Ours turns out to be earlier.
     assert!(revisions.changed(vec![(app("a"), revision(9))], |_| true).is_empty());
     assert!(revisions.written(&app("a"), Written::Stored(revision(8))));
-    // Ours was not stored at all.
+    // Ours was not stored at all, and has taken the place of a record that was there.
+    assert!(!revisions.is_news(&app("a"), revision(8)));
     assert!(revisions.written(&app("a"), Written::Superseded));
+    assert!(revisions.is_news(&app("a"), revision(8)));
 }
 
 #[test]
@@ -62,7 +64,8 @@ fn revisions_of_apps_that_are_gone_do_not_pile_up() {
     for n in 0..20_000 {
         revisions.applied(&app(&format!("job-{n}")), revision(n));
     }
-    revisions.retain(2, |name| name.as_str() == "job-7");
+    assert!(revisions.has_outgrown(2) && !revisions.has_outgrown(10_000));
+    revisions.retain(|name| name.as_str() == "job-7");
     assert_eq!(revisions.known.len(), 1);
 }
 

@@ -96,6 +96,9 @@ pub(super) struct AppLog {
     clock_step: i64,
 }
 
+/// An app, its families that carry a disambiguating label, and its age.
+type WrittenApp = (Arc<App>, Vec<FamilyKey>, Age);
+
 /// The subject of records that are about no app: no place can be the last one.
 const NO_PLACE: u64 = u64::MAX;
 
@@ -255,13 +258,8 @@ impl AppLog {
 
     /// Writes the apps that have changed since the last time, and puts them on the disk.
     pub(super) fn write_changes(&mut self, apps: &Mutex<StoredApps>) -> io::Result<()> {
-        {
-            let mut apps = lock(apps);
-            self.due.extend(apps.take_changes());
-            self.clock_step = self.clock_step.saturating_add(apps.clock.take_step());
-        }
+        self.due.extend(lock(apps).take_changes());
         self.repair()?;
-        self.write_clock_step()?;
         self.write_due(apps)?;
         self.clean(apps)?;
         self.log.seal();
@@ -304,18 +302,25 @@ impl AppLog {
     }
 
     fn write_due(&mut self, apps: &Mutex<StoredApps>) -> io::Result<()> {
-        while !self.due.is_empty() {
-            let apps: Vec<_> = {
-                let apps = lock(apps);
-                let orders = self.due.iter().take(CHUNK);
-                orders.map(|&order| (order, apps.to_write(order))).collect()
-            };
-            for (order, app) in apps {
+        loop {
+            let chunk = self.take_due(&mut lock(apps));
+            // It concerns all records before it, and none of the chunk, of which the ages were taken at the same moment.
+            self.write_clock_step()?;
+            if chunk.is_empty() {
+                return self.sync();
+            }
+            for (order, app) in chunk {
                 self.write(order, app)?;
                 self.due.remove(&order);
             }
         }
-        self.sync()
+    }
+
+    /// The next apps to write, and the step by which the wall clock was set since the last ones.
+    fn take_due(&mut self, apps: &mut StoredApps) -> Vec<(u64, Option<WrittenApp>)> {
+        self.clock_step = self.clock_step.saturating_add(apps.clock.take_step());
+        let orders = self.due.iter().take(CHUNK);
+        orders.map(|&order| (order, apps.to_write(order))).collect()
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -329,7 +334,7 @@ impl AppLog {
         Ok(())
     }
 
-    fn write(&mut self, order: u64, app: Option<(Arc<App>, Vec<FamilyKey>, Age)>) -> io::Result<()> {
+    fn write(&mut self, order: u64, app: Option<WrittenApp>) -> io::Result<()> {
         let old = self.places.get(&order).copied();
         let Some((app, labelled, age)) = app else {
             if old.is_some() {

@@ -5,7 +5,7 @@
 //! events are delivered again rather than not at all.
 //!
 //! An event that cannot be written is not accepted. The file is cut back to what is known to be on the disk, everything about
-//! scrapers is written again, and the next attempt finds the file as if the failed one had never been made.
+//! scrapers is written again, also which of them are gone, and the next attempt finds the file as if the failed one had never been made.
 
 #[cfg(test)]
 mod tests;
@@ -107,11 +107,17 @@ impl Journal {
             let mut events = lock(state);
             (events.take_changes(), events.admit(submissions))
         };
-        if let Err(error) = self.write(&changes, submissions, &admissions) {
-            lock(state).repeat_all_changes();
-            return Err(error);
-        }
+        let is_synced = match self.write(&changes, submissions, &admissions) {
+            Ok(is_synced) => is_synced,
+            Err(error) => {
+                self.repeat_changes(state);
+                return Err(error);
+            }
+        };
         let mut events = lock(state);
+        if is_synced {
+            events.changes_synced();
+        }
         let mut accept = |(admission, submission): (Admission, &Submission)| match admission {
             Admission::New { record, oldest } => {
                 let id = record.id;
@@ -125,7 +131,8 @@ impl Journal {
         Ok(admissions.into_iter().zip(submissions).map(&mut accept).collect())
     }
 
-    fn write(&mut self, changes: &[JournalEntry], submissions: &[Submission], admissions: &[Admission]) -> io::Result<()> {
+    /// Writes entries. Returns true if all that was written so far is on the disk.
+    fn write(&mut self, changes: &[JournalEntry], submissions: &[Submission], admissions: &[Admission]) -> io::Result<bool> {
         let mut payload = Vec::new();
         changes.iter().for_each(|entry| encode(&mut payload, entry));
         let mut any = false;
@@ -141,17 +148,27 @@ impl Journal {
             }
         }
         if payload.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         self.log.append(0, &[&payload])?;
-        if any { self.log.sync() } else { Ok(()) }
+        if any {
+            self.log.sync()?;
+        }
+        Ok(any)
+    }
+
+    /// Has the state of all scrapers written with the next entries, because what was written about them since the last sync is lost.
+    fn repeat_changes(&mut self, state: &Mutex<Events>) {
+        if lock(state).repeat_all_changes() {
+            self.rewrite_at = 0;
+        }
     }
 
     /// Undoes what an earlier failure has left, so that the next write is a plain one.
     fn repair(&mut self, state: &Mutex<Events>) -> io::Result<()> {
         if self.log.is_broken() {
             // What is cut off may hold words on scrapers that were thought written.
-            lock(state).repeat_all_changes();
+            self.repeat_changes(state);
             self.log.repair()?;
         }
         self.sync_name()
@@ -165,6 +182,12 @@ impl Journal {
         Ok(())
     }
 
+    fn sync(&mut self, state: &Mutex<Events>) -> io::Result<()> {
+        self.log.sync()?;
+        lock(state).changes_synced();
+        Ok(())
+    }
+
     /// Returns true if all that was written survives a loss of power and has a seal.
     pub(super) fn is_synced_and_sealed(&self) -> bool {
         !self.log.is_unsynced() && self.log.is_sealed()
@@ -175,7 +198,7 @@ impl Journal {
         self.repair(state)?;
         let unsynced = self.log.is_unsynced();
         if unsynced {
-            self.log.sync()?;
+            self.sync(state)?;
         }
         self.log.seal();
         Ok(unsynced)
@@ -191,7 +214,7 @@ impl Journal {
     pub(super) fn probe(&mut self, state: &Mutex<Events>) -> io::Result<()> {
         self.repair(state)?;
         self.commit(state, &[])?;
-        self.log.sync()?;
+        self.sync(state)?;
         self.log.probe(PROBE_BYTES)
     }
 
@@ -211,10 +234,11 @@ impl Journal {
             Ok(log) => {
                 self.rewrite_at = log.len().saturating_mul(2).saturating_add(self.slack);
                 (self.log, self.renamed) = (log, true);
+                lock(state).changes_synced();
                 self.sync_name()
             }
             Err(error) => {
-                lock(state).repeat_all_changes();
+                self.repeat_changes(state);
                 Err(error)
             }
         }

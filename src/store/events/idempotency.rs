@@ -38,6 +38,12 @@ impl IdempotencyCache {
         self.used.get(key).map(|(used, _)| used)
     }
 
+    /// The use of a key that is still remembered at this time. In a replay, in which no key expires, that differs from [`Self::get`].
+    pub(super) fn get_at(&self, key: &IdempotencyKey, now: MonotonicTime) -> Option<&UsedKey> {
+        let (used, since) = self.used.get(key)?;
+        (now.since(*since) < REMEMBERED).then_some(used)
+    }
+
     /// The keys in the order in which they were used.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&IdempotencyKey, &UsedKey)> {
         self.order.iter().filter_map(|(key, since)| {

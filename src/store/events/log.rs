@@ -135,6 +135,17 @@ impl Log {
         self.slots.range(start.min(end)..end)
     }
 
+    /// The number of these events that this process counts if they are lost: at a replica of a cluster those that are kept, to be delivered, and
+    /// that it has accepted.
+    pub(super) fn countable(&self, ids: Range<u64>) -> u64 {
+        let Some(sources) = &self.sources else {
+            return ids.end.saturating_sub(ids.start);
+        };
+        let kept = ids.start.max(self.first)..ids.end;
+        let is_own = |id: &u64| self.source(*id).is_some_and(|source| source.origin == sources.own());
+        kept.filter(|id| is_own(id) && !sources.is_void(*id)).count() as u64
+    }
+
     /// The number of the first event young enough: of two moments the later one never is too old where the earlier is not.
     pub(super) fn first_where(&self, young: impl Fn(MonotonicTime) -> bool) -> u64 {
         self.first + self.slots.partition_point(|slot| !young(slot.taken)) as u64

@@ -1,7 +1,8 @@
 //! A clock that only runs forward, made of a wall clock that may be set.
 //!
-//! Scrapers and keys expire after spans of time, and a wall clock that is corrected by an hour must not expire them. The sweep asks this
-//! clock every second, so a larger step is no time that passed.
+//! Scrapers and keys expire after spans of time, and a wall clock that is corrected by an hour must not expire them. The sweep ticks this
+//! clock every second, so a larger step is no time that passed. Only the sweep does: others ask with a time that they have read before they
+//! waited, for a disk or for a lock, and such a late question is no clock that was set back.
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,8 @@ use crate::model::Timestamp;
 /// or the machine slept, and no scraper could have come meanwhile.
 const MAX_STEP_MILLIS: i64 = 10_000;
 
-/// A point in time on a clock that only runs forward, whatever happens to the time of day. Starts out equal to that.
+/// A point in time on a clock that only runs forward, whatever happens to the time of day. Starts out equal to that, and differs from it after
+/// the first correction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct MonotonicTime(i64);
 
@@ -41,11 +43,6 @@ impl MonotonicTime {
     /// The moment that was so long before.
     pub(in crate::store) fn before(self, age: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)))
-    }
-
-    /// The monotonic time of something that has this wall-clock time, as far as `self` allows: not later than `self`.
-    pub(super) fn of(self, at: Timestamp) -> Self {
-        Self(at.as_millis().min(self.0))
     }
 }
 
@@ -77,6 +74,13 @@ impl MonotonicClock {
         (self.now, self.wall.unwrap_or_default())
     }
 
+    /// The moment of something with this time of day, by its age at the last moment asked for: not later than that. A monotonic time is never
+    /// compared with a time of day, from which every correction of the wall clock moves it away for good.
+    pub(in crate::store) fn moment_of(&self, at: Timestamp) -> MonotonicTime {
+        let (now, wall) = self.last_both();
+        now.before(wall.since(at))
+    }
+
     /// Returns true if the wall clock was set since the last [`MonotonicClock::take_step`].
     pub(in crate::store) fn was_set(&self) -> bool {
         self.set_by != 0
@@ -87,8 +91,18 @@ impl MonotonicClock {
         std::mem::take(&mut self.set_by)
     }
 
-    /// The monotonic time at the wall-clock time `wall`. A time slightly before the last one is a late question and changes nothing.
+    /// The monotonic time at the wall-clock time `wall`, as far as it is known: a question that is late changes nothing, and whether one that is
+    /// far from the last one means that the wall clock was set, the next [`MonotonicClock::tick`] shows.
     pub(in crate::store) fn at(&mut self, wall: Timestamp) -> MonotonicTime {
+        let is_next = |before: Timestamp| (0..=MAX_STEP_MILLIS).contains(&wall.as_millis().saturating_sub(before.as_millis()));
+        match self.wall.is_none_or(is_next) {
+            true => self.tick(wall),
+            false => self.now,
+        }
+    }
+
+    /// The monotonic time now, at the wall-clock time `wall`, which was just read. Called each second.
+    pub(in crate::store) fn tick(&mut self, wall: Timestamp) -> MonotonicTime {
         let Some(before) = self.wall else {
             (self.wall, self.now) = (Some(wall), MonotonicTime(wall.as_millis()));
             return self.now;

@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Dirty, DropReason, Dropped, LeaseId};
+use super::{Dirty, DropReason, Dropped, LeaseId, MAX_SCRAPERS};
 use crate::model::ScraperId;
+
+/// The removals of scrapers that are repeated after a failure of the disk. The journal can name about as many scrapers as there may be, and is
+/// synced each second; while the disk fails, clients can go on inventing names. Beyond it the journal is rewritten.
+pub(in crate::store) const MAX_REMOVALS: usize = 2 * MAX_SCRAPERS;
 
 /// Changes that were not reported yet.
 #[derive(Debug, Default)]
@@ -12,6 +16,10 @@ pub(super) struct PendingChanges {
     losses: BTreeMap<(DropReason, Option<ScraperId>), u64>,
     /// Differences from the journal; `None` without a journal.
     changes: Option<Changes>,
+    /// Scrapers of which the removal was handed out for the journal, until that is known to be on the disk. Bounded by [`MAX_REMOVALS`].
+    unsynced_removals: BTreeSet<ScraperId>,
+    /// True if there were more of them.
+    lost_removals: bool,
     /// The scrapers of which the engine of a cluster lacks the state; `None` without a cluster. Bounded by the scrapers known
     /// and those forgotten while the engine is away.
     unshared: Option<BTreeMap<ScraperId, Dirty>>,
@@ -114,6 +122,29 @@ impl PendingChanges {
     /// Takes the changes.
     pub(super) fn take_changes(&mut self) -> Changes {
         self.changes.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Notes that the removal of a scraper is handed out for the journal.
+    pub(super) fn removal_taken(&mut self, who: &ScraperId) {
+        if self.unsynced_removals.len() < MAX_REMOVALS {
+            self.unsynced_removals.insert(who.clone());
+        } else {
+            self.lost_removals |= !self.unsynced_removals.contains(who);
+        }
+    }
+
+    /// Notes that all changes taken so far are on the disk.
+    pub(super) fn synced(&mut self) {
+        self.unsynced_removals.clear();
+        self.lost_removals = false;
+    }
+
+    /// Repeats the removals that may not be on the disk. Returns true if some of them are no longer known.
+    pub(super) fn repeat_removals(&mut self) -> bool {
+        if let Some(changes) = &mut self.changes {
+            changes.scrapers.extend(self.unsynced_removals.iter().cloned());
+        }
+        self.lost_removals
     }
 
     /// True if [`PendingChanges::take_changes`] would return any.

@@ -22,6 +22,7 @@ impl Scraper {
             cursor,
             lease: None,
             seen,
+            reported: None,
             scraped: None,
             from: None,
             declared: false,
@@ -63,7 +64,7 @@ impl Events {
             }
             JournalEntry::Key { key, used } => {
                 self.log.keep_key(used.id.0, &key);
-                self.keys.insert(key, used, now.of(used.at));
+                self.keys.insert(key, used, self.clock.moment_of(used.at));
             }
             JournalEntry::Cursor { scraper, next, heads } => {
                 let cursor = Cursor::restore(&self.log, next, &heads).ok_or("a cursor that points outside the events")?;

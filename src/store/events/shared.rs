@@ -18,6 +18,9 @@ use crate::model::{Client, IdempotencyKey, ScraperId, Timestamp};
 const REPORTED_IN: u32 = 8;
 const WAITED_IN: u32 = 4;
 
+/// The least growth of the reported time of a scrape, by which other replicas recognize that the scraper has come.
+const SEEN_STEP: Duration = Duration::from_millis(1);
+
 /// A scraper of which the engine lacks the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::store) struct Dirty {
@@ -136,13 +139,17 @@ impl Events {
 
     /// True if an event of another replica is to be taken: it was not read before, and a scraper may still get it.
     pub(in crate::store) fn wants(&self, source: Source, at: Timestamp) -> bool {
-        let now = self.clock.last();
-        let is_recent = now.since(now.of(at)) < self.options.newcomer_window;
+        let is_recent = self.age_of(at) < self.options.newcomer_window;
         let is_pending = self.scrapers.values().any(|scraper| match &scraper.cursor {
             ScraperPosition::Shared(cursor) => !cursor.has(source),
             ScraperPosition::Local(_) => false,
         });
         !self.log.has_read(source) && (is_recent || is_pending)
+    }
+
+    /// The age of something with this time of day, by the wall clocks of this machine and of the one that noted the time.
+    fn age_of(&self, at: Timestamp) -> Duration {
+        self.clock.last().since(self.clock.moment_of(at))
     }
 
     /// Notes an event of another replica that is not taken. All earlier ones of it must have been taken before.
@@ -162,16 +169,19 @@ impl Events {
             Ok(status) => status,
             Err(status) => return nothing(status),
         };
-        let report_after = self.options.scraper_timeout / REPORTED_IN;
+        let (now, report_after) = (self.clock.last(), self.options.scraper_timeout / REPORTED_IN);
         let Some(Scraper {
             cursor: ScraperPosition::Shared(cursor),
+            reported,
             ..
         }) = self.scrapers.get_mut(who)
         else {
             return nothing(status);
         };
-        if wall.since(cursor.seen) >= report_after {
-            cursor.seen = wall;
+        if reported.is_none_or(|reported| now.since(reported) >= report_after) {
+            *reported = Some(now);
+            // It grows also where the last report came from a clock that is ahead.
+            cursor.seen = wall.max(cursor.seen.plus(SEEN_STEP));
             self.changes.changed(who);
         }
         if away || !cursor.is_due(&self.log) {
@@ -223,8 +233,7 @@ impl Events {
     /// there are too many scrapers.
     pub(in crate::store) fn merge(&mut self, who: &ScraperId, state: &[u8]) -> Option<bool> {
         let mut record = decode_scraper(state)?;
-        let now = self.clock.last();
-        let seen = now.of(record.cursor.seen);
+        let (now, seen) = (self.clock.last(), self.clock.moment_of(record.cursor.seen));
         let limit = MAX_SCRAPERS + self.options.scrapers.len();
         let known = self.scrapers.len();
         let Some(scraper) = self.scrapers.get_mut(who) else {
@@ -241,6 +250,10 @@ impl Events {
         let ScraperPosition::Shared(cursor) = &mut scraper.cursor else {
             return None;
         };
+        if record.cursor.seen > cursor.seen {
+            // It has just come to another replica, whatever that one's clock says.
+            (scraper.seen, scraper.reported) = (now, Some(now));
+        }
         let mut is_further = scraper.regular && !record.regular;
         if std::mem::replace(&mut cursor.fresh, false) {
             // What a new scraper would get is no longer of interest.
@@ -257,21 +270,8 @@ impl Events {
         cursor.prune(&self.log);
         cursor.settle(&self.log);
         scraper.regular |= record.regular;
-        scraper.seen = scraper.seen.max(seen);
         self.changes.changed_elsewhere(who);
         Some(is_further)
-    }
-
-    /// The engine has forgotten a scraper, because it did not come for too long at any replica.
-    pub(in crate::store) fn forget_elsewhere(&mut self, who: &ScraperId) {
-        if self
-            .scrapers
-            .get(who)
-            .is_some_and(|scraper| scraper.lease.is_none() && !scraper.declared)
-        {
-            self.scrapers.remove(who);
-            self.changes.changed_elsewhere(who);
-        }
     }
 
     /// The engine has the state of a scraper that is here.
@@ -303,8 +303,7 @@ impl Events {
 
     /// True if the engine's state of a scraper says that it did not come for too long.
     pub(in crate::store) fn is_stale(&self, state: &[u8]) -> bool {
-        let now = self.clock.last();
-        decode_scraper(state).is_none_or(|record| now.since(now.of(record.cursor.seen)) >= self.forgotten_after())
+        decode_scraper(state).is_none_or(|record| self.age_of(record.cursor.seen) >= self.forgotten_after())
     }
 
     /// Takes scrapers of which the engine lacks the state, at most `most`. If a state cannot be written, the scraper is to be noted again.

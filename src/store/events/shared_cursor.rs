@@ -43,7 +43,7 @@ impl Progress {
 pub(super) struct SharedCursor {
     /// Bounded by [`MAX_ORIGINS`] and the origins of the log.
     pub(super) progress: BTreeMap<OriginId, Progress>,
-    /// The time of a scrape of it at any replica, by that replica's clock; not much before its last one.
+    /// The time of a scrape of it at any replica, by that replica's clock; not much before its last one. It grows with each report.
     pub(super) seen: Timestamp,
     /// True from the registration of the scraper until the engine is known to have no earlier state of it.
     pub(super) fresh: bool,

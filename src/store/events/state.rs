@@ -81,6 +81,9 @@ pub(super) struct Scraper {
     pub(super) cursor: ScraperPosition,
     pub(super) lease: Option<ActiveLease>,
     pub(super) seen: MonotonicTime,
+    /// At a replica of a cluster: the last report of its scrapes to the other replicas, by this replica or another one; `None` before the first
+    /// one since the start.
+    pub(super) reported: Option<MonotonicTime>,
     /// The time of its last scrape, if there was one.
     pub(super) scraped: Option<Timestamp>,
     /// The client that it scraped from last; unknown before its first scrape after a restart.
@@ -248,7 +251,7 @@ impl Events {
 
     /// The time of an event that was accepted earlier, or elsewhere.
     pub(super) fn taken_before(&self, at: Timestamp) -> MonotonicTime {
-        let taken = self.clock.last().of(at);
+        let taken = self.clock.moment_of(at);
         self.log.newest().map_or(taken, |newest| newest.max(taken))
     }
 
@@ -262,7 +265,7 @@ impl Events {
     ) {
         if let Some(key) = key {
             if source.is_some() {
-                self.void_repeat(&key);
+                self.void_repeat(&key, taken);
             }
             let used = UsedKey {
                 id: record.id,
@@ -277,8 +280,9 @@ impl Events {
 
     /// Another replica's event with this key was read from the engine, so that one came first: an event of this replica with the same key, which
     /// the engine has not given back, is not delivered. To give it to the engine would claim the key if the engine has lost its data meanwhile.
-    fn void_repeat(&mut self, key: &IdempotencyKey) {
-        let Some(id) = self.keys.get(key).map(|used| used.id.0) else {
+    /// `taken` is the time of the other event: a use that was no longer remembered then is another one.
+    fn void_repeat(&mut self, key: &IdempotencyKey, taken: MonotonicTime) {
+        let Some(id) = self.keys.get_at(key, taken).map(|used| used.id.0) else {
             return;
         };
         let is_own = self.is_own(id);
@@ -397,6 +401,7 @@ impl Events {
             cursor: ScraperPosition::at(&self.log, self.window_start(now), wall),
             lease: None,
             seen: now,
+            reported: None,
             scraped: None,
             from: None,
             declared: false,
@@ -450,8 +455,12 @@ impl Events {
             return false;
         };
         let who = who.clone();
-        if let Some(ActiveLease { id, .. }) = self.scrapers.remove(&who).and_then(|scraper| scraper.lease) {
-            self.leases.remove(&id);
+        if let Some(scraper) = self.scrapers.remove(&who) {
+            if let Some(ActiveLease { id, .. }) = scraper.lease {
+                self.leases.remove(&id);
+            }
+            // It has come once, so nothing is lost to it.
+            self.note_unclaimed(Some(scraper.cursor.lowest()));
         }
         self.changes.changed(&who);
         true

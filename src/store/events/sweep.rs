@@ -6,7 +6,7 @@ use super::JournalEntry;
 use super::monotonic::MonotonicTime;
 use super::position::ScraperPosition;
 use super::shared_codec::{ScraperRecord, encode_scraper};
-use super::state::Events;
+use super::state::{Events, Scraper};
 use crate::model::{ScraperId, Timestamp};
 
 /// The number of newest events kept for the `/events` page after all scrapers have got them.
@@ -49,7 +49,7 @@ pub struct Dropped {
 impl Events {
     /// Expires all that is due at this time, and returns every loss since the last sweep. Meant to be called each second.
     pub(in crate::store) fn sweep(&mut self, wall: Timestamp) -> Vec<Dropped> {
-        let now = self.clock.at(wall);
+        let now = self.clock.tick(wall);
         self.forget_unseen(now);
         for (who, scraper) in &mut self.scrapers {
             scraper.skip_lost(who, &self.log, &mut self.changes);
@@ -65,41 +65,63 @@ impl Events {
         let gone = self
             .scrapers
             .extract_if(|_, scraper| !scraper.declared && scraper.lease.is_none() && now.since(scraper.seen) >= timeout);
+        let gone: Vec<_> = gone.collect();
         let mut unclaimed = None;
         for (who, mut scraper) in gone {
-            scraper.skip_lost(&who, &self.log, &mut self.changes);
-            let mut claimed = self.log.end();
-            if scraper.regular {
-                let pending = scraper.cursor.losses(&self.log);
-                self.changes.lost(DropReason::Expired, Some(&who), pending);
-            } else {
-                // A scraper that came once (a person with a browser) has no losses. Later events that no other scraper has got are
-                // unclaimed.
-                claimed = scraper.cursor.lowest();
-            }
-            unclaimed = unclaimed.max(Some(claimed));
+            unclaimed = unclaimed.max(Some(self.count_losses(&who, &mut scraper)));
             self.changes.changed(&who);
         }
-        if let Some(from) = unclaimed.filter(|_| self.scrapers.is_empty()) {
+        self.note_unclaimed(unclaimed);
+    }
+
+    /// The engine has forgotten a scraper, because it did not come for too long at any replica. Each replica counts the losses of events that it
+    /// has accepted.
+    pub(in crate::store) fn forget_elsewhere(&mut self, who: &ScraperId) {
+        let is_forgotten = |scraper: &Scraper| scraper.lease.is_none() && !scraper.declared;
+        if !self.scrapers.get(who).is_some_and(is_forgotten) {
+            return;
+        }
+        if let Some(mut scraper) = self.scrapers.remove(who) {
+            let unclaimed = self.count_losses(who, &mut scraper);
+            self.changes.changed_elsewhere(who);
+            self.note_unclaimed(Some(unclaimed));
+        }
+    }
+
+    /// Counts what a scraper loses that is no longer known, and returns the first event that is unclaimed if it was the last scraper.
+    fn count_losses(&mut self, who: &ScraperId, scraper: &mut Scraper) -> u64 {
+        scraper.skip_lost(who, &self.log, &mut self.changes);
+        if !scraper.regular {
+            // A scraper that came once (a person with a browser) has no losses. Later events that no other scraper has got are unclaimed.
+            return scraper.cursor.lowest();
+        }
+        let pending = scraper.cursor.losses(&self.log);
+        self.changes.lost(DropReason::Expired, Some(who), pending);
+        self.log.end()
+    }
+
+    /// Notes the first event that is unclaimed once scrapers were removed, if none is left.
+    pub(super) fn note_unclaimed(&mut self, from: Option<u64>) {
+        if let Some(from) = from.filter(|_| self.scrapers.is_empty()) {
             self.set_unclaimed(from);
         }
     }
 
-    /// While no scraper is known: drops the events that have become too old, or too many, for a new one.
+    /// While no scraper is known: drops the events that have become too old for a new one.
     pub(super) fn drop_unclaimed(&mut self, now: MonotonicTime) {
-        if !self.scrapers.is_empty() {
+        self.drop_unclaimed_until(self.log.first(), DropReason::Overflow);
+        self.drop_unclaimed_until(self.window_start(now), DropReason::NoScraper);
+    }
+
+    /// While no scraper is known: drops the events before this one. At a replica of a cluster those count that it has accepted, so that each counts
+    /// once.
+    fn drop_unclaimed_until(&mut self, until: u64, reason: DropReason) {
+        if until <= self.unclaimed || !self.scrapers.is_empty() {
             return;
         }
-        for (until, reason) in [
-            (self.log.first(), DropReason::Overflow),
-            (self.window_start(now), DropReason::NoScraper),
-        ] {
-            let lost = until.saturating_sub(self.unclaimed);
-            if lost > 0 {
-                self.changes.lost(reason, None, lost);
-                self.set_unclaimed(until);
-            }
-        }
+        let lost = self.log.countable(self.unclaimed..until);
+        self.changes.lost(reason, None, lost);
+        self.set_unclaimed(until);
     }
 
     fn set_unclaimed(&mut self, from: u64) {
@@ -121,6 +143,8 @@ impl Events {
         if until <= self.log.first() {
             return;
         }
+        // Afterwards it is no longer known which replica has accepted them.
+        self.drop_unclaimed_until(until, DropReason::Overflow);
         for (who, scraper) in &mut self.scrapers {
             let ScraperPosition::Shared(cursor) = &mut scraper.cursor else {
                 continue;
@@ -140,6 +164,9 @@ impl Events {
     /// Takes the entries that bring the journal up to date; each change is returned once.
     pub(in crate::store) fn take_changes(&mut self) -> Vec<JournalEntry> {
         let changes = self.changes.take_changes();
+        for who in changes.scrapers.iter().filter(|who| !self.scrapers.contains_key(*who)) {
+            self.changes.removal_taken(who);
+        }
         let mut entries: Vec<_> = changes.scrapers.iter().flat_map(|who| self.entries_for(who)).collect();
         if changes.unclaimed {
             entries.push(JournalEntry::Unclaimed { from: self.unclaimed });
@@ -157,14 +184,22 @@ impl Events {
         self.changes.has_changes()
     }
 
-    /// Repeats all entries about scrapers in the next call of [`Events::take_changes`]: earlier ones may not have been written.
-    pub(in crate::store) fn repeat_all_changes(&mut self) {
+    /// Notes that the entries of all calls of [`Events::take_changes`] so far are on the disk.
+    pub(in crate::store) fn changes_synced(&mut self) {
+        self.changes.synced();
+    }
+
+    /// Repeats all entries about scrapers in the next call of [`Events::take_changes`]: those since the last [`Events::changes_synced`] may not have
+    /// been written. Returns true if that is not enough, because too many scrapers were removed since: only [`Events::entries`] are the state then.
+    #[must_use]
+    pub(in crate::store) fn repeat_all_changes(&mut self) -> bool {
         self.scrapers.keys().for_each(|who| self.changes.changed(who));
         self.changes.unclaimed_changed();
         if let Some(sources) = &self.log.sources {
             self.changes.origin_changed();
             sources.voids().for_each(|id| self.changes.voided(id));
         }
+        self.changes.repeat_removals()
     }
 
     /// The entries about one scraper.

@@ -170,6 +170,19 @@ fn a_clock_that_is_set_makes_nobody_forgotten() {
 }
 
 #[test]
+fn an_event_that_waited_for_the_disk_lets_no_time_pass() {
+    let mut events = Events::new(EventOptions::default());
+    wait(&mut events, 0, 30);
+    let before = events.clock.last();
+    for second in 31..60 {
+        push(&mut events, "x", 1_000);
+        events.scrape(&who("a"), &home(), ms(2_000));
+        events.sweep(ms(1_000 * second));
+    }
+    assert_eq!(events.clock.last().since(before), Duration::from_secs(29));
+}
+
+#[test]
 fn what_was_not_confirmed_is_due_again() {
     let mut events = Events::new(EventOptions::default());
     push(&mut events, "x", 0);
@@ -373,7 +386,7 @@ fn what_overflowed_while_lent_is_told_after_a_crash_and_nothing_else_is_lost() {
     for add_words in [false, true] {
         let mut journal = events.entries();
         if add_words {
-            events.repeat_all_changes();
+            assert!(!events.repeat_all_changes());
             journal.extend(events.take_changes());
         }
         let mut again = restart(journal.clone());
@@ -501,6 +514,25 @@ fn a_scraper_that_is_evicted_while_it_is_served_settles_nothing_of_its_next_scra
     let late = events.scrape(&who("a"), &home(), ms(0)).lease.unwrap();
     assert!(!events.settle(early, true));
     assert_eq!(events.active_lease(&who("a")), Some(late));
+}
+
+#[test]
+fn a_scraper_that_makes_room_for_another_one_loses_nothing_that_it_has_received() {
+    let mut events = Events::new(EventOptions {
+        max_scrapers_per_address: 1,
+        ..EventOptions::default()
+    });
+    push(&mut events, "x", 0);
+    assert_eq!(take(&mut events, "a", 0), [1]);
+    wait(&mut events, 0, 61);
+    visit(&mut events, "b", "127.0.0.1", 61_000);
+    assert!(!knows(&events, "a"));
+    assert_eq!(wait(&mut events, 61_000, 1), []);
+    // What is pending for the one that came once when it makes room is claimed by no scraper.
+    push(&mut events, "y", 62_000);
+    wait(&mut events, 62_000, 61);
+    visit(&mut events, "c", "127.0.0.1", 123_000);
+    assert_eq!(wait(&mut events, 123_000, 1), [dropped(DropReason::NoScraper, None, 1)]);
 }
 
 #[test]

@@ -1,15 +1,17 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{AppLog, Sizes};
+use super::{AppLog, CHUNK, Sizes};
 use crate::exposition::catalog::{Duplicates, Rules};
 use crate::exposition::negotiate::Format as Answer;
 use crate::model::{AppName, Format, Origin, Syntax, Timestamp, Update};
+use crate::store::durable::directory::{Directory, LogFile};
 use crate::store::durable::fake::{FakeDisk, Faults};
 use crate::store::durable::{OpenError, Unreadable, lock};
 use crate::store::stored_apps::{Applied, StoredApps};
@@ -49,7 +51,9 @@ fn push(apps: &Mutex<StoredApps>, name: &str, text: &str, at: i64, expires: bool
         ..PutOptions::PUSHED
     };
     let mut parsed = parser.parse(update, options, None);
-    let applied = lock(apps).put(&mut parsed).unwrap();
+    let mut apps = lock(apps);
+    let refreshed = apps.clock.at(parsed.at);
+    let applied = apps.put(&mut parsed, refreshed).unwrap();
     assert!(matches!(applied, Applied::Now(_)));
 }
 
@@ -454,8 +458,9 @@ fn ages_go_on_over_a_restart_and_never_below_zero() {
     let expires_in = |written: i64, age: i64, start: i64| {
         let disk = FakeDisk::default();
         let (mut log, apps) = open(&disk).unwrap();
+        lock(&apps).clock.tick(Timestamp::from_millis(written - age));
         push(&apps, "a", "m 1\n", written - age, true);
-        lock(&apps).clock.at(Timestamp::from_millis(written));
+        lock(&apps).clock.tick(Timestamp::from_millis(written));
         log.write_changes(&apps).unwrap();
         let apps = Mutex::new(StoredApps::new(
             Limits {
@@ -488,6 +493,105 @@ fn ages_go_on_over_a_restart_and_never_below_zero() {
     assert_eq!(expires_in(base, 5_000, base + 9_000_000), 0);
 }
 
+/// A disk on which the first write of an app sets the clock of a store.
+struct SettingDisk {
+    disk: FakeDisk,
+    apps: Arc<Mutex<StoredApps>>,
+    set_to: Arc<Mutex<Option<Timestamp>>>,
+}
+
+struct SettingFile {
+    file: Box<dyn LogFile>,
+    apps: Arc<Mutex<StoredApps>>,
+    set_to: Arc<Mutex<Option<Timestamp>>>,
+}
+
+impl SettingDisk {
+    fn file(&self, file: Box<dyn LogFile>) -> Box<dyn LogFile> {
+        let (apps, set_to) = (Arc::clone(&self.apps), Arc::clone(&self.set_to));
+        Box::new(SettingFile { file, apps, set_to })
+    }
+}
+
+impl Directory for SettingDisk {
+    fn show(&self, name: &str) -> String {
+        self.disk.show(name)
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.disk.names()
+    }
+
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        self.disk.read(name)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn LogFile>> {
+        self.disk.create(name).map(|file| self.file(file))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn LogFile>> {
+        self.disk.open(name).map(|file| self.file(file))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.sync()
+    }
+}
+
+impl LogFile for SettingFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(time) = lock(&self.set_to).take() {
+            lock(&self.apps).clock.tick(time);
+        }
+        self.file.append(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.file.truncate(len)
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_while_apps_are_written_makes_nothing_older() {
+    let at = Timestamp::from_millis;
+    let disk = FakeDisk::default();
+    let apps = Arc::new(Mutex::new(StoredApps::new(Limits::default(), Mode::Raw)));
+    let set_to = Arc::new(Mutex::new(None));
+    let setting = SettingDisk {
+        disk: disk.clone(),
+        apps: Arc::clone(&apps),
+        set_to: Arc::clone(&set_to),
+    };
+    let mut log = AppLog::open(Arc::new(setting), &apps, Sizes::of(1 << 20, 1 << 20), at(NOW)).unwrap();
+    // More than are taken under the store's lock at a time: the ages of the later ones are taken after the step.
+    let count = CHUNK + 10;
+    (0..count).for_each(|n| push(&apps, &format!("app{n}"), "m 1\n", NOW, true));
+    let later = NOW + 4 * 3_600_000;
+    *lock(&set_to) = Some(at(later));
+    log.write_changes(&apps).unwrap();
+    assert!(lock(&set_to).is_none());
+    let restarted = Mutex::new(StoredApps::new(Limits::default(), Mode::Raw));
+    AppLog::open(Arc::new(disk.after_kill()), &restarted, SIZES, at(later + 2_000)).unwrap();
+    let restarted = lock(&restarted);
+    let now = restarted.clock.last();
+    let ages: Vec<_> = restarted.table.iter().map(|app| now.since(app.refreshed).as_secs()).collect();
+    // Ten seconds of the step count, and two have gone by since.
+    assert_eq!(ages, vec![12; count]);
+}
+
 #[test]
 fn a_clock_that_is_set_before_a_restart_makes_nothing_older() {
     let at = Timestamp::from_millis;
@@ -497,11 +601,11 @@ fn a_clock_that_is_set_before_a_restart_makes_nothing_older() {
     log.write_changes(&apps).unwrap();
     // Four hours forward, then back by one, and a new app in between.
     let (forward, back) = (NOW + 4 * 3_600_000, NOW + 3 * 3_600_000);
-    lock(&apps).clock.at(at(forward));
+    lock(&apps).clock.tick(at(forward));
     log.write_changes(&apps).unwrap();
     push(&apps, "b", "n 1\n", forward, true);
     log.write_changes(&apps).unwrap();
-    lock(&apps).clock.at(at(back));
+    lock(&apps).clock.tick(at(back));
     log.finish(&apps).unwrap();
     let restarted = Mutex::new(StoredApps::new(Limits::default(), Mode::Raw));
     AppLog::open(Arc::new(disk.after_kill()), &restarted, SIZES, at(back + 2_000)).unwrap();

@@ -9,9 +9,11 @@ use super::Journal;
 use crate::model::{Client, Event, IdempotencyKey, LabelSet, ScraperId, Timestamp};
 use crate::store::durable::fake::{FakeDisk, Faults};
 use crate::store::durable::{OpenError, Unreadable, lock};
-use crate::store::events::{EventOptions, Events, Owner, Submission};
+use crate::store::events::{EventOptions, Events, MAX_REMOVALS, Owner, Submission};
 
 const SCRAPERS: [&str; 2] = ["a", "b"];
+/// A scraper that is not declared.
+const GUEST: &str = "guest";
 const NAME: &str = "events.log";
 
 fn options() -> EventOptions {
@@ -71,6 +73,10 @@ enum Step {
     Scrape(usize, bool),
     Write,
     Sync,
+    /// The guest comes.
+    Visit,
+    /// The guest is forgotten.
+    Forget,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -79,7 +85,26 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0usize..2, any::<bool>()).prop_map(|(name, delivered)| Step::Scrape(name, delivered)),
         2 => Just(Step::Write),
         1 => Just(Step::Sync),
+        1 => Just(Step::Visit),
+        1 => Just(Step::Forget),
     ]
+}
+
+/// The journal's record of scrapers at some time.
+#[derive(Debug, Clone)]
+struct Recorded {
+    delivered: BTreeMap<usize, BTreeSet<u32>>,
+    /// True if the guest is known, and the same for each time since.
+    guest: BTreeSet<bool>,
+}
+
+impl Default for Recorded {
+    fn default() -> Self {
+        Self {
+            delivered: BTreeMap::new(),
+            guest: BTreeSet::from([false]),
+        }
+    }
 }
 
 /// The guarantees of the journal.
@@ -88,14 +113,30 @@ struct Known {
     offered: u32,
     accepted: BTreeSet<u32>,
     delivered: BTreeMap<usize, BTreeSet<u32>>,
-    /// The deliveries up to the last write of the journal, and up to its last sync.
-    written: BTreeMap<usize, BTreeSet<u32>>,
-    synced: BTreeMap<usize, BTreeSet<u32>>,
+    has_guest: bool,
+    /// The record of the last write, and that of the last sync.
+    written: Recorded,
+    synced: Recorded,
 }
 
 impl Known {
+    /// The record of a write at this time.
+    fn recorded(&self) -> Recorded {
+        Recorded {
+            delivered: self.delivered.clone(),
+            guest: BTreeSet::from([self.has_guest]),
+        }
+    }
+
+    fn set_guest(&mut self, is_known: bool) {
+        self.has_guest = is_known;
+        for recorded in [&mut self.written, &mut self.synced] {
+            recorded.guest.insert(is_known);
+        }
+    }
+
     fn run(&mut self, journal: &mut Journal, state: &Mutex<Events>, step: &Step) {
-        let delivered = self.delivered.clone();
+        let recorded = self.recorded();
         match step {
             Step::Emit(series) => {
                 let submissions: Vec<_> = (self.offered..)
@@ -106,7 +147,7 @@ impl Known {
                 self.offered += u32::try_from(submissions.len()).unwrap();
                 if journal.commit(state, &submissions).is_ok() {
                     self.accepted.extend(values.zip(&submissions).map(|(value, _)| value));
-                    (self.written, self.synced) = (delivered.clone(), delivered);
+                    (self.written, self.synced) = (recorded.clone(), recorded);
                 }
             }
             Step::Scrape(name, arrives) => {
@@ -122,13 +163,24 @@ impl Known {
             }
             Step::Write => {
                 if journal.commit(state, &[]).is_ok() {
-                    self.written = delivered;
+                    self.written = recorded;
                 }
             }
             Step::Sync => {
                 if journal.commit(state, &[]).and_then(|_| journal.sync_and_seal(state)).is_ok() {
-                    (self.written, self.synced) = (delivered.clone(), delivered);
+                    (self.written, self.synced) = (recorded.clone(), recorded);
                 }
+            }
+            Step::Visit => {
+                let mut events = lock(state);
+                if let Some(lease) = events.scrape(&who(GUEST), &home(), now()).lease {
+                    events.settle(lease, false);
+                }
+                self.set_guest(true);
+            }
+            Step::Forget => {
+                lock(state).forget_elsewhere(&who(GUEST));
+                self.set_guest(false);
             }
         }
         // A rewriting that fails half way may or may not have written what was delivered; what was written before stays so.
@@ -136,8 +188,14 @@ impl Known {
     }
 
     /// Checks what the next process finds against what may be relied on.
-    fn check(&self, disk: &FakeDisk, recorded: &BTreeMap<usize, BTreeSet<u32>>) {
+    fn check(&self, disk: &FakeDisk, recorded: &Recorded) {
         let (_journal, state) = open(disk, 64).unwrap();
+        let is_known = lock(&state).known().contains(&who(GUEST));
+        assert!(
+            recorded.guest.contains(&is_known),
+            "the guest is known: {is_known}, not {:?}",
+            recorded.guest
+        );
         for (at, name) in SCRAPERS.iter().enumerate() {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "values are small counts")]
             let got: Vec<u32> = drain(&state, name).into_iter().map(|value| value as u32).collect();
@@ -145,7 +203,7 @@ impl Known {
             assert_eq!(set.len(), got.len(), "{name} got something twice: {got:?}");
             let none = BTreeSet::new();
             let delivered = self.delivered.get(&at).unwrap_or(&none);
-            let recorded = recorded.get(&at).unwrap_or(&none);
+            let recorded = recorded.delivered.get(&at).unwrap_or(&none);
             assert!(set.is_disjoint(recorded), "{name} got {set:?} again, of {recorded:?}");
             assert!(set.iter().all(|value| *value < self.offered));
             let due: BTreeSet<_> = self.accepted.difference(delivered).copied().collect();
@@ -177,6 +235,7 @@ fn fixed_steps() -> Vec<Step> {
             Step::Emit(vec![1]),
             Step::Scrape(1, n % 2 == 0),
             Step::Scrape(0, n % 3 == 0),
+            if n % 3 == 2 { Step::Forget } else { Step::Visit },
         ]);
     }
     steps
@@ -232,8 +291,8 @@ proptest! {
         journal.commit(&state, &[submission(0, known.offered, None)]).unwrap();
         known.accepted.insert(known.offered);
         known.offered += 1;
-        known.check(&disk.after_kill(), &known.delivered);
-        known.check(&disk.after_power_loss(luck), &known.delivered);
+        known.check(&disk.after_kill(), &known.recorded());
+        known.check(&disk.after_power_loss(luck), &known.recorded());
     }
 }
 
@@ -252,6 +311,52 @@ fn a_full_disk_accepts_nothing_and_recovers() {
     assert_eq!(drain(&state, "a"), [0.0, 2.0]);
     let (_, again) = open(&disk.after_kill(), 0).unwrap();
     assert_eq!(drain(&again, "b"), [0.0, 2.0]);
+}
+
+#[test]
+fn a_scraper_that_was_forgotten_while_the_disk_was_full_stays_forgotten() {
+    // One, and more than are repeated each by itself; the last of them is the one that the journal has.
+    for others in [0, MAX_REMOVALS] {
+        let disk = FakeDisk::default();
+        let (mut journal, state) = open(&disk, 1 << 20).unwrap();
+        lock(&state).scrape(&who("z"), &home(), now());
+        journal.commit(&state, &[submission(0, 0, None)]).unwrap();
+        assert!(lock(&open(&disk.after_kill(), 0).unwrap().1).known().contains(&who("z")));
+        for n in 0..others {
+            let other = who(&format!("other {n}"));
+            let mut events = lock(&state);
+            events.scrape(&other, &home(), now());
+            events.forget_elsewhere(&other);
+        }
+        lock(&state).forget_elsewhere(&who("z"));
+        disk.set_capacity(Some(disk.used() + 10));
+        assert!(journal.commit(&state, &[]).is_err());
+        disk.set_capacity(None);
+        journal.commit(&state, &[]).unwrap();
+        journal.rewrite_if_large(&state).unwrap();
+        let (_, again) = open(&disk.after_kill(), 0).unwrap();
+        assert_eq!(lock(&again).known().len(), SCRAPERS.len(), "{others} others");
+    }
+}
+
+#[test]
+fn a_removal_that_was_cut_off_with_what_failed_later_is_written_again() {
+    let disk = FakeDisk::default();
+    let (mut journal, state) = open(&disk, 1 << 20).unwrap();
+    lock(&state).scrape(&who("z"), &home(), now());
+    journal.commit(&state, &[submission(0, 0, None)]).unwrap();
+    lock(&state).forget_elsewhere(&who("z"));
+    // Written, but not synced.
+    journal.commit(&state, &[]).unwrap();
+    disk.set_faults(Faults {
+        sync: true,
+        ..Faults::default()
+    });
+    assert!(journal.commit(&state, &[submission(0, 1, None)]).is_err());
+    disk.set_faults(Faults::default());
+    journal.commit(&state, &[submission(0, 2, None)]).unwrap();
+    let (_, again) = open(&disk.after_kill(), 0).unwrap();
+    assert!(!lock(&again).known().contains(&who("z")));
 }
 
 #[test]

@@ -1,15 +1,16 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
 use super::super::shared_cursor::{MAX_WAITING, Progress};
 use super::super::sources::MAX_ORIGINS;
 use super::super::tests::{home, ms, push, who};
-use super::super::{Admission, DropReason, Dropped, EventOptions, Owner, Submission};
+use super::super::{Admission, DropReason, Dropped, EventOptions, JournalEntry, Owner, StoredEvent, Submission};
 use super::*;
-use crate::model::{Event, EventId, LabelSet};
+use crate::model::{Event, EventId, IdempotencyKey, LabelSet};
 
 fn origin(number: u8) -> OriginId {
     OriginId::from_bytes([number; 16])
@@ -22,6 +23,13 @@ fn replica(max_pending: usize) -> Events {
         scrapers: vec![who("a")],
         ..EventOptions::default()
     })
+}
+
+fn source_of(of: u8, number: u64) -> Source {
+    Source {
+        origin: origin(of),
+        number,
+    }
 }
 
 fn submission_of(source: Source, kind: &str) -> Submission {
@@ -97,6 +105,99 @@ fn an_event_that_was_read_is_not_wanted_again() {
     assert!(restarted.wants(later, ms(1)));
 }
 
+/// A replica without declared scrapers, with a wall clock that was set back by an hour.
+fn corrected() -> Events {
+    let mut events = Events::new(EventOptions {
+        replica: Some(origin(1)),
+        ..EventOptions::default()
+    });
+    events.sweep(ms(10_000_000));
+    events.sweep(ms(6_400_000));
+    events
+}
+
+/// The state of a scraper that has come regularly, the last time at `seen`.
+fn regular_state(seen: i64) -> Vec<u8> {
+    let cursor = SharedCursor {
+        seen: ms(seen),
+        ..SharedCursor::default()
+    };
+    encode_scraper(&ScraperRecord { cursor, regular: true })
+}
+
+#[test]
+fn a_corrected_clock_makes_nothing_of_other_replicas_older() {
+    let mut events = corrected();
+    let source = Source {
+        origin: origin(2),
+        number: 1,
+    };
+    assert!(events.wants(source, ms(6_399_500)));
+    assert!(!events.wants(source, ms(6_339_000)), "its age counts");
+    events.merge(&who("a"), &regular_state(6_399_000)).unwrap();
+    events.sweep(ms(6_401_000));
+    assert_eq!(events.known(), [who("a")]);
+    assert!(!events.is_stale(&regular_state(6_399_000)));
+    assert!(events.is_stale(&regular_state(6_401_000 - 750_000)));
+    // A key of an event of another replica is kept for as long as one of this replica.
+    let keyed = Submission {
+        key: Some(IdempotencyKey::new("k").unwrap()),
+        at: ms(6_401_000),
+        ..submission_of(source, "x")
+    };
+    events.take(keyed.clone()).unwrap();
+    events.sweep(ms(6_402_000));
+    let repeated = Submission {
+        owner: Owner::Restored,
+        source: None,
+        ..keyed
+    };
+    assert_eq!(events.admit(&[repeated]), [Admission::Repeat(EventId(1))]);
+}
+
+#[test]
+fn scrapes_are_reported_also_after_the_clock_was_corrected() {
+    let (mut events, mut other) = (corrected(), corrected());
+    let seen = |events: &Events| decode_scraper(&events.state_of(&who("a")).unwrap()).unwrap().cursor.seen;
+    // Reported by a clock that is ahead by an hour.
+    events.merge(&who("a"), &regular_state(10_000_000)).unwrap();
+    other.merge(&who("a"), &regular_state(10_000_000)).unwrap();
+    let mut reports = 0;
+    for second in 0..1_200 {
+        let now = 6_400_000 + 1_000 * second;
+        let before = seen(&events);
+        events.visit(&who("a"), &home(), ms(now), false);
+        if seen(&events) > before {
+            reports += 1;
+            other.merge(&who("a"), &events.state_of(&who("a")).unwrap()).unwrap();
+        }
+        events.sweep(ms(now));
+        other.sweep(ms(now));
+    }
+    assert_eq!(reports, 16, "each eighth of ten minutes");
+    assert_eq!(other.known(), [who("a")]);
+    // It stays away from both.
+    for second in 1_200..2_000 {
+        other.sweep(ms(6_400_000 + 1_000 * second));
+    }
+    assert!(other.known().is_empty());
+}
+
+#[test]
+fn a_report_of_another_replica_stands_for_one_of_this_replica() {
+    let mut events = replica(100);
+    events.sweep(ms(1_000));
+    events.visit(&who("a"), &home(), ms(1_000), false);
+    let seen = |events: &Events| decode_scraper(&events.state_of(&who("a")).unwrap()).unwrap().cursor.seen;
+    for second in 1..=80 {
+        events.sweep(ms(1_000 + 1_000 * second));
+    }
+    // Its clock is behind by a second.
+    events.merge(&who("a"), &regular_state(80_000)).unwrap();
+    events.visit(&who("a"), &home(), ms(82_000), false);
+    assert_eq!(seen(&events), ms(80_000));
+}
+
 #[test]
 fn events_that_are_pushed_out_count_once_in_the_cluster() {
     let mut events = replica(2);
@@ -115,6 +216,119 @@ fn events_that_are_pushed_out_count_once_in_the_cluster() {
     assert_eq!(events.sweep(ms(2)), [lost]);
     let known = decode_scraper(&events.state_of(&who("a")).unwrap()).unwrap();
     assert!(known.cursor.has(other(1)) && !known.cursor.has(other(2)));
+}
+
+/// A replica that was started at `now` with a journal of two events with the same key: one of its own, which no scraper has received, and one of
+/// another replica, which was accepted `later` milliseconds after it.
+fn reused(later: i64, now: i64) -> Events {
+    let options = EventOptions {
+        replica: Some(origin(1)),
+        scrapers: vec![who("a")],
+        ..EventOptions::default()
+    };
+    let mut events = Events::restoring(options, ms(now));
+    let key = || Some(IdempotencyKey::new("k").unwrap());
+    let record = |id, at| {
+        let event = submission_of(source_of(2, 1), &format!("event {id}")).event;
+        let (id, at) = (EventId(id), ms(at));
+        Arc::new(StoredEvent { id, event, at, stamp: at })
+    };
+    let state = ScraperRecord {
+        regular: true,
+        ..ScraperRecord::default()
+    };
+    let journal = [
+        JournalEntry::Start {
+            first: 1,
+            freed_stamp: ms(0),
+        },
+        JournalEntry::Origin { own: origin(1) },
+        JournalEntry::Event {
+            record: record(1, 0),
+            key: key(),
+        },
+        JournalEntry::SharedCursor {
+            scraper: who("a"),
+            state: encode_scraper(&state),
+        },
+        JournalEntry::Shared {
+            record: record(2, later),
+            key: key(),
+            source: source_of(2, 1),
+        },
+    ];
+    journal.into_iter().for_each(|entry| events.apply(entry).unwrap());
+    events.restored();
+    events.read_back(1, false);
+    events
+}
+
+#[test]
+fn a_key_that_was_used_again_later_voids_no_event_at_a_restart() {
+    for now in [700_000, 900_000] {
+        assert_eq!(take(&mut reused(700_000, now), "a"), [1, 2], "{now}");
+        assert_eq!(take(&mut reused(599_999, now), "a"), [2], "another replica had this one first");
+    }
+}
+
+/// A replica without declared scrapers that knows the scraper "a", which has received `received` events of it.
+fn with_guest(received: u32) -> Events {
+    let mut events = Events::new(EventOptions {
+        replica: Some(origin(1)),
+        max_pending: 1_000,
+        ..EventOptions::default()
+    });
+    events.sweep(ms(1));
+    events.merge(&who("a"), &regular_state(1)).unwrap();
+    for n in 0..received {
+        let id = push(&mut events, &n.to_string(), 1);
+        events.read_back(id, false);
+    }
+    assert_eq!(take(&mut events, "a").len(), received as usize);
+    events
+}
+
+#[test]
+fn a_scraper_that_the_engine_has_forgotten_loses_what_was_pending_and_no_more() {
+    let minutes = |events: &mut Events| -> Vec<Dropped> { (1..=120).flat_map(|second| events.sweep(ms(1_000 * second))).collect() };
+    let mut events = with_guest(200);
+    minutes(&mut events);
+    events.forget_elsewhere(&who("a"));
+    assert_eq!(events.sweep(ms(120_000)), []);
+    let mut events = with_guest(200);
+    push(&mut events, "own", 1);
+    read(&mut events, source_of(2, 1), "other");
+    events.forget_elsewhere(&who("a"));
+    let expired = Dropped {
+        reason: DropReason::Expired,
+        scraper: Some(who("a")),
+        events: 1,
+    };
+    assert_eq!(minutes(&mut events), [expired]);
+    assert_eq!(events.sweep(ms(120_000)), []);
+}
+
+#[test]
+fn events_that_no_scraper_came_for_count_once_in_the_cluster() {
+    for (max_pending, reason) in [(1_000, DropReason::NoScraper), (2, DropReason::Overflow)] {
+        let mut events = Events::new(EventOptions {
+            replica: Some(origin(1)),
+            max_pending,
+            ..EventOptions::default()
+        });
+        events.sweep(ms(1));
+        push(&mut events, "own", 1);
+        for number in 1..=3 {
+            read(&mut events, source_of(2, number), "other");
+        }
+        let lost: Vec<_> = (1..=90).flat_map(|second| events.sweep(ms(1_000 * second))).collect();
+        let of_this_replica = Dropped {
+            reason,
+            scraper: None,
+            events: 1,
+        };
+        assert_eq!(lost, [of_this_replica]);
+    }
 }
 
 #[test]
