@@ -14,7 +14,10 @@ use exporter_proxy::peer::{
     RunningClient, ScrapeError, ScrapeOutcome, Scraper, metrics_service,
 };
 use exporter_proxy::supervise::{Report, Stop};
+use exporter_proxy::wire::hyperdht::{AliasRequest, REGISTER_METHOD, REGISTER_PROTOCOL};
 use exporter_proxy_hyperdht::testnet::TestNetwork;
+use exporter_proxy_hyperdht::wire::{Call, Frame};
+use exporter_proxy_hyperdht::{KeyPair, Node};
 use http::{Request, Response};
 use tempfile::TempDir;
 use tokio::task::{JoinHandle, JoinSet};
@@ -364,6 +367,44 @@ async fn a_wrong_secret_is_told_unauthorised_and_guessing_is_limited() {
         "{own}"
     );
     good.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_without_the_secret_gets_few_replies() {
+    const REQUESTS: u64 = 200;
+    let network = TestNetwork::start(NODES).await;
+    let bridge = TestBridge::start(&network).await;
+    let node = Node::open(&[network.bootstrap()], 0).await.unwrap();
+    let guess = AliasRequest {
+        secret: [2; 32],
+        alias: "a".into(),
+        target: [3; 32],
+        hostname: "h".into(),
+        service: "s".into(),
+    };
+    for (method, value) in [("", Vec::new()), (REGISTER_METHOD, guess.encode())] {
+        let key = exporter_proxy_hyperdht::PublicKey::new(*bridge.key.as_bytes());
+        let mut stream = node.dial(&KeyPair::random().unwrap(), key, PATIENCE).await.unwrap();
+        let open = Frame::Open {
+            channel: 1,
+            protocol: REGISTER_PROTOCOL.to_owned(),
+            id: Bytes::new(),
+        };
+        stream.writer.send(open.encode()).await.unwrap();
+        // One message: a batch on channel 1, each request with its length and without the number of the channel.
+        let mut batch = vec![0, 0, 1];
+        for id in 1..=REQUESTS {
+            let request = &Call::request(1, id, method, &value)[1..];
+            batch.push(u8::try_from(request.len()).unwrap());
+            batch.extend(request);
+        }
+        stream.writer.send(batch).await.unwrap();
+        let mut replies = 0;
+        while let Ok(Some(_)) = tokio::time::timeout(PATIENCE, stream.reader.next()).await.unwrap() {
+            replies += 1;
+        }
+        assert!(replies <= 1 + 16, "{replies} replies to {method:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
