@@ -117,11 +117,12 @@ impl PendingStream {
         self.first_packet().await
     }
 
-    /// Opens the stream to the peer, with the peer's id `remote`, at this address.
-    pub(crate) fn open(self, remote: u32, address: SocketAddrV4) -> (UdxReader, UdxWriter) {
+    /// Opens the stream to the peer, with the peer's id `remote`, at this address. `receive_bytes` limits what the peer can have buffered
+    /// here, see [`UdxEndpoint::with_receive_limit`].
+    pub(crate) fn open(self, remote: u32, address: SocketAddrV4, receive_bytes: usize) -> (UdxReader, UdxWriter) {
         let Self { registration, early } = self;
         let state = StreamState {
-            stream: UdxEndpoint::new(remote, Instant::now()),
+            stream: UdxEndpoint::new(remote, Instant::now()).with_receive_limit(receive_bytes),
             reader: None,
             writer: None,
             handles: 2,
