@@ -1,9 +1,10 @@
 //! The service for proxies over QUIC: registration and control messages.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::alias_table::LinkId;
@@ -12,8 +13,12 @@ use crate::peer::{AcceptedLink, ControlEvent, LinkEnd, NO_MESSAGE, ProxyLink, Pu
 use crate::supervise::{Service, panic_text};
 use crate::wire::{LinkMessage, Register};
 
-/// Limit on links; each takes some tens of kilobytes.
+/// Limit on links of proxies that have registered; each takes some tens of kilobytes.
 const MAX_LINKS: usize = 20_000;
+
+/// Limit on links that have not registered, in addition: every key may connect. Beyond it the oldest is closed, because a proxy registers
+/// within a few round trips of its handshake. Each can hold the 64 KiB of its window.
+const MAX_UNREGISTERED: usize = 1_024;
 
 /// Minimum time between two registrations over one link, half of the shortest interval that a proxy can configure. Each registration
 /// writes a log line.
@@ -49,17 +54,20 @@ impl Service for QuicRegistration {
     fn run(self: Box<Self>, stop: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
         let Self { mut listener, handler } = *self;
         Box::pin(async move {
+            // Bounded by MAX_LINKS and the links that register at the same moment.
             let mut proxies = JoinSet::new();
+            let mut unregistered = UnregisteredLinks::default();
             loop {
                 tokio::select! {
                     () = stop.cancelled() => break,
                     accepted = listener.next() => match accepted {
                         None => anyhow::bail!("the UDP socket is closed"),
-                        Some(accepted) if proxies.len() < MAX_LINKS => {
-                            proxies.spawn(handler.clone().receive(accepted, stop.clone()));
-                        }
+                        Some(accepted) if proxies.len() < MAX_LINKS => unregistered.add(accepted, &handler),
                         Some(accepted) => accepted.reject("too many links"),
                     },
+                    Some(registered) = unregistered.next() => {
+                        proxies.spawn(handler.clone().serve(registered, stop.clone()));
+                    }
                     Some(ended) = proxies.join_next() => report(ended),
                 }
             }
@@ -72,34 +80,99 @@ impl Service for QuicRegistration {
     }
 }
 
-fn report(ended: Result<(), tokio::task::JoinError>) {
+/// A link that has registered and is not served yet.
+struct RegisteredLink {
+    proxy: ProxyLink,
+    id: LinkId,
+    alias: String,
+    updated: bool,
+}
+
+/// The links that have not registered yet, or were refused.
+#[derive(Default)]
+struct UnregisteredLinks {
+    /// Bounded by [`MAX_UNREGISTERED`], beside those that are ending.
+    tasks: JoinSet<Option<RegisteredLink>>,
+    /// Those that have not ended, the oldest first.
+    links: VecDeque<(AcceptedLink, AbortHandle)>,
+}
+
+impl UnregisteredLinks {
+    /// Waits for the registration of a link; closes the oldest if there are too many.
+    fn add(&mut self, accepted: AcceptedLink, handler: &Arc<LinkHandler>) {
+        if self.links.len() >= MAX_UNREGISTERED
+            && let Some((oldest, task)) = self.links.pop_front()
+            // One that has ended may have registered, and is served in a moment.
+            && !task.is_finished()
+        {
+            task.abort();
+            oldest.reject("too many links that have not registered");
+        }
+        let task = self.tasks.spawn(handler.clone().receive(accepted.clone()));
+        self.links.push_back((accepted, task));
+    }
+
+    /// Returns the next link that has registered; `None` if there are no links. Cancel-safe.
+    async fn next(&mut self) -> Option<RegisteredLink> {
+        while let Some(ended) = self.tasks.join_next().await {
+            self.links.retain(|(_, task)| !task.is_finished());
+            match ended {
+                Ok(Some(registered)) => return Some(registered),
+                Ok(None) => {}
+                Err(lost) if lost.is_cancelled() => {}
+                Err(lost) => report(Err(lost)),
+            }
+        }
+        None
+    }
+}
+
+fn report(ended: Result<(), JoinError>) {
     if let Err(lost) = ended {
         tracing::error!("the link of a proxy ended by a bug (panic), please report it: {}", panic_text(lost));
     }
 }
 
 impl LinkHandler {
-    async fn receive(self: Arc<Self>, accepted: AcceptedLink, stop: CancellationToken) {
-        let Some(mut proxy) = ProxyLink::accept(accepted).await else {
-            return;
-        };
-        let register = match proxy.recv_first().await {
+    /// Waits for the registration of a link; closes it if that is refused or does not come.
+    async fn receive(self: Arc<Self>, accepted: AcceptedLink) -> Option<RegisteredLink> {
+        let (proxy, first) = ProxyLink::accept(accepted).await?;
+        let register = match first {
             ControlEvent::Message(LinkMessage::Register(register)) => register,
-            ControlEvent::Message(_) => return proxy.close("the first control message must be a registration"),
+            ControlEvent::Message(_) => {
+                proxy.close("the first control message must be a registration");
+                return None;
+            }
             ControlEvent::Ended(LinkEnd { why, .. }) => {
                 tracing::debug!(peer = %proxy.key(), "link closed before a registration: {why}");
-                return proxy.close(NO_MESSAGE);
+                proxy.close(NO_MESSAGE);
+                return None;
             }
         };
         let id = self.policy.registry.next_link();
         match self.register(&proxy, id, &register) {
-            Ok(updated) => self.serve(proxy, id, (updated, register.alias), stop).await,
-            Err(why) => proxy.close_after(&LinkMessage::Refused(why), "the registration was refused").await,
+            // From here on the caller has the link: without an await in between it cannot be closed as an unregistered one.
+            Ok(updated) => Some(RegisteredLink {
+                proxy,
+                id,
+                alias: register.alias,
+                updated,
+            }),
+            Err(why) => {
+                proxy.close_after(&LinkMessage::Refused(why), "the registration was refused").await;
+                None
+            }
         }
     }
 
     /// Serves a registered proxy until its link ends.
-    async fn serve(&self, mut proxy: ProxyLink, id: LinkId, (updated, alias): (bool, String), stop: CancellationToken) {
+    async fn serve(self: Arc<Self>, registered: RegisteredLink, stop: CancellationToken) {
+        let RegisteredLink {
+            mut proxy,
+            id,
+            alias,
+            updated,
+        } = registered;
         let (peer, registry) = (proxy.key(), &self.policy.registry);
         let (link, mut messages) = proxy.link(registry.peer_state(peer), registry.events.clone());
         let open = registry.events.opened(peer, proxy.address(), proxy.uid());

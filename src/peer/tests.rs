@@ -63,8 +63,8 @@ async fn linked(listener: &mut QuicListener, proxy: &Identity, to: &QuicAddress)
 async fn judged((dialed, accepted): (DialedConnection, AcceptedLink), register: Register, bridge: PublicKey) -> bool {
     let (send, _recv) = dialed.connection.open_bi().await.unwrap();
     ControlSender(send).send(&LinkMessage::Register(register)).await.unwrap();
-    let mut proxy = ProxyLink::accept(accepted).await.unwrap();
-    let ControlEvent::Message(LinkMessage::Register(event)) = proxy.recv_first().await else {
+    let (proxy, first) = ProxyLink::accept(accepted).await.unwrap();
+    let ControlEvent::Message(LinkMessage::Register(event)) = first else {
         panic!("no registration came")
     };
     proxy.verifies(&event, &SECRET, bridge)
@@ -118,8 +118,8 @@ async fn what_is_no_control_message_ends_a_link() {
     let (dialed, accepted) = linked(&mut listener, &proxy, &address).await;
     let (mut send, recv) = dialed.connection.open_bi().await.unwrap();
     send.write_all(&[0xff; 64]).await.unwrap();
-    let mut proxy = ProxyLink::accept(accepted).await.unwrap();
-    assert!(matches!(proxy.recv_first().await, ControlEvent::Ended(end) if !end.is_graceful && end.why.contains("malformed")));
+    let (proxy, first) = ProxyLink::accept(accepted).await.unwrap();
+    assert!(matches!(first, ControlEvent::Ended(end) if !end.is_graceful && end.why.contains("malformed")));
     proxy.close("malformed");
     assert!(ControlReceiver::new(recv).next().await.is_err());
 }
@@ -351,6 +351,50 @@ async fn half_handshakes_keep_no_client_out() {
         }
         bridge.proxy(&Identity::ephemeral().unwrap()).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_links_keep_no_proxy_out() {
+    const MAX_UNREGISTERED: usize = 1_024;
+    let bridge = TestBridge::start().await;
+    let (identity, to) = (Identity::ephemeral().unwrap(), &bridge.address);
+    let address = to.host_port.parse().unwrap();
+    let endpoint = quic::transport::dialing_endpoint(&identity, address).unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..MAX_UNREGISTERED + 50 {
+        let (crypto, _) = quic::tls::client_config(&identity, to.key, Protocol::Register).unwrap();
+        let config = quic::transport::client_config(crypto, 1, Protocol::Register);
+        let connecting = endpoint.connect_with(config, address, quic::transport::SERVER_NAME).unwrap();
+        silent.push(timeout(TEST_TIMEOUT, connecting).await.unwrap().unwrap());
+    }
+    let open = || silent.iter().filter(|link| link.close_reason().is_none()).count();
+    let bounded = async {
+        while open() > MAX_UNREGISTERED {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // Less than the time that a link may be silent.
+    timeout(Duration::from_secs(8), bounded).await.expect("the oldest are closed");
+    bridge.proxy(&Identity::ephemeral().unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_link_has_a_small_window_until_its_proxy_has_registered() {
+    let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
+    let mut listener = QuicListener::for_registration(&bridge, "127.0.0.1:0", Arc::default())
+        .await
+        .unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    let (dialed, accepted) = linked(&mut listener, &proxy, &address).await;
+    let (mut send, _recv) = dialed.connection.open_bi().await.unwrap();
+    let flood = vec![0; 1 << 20];
+    let written = send.write(&flood).await.unwrap();
+    assert!(written <= 64 << 10, "{written}");
+    quic::transport::widen_window(&accepted.connection);
+    let more = timeout(TEST_TIMEOUT, send.write_all(&flood[..flood.len() - written])).await;
+    more.expect("the window is wider now").unwrap();
 }
 
 /// The first bits of a QUIC packet that asks the client to show that it receives packets at its address (RFC 9000, 17.2.5).

@@ -174,5 +174,8 @@ async fn a_change_during_whose_write_the_engine_failed_is_written_when_it_is_bac
     };
     let waited = tokio::time::timeout(Duration::from_secs(60), gone).await;
     assert!(waited.is_ok(), "{:?} and {:?}", one.bridge.targets(), two.bridge.targets());
-    assert_eq!((one.bridge.targets(), two.bridge.targets()), (vec!["changed".to_owned()], vec!["changed".to_owned()]));
+    assert_eq!(
+        (one.bridge.targets(), two.bridge.targets()),
+        (vec!["changed".to_owned()], vec!["changed".to_owned()])
+    );
 }

@@ -214,7 +214,10 @@ async fn a_batch_of_refused_requests_gets_a_few_short_replies_and_the_connection
         let refused = std::iter::repeat_n(refused, if each == 60 { 1_000 } else { 200 });
         near.writer.send(batch(1, refused)).await.unwrap();
         let (count, bytes) = messages(near).await;
-        assert!(count <= MAX_REFUSALS && bytes <= MAX_REFUSALS * each, "{count} replies, {bytes} bytes");
+        assert!(
+            count <= MAX_REFUSALS && bytes <= MAX_REFUSALS * each,
+            "{count} replies, {bytes} bytes"
+        );
         let end = timeout(LONG, served.ended).await.unwrap().unwrap();
         assert!(!end.is_graceful && end.why.contains("more than 16"), "{end:?}");
     }

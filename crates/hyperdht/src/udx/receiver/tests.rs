@@ -83,11 +83,23 @@ fn a_lower_limit_bounds_all_that_a_peer_can_have_buffered() {
         assert_eq!(receiver.advertise_window() as usize, limit);
         let packet = vec![0; bytes];
         (1..10_000).for_each(|seq| receiver.receive(seq, &packet, false));
-        assert!(receiver.out_of_order_bytes <= limit + WINDOW_SLACK, "{} bytes", receiver.out_of_order_bytes);
-        assert!(receiver.out_of_order.len() < limit / BYTES_PER_PACKET, "{} packets", receiver.out_of_order.len());
+        assert!(
+            receiver.out_of_order_bytes <= limit + WINDOW_SLACK,
+            "{} bytes",
+            receiver.out_of_order_bytes
+        );
+        assert!(
+            receiver.out_of_order.len() < limit / BYTES_PER_PACKET,
+            "{} packets",
+            receiver.out_of_order.len()
+        );
         (0..10_000).for_each(|seq| receiver.receive(seq, &packet, false));
         assert!(receiver.ready_bytes + receiver.out_of_order_bytes <= 2 * (limit + WINDOW_SLACK));
-        assert!(receiver.ready.len() <= 2 * limit / BYTES_PER_PACKET, "{} packets", receiver.ready.len());
+        assert!(
+            receiver.ready.len() <= 2 * limit / BYTES_PER_PACKET,
+            "{} packets",
+            receiver.ready.len()
+        );
         // What was read makes room.
         let next = receiver.next();
         receiver.read(&mut Vec::new());
