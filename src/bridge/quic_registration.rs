@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::alias_table::LinkId;
+use super::proxy_registry::SharedKeyLink;
 use super::registration_policy::{RegistrationAttempt, RegistrationPolicy, RegistrationRefusal};
-use crate::peer::{AcceptedLink, ControlEvent, LinkEnd, NO_MESSAGE, ProxyLink, PublicKey, QuicListener, SharedSecret};
+use crate::peer::{AcceptedLink, ControlEvent, Link, LinkEnd, NO_MESSAGE, ProxyLink, PublicKey, QuicListener, SharedSecret};
 use crate::supervise::{Service, panic_text};
 use crate::wire::{LinkMessage, Register};
 
@@ -27,6 +30,10 @@ const MIN_REGISTRATION_INTERVAL: std::time::Duration = std::time::Duration::from
 /// Delay before a link with the same key as an earlier one checks whether the earlier one is alive: a proxy sends two heartbeats in this
 /// time. A proxy that dialed again after a network change leaves a dead link behind.
 const SHARED_KEY_CHECK_DELAY: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Limit on notifying a proxy of a stop: a few round trips, also after a lost packet. A proxy that has just vanished must not delay the stop,
+/// which as a whole has 10 s.
+const STOP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Accepts proxies over QUIC.
 pub(super) struct QuicRegistration {
@@ -74,6 +81,7 @@ impl Service for QuicRegistration {
             while let Some(ended) = proxies.join_next().await {
                 report(ended);
             }
+            // Also ends the links that have not registered.
             listener.close("the bridge is stopping").await;
             Ok(())
         })
@@ -174,32 +182,55 @@ impl LinkHandler {
             updated,
         } = registered;
         let (peer, registry) = (proxy.key(), &self.policy.registry);
-        let (link, mut messages) = proxy.link(registry.peer_state(peer), registry.events.clone());
+        let (link, messages) = proxy.link(registry.peer_state(peer), registry.events.clone());
         let open = registry.events.opened(peer, proxy.address(), proxy.uid());
-        let mut sharing = registry.link_up(id, peer, (proxy.address(), &alias), link.clone());
+        let sharing = registry.link_up(id, peer, (proxy.address(), &alias), link.clone());
+        let end = tokio::select! {
+            () = stop.cancelled() => LinkEnd::graceful("the bridge is stopping"),
+            end = self.exchange(&mut proxy, id, updated, (link, messages, sharing)) => end,
+        };
+        registry.link_down(id);
+        if stop.is_cancelled() {
+            let message = LinkMessage::Goodbye(end.why.clone());
+            // Afterwards the listener closes the connection.
+            let _ = timeout(STOP_TIMEOUT, proxy.close_after(&message, &end.why)).await;
+        } else {
+            proxy.close(&end.why);
+        }
+        open.report_end(end);
+    }
+
+    /// Exchanges control messages with a registered proxy until its link ends. Returns the end.
+    async fn exchange(
+        &self,
+        proxy: &mut ProxyLink,
+        id: LinkId,
+        updated: bool,
+        (link, mut messages, mut sharing): (Link, mpsc::Receiver<LinkMessage>, Vec<SharedKeyLink>),
+    ) -> LinkEnd {
+        let registry = &self.policy.registry;
         let shared_key_check = tokio::time::sleep(SHARED_KEY_CHECK_DELAY);
         tokio::pin!(shared_key_check);
         let mut sent = proxy.send(&LinkMessage::Registered { updated }).await;
         let (mut goodbye, mut registered) = (None, std::time::Instant::now());
-        let end = loop {
+        loop {
             if let Err(why) = sent {
-                break LinkEnd::lost(why);
+                return LinkEnd::lost(why);
             }
             sent = Ok(());
             tokio::select! {
-                () = stop.cancelled() => break LinkEnd::graceful("the bridge is stopping"),
                 Some(message) = messages.recv() => sent = proxy.send(&message).await,
                 () = &mut shared_key_check, if !sharing.is_empty() => registry.warn_of_shared_key(id, &std::mem::take(&mut sharing)),
                 event = proxy.recv() => match event {
                     // The first reason says more than the end that follows from it.
-                    ControlEvent::Ended(end) => break match goodbye.or_else(|| link.closed_because()) {
+                    ControlEvent::Ended(end) => return match goodbye.or_else(|| link.closed_because()) {
                         Some(why) => LinkEnd { why, ..end },
                         None => end,
                     },
                     ControlEvent::Message(LinkMessage::Register(_)) if registered.elapsed() < MIN_REGISTRATION_INTERVAL => {
-                        break LinkEnd::lost("two registrations within half a second");
+                        return LinkEnd::lost("two registrations within half a second");
                     }
-                    ControlEvent::Message(LinkMessage::Register(register)) => match self.register(&proxy, id, &register) {
+                    ControlEvent::Message(LinkMessage::Register(register)) => match self.register(proxy, id, &register) {
                         Ok(updated) => {
                             registry.link_renamed(id, &register.alias);
                             registered = std::time::Instant::now();
@@ -212,17 +243,10 @@ impl LinkHandler {
                         registry.link_down(id);
                         goodbye = Some(why);
                     }
-                    ControlEvent::Message(_) => break LinkEnd::lost("unexpected control message"),
+                    ControlEvent::Message(_) => return LinkEnd::lost("unexpected control message"),
                 },
             }
-        };
-        registry.link_down(id);
-        if stop.is_cancelled() {
-            proxy.close_after(&LinkMessage::Goodbye(end.why.clone()), &end.why).await;
-        } else {
-            proxy.close(&end.why);
         }
-        open.report_end(end);
     }
 
     /// Checks a registration. Returns true if it differs from the previous one, or the reason for the refusal.

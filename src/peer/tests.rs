@@ -129,7 +129,7 @@ struct TestBridge {
     http: SocketAddr,
     address: QuicAddress,
     stop: Stop,
-    _running: JoinHandle<Report>,
+    running: Option<JoinHandle<Report>>,
     _folder: TempDir,
 }
 
@@ -157,7 +157,7 @@ impl TestBridge {
             http: addresses.http.unwrap(),
             address: format!("{}@{}", addresses.key, addresses.quic.unwrap()).parse().unwrap(),
             stop: bridge.stop(),
-            _running: tokio::spawn(bridge.run()),
+            running: Some(tokio::spawn(bridge.run())),
             _folder: folder,
         }
     }
@@ -189,17 +189,27 @@ impl TestBridge {
 
     /// Registers a proxy that consists of a connection and a control stream only.
     async fn proxy(&self, identity: &Identity) -> (DialedConnection, ControlSender, ControlReceiver) {
-        let dialed = dial(identity, &self.address, Protocol::Register, quic::transport::MAX_STREAMS)
-            .await
-            .unwrap();
-        let (send, recv) = dialed.connection.open_bi().await.unwrap();
-        let (mut outbox, mut inbox) = (ControlSender(send), ControlReceiver::new(recv));
-        let register = register(&dialed, identity, self.address.key);
-        outbox.send(&LinkMessage::Register(register)).await.unwrap();
-        let answer = timeout(TEST_TIMEOUT, inbox.next()).await.unwrap().unwrap();
-        assert!(matches!(answer, LinkMessage::Registered { .. }), "{answer:?}");
-        (dialed, outbox, inbox)
+        registered_proxy(identity, &self.address).await
     }
+
+    /// Stops gracefully.
+    async fn finish(mut self) -> Report {
+        self.stop.graceful.cancel();
+        self.running.take().unwrap().await.unwrap()
+    }
+}
+
+async fn registered_proxy(identity: &Identity, bridge: &QuicAddress) -> (DialedConnection, ControlSender, ControlReceiver) {
+    let dialed = dial(identity, bridge, Protocol::Register, quic::transport::MAX_STREAMS)
+        .await
+        .unwrap();
+    let (send, recv) = dialed.connection.open_bi().await.unwrap();
+    let (mut outbox, mut inbox) = (ControlSender(send), ControlReceiver::new(recv));
+    let register = register(&dialed, identity, bridge.key);
+    outbox.send(&LinkMessage::Register(register)).await.unwrap();
+    let answer = timeout(TEST_TIMEOUT, inbox.next()).await.unwrap().unwrap();
+    assert!(matches!(answer, LinkMessage::Registered { .. }), "{answer:?}");
+    (dialed, outbox, inbox)
 }
 
 impl Drop for TestBridge {
@@ -395,6 +405,31 @@ async fn a_link_has_a_small_window_until_its_proxy_has_registered() {
     quic::transport::widen_window(&accepted.connection);
     let more = timeout(TEST_TIMEOUT, send.write_all(&flood[..flood.len() - written])).await;
     more.expect("the window is wider now").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_a_silent_peer_nor_a_vanished_proxy_delays_a_stop() {
+    let bridge = TestBridge::start().await;
+    let identity = Identity::ephemeral().unwrap();
+    let _silent = dial(&identity, &bridge.address, Protocol::Register, 1).await.unwrap();
+    let half = dial(&identity, &bridge.address, Protocol::Register, 1).await.unwrap();
+    let (mut send, _recv) = half.connection.open_bi().await.unwrap();
+    send.write_all(&[0]).await.unwrap();
+    let (present, _outbox, mut inbox) = bridge.proxy(&Identity::ephemeral().unwrap()).await;
+    // The tasks of this one end without a packet, as those of a machine that loses its power.
+    let elsewhere = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (identity, address) = (Identity::ephemeral().unwrap(), bridge.address.clone());
+    let vanished = elsewhere.spawn(async move { registered_proxy(&identity, &address).await });
+    let _vanished = timeout(TEST_TIMEOUT, vanished).await.unwrap().unwrap();
+    elsewhere.shutdown_background();
+    let (report, message) = tokio::join!(bridge.finish(), timeout(TEST_TIMEOUT, inbox.next()));
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(message.unwrap().unwrap(), LinkMessage::Goodbye("the bridge is stopping".to_owned()));
+    drop(present);
 }
 
 /// The first bits of a QUIC packet that asks the client to show that it receives packets at its address (RFC 9000, 17.2.5).
