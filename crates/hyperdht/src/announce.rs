@@ -14,6 +14,7 @@ use crate::key::KeyPair;
 use crate::messages::{Announcement, PeerRecord, RelayInfo, Reply, command};
 use crate::query::Found;
 use crate::routing_table::{NodeId, node_id};
+use crate::suspension::resumed;
 
 /// Number of nodes that store the record: twice that of the JavaScript implementation, so that some may leave between two announcements.
 const MAX_HOLDERS: usize = 6;
@@ -64,7 +65,11 @@ impl KeyAnnouncer {
                 tracing::debug!("no node accepted the announcement");
                 sleep(RETRY_DELAY).await;
             } else {
-                self.until_renewal(&holding).await;
+                tokio::select! {
+                    () = self.until_renewal(&holding) => {}
+                    // The nodes may have dropped the record meanwhile, and still respond.
+                    () = resumed() => {}
+                }
             }
         }
     }
