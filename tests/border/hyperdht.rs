@@ -328,6 +328,30 @@ async fn by_key_there_is_one_alias_and_a_link_has_its_own_again_when_a_key_is_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_alias_goes_back_although_a_dial_takes_longer_than_a_scrape() {
+    let network = TestNetwork::start(NODES).await;
+    let extra = "quic_listen = \"127.0.0.1:0\"\nrequest_timeout = \"500ms\"";
+    let bridge = TestBridge::with(&network, tempfile::tempdir().unwrap(), extra).await;
+    let quic = format!("quic://{}@{}", bridge.key, bridge.quic.unwrap()).parse().unwrap();
+    let over = || async { Ok::<_, String>("by_link 1\n".to_owned()) };
+    let owner = Client::bind(settings(&network, quic, "a", SECRET), metrics_service(over), LinkEvents::default());
+    let mut owner = owner.await.unwrap().start();
+    owner.ready().await;
+    let later = client(&network, &bridge, "a", "by_key 1\n".to_owned()).await;
+    until("the later one is scraped", async || {
+        bridge.text("/scrape/a/metrics").await == "by_key 1\n"
+    })
+    .await;
+    // Killed: it stays announced, so that a dial of it takes some seconds.
+    drop(later);
+    until("the owner has it again", async || {
+        bridge.text("/scrape/a/metrics").await == "by_link 1\n"
+    })
+    .await;
+    owner.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_secret_is_told_unauthorised_and_guessing_is_limited() {
     let network = TestNetwork::start(NODES).await;
     let bridge = TestBridge::start(&network).await;
