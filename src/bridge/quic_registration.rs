@@ -227,6 +227,10 @@ impl LinkHandler {
                         Some(why) => LinkEnd { why, ..end },
                         None => end,
                     },
+                    // The link has left the registry, so that a claim of it would never be served, nor removed with it.
+                    ControlEvent::Message(LinkMessage::Register(_)) if goodbye.is_some() => {
+                        return LinkEnd::lost("a registration over a link whose end was announced");
+                    }
                     ControlEvent::Message(LinkMessage::Register(_)) if registered.elapsed() < MIN_REGISTRATION_INTERVAL => {
                         return LinkEnd::lost("two registrations within half a second");
                     }

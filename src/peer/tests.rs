@@ -330,6 +330,23 @@ async fn a_proxy_that_registers_all_the_time_is_sent_away() {
     bridge.proxy(&identity).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_after_the_announced_end_of_a_link_ends_it() {
+    let bridge = TestBridge::start().await;
+    let identity = Identity::ephemeral().unwrap();
+    let (dialed, mut outbox, _inbox) = bridge.proxy(&identity).await;
+    outbox.send(&LinkMessage::Goodbye("stopping".to_owned())).await.unwrap();
+    // Two registrations within half a second end the link anyway.
+    tokio::time::sleep(Duration::from_millis(550)).await;
+    let other = register_as("b", &dialed, &identity, bridge.address.key);
+    outbox.send(&LinkMessage::Register(other)).await.unwrap();
+    let why = timeout(TEST_TIMEOUT, dialed.connection.closed()).await.unwrap();
+    let why = quic::transport::link_end(&why).why;
+    assert!(why.contains("whose end was announced"), "{why}");
+    assert_eq!(bridge.scrape().await.0, 502, "its alias stays, without a link");
+    assert_eq!(bridge.get("/scrape/b/metrics").await.0, 404);
+}
+
 /// Returns the first packets of `count` handshakes that are never completed, each with a socket for sending it.
 async fn first_packets(count: usize, to: &QuicAddress, protocol: Protocol) -> Vec<(UdpSocket, Vec<u8>)> {
     let mut halves = Vec::new();
@@ -491,6 +508,57 @@ async fn lured(to: &QuicAddress, service: HttpService) -> (RunningClient, tokio:
     let client = Client::bind(settings, service, LinkEvents::default()).await.unwrap();
     let events = client.events();
     (client.start(), events)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_of_a_scraper_goes_on_without_its_control_stream_until_the_stop() {
+    let scraper = Identity::ephemeral().unwrap();
+    let settings = ClientSettings {
+        identity: Identity::ephemeral().unwrap(),
+        bridges: Vec::new(),
+        registration: Registration {
+            alias: Alias::new("a").unwrap(),
+            service: "s".into(),
+            hostname: "h".into(),
+            secret: SECRET,
+            interval: REGISTER_INTERVAL,
+        },
+        listen: Some("127.0.0.1:0".to_owned()),
+        allow: vec![scraper.public_key()],
+        bootstrap: Vec::new(),
+    };
+    let client = Client::bind(settings, some_metrics(), LinkEvents::default()).await.unwrap();
+    let target: QuicAddress = format!("{}@{}", client.public_key(), client.listen_addr().unwrap())
+        .parse()
+        .unwrap();
+    let (mut events, stop) = (client.events(), tokio_util::sync::CancellationToken::new());
+    let running = tokio::spawn(client.run(stop.clone()));
+    for malformed in [false, true] {
+        let dialed = dial(&scraper, &target, Protocol::Scrape, 0).await.unwrap();
+        let (mut send, _recv) = dialed.connection.open_bi().await.unwrap();
+        if malformed {
+            send.write_all(&[0xff; 64]).await.unwrap();
+        } else {
+            send.finish().unwrap();
+        }
+        // The stream is known to the other end, and read, once its end or its refusal was acknowledged.
+        let _ = timeout(TEST_TIMEOUT, send.stopped()).await.unwrap();
+        let (link, _messages) = Link::new(dialed.connection.clone(), target.key, PeerState::default(), Arc::default());
+        for _ in 0..2 {
+            let request = Request::get("/metrics").header("host", "x").body(Empty::<Bytes>::new()).unwrap();
+            let answer = link.scrape(request, TEST_TIMEOUT).await.unwrap();
+            assert_eq!(answer.response.status(), 200);
+        }
+        if malformed {
+            stop.cancel();
+            let why = timeout(TEST_TIMEOUT, dialed.connection.closed()).await.unwrap();
+            assert_eq!(quic::transport::link_end(&why).why, "closed by the peer: stopping");
+        }
+    }
+    timeout(TEST_TIMEOUT, running).await.unwrap().unwrap();
+    while let Ok(event) = events.try_recv() {
+        assert!(!matches!(event, LinkEvent::Lost { .. }), "{event:?}");
+    }
 }
 
 /// A fake bridge that consists of a connection and a control stream only.
