@@ -19,7 +19,7 @@ struct Harness {
 }
 
 /// Reads steps from the input: time passes, bytes are read or written, a packet arrives, or the stream is ended. Checks that each packet
-/// that is sent can be decoded, that sending ends, and that no bytes come out that did not go in.
+/// that is sent can be decoded, that sending ends and waits for a later time, and that no bytes come out that did not go in.
 pub fn check(input: &[u8]) {
     let now = Instant::now();
     let mut harness = Harness {
@@ -35,7 +35,6 @@ pub fn check(input: &[u8]) {
         match step % 6 {
             0 => {
                 harness.now += Duration::from_millis(10) * u32::from(*argument);
-                harness.stream.tick(harness.now);
             }
             1 => harness.read(count * 64),
             2 => {
@@ -70,6 +69,7 @@ impl Harness {
     }
 
     fn send(&mut self) {
+        self.stream.tick(self.now);
         let mut packets = 0;
         let mut packet = Vec::new();
         while self.stream.transmit(self.now, &mut packet) {
@@ -80,5 +80,6 @@ impl Harness {
         }
         let due = self.stream.due(self.now);
         assert!(due.is_none() || self.stream.error().is_none(), "a timer of a failed stream");
+        assert!(due.is_none_or(|due| due > self.now), "an overdue timer after everything was sent");
     }
 }

@@ -63,8 +63,8 @@ async fn linked(listener: &mut QuicListener, proxy: &Identity, to: &QuicAddress)
 async fn judged((dialed, accepted): (DialedConnection, AcceptedLink), register: Register, bridge: PublicKey) -> bool {
     let (send, _recv) = dialed.connection.open_bi().await.unwrap();
     ControlSender(send).send(&LinkMessage::Register(register)).await.unwrap();
-    let mut proxy = ProxyLink::accept(accepted).await.unwrap();
-    let ControlEvent::Message(LinkMessage::Register(event)) = proxy.recv_first().await else {
+    let (proxy, first) = ProxyLink::accept(accepted).await.unwrap();
+    let ControlEvent::Message(LinkMessage::Register(event)) = first else {
         panic!("no registration came")
     };
     proxy.verifies(&event, &SECRET, bridge)
@@ -118,8 +118,8 @@ async fn what_is_no_control_message_ends_a_link() {
     let (dialed, accepted) = linked(&mut listener, &proxy, &address).await;
     let (mut send, recv) = dialed.connection.open_bi().await.unwrap();
     send.write_all(&[0xff; 64]).await.unwrap();
-    let mut proxy = ProxyLink::accept(accepted).await.unwrap();
-    assert!(matches!(proxy.recv_first().await, ControlEvent::Ended(end) if !end.is_graceful && end.why.contains("malformed")));
+    let (proxy, first) = ProxyLink::accept(accepted).await.unwrap();
+    assert!(matches!(first, ControlEvent::Ended(end) if !end.is_graceful && end.why.contains("malformed")));
     proxy.close("malformed");
     assert!(ControlReceiver::new(recv).next().await.is_err());
 }
@@ -129,7 +129,7 @@ struct TestBridge {
     http: SocketAddr,
     address: QuicAddress,
     stop: Stop,
-    _running: JoinHandle<Report>,
+    running: Option<JoinHandle<Report>>,
     _folder: TempDir,
 }
 
@@ -157,7 +157,7 @@ impl TestBridge {
             http: addresses.http.unwrap(),
             address: format!("{}@{}", addresses.key, addresses.quic.unwrap()).parse().unwrap(),
             stop: bridge.stop(),
-            _running: tokio::spawn(bridge.run()),
+            running: Some(tokio::spawn(bridge.run())),
             _folder: folder,
         }
     }
@@ -189,17 +189,27 @@ impl TestBridge {
 
     /// Registers a proxy that consists of a connection and a control stream only.
     async fn proxy(&self, identity: &Identity) -> (DialedConnection, ControlSender, ControlReceiver) {
-        let dialed = dial(identity, &self.address, Protocol::Register, quic::transport::MAX_STREAMS)
-            .await
-            .unwrap();
-        let (send, recv) = dialed.connection.open_bi().await.unwrap();
-        let (mut outbox, mut inbox) = (ControlSender(send), ControlReceiver::new(recv));
-        let register = register(&dialed, identity, self.address.key);
-        outbox.send(&LinkMessage::Register(register)).await.unwrap();
-        let answer = timeout(TEST_TIMEOUT, inbox.next()).await.unwrap().unwrap();
-        assert!(matches!(answer, LinkMessage::Registered { .. }), "{answer:?}");
-        (dialed, outbox, inbox)
+        registered_proxy(identity, &self.address).await
     }
+
+    /// Stops gracefully.
+    async fn finish(mut self) -> Report {
+        self.stop.graceful.cancel();
+        self.running.take().unwrap().await.unwrap()
+    }
+}
+
+async fn registered_proxy(identity: &Identity, bridge: &QuicAddress) -> (DialedConnection, ControlSender, ControlReceiver) {
+    let dialed = dial(identity, bridge, Protocol::Register, quic::transport::MAX_STREAMS)
+        .await
+        .unwrap();
+    let (send, recv) = dialed.connection.open_bi().await.unwrap();
+    let (mut outbox, mut inbox) = (ControlSender(send), ControlReceiver::new(recv));
+    let register = register(&dialed, identity, bridge.key);
+    outbox.send(&LinkMessage::Register(register)).await.unwrap();
+    let answer = timeout(TEST_TIMEOUT, inbox.next()).await.unwrap().unwrap();
+    assert!(matches!(answer, LinkMessage::Registered { .. }), "{answer:?}");
+    (dialed, outbox, inbox)
 }
 
 impl Drop for TestBridge {
@@ -320,6 +330,23 @@ async fn a_proxy_that_registers_all_the_time_is_sent_away() {
     bridge.proxy(&identity).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_after_the_announced_end_of_a_link_ends_it() {
+    let bridge = TestBridge::start().await;
+    let identity = Identity::ephemeral().unwrap();
+    let (dialed, mut outbox, _inbox) = bridge.proxy(&identity).await;
+    outbox.send(&LinkMessage::Goodbye("stopping".to_owned())).await.unwrap();
+    // Two registrations within half a second end the link anyway.
+    tokio::time::sleep(Duration::from_millis(550)).await;
+    let other = register_as("b", &dialed, &identity, bridge.address.key);
+    outbox.send(&LinkMessage::Register(other)).await.unwrap();
+    let why = timeout(TEST_TIMEOUT, dialed.connection.closed()).await.unwrap();
+    let why = quic::transport::link_end(&why).why;
+    assert!(why.contains("whose end was announced"), "{why}");
+    assert_eq!(bridge.scrape().await.0, 502, "its alias stays, without a link");
+    assert_eq!(bridge.get("/scrape/b/metrics").await.0, 404);
+}
+
 /// Returns the first packets of `count` handshakes that are never completed, each with a socket for sending it.
 async fn first_packets(count: usize, to: &QuicAddress, protocol: Protocol) -> Vec<(UdpSocket, Vec<u8>)> {
     let mut halves = Vec::new();
@@ -351,6 +378,75 @@ async fn half_handshakes_keep_no_client_out() {
         }
         bridge.proxy(&Identity::ephemeral().unwrap()).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_links_keep_no_proxy_out() {
+    const MAX_UNREGISTERED: usize = 1_024;
+    let bridge = TestBridge::start().await;
+    let (identity, to) = (Identity::ephemeral().unwrap(), &bridge.address);
+    let address = to.host_port.parse().unwrap();
+    let endpoint = quic::transport::dialing_endpoint(&identity, address).unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..MAX_UNREGISTERED + 50 {
+        let (crypto, _) = quic::tls::client_config(&identity, to.key, Protocol::Register).unwrap();
+        let config = quic::transport::client_config(crypto, 1, Protocol::Register);
+        let connecting = endpoint.connect_with(config, address, quic::transport::SERVER_NAME).unwrap();
+        silent.push(timeout(TEST_TIMEOUT, connecting).await.unwrap().unwrap());
+    }
+    let open = || silent.iter().filter(|link| link.close_reason().is_none()).count();
+    let bounded = async {
+        while open() > MAX_UNREGISTERED {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // Less than the time that a link may be silent.
+    timeout(Duration::from_secs(8), bounded).await.expect("the oldest are closed");
+    bridge.proxy(&Identity::ephemeral().unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_link_has_a_small_window_until_its_proxy_has_registered() {
+    let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
+    let mut listener = QuicListener::for_registration(&bridge, "127.0.0.1:0", Arc::default())
+        .await
+        .unwrap();
+    let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    let (dialed, accepted) = linked(&mut listener, &proxy, &address).await;
+    let (mut send, _recv) = dialed.connection.open_bi().await.unwrap();
+    let flood = vec![0; 1 << 20];
+    let written = send.write(&flood).await.unwrap();
+    assert!(written <= 64 << 10, "{written}");
+    quic::transport::widen_window(&accepted.connection);
+    let more = timeout(TEST_TIMEOUT, send.write_all(&flood[..flood.len() - written])).await;
+    more.expect("the window is wider now").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_a_silent_peer_nor_a_vanished_proxy_delays_a_stop() {
+    let bridge = TestBridge::start().await;
+    let identity = Identity::ephemeral().unwrap();
+    let _silent = dial(&identity, &bridge.address, Protocol::Register, 1).await.unwrap();
+    let half = dial(&identity, &bridge.address, Protocol::Register, 1).await.unwrap();
+    let (mut send, _recv) = half.connection.open_bi().await.unwrap();
+    send.write_all(&[0]).await.unwrap();
+    let (present, _outbox, mut inbox) = bridge.proxy(&Identity::ephemeral().unwrap()).await;
+    // The tasks of this one end without a packet, as those of a machine that loses its power.
+    let elsewhere = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (identity, address) = (Identity::ephemeral().unwrap(), bridge.address.clone());
+    let vanished = elsewhere.spawn(async move { registered_proxy(&identity, &address).await });
+    let _vanished = timeout(TEST_TIMEOUT, vanished).await.unwrap().unwrap();
+    elsewhere.shutdown_background();
+    let (report, message) = tokio::join!(bridge.finish(), timeout(TEST_TIMEOUT, inbox.next()));
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(message.unwrap().unwrap(), LinkMessage::Goodbye("the bridge is stopping".to_owned()));
+    drop(present);
 }
 
 /// The first bits of a QUIC packet that asks the client to show that it receives packets at its address (RFC 9000, 17.2.5).
@@ -412,6 +508,57 @@ async fn lured(to: &QuicAddress, service: HttpService) -> (RunningClient, tokio:
     let client = Client::bind(settings, service, LinkEvents::default()).await.unwrap();
     let events = client.events();
     (client.start(), events)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_of_a_scraper_goes_on_without_its_control_stream_until_the_stop() {
+    let scraper = Identity::ephemeral().unwrap();
+    let settings = ClientSettings {
+        identity: Identity::ephemeral().unwrap(),
+        bridges: Vec::new(),
+        registration: Registration {
+            alias: Alias::new("a").unwrap(),
+            service: "s".into(),
+            hostname: "h".into(),
+            secret: SECRET,
+            interval: REGISTER_INTERVAL,
+        },
+        listen: Some("127.0.0.1:0".to_owned()),
+        allow: vec![scraper.public_key()],
+        bootstrap: Vec::new(),
+    };
+    let client = Client::bind(settings, some_metrics(), LinkEvents::default()).await.unwrap();
+    let target: QuicAddress = format!("{}@{}", client.public_key(), client.listen_addr().unwrap())
+        .parse()
+        .unwrap();
+    let (mut events, stop) = (client.events(), tokio_util::sync::CancellationToken::new());
+    let running = tokio::spawn(client.run(stop.clone()));
+    for malformed in [false, true] {
+        let dialed = dial(&scraper, &target, Protocol::Scrape, 0).await.unwrap();
+        let (mut send, _recv) = dialed.connection.open_bi().await.unwrap();
+        if malformed {
+            send.write_all(&[0xff; 64]).await.unwrap();
+        } else {
+            send.finish().unwrap();
+        }
+        // The stream is known to the other end, and read, once its end or its refusal was acknowledged.
+        let _ = timeout(TEST_TIMEOUT, send.stopped()).await.unwrap();
+        let (link, _messages) = Link::new(dialed.connection.clone(), target.key, PeerState::default(), Arc::default());
+        for _ in 0..2 {
+            let request = Request::get("/metrics").header("host", "x").body(Empty::<Bytes>::new()).unwrap();
+            let answer = link.scrape(request, TEST_TIMEOUT).await.unwrap();
+            assert_eq!(answer.response.status(), 200);
+        }
+        if malformed {
+            stop.cancel();
+            let why = timeout(TEST_TIMEOUT, dialed.connection.closed()).await.unwrap();
+            assert_eq!(quic::transport::link_end(&why).why, "closed by the peer: stopping");
+        }
+    }
+    timeout(TEST_TIMEOUT, running).await.unwrap().unwrap();
+    while let Ok(event) = events.try_recv() {
+        assert!(!matches!(event, LinkEvent::Lost { .. }), "{event:?}");
+    }
 }
 
 /// A fake bridge that consists of a connection and a control stream only.

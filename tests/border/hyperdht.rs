@@ -14,7 +14,10 @@ use exporter_proxy::peer::{
     RunningClient, ScrapeError, ScrapeOutcome, Scraper, metrics_service,
 };
 use exporter_proxy::supervise::{Report, Stop};
+use exporter_proxy::wire::hyperdht::{AliasRequest, REGISTER_METHOD, REGISTER_PROTOCOL};
 use exporter_proxy_hyperdht::testnet::TestNetwork;
+use exporter_proxy_hyperdht::wire::{Call, Frame};
+use exporter_proxy_hyperdht::{KeyPair, Node};
 use http::{Request, Response};
 use tempfile::TempDir;
 use tokio::task::{JoinHandle, JoinSet};
@@ -325,6 +328,30 @@ async fn by_key_there_is_one_alias_and_a_link_has_its_own_again_when_a_key_is_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_alias_goes_back_although_a_dial_takes_longer_than_a_scrape() {
+    let network = TestNetwork::start(NODES).await;
+    let extra = "quic_listen = \"127.0.0.1:0\"\nrequest_timeout = \"500ms\"";
+    let bridge = TestBridge::with(&network, tempfile::tempdir().unwrap(), extra).await;
+    let quic = format!("quic://{}@{}", bridge.key, bridge.quic.unwrap()).parse().unwrap();
+    let over = || async { Ok::<_, String>("by_link 1\n".to_owned()) };
+    let owner = Client::bind(settings(&network, quic, "a", SECRET), metrics_service(over), LinkEvents::default());
+    let mut owner = owner.await.unwrap().start();
+    owner.ready().await;
+    let later = client(&network, &bridge, "a", "by_key 1\n".to_owned()).await;
+    until("the later one is scraped", async || {
+        bridge.text("/scrape/a/metrics").await == "by_key 1\n"
+    })
+    .await;
+    // Killed: it stays announced, so that a dial of it takes some seconds.
+    drop(later);
+    until("the owner has it again", async || {
+        bridge.text("/scrape/a/metrics").await == "by_link 1\n"
+    })
+    .await;
+    owner.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_secret_is_told_unauthorised_and_guessing_is_limited() {
     let network = TestNetwork::start(NODES).await;
     let bridge = TestBridge::start(&network).await;
@@ -364,6 +391,44 @@ async fn a_wrong_secret_is_told_unauthorised_and_guessing_is_limited() {
         "{own}"
     );
     good.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_without_the_secret_gets_few_replies() {
+    const REQUESTS: u64 = 200;
+    let network = TestNetwork::start(NODES).await;
+    let bridge = TestBridge::start(&network).await;
+    let node = Node::open(&[network.bootstrap()], 0).await.unwrap();
+    let guess = AliasRequest {
+        secret: [2; 32],
+        alias: "a".into(),
+        target: [3; 32],
+        hostname: "h".into(),
+        service: "s".into(),
+    };
+    for (method, value) in [("", Vec::new()), (REGISTER_METHOD, guess.encode())] {
+        let key = exporter_proxy_hyperdht::PublicKey::new(*bridge.key.as_bytes());
+        let mut stream = node.dial(&KeyPair::random().unwrap(), key, PATIENCE).await.unwrap();
+        let open = Frame::Open {
+            channel: 1,
+            protocol: REGISTER_PROTOCOL.to_owned(),
+            id: Bytes::new(),
+        };
+        stream.writer.send(open.encode()).await.unwrap();
+        // One message: a batch on channel 1, each request with its length and without the number of the channel.
+        let mut batch = vec![0, 0, 1];
+        for id in 1..=REQUESTS {
+            let request = &Call::request(1, id, method, &value)[1..];
+            batch.push(u8::try_from(request.len()).unwrap());
+            batch.extend(request);
+        }
+        stream.writer.send(batch).await.unwrap();
+        let mut replies = 0;
+        while let Ok(Some(_)) = tokio::time::timeout(PATIENCE, stream.reader.next()).await.unwrap() {
+            replies += 1;
+        }
+        assert!(replies <= 1 + 16, "{replies} replies to {method:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,6 +14,7 @@ use crate::key::KeyPair;
 use crate::messages::{Announcement, PeerRecord, RelayInfo, Reply, command};
 use crate::query::Found;
 use crate::routing_table::{NodeId, node_id};
+use crate::suspension::resumed;
 
 /// Number of nodes that store the record: twice that of the JavaScript implementation, so that some may leave between two announcements.
 const MAX_HOLDERS: usize = 6;
@@ -25,6 +26,25 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 const RETRY_DELAY: Duration = Duration::from_secs(3);
 /// Timeout of a request to one node.
 const NODE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A node with the record.
+#[derive(Debug, Clone, Copy)]
+struct Holder {
+    node: SocketAddrV4,
+    /// Our address as the node sees it, to which it relays handshakes. Behind a symmetric NAT it is another one for each node.
+    seen: SocketAddrV4,
+}
+
+/// Returns true if half of the nodes with the record do not respond any more, or most of those that do see us at another address than that
+/// of the record: they would relay handshakes to the earlier one.
+fn is_stale(holding: &[Holder], pongs: &[Option<SocketAddrV4>]) -> bool {
+    let responding = pongs.iter().flatten().count();
+    let moved = holding
+        .iter()
+        .zip(pongs)
+        .filter(|(holder, pong)| pong.is_some_and(|seen| seen != holder.seen));
+    responding <= holding.len() / 2 || moved.count() > responding / 2
+}
 
 /// The announcement of a key.
 pub(crate) struct KeyAnnouncer {
@@ -39,31 +59,43 @@ impl KeyAnnouncer {
         // Without the network no node could store it.
         self.dht.bootstrapped().await;
         loop {
-            holders.send_replace(self.announce().await);
-            if holders.borrow().is_empty() {
+            let holding = self.announce().await;
+            holders.send_replace(holding.iter().map(|holder| holder.node).collect());
+            if holding.is_empty() {
                 tracing::debug!("no node accepted the announcement");
                 sleep(RETRY_DELAY).await;
-                continue;
-            }
-            let holding = holders.borrow().clone();
-            let mut ticks = interval(PING_INTERVAL);
-            ticks.tick().await;
-            for _ in 0..RENEW_INTERVAL.as_secs() / PING_INTERVAL.as_secs() {
-                ticks.tick().await;
-                let pongs = join_all(holding.iter().map(|holder| self.dht.ping(*holder))).await;
-                if pongs.into_iter().filter(|pong| *pong).count() <= holding.len() / 2 {
-                    break;
+            } else {
+                tokio::select! {
+                    () = self.until_renewal(&holding) => {}
+                    // The nodes may have dropped the record meanwhile, and still respond.
+                    () = resumed() => {}
                 }
             }
         }
     }
 
+    /// Pings the nodes with the record until it has to be renewed.
+    async fn until_renewal(&self, holding: &[Holder]) {
+        let mut ticks = interval(PING_INTERVAL);
+        ticks.tick().await;
+        for _ in 0..RENEW_INTERVAL.as_secs() / PING_INTERVAL.as_secs() {
+            ticks.tick().await;
+            let pongs = join_all(holding.iter().map(|holder| self.dht.ping(holder.node))).await;
+            if is_stale(holding, &pongs) {
+                return;
+            }
+        }
+    }
+
     /// Stores the record at the closest nodes; returns those that accepted it.
-    async fn announce(&self) -> Vec<SocketAddrV4> {
+    async fn announce(&self) -> Vec<Holder> {
         let found = closest(&self.dht, self.target).await;
         let asked = found.into_iter().take(MAX_HOLDERS).map(|Found { from, token, .. }| async move {
             let reply = self.write(from, token?, command::ANNOUNCE, Purpose::Announce).await?;
-            (reply.error == 0).then_some(from)
+            (reply.error == 0).then_some(Holder {
+                node: from,
+                seen: reply.to,
+            })
         });
         join_all(asked).await.into_iter().flatten().collect()
     }
@@ -115,3 +147,6 @@ pub(crate) async fn closest(dht: &Dht, target: NodeId) -> Vec<Found> {
 async fn call(dht: &Dht, to: SocketAddrV4, call: Call) -> Option<Reply> {
     timeout(NODE_TIMEOUT, dht.call(to, call)).await.ok()?
 }
+
+#[cfg(test)]
+mod tests;

@@ -154,11 +154,11 @@ impl Dht {
         reply.await.ok()
     }
 
-    /// Pings a node; returns true if it responds.
-    pub(crate) async fn ping(&self, to: SocketAddrV4) -> bool {
+    /// Pings a node; returns our address as it sees it, or `None` if it does not respond.
+    pub(crate) async fn ping(&self, to: SocketAddrV4) -> Option<SocketAddrV4> {
         let (caller, reply) = oneshot::channel();
         self.shared.with_engine(|engine| engine.ping(to, caller));
-        reply.await.is_ok()
+        reply.await.ok().map(|reply| reply.to)
     }
 
     /// Passes a reply to a handshake to the relay that it came from.

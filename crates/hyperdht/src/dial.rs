@@ -22,6 +22,7 @@ use crate::noise::{Initiator, Session};
 use crate::relay_cache::RelayCache;
 use crate::request_table::Attempts;
 use crate::secret_stream::{SecretStream, SecretStreamError};
+use crate::udx::MAX_RECEIVE_BYTES;
 use crate::udx_stream::{PUNCH_INTERVAL, PendingStream};
 
 /// Number of nodes queried for a key: all that HyperDHT considers close.
@@ -256,7 +257,7 @@ impl Dialer<'_> {
 
     /// Opens the stream to an address, and waits for the stream header of the peer.
     async fn open(&self, expected: PendingStream, reply: &HandshakeReply, address: SocketAddrV4) -> Result<SecretStream, DialError> {
-        let (source, sink) = expected.open(reply.remote, address);
+        let (source, sink) = expected.open(reply.remote, address, MAX_RECEIVE_BYTES);
         let mut stream = SecretStream::new(&reply.session, true, address.into(), source, sink)?;
         match timeout(HEADER_TIMEOUT, stream.reader.read_header()).await {
             Ok(Ok(())) => Ok(stream),

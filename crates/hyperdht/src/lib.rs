@@ -12,6 +12,7 @@
 // | module | purpose | may import |
 // | --- | --- | --- |
 // | `mutex` | locking without poisoning | none |
+// | `suspension` | notices that the machine was suspended | none |
 // | `hash` | BLAKE2b | none |
 // | `key` | Ed25519 keys, random bytes | none |
 // | `punch_limiter` | rate limit of hole punching by address | none |
@@ -33,7 +34,7 @@
 // | `testnet` | a network for tests and experiments | `dht` |
 // | `udx_stream` | streams as readers and writers | `mutex`, `node_socket`, `udx` |
 // | `secret_stream` | encrypted messages over a stream | `hash`, `key`, `noise`, `stream_cipher` |
-// | `announce` | keeps a key announced | `announce_signature`, `dht`, `engine`, `key`, `messages`, `query`, `routing_table` |
+// | `announce` | keeps a key announced | `announce_signature`, `dht`, `engine`, `key`, `messages`, `query`, `routing_table`, `suspension` |
 // | `relay_cache` | the relays of dialed peers | `key` |
 // | `dial` | connections to a key | all above |
 // | `listener` | connections to our keys | all above |
@@ -68,6 +69,7 @@ mod rpc_client;
 mod rpc_server;
 mod secret_stream;
 mod stream_cipher;
+mod suspension;
 pub mod testnet;
 pub mod udx;
 mod udx_stream;
@@ -84,3 +86,4 @@ pub use node::{Node, NodeError};
 pub use rpc_client::{CallError, ConnectionEnd, RpcClient};
 pub use rpc_server::{RpcMethod, RpcReply, serve};
 pub use secret_stream::{MAX_MESSAGE_BYTES, SecretStream, SecretStreamError, SecretStreamReader, SecretStreamWriter};
+pub use suspension::resumed;

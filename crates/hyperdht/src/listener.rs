@@ -131,8 +131,8 @@ impl AnnouncementWatch {
     }
 }
 
-/// Starts accepting connections to a key; `None` if the node already does.
-pub(crate) fn listen(dht: &Dht, pair: KeyPair, admit: AdmitFn) -> Option<KeyListener> {
+/// Starts accepting connections to a key, with a limit on what the peer of each can have buffered; `None` if the node already does.
+pub(crate) fn listen(dht: &Dht, pair: KeyPair, receive_bytes: usize, admit: AdmitFn) -> Option<KeyListener> {
     let target = hash(&[pair.public_key().as_bytes()]);
     let (inbox, requests) = mpsc::channel(HANDSHAKE_QUEUE);
     if !dht.register_target(target, inbox) {
@@ -148,6 +148,7 @@ pub(crate) fn listen(dht: &Dht, pair: KeyPair, admit: AdmitFn) -> Option<KeyList
     let server = HandshakeServer {
         dht: dht.clone(),
         pair: pair.clone(),
+        receive_bytes,
         admit,
         replies: HandshakeReplyCache::default(),
         sender,
@@ -171,6 +172,7 @@ pub(crate) fn listen(dht: &Dht, pair: KeyPair, admit: AdmitFn) -> Option<KeyList
 struct HandshakeServer {
     dht: Dht,
     pair: KeyPair,
+    receive_bytes: usize,
     admit: AdmitFn,
     replies: HandshakeReplyCache,
     sender: mpsc::Sender<IncomingConnection>,
@@ -290,6 +292,7 @@ impl HandshakeServer {
         let pending = PendingConnection {
             expected,
             remote,
+            receive_bytes: self.receive_bytes,
             first_packet,
             session,
             sender: self.sender.clone(),
@@ -363,6 +366,7 @@ struct PendingConnection {
     expected: PendingStream,
     /// The peer's id of the stream.
     remote: u32,
+    receive_bytes: usize,
     first_packet: FirstPacket,
     session: Session,
     sender: mpsc::Sender<IncomingConnection>,
@@ -383,7 +387,7 @@ impl PendingConnection {
             }
         };
         let Ok(Ok(address)) = address else { return };
-        let (source, sink) = self.expected.open(self.remote, address);
+        let (source, sink) = self.expected.open(self.remote, address, self.receive_bytes);
         let Ok(mut stream) = SecretStream::new(&self.session, false, address.into(), source, sink) else {
             return;
         };

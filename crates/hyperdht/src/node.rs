@@ -9,6 +9,7 @@ use crate::dial::{DialContext, DialError};
 use crate::key::{KeyPair, PublicKey};
 use crate::listener::{self, KeyAdmission, KeyListener};
 use crate::secret_stream::SecretStream;
+use crate::udx::MAX_RECEIVE_BYTES;
 
 /// The public bootstrap nodes, those of the JavaScript implementation.
 const PUBLIC_BOOTSTRAP: [&str; 3] = [
@@ -84,8 +85,26 @@ impl Node {
         own: &KeyPair,
         admit: impl Fn(PublicKey) -> A + Send + Sync + 'static,
     ) -> Result<KeyListener, NodeError> {
+        self.listen_with_limit(own, MAX_RECEIVE_BYTES, admit).await
+    }
+
+    /// Like [`Node::listen`], with a limit on the bytes that the peer of a connection can have buffered, [`udx::MIN_RECEIVE_BYTES`] at
+    /// least: see [`udx::UdxEndpoint::with_receive_limit`]. For listeners that admit unknown keys and receive short messages.
+    ///
+    /// [`udx::MIN_RECEIVE_BYTES`]: crate::udx::MIN_RECEIVE_BYTES
+    /// [`udx::UdxEndpoint::with_receive_limit`]: crate::udx::UdxEndpoint::with_receive_limit
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::listen`].
+    pub async fn listen_with_limit<A: Into<KeyAdmission>>(
+        &self,
+        own: &KeyPair,
+        receive_bytes: usize,
+        admit: impl Fn(PublicKey) -> A + Send + Sync + 'static,
+    ) -> Result<KeyListener, NodeError> {
         let admit = move |key| admit(key).into();
-        listener::listen(&self.dht, own.clone(), Box::new(admit)).ok_or(NodeError::AlreadyServed)
+        listener::listen(&self.dht, own.clone(), receive_bytes, Box::new(admit)).ok_or(NodeError::AlreadyServed)
     }
 }
 

@@ -11,13 +11,20 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::message_writer::{MessageQueue, MessageWriter, WriterClosed};
 use crate::secret_stream::{SecretStream, SecretStreamReader};
-use crate::wire::{Call, Frame, Frames, Reply, RpcError, RpcErrorCode, WireFault};
+use crate::wire::{Call, Frame, Frames, Reply, RpcError, RpcErrorCode, WireFault, shortened};
 
 /// Our id of the channel.
 const CHANNEL: u64 = 1;
 
 /// Limit on pending calls of a connection, more than a proxy has scrapers.
 const MAX_PENDING: usize = 1_024;
+
+/// Limit on the refusals that a connection sends: rejected channels and unknown methods. They are longer than what causes them, and the
+/// address that they go to may be made up. A program of another version causes one or two.
+pub(crate) const MAX_REFUSALS: usize = 16;
+
+/// Bytes of a refused method name that the refusal repeats, more than any in use.
+const METHOD_BYTES: usize = 32;
 
 /// The error of a call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -128,6 +135,7 @@ impl RpcClient {
             peer_channel: None,
             calls: calls.clone(),
             queue: queue.clone(),
+            refusals: Refusals::default(),
         };
         let source = stream.reader;
         let end_notifier = EndNotifier(Arc::new(EndCallback(Mutex::new(Some(Box::new(ended))))));
@@ -249,6 +257,31 @@ struct ResponseReader {
     peer_channel: Option<u64>,
     calls: Arc<PendingCalls>,
     queue: MessageQueue,
+    refusals: Refusals,
+}
+
+/// The number of refusals of a connection so far.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(usize);
+
+/// The error of more than [`MAX_REFUSALS`] refusals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooManyRefusals;
+
+impl Refusals {
+    /// Counts a refusal that is about to be sent.
+    pub(crate) fn add(&mut self) -> Result<(), TooManyRefusals> {
+        self.0 += 1;
+        if self.0 <= MAX_REFUSALS { Ok(()) } else { Err(TooManyRefusals) }
+    }
+}
+
+impl From<TooManyRefusals> for ConnectionEnd {
+    fn from(_: TooManyRefusals) -> Self {
+        Self::lost(format!(
+            "the peer has opened more than {MAX_REFUSALS} unknown channels or called more unknown methods"
+        ))
+    }
 }
 
 /// The reason for the end of reading.
@@ -256,6 +289,13 @@ enum ReadEnd {
     Graceful(&'static str),
     Fault(WireFault),
     WriterClosed,
+    TooManyRefusals(TooManyRefusals),
+}
+
+impl From<TooManyRefusals> for ReadEnd {
+    fn from(end: TooManyRefusals) -> Self {
+        Self::TooManyRefusals(end)
+    }
 }
 
 impl From<WireFault> for ReadEnd {
@@ -287,6 +327,7 @@ impl ResponseReader {
                     ReadEnd::Graceful(why) => ConnectionEnd::graceful(why),
                     ReadEnd::Fault(fault) => ConnectionEnd::lost(fault.to_string()),
                     ReadEnd::WriterClosed => ConnectionEnd::lost(WRITE_FAILED),
+                    ReadEnd::TooManyRefusals(end) => end.into(),
                 };
             }
         }
@@ -300,6 +341,7 @@ impl ResponseReader {
                         self.peer_channel = Some(channel);
                     } else {
                         // Without a reject the peer would keep the channel open.
+                        self.refusals.add()?;
                         self.queue.send(Frame::Reject { channel }.encode()).await?;
                     }
                 }
@@ -317,13 +359,14 @@ impl ResponseReader {
         Ok(())
     }
 
-    async fn handle_call(&self, kind: u64, payload: Bytes) -> Result<(), ReadEnd> {
+    async fn handle_call(&mut self, kind: u64, payload: Bytes) -> Result<(), ReadEnd> {
         match Call::decode(kind, payload)? {
             Some(Call::Response(Reply { id, outcome })) => {
                 self.calls
                     .complete(id, outcome.map_err(|failure| CallError::Failed(failure.to_string())));
             }
             Some(Call::Request { id, method, .. }) if id != 0 => {
+                self.refusals.add()?;
                 let failure = unknown_method(&method);
                 self.queue.send(Call::response(CHANNEL, id, Err(&failure))).await?;
             }
@@ -336,7 +379,7 @@ impl ResponseReader {
 /// Returns the error response to an unknown method.
 pub(crate) fn unknown_method(method: &str) -> RpcError {
     RpcError {
-        message: format!("unknown method {method:?}"),
+        message: format!("unknown method {:?}", shortened(method, METHOD_BYTES)),
         code: Some(RpcErrorCode::UnknownMethod),
     }
 }

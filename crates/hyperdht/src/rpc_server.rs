@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::message_writer::{MessageQueue, MessageWriter, OnAcked, WriterClosed};
-use crate::rpc_client::{CLOSED_BY_PEER, ConnectionEnd, WRITE_FAILED, unknown_method};
+use crate::rpc_client::{CLOSED_BY_PEER, ConnectionEnd, Refusals, TooManyRefusals, WRITE_FAILED, unknown_method};
 use crate::secret_stream::SecretStream;
 use crate::wire::{Call, Frame, Frames, RpcError, WireFault};
 
@@ -27,6 +27,9 @@ pub trait RpcMethod: Send + Sync + 'static {
     const METHOD: &'static str;
     /// Limit on the bytes of a request message, which bounds the memory that a peer can use.
     const MAX_BYTES: usize = 64 << 10;
+    /// Limit on the requests of a connection, openings of the channel included. One for peers that have shown nothing yet bounds what is
+    /// sent to an address that may be made up. Without one only refusals are limited, to 16.
+    const MAX_REQUESTS: usize = usize::MAX;
 
     /// Handles a request.
     fn call(&self, value: Bytes) -> impl Future<Output = RpcReply> + Send;
@@ -61,6 +64,8 @@ pub async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, idle: Du
         queue,
         peer_channel: None,
         calls: JoinSet::new(),
+        requests: 0,
+        refusals: Refusals::default(),
     };
     let mut last_message = Instant::now();
     // `Ok` for a graceful end by this side.
@@ -77,6 +82,10 @@ pub async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, idle: Du
                         Ok(()) => {}
                         Err(ServeError::Wire(fault)) => break Err(ConnectionEnd::lost(fault.to_string())),
                         Err(ServeError::WriterClosed) => break Err(ConnectionEnd::lost(WRITE_FAILED)),
+                        Err(ServeError::TooManyRefusals(end)) => break Err(end.into()),
+                        Err(ServeError::TooManyRequests) => {
+                            break Err(ConnectionEnd::lost(format!("more than {} requests on a connection", S::MAX_REQUESTS)));
+                        }
                     },
                     // The peer reads no more replies, so the open calls are dropped.
                     Ok(None) => break Err(ConnectionEnd::graceful(CLOSED_BY_PEER)),
@@ -106,6 +115,14 @@ pub async fn serve<S: RpcMethod>(stream: SecretStream, handler: Arc<S>, idle: Du
 enum ServeError {
     Wire(WireFault),
     WriterClosed,
+    TooManyRefusals(TooManyRefusals),
+    TooManyRequests,
+}
+
+impl From<TooManyRefusals> for ServeError {
+    fn from(end: TooManyRefusals) -> Self {
+        Self::TooManyRefusals(end)
+    }
 }
 
 impl From<WireFault> for ServeError {
@@ -127,15 +144,27 @@ struct RpcServer<S> {
     peer_channel: Option<u64>,
     /// At most [`MAX_CONCURRENT_CALLS`].
     calls: JoinSet<()>,
+    /// The number of requests, at most [`RpcMethod::MAX_REQUESTS`].
+    requests: usize,
+    refusals: Refusals,
 }
 
 impl<S: RpcMethod> RpcServer<S> {
+    fn count_request(&mut self) -> Result<(), ServeError> {
+        if self.requests >= S::MAX_REQUESTS {
+            return Err(ServeError::TooManyRequests);
+        }
+        self.requests += 1;
+        Ok(())
+    }
+
     async fn handle_message(&mut self, message: Bytes) -> Result<(), ServeError> {
         for frame in Frames::of(message) {
             match frame? {
                 Frame::Open { channel, protocol, id } => {
                     let wanted = self.peer_channel.is_none() && id.is_empty() && protocol == S::PROTOCOL;
                     let answer = if wanted {
+                        self.count_request()?;
                         self.peer_channel = Some(channel);
                         Frame::Open {
                             channel: CHANNEL,
@@ -144,6 +173,7 @@ impl<S: RpcMethod> RpcServer<S> {
                         }
                     } else {
                         // Without a reject the peer would keep the channel open.
+                        self.refusals.add()?;
                         Frame::Reject { channel }
                     };
                     self.queue.send(answer.encode()).await?;
@@ -164,11 +194,13 @@ impl<S: RpcMethod> RpcServer<S> {
         };
         if method != S::METHOD {
             if id != 0 {
+                self.refusals.add()?;
                 let failure = unknown_method(&method);
                 self.queue.send(Call::response(CHANNEL, id, Err(&failure))).await?;
             }
             return Ok(());
         }
+        self.count_request()?;
         // A batch can contain more requests than the limit.
         while self.calls.len() >= MAX_CONCURRENT_CALLS
             && let Some(done) = self.calls.join_next().await

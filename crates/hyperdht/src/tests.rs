@@ -20,6 +20,7 @@ use crate::node::Node;
 use crate::noise::Initiator;
 use crate::secret_stream::SecretStream;
 use crate::testnet::TestNetwork;
+use crate::udx::MIN_RECEIVE_BYTES;
 
 /// Longer than anything takes on a loaded machine.
 const LONG: Duration = Duration::from_secs(30);
@@ -353,6 +354,22 @@ async fn five_megabytes_go_both_ways() {
     dialed.writer.send(message.clone()).await.unwrap();
     let back = timeout(LONG, dialed.reader.next()).await.unwrap().unwrap().unwrap();
     assert!(back == message);
+    drop(dialed);
+    timeout(LONG, echoing).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_with_the_smallest_buffer_receives_long_messages() {
+    let rig = Rig::new().await;
+    let (here, there) = (rig.node().await, rig.node().await);
+    let mut listener = there.listen_with_limit(&rig.server, MIN_RECEIVE_BYTES, |_| true).await.unwrap();
+    assert!(timeout(LONG, listener.announced()).await.unwrap() > 0);
+    let (dialed, accepted) = tokio::join!(rig.dial(&here), admitted(&mut listener));
+    let echoing = tokio::spawn(echo(accepted));
+    let mut dialed = dialed.unwrap();
+    let message: Bytes = (0..1_000_000_u32).map(|byte| byte.to_le_bytes()[0]).collect();
+    dialed.writer.send(message.clone()).await.unwrap();
+    assert!(timeout(LONG, dialed.reader.next()).await.unwrap().unwrap().unwrap() == message);
     drop(dialed);
     timeout(LONG, echoing).await.unwrap().unwrap();
 }

@@ -19,6 +19,7 @@ use std::time::Instant;
 use bytes::BufMut;
 
 pub use self::packet::{UDX_HEADER_BYTES, UDX_MAX_RANGES, UdxFlags, UdxPacket};
+pub use self::receiver::{MAX_RECEIVE_BYTES, MIN_RECEIVE_BYTES};
 
 use self::receiver::Receiver;
 use self::sender::{Outgoing, Sender};
@@ -42,10 +43,20 @@ impl UdxEndpoint {
         Self {
             peer_id,
             sender: Sender::new(now),
-            receiver: Receiver::default(),
+            receiver: Receiver::new(MAX_RECEIVE_BYTES),
             ack_pending: false,
             destroying: false,
             error: None,
+        }
+    }
+
+    /// Limits the bytes that the peer can have buffered here, [`MIN_RECEIVE_BYTES`] at least; packets in and out of order can take it once
+    /// each, and 32 KiB more. The rate is limited as well, to that many bytes a round trip. For a new stream.
+    #[must_use]
+    pub fn with_receive_limit(self, bytes: usize) -> Self {
+        Self {
+            receiver: Receiver::new(bytes),
+            ..self
         }
     }
 

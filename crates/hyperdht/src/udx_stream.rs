@@ -22,7 +22,8 @@ pub(crate) const PUNCH_INTERVAL: Duration = Duration::from_millis(300);
 const PUNCH_PACKET: &[u8] = &[0];
 /// Packets sent in a row before other tasks run.
 const BATCH: usize = 32;
-/// Pause after a full batch, unless a packet arrives first: more at once would overflow the receive buffers of peers.
+/// Pause after a full batch, unless a packet arrives first: more at once would overflow the receive buffers of peers. It is also the pause
+/// if the next event is overdue although everything was sent: a stream must not use up a core.
 const BATCH_PAUSE: Duration = Duration::from_millis(1);
 /// Larger than any UDX packet that is sent.
 const PACKET_BYTES: usize = 2048;
@@ -116,11 +117,12 @@ impl PendingStream {
         self.first_packet().await
     }
 
-    /// Opens the stream to the peer, with the peer's id `remote`, at this address.
-    pub(crate) fn open(self, remote: u32, address: SocketAddrV4) -> (UdxReader, UdxWriter) {
+    /// Opens the stream to the peer, with the peer's id `remote`, at this address. `receive_bytes` limits what the peer can have buffered
+    /// here, see [`UdxEndpoint::with_receive_limit`].
+    pub(crate) fn open(self, remote: u32, address: SocketAddrV4, receive_bytes: usize) -> (UdxReader, UdxWriter) {
         let Self { registration, early } = self;
         let state = StreamState {
-            stream: UdxEndpoint::new(remote, Instant::now()),
+            stream: UdxEndpoint::new(remote, Instant::now()).with_receive_limit(receive_bytes),
             reader: None,
             writer: None,
             handles: 2,
@@ -319,7 +321,10 @@ fn collect(shared: &StreamShared, packets: &mut Vec<Vec<u8>>) -> (Instant, bool)
         packets.push(packet);
     }
     state.wake();
-    let due = state.stream.due(now).unwrap_or(now + CLOSE_GRACE).min(now + CLOSE_GRACE);
+    let due = match state.stream.due(now) {
+        Some(overdue) if overdue <= now => now + BATCH_PAUSE,
+        due => due.unwrap_or(now + CLOSE_GRACE).min(now + CLOSE_GRACE),
+    };
     let open = state.handles > 0 || state.stream.error().is_none();
     (due, going && open && !state.closed)
 }

@@ -93,6 +93,9 @@ pub(super) struct SharedState {
     names: HashMap<AppName, Alias>,
     /// The names of the records to write. Bounded by [`MAX_UNWRITTEN`].
     unwritten: HashSet<AppName>,
+    /// The names of the records that were taken to be written. The engine may have them or not. Bounded by the records that are written at a
+    /// time.
+    in_flight: HashSet<AppName>,
     /// True if a name was left out of `unwritten`: the engine has to be compared again.
     overflowed: bool,
 }
@@ -418,6 +421,7 @@ impl RegistryState {
 
     fn note_written(&mut self, claim: &OutgoingClaim, order: ClaimOrder) {
         let Some(shared) = &mut self.shared else { return };
+        shared.in_flight.remove(&claim.name);
         let Some(own) = shared.names.get(&claim.name).and_then(|alias| shared.own.get_mut(alias)) else {
             return;
         };

@@ -147,3 +147,35 @@ async fn a_bridge_goes_on_without_the_engine_and_writes_what_has_changed_when_it
     three.until("new", 2, "bridge one").await;
     assert_eq!(three.bridge.holder("kept"), None);
 }
+
+#[tokio::test]
+async fn a_change_during_whose_write_the_engine_failed_is_written_when_it_is_back_with_its_data() {
+    let engine = FakeEngine::default();
+    let mut one = Node::joined("one", &engine).await;
+    let mut two = Node::joined("two", &engine).await;
+    one.bridge.register("changed", 1).unwrap();
+    one.bridge.register("removed", 2).unwrap();
+    two.until("changed", 1, "bridge one").await;
+    two.until("removed", 2, "bridge one").await;
+    // The sessions notice the loss only when they write: no other command is under way to them.
+    *engine.away.lock().unwrap() = true;
+    one.bridge.register("changed", 1).unwrap();
+    assert!(two.bridge.forget("removed"));
+    assert_eq!((one.lost().await.as_str(), two.lost().await.as_str()), ("away", "away"));
+    let before = engine.data.lock().unwrap().millis;
+    engine.set_away(false);
+    one.connect(&engine).await;
+    two.connect(&engine).await;
+    let gone = async {
+        let written = || engine.data.lock().unwrap().millis - before;
+        while one.bridge.holder("removed").is_some() || two.bridge.holder("removed").is_some() || written() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), gone).await;
+    assert!(waited.is_ok(), "{:?} and {:?}", one.bridge.targets(), two.bridge.targets());
+    assert_eq!(
+        (one.bridge.targets(), two.bridge.targets()),
+        (vec!["changed".to_owned()], vec!["changed".to_owned()])
+    );
+}

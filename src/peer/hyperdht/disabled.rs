@@ -65,6 +65,10 @@ impl ConnectionPool {
         match self.0 {}
     }
 
+    pub(crate) fn take_failed_dial(&self, _: PublicKey) -> bool {
+        match self.0 {}
+    }
+
     pub(crate) fn invalidate(&self, _: PublicKey) {
         match self.0 {}
     }

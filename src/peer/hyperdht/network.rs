@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use exporter_proxy_hyperdht::udx::MIN_RECEIVE_BYTES;
 use exporter_proxy_hyperdht::{KeyAdmission, Node};
 
 use super::api::{HyperdhtError, ScrapeServerSettings};
@@ -51,7 +52,8 @@ impl Network {
                 }
             }
         };
-        let listener = self.0.listen(&own.into(), admit).await?;
+        // Every key may connect, and a registration has a few hundred bytes.
+        let listener = self.0.listen_with_limit(&own.into(), MIN_RECEIVE_BYTES, admit).await?;
         Ok(RegistrationServer::new(self.0.clone(), own.public_key(), listener, known, events))
     }
 

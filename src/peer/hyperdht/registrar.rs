@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use exporter_proxy_hyperdht::{CallError, Node, RpcClient};
+use exporter_proxy_hyperdht::{CallError, Node, RpcClient, resumed};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -63,6 +63,8 @@ impl Registrar {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(wait) => {}
+                // The registration may have expired at the bridge meanwhile.
+                () = resumed() => {}
                 () = self.wait_for_change(), if failed => {}
             }
         }

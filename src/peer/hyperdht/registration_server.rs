@@ -29,6 +29,10 @@ const MAX_UNKNOWN: usize = 512;
 /// Limit on known keys, 1 MB. Beyond it those with the oldest registrations are removed.
 const MAX_KEYS: usize = 16_384;
 
+/// Limit on the requests of a connection: a client needs one and the opening of the channel. Until it has proved the secret, the address
+/// that replies go to may be made up.
+const MAX_REQUESTS: usize = 16;
+
 /// Idle timeout of a connection: a client registers immediately and closes it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -157,6 +161,7 @@ struct RegistrationMethod {
 impl RpcMethod for RegistrationMethod {
     const PROTOCOL: &'static str = REGISTER_PROTOCOL;
     const METHOD: &'static str = REGISTER_METHOD;
+    const MAX_REQUESTS: usize = MAX_REQUESTS;
 
     async fn call(&self, value: Bytes) -> RpcReply {
         match AliasRequest::decode(value) {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use exporter_proxy_hyperdht::udx::MIN_RECEIVE_BYTES;
 use exporter_proxy_hyperdht::{IncomingConnection, KeyListener, Node, SecretStream, serve};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -57,7 +58,9 @@ impl HyperdhtScrapeServer {
         } = settings;
         let dial_identity = identity.derived(DIAL_KEY_PURPOSE).map_err(|e| HyperdhtError::Node(e.to_string()))?;
         let admitted: HashSet<PublicKey> = bridges.iter().copied().chain(allow).collect();
-        let listener = node.listen(&(&identity).into(), move |key| admitted.contains(&key.into())).await?;
+        let admit = move |key: exporter_proxy_hyperdht::PublicKey| admitted.contains(&key.into());
+        // A request for metrics has a few bytes.
+        let listener = node.listen_with_limit(&(&identity).into(), MIN_RECEIVE_BYTES, admit).await?;
         let registrar = |bridge| Registrar {
             node: node.clone(),
             dial_identity: dial_identity.clone(),

@@ -30,8 +30,8 @@ pub enum ListenError {
     Tls(#[from] rustls::Error),
 }
 
-/// A connection with a completed handshake and a verified key.
-#[derive(Debug)]
+/// A connection with a completed handshake and a verified key. A clone is a handle to the same connection.
+#[derive(Debug, Clone)]
 pub(crate) struct AcceptedLink {
     pub(crate) connection: Connection,
     pub(crate) key: PublicKey,
@@ -90,7 +90,7 @@ impl QuicListener {
         });
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for resolved in look_up_host_port(address).await.map_err(failed)? {
-            match transport::listening_endpoint(identity, resolved, transport::server_config(crypto.clone(), streams)) {
+            match transport::listening_endpoint(identity, resolved, transport::server_config(crypto.clone(), streams, protocol)) {
                 Ok(endpoint) => {
                     return Ok(Self {
                         endpoint,
@@ -186,7 +186,10 @@ async fn handshake(
     // Cannot fail, because the same configuration was built at bind.
     let per_handshake = settings.and_then(|settings| {
         let (crypto, unexpected) = tls::server_config(&settings.identity, settings.admit, settings.protocol).ok()?;
-        Some((Arc::new(transport::server_config(crypto, settings.streams)), unexpected))
+        Some((
+            Arc::new(transport::server_config(crypto, settings.streams, settings.protocol)),
+            unexpected,
+        ))
     });
     let (config, unexpected) = per_handshake.unzip();
     let rejected = |why| {

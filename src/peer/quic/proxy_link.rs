@@ -16,7 +16,7 @@ use crate::peer::identity::{PublicKey, SharedSecret};
 use crate::peer::link_event::{ConnectionUid, LinkEnd, LinkEvents};
 use crate::wire::{LinkMessage, Register};
 
-/// Limit on the wait for the first control message, and on sending one.
+/// Limit on the wait from the end of the handshake to the first control message, and on sending one.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The reason for closing a connection without a control message.
@@ -38,19 +38,24 @@ pub(crate) enum ControlEvent {
 }
 
 impl ProxyLink {
-    /// Waits for the control stream of a new connection; closes the connection if it is not opened in time.
-    pub(crate) async fn accept(accepted: AcceptedLink) -> Option<Self> {
-        match timeout(CONTROL_TIMEOUT, accepted.connection.accept_bi()).await {
-            Ok(Ok((send, recv))) => Some(Self {
+    /// Waits for the control stream of a new connection and its first event; closes the connection if they do not come in time.
+    pub(crate) async fn accept(accepted: AcceptedLink) -> Option<(Self, ControlEvent)> {
+        let connection = accepted.connection.clone();
+        let first = async {
+            let (send, recv) = accepted.connection.accept_bi().await.ok()?;
+            let mut link = Self {
                 accepted,
                 inbox: ControlReceiver::new(recv),
                 outbox: ControlSender(send),
-            }),
-            _ => {
-                accepted.connection.close(CLOSED, NO_MESSAGE.as_bytes());
-                None
-            }
+            };
+            let event = link.recv().await;
+            Some((link, event))
+        };
+        let accepted = timeout(CONTROL_TIMEOUT, first).await.ok().flatten();
+        if accepted.is_none() {
+            connection.close(CLOSED, NO_MESSAGE.as_bytes());
         }
+        accepted
     }
 
     pub(crate) fn key(&self) -> PublicKey {
@@ -70,14 +75,6 @@ impl ProxyLink {
     /// Returns the address at the time of the handshake, to which the limits on failures apply.
     pub(crate) fn first_address(&self) -> SocketAddr {
         self.accepted.address
-    }
-
-    /// Receives the first message, with a timeout.
-    pub(crate) async fn recv_first(&mut self) -> ControlEvent {
-        match timeout(CONTROL_TIMEOUT, self.recv()).await {
-            Ok(event) => event,
-            Err(_) => ControlEvent::Ended(LinkEnd::lost(NO_MESSAGE)),
-        }
     }
 
     /// Receives the next event. Cancel-safe.
@@ -114,8 +111,9 @@ impl ProxyLink {
         keying_material(&self.accepted.connection).is_some_and(|keying_material| input.verify(secret, &keying_material, &register.proof))
     }
 
-    /// Returns the link for scrapes, and the queue of control messages to send for it.
+    /// Returns the link of a proxy that has registered for scrapes, and the queue of control messages to send for it.
     pub(crate) fn link(&self, memory: PeerState, events: Arc<LinkEvents>) -> (Link, mpsc::Receiver<LinkMessage>) {
+        transport::widen_window(&self.accepted.connection);
         Link::new(self.accepted.connection.clone(), self.accepted.key, memory, events)
     }
 

@@ -73,25 +73,25 @@ async fn serve_scraper(accepted: AcceptedLink, _permit: LinkPermit, server: Scra
     let server = server.for_link();
     let open = server.events.opened(peer, address, transport::connection_uid(&connection));
     let mut streams = JoinSet::new();
-    let mut inbox: Option<ControlReceiver> = None;
+    let mut control = ControlStream::Awaited;
     let reason = loop {
         tokio::select! {
             () = stop.cancelled() => break None,
-            stream = connection.accept_bi() => match (stream, &inbox) {
+            stream = connection.accept_bi() => match (stream, &control) {
                 (Err(reason), _) => break Some(reason),
                 // The first stream carries the control messages.
-                (Ok((_, recv)), None) => inbox = Some(ControlReceiver::new(recv)),
-                (Ok(stream), Some(_)) => {
+                (Ok((_, recv)), ControlStream::Awaited) => control = ControlStream::Open(ControlReceiver::new(recv)),
+                (Ok(stream), ControlStream::Open(_) | ControlStream::Ended) => {
                     streams.spawn(server.clone().serve(peer, stream, stop.clone()));
                 }
             },
-            message = recv_control(&mut inbox) => match message {
+            message = control.recv() => match message {
                 Ok(LinkMessage::Delivered(scrape)) => server.tracker.delivered(peer, ScrapeId(scrape)),
                 Ok(_) => {}
                 // Scrapes go on without control messages; the next requests report deliveries as well.
                 Err(error) => {
                     tracing::debug!(%peer, "control stream closed: {error}");
-                    break Some(connection.closed().await);
+                    control = ControlStream::Ended;
                 }
             },
             Some(ended) = streams.join_next() => log_panic(ended),
@@ -105,10 +105,21 @@ async fn serve_scraper(accepted: AcceptedLink, _permit: LinkPermit, server: Scra
     streams
 }
 
-/// Receives the next control message; pending without a control stream.
-async fn recv_control(inbox: &mut Option<ControlReceiver>) -> Result<LinkMessage, ControlError> {
-    match inbox {
-        Some(inbox) => inbox.next().await,
-        None => std::future::pending().await,
+/// The control stream of a link, its first one.
+enum ControlStream {
+    /// Not opened yet.
+    Awaited,
+    Open(ControlReceiver),
+    /// Closed by the scraper, or malformed.
+    Ended,
+}
+
+impl ControlStream {
+    /// Receives the next control message; pending while there is no stream.
+    async fn recv(&mut self) -> Result<LinkMessage, ControlError> {
+        match self {
+            Self::Open(inbox) => inbox.next().await,
+            Self::Awaited | Self::Ended => std::future::pending().await,
+        }
     }
 }

@@ -43,6 +43,9 @@ const STREAM_WINDOW: u32 = 1 << 20;
 /// Flow control window of all streams of a link.
 const LINK_WINDOW: u32 = 16 << 20;
 
+/// The same before the peer has registered: four times the longest control message.
+const UNREGISTERED_WINDOW: u32 = 64 << 10;
+
 /// Limit on the unacknowledged bytes of a link.
 const SEND_WINDOW: u64 = 4 << 20;
 
@@ -86,15 +89,25 @@ pub(crate) fn client_config(crypto: Arc<QuicClientConfig>, streams: u32, protoco
     config
 }
 
-/// Returns the settings of a listening end. `streams` limits the streams that the peer may open.
-pub(crate) fn server_config(crypto: Arc<QuicServerConfig>, streams: u32) -> ServerConfig {
+/// Returns the settings of a listening end. `streams` limits the streams that the peer may open. Every key may connect to a listener for
+/// registrations, so that its links begin with a small window, see [`widen_window`].
+pub(crate) fn server_config(crypto: Arc<QuicServerConfig>, streams: u32, protocol: tls::Protocol) -> ServerConfig {
+    let mut transport = transport(streams);
+    if protocol == tls::Protocol::Register {
+        transport.receive_window(UNREGISTERED_WINDOW.into());
+    }
     let mut config = ServerConfig::with_crypto(crypto);
     config
-        .transport_config(Arc::new(transport(streams)))
+        .transport_config(Arc::new(transport))
         .max_incoming(MAX_INCOMING)
         .incoming_buffer_size(INCOMING_BYTES)
         .incoming_buffer_size_total(ALL_INCOMING_BYTES);
     config
+}
+
+/// Widens the window of a link for responses, once its peer has registered.
+pub(crate) fn widen_window(connection: &Connection) {
+    connection.set_receive_window(LINK_WINDOW.into());
 }
 
 /// Bytes of a connection id: not guessable, and little overhead in each packet.

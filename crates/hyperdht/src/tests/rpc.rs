@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::rpc_client::{CallError, ConnectionEnd, RpcClient};
+use crate::rpc_client::{CallError, ConnectionEnd, MAX_REFUSALS, RpcClient};
 use crate::rpc_server::{RpcMethod, RpcReply, serve};
 use crate::secret_stream::{SecretStream, pair};
 use crate::wire::{Call, Frame, Frames, Reply};
@@ -168,6 +168,106 @@ async fn batches_and_strange_requests_are_understood() {
     assert!(failure.starts_with("UNKNOWN_METHOD: ") && failure.contains("nonsense"), "{failure}");
     let (channel, reply) = response(near).await;
     assert_eq!((channel, reply.id, reply.outcome), (1, 2, Ok(Bytes::from_static(b"<v>"))));
+}
+
+/// A method for peers that have shown nothing yet.
+struct Careful;
+
+impl RpcMethod for Careful {
+    const PROTOCOL: &'static str = PROTOCOL;
+    const METHOD: &'static str = METHOD;
+    const MAX_REQUESTS: usize = 5;
+
+    async fn call(&self, _: Bytes) -> RpcReply {
+        RpcReply::untracked(b"no".to_vec())
+    }
+}
+
+/// Returns one message with these requests on a channel.
+fn batch(channel: u8, requests: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
+    let mut batch = vec![0, 0, channel];
+    for request in requests {
+        batch.push(u8::try_from(request.len()).unwrap());
+        batch.extend(request);
+    }
+    batch
+}
+
+/// Returns the number of messages until the end of the connection, and their bytes.
+async fn messages(stream: &mut SecretStream) -> (usize, usize) {
+    let (mut count, mut bytes) = (0, 0);
+    while let Ok(Some(message)) = timeout(LONG, stream.reader.next()).await.unwrap() {
+        count += 1;
+        bytes += message.len();
+    }
+    (count, bytes)
+}
+
+#[tokio::test]
+async fn a_batch_of_refused_requests_gets_a_few_short_replies_and_the_connection_ends() {
+    let long_method = [&[0, 1, 240][..], &[1; 240]].concat();
+    for (refused, each) in [(vec![0, 1, 0], 60), (long_method, 220)] {
+        let mut served = served();
+        let near = &mut served.near;
+        near.writer.send(open(1, PROTOCOL).encode()).await.unwrap();
+        assert_eq!(frames(near).await, [open(1, PROTOCOL)]);
+        let refused = std::iter::repeat_n(refused, if each == 60 { 1_000 } else { 200 });
+        near.writer.send(batch(1, refused)).await.unwrap();
+        let (count, bytes) = messages(near).await;
+        assert!(
+            count <= MAX_REFUSALS && bytes <= MAX_REFUSALS * each,
+            "{count} replies, {bytes} bytes"
+        );
+        let end = timeout(LONG, served.ended).await.unwrap().unwrap();
+        assert!(!end.is_graceful && end.why.contains("more than 16"), "{end:?}");
+    }
+    // Channels of other protocols count as well.
+    let mut served = served();
+    let near = &mut served.near;
+    for channel in 1..=1_000 {
+        if near.writer.send(open(channel, OTHER_PROTOCOL).encode()).await.is_err() {
+            break;
+        }
+    }
+    assert!(messages(near).await.0 <= MAX_REFUSALS);
+    assert!(!timeout(LONG, served.ended).await.unwrap().unwrap().is_graceful);
+}
+
+#[tokio::test]
+async fn requests_beyond_the_limit_of_a_method_end_the_connection() {
+    for reopened in [false, true] {
+        let (mut near, far) = pair();
+        let ended = tokio::spawn(serve(far, Arc::new(Careful), LONG, CancellationToken::new()));
+        near.writer.send(open(1, PROTOCOL).encode()).await.unwrap();
+        assert_eq!(frames(&mut near).await, [open(1, PROTOCOL)]);
+        for id in 1..=100 {
+            let message = match reopened {
+                false => Call::request(1, id, METHOD, b""),
+                true if id % 2 == 0 => open(1, PROTOCOL).encode(),
+                true => Frame::Close { channel: 1 }.encode(),
+            };
+            if near.writer.send(message).await.is_err() {
+                break;
+            }
+        }
+        let count = messages(&mut near).await.0;
+        assert!(count < Careful::MAX_REQUESTS, "{count} replies beside the first");
+        let end = timeout(LONG, ended).await.unwrap().unwrap();
+        assert_eq!(end, ConnectionEnd::lost("more than 5 requests on a connection"));
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_was_dialed_gets_few_refusals_as_well() {
+    let (near, mut far) = pair();
+    let (tell, outcome) = oneshot::channel();
+    let client = RpcClient::new(near, PROTOCOL, |end| tell.send(end).unwrap());
+    assert_eq!(frames(&mut far).await, [open(1, PROTOCOL)]);
+    far.writer.send(open(1, PROTOCOL).encode()).await.unwrap();
+    far.writer.send(batch(1, std::iter::repeat_n(vec![0, 1, 0], 1_000))).await.unwrap();
+    assert!(!timeout(LONG, outcome).await.unwrap().unwrap().is_graceful);
+    drop(client);
+    assert!(messages(&mut far).await.0 <= MAX_REFUSALS);
 }
 
 #[tokio::test]

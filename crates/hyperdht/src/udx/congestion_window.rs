@@ -20,6 +20,8 @@ const STEADY_GAIN: f64 = 1.25;
 /// Burst that is always allowed, in bytes, and as a duration, because timers are not more precise.
 const BURST: f64 = 10.0 * PACKET;
 const BURST_SECONDS: f64 = 0.002;
+/// Minimum pause of pacing: at high rates the computed one rounds to zero, which would be no pause at all.
+const MIN_PAUSE: Duration = Duration::from_micros(1);
 
 /// The congestion window.
 #[derive(Debug)]
@@ -107,7 +109,7 @@ impl CongestionWindow {
         let passed = self.refilled.map_or(0.0, |since| now.duration_since(since).as_secs_f64());
         self.refilled = Some(now);
         self.credit = passed.mul_add(rate, self.credit).min((rate * BURST_SECONDS).max(BURST));
-        (self.credit < PACKET).then(|| now + Duration::from_secs_f64((PACKET - self.credit) / rate))
+        (self.credit < PACKET).then(|| now + Duration::from_secs_f64((PACKET - self.credit) / rate).max(MIN_PAUSE))
     }
 
     /// Takes sent bytes from the pacing credit.

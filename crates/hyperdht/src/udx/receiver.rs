@@ -7,11 +7,13 @@ use bytes::{Buf as _, Bytes};
 use super::packet::UDX_MAX_RANGES;
 use super::rtt::MIN_IN_FLIGHT;
 
-/// Limit on buffered bytes, equal to the window of the JavaScript implementation.
-const BUFFER_BYTES: usize = 4 * 1024 * 1024;
-/// Limit on the distance of a packet from the next expected one, and on the packets buffered in order: a window of half-empty packets.
-/// Each packet has an overhead, which dominates for packets of one byte.
-const MAX_AHEAD: u64 = 8192;
+/// Default limit on the window of a stream, equal to the window of the JavaScript implementation.
+pub const MAX_RECEIVE_BYTES: usize = 4 * 1024 * 1024;
+/// Lowest limit on the window of a stream: that with which each stream begins.
+pub const MIN_RECEIVE_BYTES: usize = MIN_IN_FLIGHT;
+/// Bytes of the limit for each packet: it bounds the distance of a packet from the next expected one, and the packets buffered in order, to
+/// a window of half-empty packets. Each packet has an overhead, which dominates for packets of one byte.
+const BYTES_PER_PACKET: usize = 512;
 /// Bytes accepted beyond the window: senders round it up to packets and count bytes differently.
 const WINDOW_SLACK: usize = 32 * 1024;
 /// Fraction of the window that must be read before an unsolicited window update.
@@ -31,10 +33,13 @@ pub(super) struct Receiver {
     advertised: usize,
     /// Limit on the bytes in flight to us.
     window: usize,
+    /// Limit on the window, and on the packets out of order, whatever window was advertised.
+    limit: usize,
 }
 
-impl Default for Receiver {
-    fn default() -> Self {
+impl Receiver {
+    /// Creates the half with a limit on the window, which is [`MIN_RECEIVE_BYTES`] at first and at least.
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             ready: VecDeque::new(),
             ready_bytes: 0,
@@ -43,21 +48,25 @@ impl Default for Receiver {
             next: 0,
             ended: false,
             advertised: 0,
-            window: MIN_IN_FLIGHT,
+            window: MIN_RECEIVE_BYTES,
+            limit: limit.max(MIN_RECEIVE_BYTES),
         }
     }
-}
 
-impl Receiver {
-    /// Raises the window to `bytes`; it never shrinks.
+    /// Raises the window to `bytes`, within the limit; it never shrinks.
     pub(super) fn raise_window(&mut self, bytes: usize) {
-        self.window = bytes.clamp(self.window, BUFFER_BYTES);
+        self.window = bytes.clamp(self.window, self.limit);
+    }
+
+    /// Returns the limit on packets in order, and on the distance of those out of order.
+    fn max_packets(&self) -> usize {
+        self.limit / BYTES_PER_PACKET
     }
 
     /// Handles a packet with a sequence number.
     pub(super) fn receive(&mut self, seq: u64, payload: &[u8], end: bool) {
         let known = self.ended || seq < self.next || self.out_of_order.contains_key(&seq);
-        if known || !self.fits(seq, payload.len()) || self.ready.len() as u64 >= MAX_AHEAD {
+        if known || !self.fits(seq, payload.len()) || self.ready.len() >= self.max_packets() {
             return;
         }
         if seq == self.next {
@@ -81,7 +90,8 @@ impl Receiver {
         if seq == self.next {
             self.ready_bytes + bytes <= self.window + WINDOW_SLACK
         } else {
-            seq - self.next.min(seq) < MAX_AHEAD && self.ready_bytes + self.out_of_order_bytes + bytes <= BUFFER_BYTES + WINDOW_SLACK
+            seq - self.next.min(seq) < self.max_packets() as u64
+                && self.ready_bytes + self.out_of_order_bytes + bytes <= self.limit + WINDOW_SLACK
         }
     }
 

@@ -53,7 +53,7 @@ enum PacketState {
 #[derive(Debug)]
 pub(super) struct Sender {
     waiting: BytesMut,
-    /// The packets from the first unacknowledged to the last sent one.
+    /// The packets from the first unacknowledged to the last sent one. The first is never [`PacketState::Acked`]: a probe always finds it.
     packets: VecDeque<SentPacket>,
     /// The sequence number of the first of them.
     base: u64,
@@ -234,7 +234,8 @@ impl Sender {
             }
             from = from.max(end);
         }
-        while self.base < ack {
+        // A range may begin at `ack`, and `ack` may lag behind an earlier range. A first packet that has arrived would leave nothing to probe.
+        while self.base < ack || self.packets.front().is_some_and(|first| first.state == PacketState::Acked) {
             self.mark_acked(0, now, &mut summary);
             let Some(packet) = self.packets.pop_front() else { break };
             self.out_of_order -= 1;

@@ -166,11 +166,14 @@ proptest! {
         for (flags, [window, seq, ack], range, size) in packets {
             let (now, payload) = (simulation.now, vec![0; size]);
             let mut bytes = Vec::new();
-            UdxPacket { stream: 2, window, seq: seq % 64, ack: ack % 64, ranges: vec![range], payload: &payload, ..UdxPacket::default() }
+            // About as many numbers as packets are sent.
+            let ranges = vec![(range.0 % 16, range.1 % 16)];
+            UdxPacket { stream: 2, window, seq: seq % 64, ack: ack % 16, ranges, payload: &payload, ..UdxPacket::default() }
                 .encode(&mut bytes);
             bytes[2] = flags;
             if let Some(packet) = UdxPacket::decode(&bytes) {
                 simulation.ends[0].receive(&packet, now);
+                prop_assert!(waits(&mut simulation.ends[0], now));
             }
             simulation.step();
         }
@@ -238,6 +241,37 @@ fn ranges_that_say_the_same_again_change_nothing() {
     assert!(!sender.is_acked());
     sender.acknowledged(10, std::iter::empty(), 1 << 20, now + Duration::from_millis(20));
     assert!(sender.is_acked(), "{sender:?}");
+}
+
+/// Returns true if a stream that has sent all that it can waits for a later time.
+fn waits(stream: &mut UdxEndpoint, now: Instant) -> bool {
+    stream.tick(now);
+    while stream.transmit(now, &mut Vec::new()) {}
+    stream.due(now).is_none_or(|due| due > now)
+}
+
+#[test]
+fn acknowledgements_that_leave_nothing_to_probe_leave_nothing_to_wait_for() {
+    // A range that begins at the acknowledged number, and a number that lags behind an earlier range.
+    for acks in [&[(0, (0, 1))][..], &[(0, (1, 2)), (1, (0, 0))], &[(0, (0, 2)), (0, (0, 0))]] {
+        let mut now = Instant::now();
+        let mut stream = UdxEndpoint::new(1, now);
+        stream.write(&[7; 2 * PAYLOAD_BYTES]);
+        assert!(waits(&mut stream, now));
+        for &(ack, range) in acks {
+            let packet = UdxPacket {
+                ack,
+                ranges: vec![range],
+                window: 0,
+                ..UdxPacket::default()
+            };
+            stream.receive(&packet, now);
+        }
+        for _ in 0..10 {
+            now += Duration::from_secs(4);
+            assert!(waits(&mut stream, now), "{acks:?}: {stream:?}");
+        }
+    }
 }
 
 #[test]

@@ -31,6 +31,7 @@ impl SharedRegistry {
             own: HashMap::new(),
             names: HashMap::new(),
             unwritten: HashSet::new(),
+            in_flight: HashSet::new(),
             overflowed: false,
         });
         Self(registry)
@@ -57,17 +58,18 @@ impl SharedRegistry {
         self.0.to_write.notified().await;
     }
 
-    /// Takes records to write, no more than `most`. Those that are not [written](Self::written) are compared by the next
-    /// [`SharedRegistry::reconcile`].
+    /// Takes records to write, no more than `most`. Those that are not [written](Self::written), because the connection or the caller ended
+    /// before, are taken again after the next [`SharedRegistry::reconcile`].
     #[must_use]
     pub fn take(&self, most: usize) -> Vec<OutgoingClaim> {
         let now = Instant::now();
         let mut state = self.0.lock();
         let names = state.shared.as_mut().map(|shared| {
             let names: Vec<AppName> = shared.unwritten.iter().take(most).cloned().collect();
-            names.iter().for_each(|name| {
+            for name in &names {
                 shared.unwritten.remove(name);
-            });
+                shared.in_flight.insert(name.clone());
+            }
             names
         });
         names.into_iter().flatten().map(|name| state.outgoing(name, now)).collect()
@@ -91,7 +93,8 @@ impl SharedRegistry {
     }
 
     /// Compares the records of this bridge with those that the engine has, after all of them were read: writes those that it lacks or has
-    /// as others, and removes those without a claim.
+    /// as others, and removes those without a claim. Those with a write that has not ended are written again, because the engine may have an
+    /// earlier record of the same claim, and because the removal of another bridge's record shows in nothing else.
     pub fn reconcile(&self, there: &HashMap<AppName, ClaimOrder>) {
         self.with(|shared| {
             shared.overflowed = false;
@@ -109,7 +112,8 @@ impl SharedRegistry {
                 .filter(|name| bridge_of(name) == &*shared.id && !shared.names.contains_key(*name))
                 .cloned();
             let left: Vec<AppName> = left.collect();
-            lacking.into_iter().chain(left).for_each(|name| shared.mark(name));
+            let in_flight = std::mem::take(&mut shared.in_flight);
+            lacking.into_iter().chain(left).chain(in_flight).for_each(|name| shared.mark(name));
         });
         self.0.to_write.notify_one();
     }
@@ -121,7 +125,7 @@ impl SharedRegistry {
         let Some(shared) = &state.shared else { return ClaimRead::Skipped };
         if bridge_of(&incoming.name) == &*shared.id {
             drop(state);
-            return self.forgotten(incoming, now);
+            return self.forgotten(incoming, is_followed, now);
         }
         let expiry = state.aliases.expiry();
         let known = shared.remote.get(&incoming.name).map(|known| known.claim.alias.clone());
@@ -173,10 +177,12 @@ impl SharedRegistry {
     }
 
     /// Takes the removal of a record of this bridge by another one, at which the alias was forgotten.
-    fn forgotten(&self, incoming: &IncomingClaim, now: Instant) -> ClaimRead {
+    fn forgotten(&self, incoming: &IncomingClaim, is_followed: bool, now: Instant) -> ClaimRead {
         let mut state = self.0.lock();
         let Some(shared) = &state.shared else { return ClaimRead::Skipped };
-        let is_waiting = shared.unwritten.contains(&incoming.name);
+        // A registration that the last session did not get written may be later than the removal; one that is being written now has an
+        // order of its own in a moment.
+        let is_waiting = shared.unwritten.contains(&incoming.name) || (!is_followed && shared.in_flight.contains(&incoming.name));
         let alias = shared.names.get(&incoming.name).cloned();
         let written = alias.as_ref().and_then(|alias| shared.own.get(alias)).and_then(|own| own.written);
         let is_news = incoming.record.is_none() && !is_waiting && written.is_some_and(|written| written < incoming.order);

@@ -267,6 +267,46 @@ fn an_engine_that_lost_its_data_gets_the_records_back() {
 }
 
 #[test]
+fn a_claim_that_was_taken_and_not_written_is_written_after_the_next_comparison() {
+    let (one, two, mut records) = two(AliasPolicy::Replace);
+    one.register("a", 1).unwrap();
+    two.register("b", 2).unwrap();
+    records.exchange(&[&one, &two]);
+    records.load(&one);
+    assert_eq!(one.shared.pending(), 0, "the engine has all of it");
+    // The same proxy again: the engine has an earlier record of its claim, with the order that this bridge knows.
+    one.register("a", 1).unwrap();
+    assert_eq!(one.shared.take(100).len(), 1);
+    records.load(&one);
+    assert_eq!(one.shared.pending(), 1);
+    records.exchange(&[&one, &two]);
+    // The removal of another bridge's record.
+    assert!(one.forget("b"));
+    assert_eq!(one.shared.take(100).len(), 1);
+    records.load(&one);
+    assert_eq!(one.shared.pending(), 1);
+    records.exchange(&[&one, &two]);
+    assert_eq!((one.targets(), two.targets()), (vec!["a".to_owned()], vec!["a".to_owned()]));
+    records.load(&one);
+    assert_eq!(one.shared.pending(), 0, "each is written once");
+}
+
+#[test]
+fn a_removal_by_another_bridge_does_not_undo_a_registration_that_was_being_written() {
+    let (one, two, mut records) = two(AliasPolicy::Replace);
+    one.register("a", 1).unwrap();
+    records.exchange(&[&one, &two]);
+    assert!(two.forget("a"));
+    records.write(&two);
+    one.register("a", 1).unwrap();
+    assert_eq!(one.shared.take(100).len(), 1);
+    records.load(&one);
+    assert_eq!(one.targets(), ["a"]);
+    records.exchange(&[&one, &two]);
+    assert_eq!((one.holder("a"), two.holder("a")), (held(1, "here"), held(1, "bridge one")));
+}
+
+#[test]
 fn records_that_no_bridge_writes_change_nothing() {
     let (one, two, mut records) = two(AliasPolicy::Replace);
     one.register("a", 1).unwrap();

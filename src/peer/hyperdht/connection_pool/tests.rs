@@ -68,3 +68,24 @@ async fn connections_are_kept_while_they_are_good_and_used() {
     assert!(matches!(events.try_recv().unwrap(), LinkEvent::Closed { peer: closed, .. } if closed == peer));
     assert_eq!(scrape().await, Ok((metrics, 4)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dial_that_fails_after_its_scrapes_is_reported_once() {
+    let network = TestNetwork::start(4).await;
+    let node = Node::open(&[network.bootstrap()], 0).await.unwrap();
+    let (gone, own) = (Identity::ephemeral().unwrap().public_key(), Identity::ephemeral().unwrap());
+    let pool = ConnectionPool::new(node, own, Arc::default());
+    assert!(!pool.take_failed_dial(gone), "nothing was dialed");
+    let impatient = Duration::ZERO;
+    assert_eq!(pool.scrape(gone, impatient).await, Err(HyperdhtError::Timeout(impatient)));
+    let failed = async {
+        while !pool.take_failed_dial(gone) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(LONG, failed).await.expect("the dial goes on without the scrape, and fails");
+    assert!(!pool.take_failed_dial(gone), "it was taken");
+    // A scrape that waits for the end of its dial reports the failure itself.
+    assert!(matches!(pool.scrape(gone, LONG).await, Err(HyperdhtError::Unreachable(_))));
+    assert!(!pool.take_failed_dial(gone));
+}
