@@ -78,7 +78,7 @@ pub enum BindErrorKind {
     #[error("unknown group `{0}`")]
     NoGroup(String),
     /// Owner or group could not be set.
-    #[error("its owner and group cannot be set: {0}")]
+    #[error("its owner and group cannot be set: {0}; without CAP_CHOWN the group must be one that this user is a member of")]
     Owner(io::Error),
     /// The permissions could not be set.
     #[error("its mode cannot be set: {0}")]
