@@ -14,7 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::http_access::HttpAccess;
 use super::server::default_server;
-use super::target::{HttpServer, Target, cannot_connect, hint, send_request};
+use super::target::{HttpServer, Target, cannot_connect, send_request};
 use super::{count, input};
 use crate::daemon::usual_sockets;
 use crate::exposition::negotiate::Format;
@@ -171,7 +171,12 @@ async fn push(server: &HttpServer, access: &HttpAccess, app: &AppName, metrics: 
     let answer = send_request(server, access, request).await?;
     let text = String::from_utf8_lossy(answer.body());
     if !answer.status().is_success() {
-        bail!("refused ({}): {}{}", answer.status(), text.trim_end(), hint(answer.headers()));
+        bail!(
+            "refused ({}): {}{}",
+            answer.status(),
+            text.trim_end(),
+            access.hint(answer.headers())
+        );
     }
     Ok(format!("{}\n", text.trim_end()))
 }

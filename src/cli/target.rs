@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, HOST, HeaderValue};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
@@ -194,26 +194,10 @@ pub(super) async fn get(server: &HttpServer, access: &HttpAccess, path: &str, ac
     let answer = send_request(server, access, request).await?;
     let (status, text) = (answer.status(), String::from_utf8_lossy(answer.body()).into_owned());
     if !status.is_success() {
-        bail!("{place} answered {status}: {}{}", text.trim_end(), hint(answer.headers()));
+        bail!("{place} answered {status}: {}{}", text.trim_end(), access.hint(answer.headers()));
     }
     ensure!(!text.is_empty(), "empty response from {place}");
     Ok(text)
-}
-
-/// A hint at the options for the credentials that a response asks for; empty if it asks for none.
-pub(super) fn hint(headers: &HeaderMap) -> &'static str {
-    let challenges = headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
-    let (mut basic, mut bearer) = (false, false);
-    for challenge in challenges {
-        basic |= challenge.starts_with(b"Basic");
-        bearer |= challenge.starts_with(b"Bearer");
-    }
-    match (basic, bearer) {
-        (true, false) => "; set --credentials-file or EXPORTER_PROXY_CREDENTIALS",
-        (false, true) => "; set --token-file or EXPORTER_PROXY_TOKEN",
-        (true, true) => "; set --credentials-file or --token-file, or EXPORTER_PROXY_CREDENTIALS or EXPORTER_PROXY_TOKEN",
-        (false, false) => "",
-    }
 }
 
 #[cfg(test)]
