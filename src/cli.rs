@@ -223,5 +223,15 @@ fn current_thread_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
+/// Runs a command that sends requests to a proxy.
+///
+/// The lookup of a name that the command has given up, at its timeout or at Ctrl-C, is not waited for: it takes as long as the resolver does.
+fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = current_thread_runtime()?;
+    let outcome = runtime.block_on(command);
+    runtime.shutdown_background();
+    outcome
+}
+
 #[cfg(test)]
 mod tests;

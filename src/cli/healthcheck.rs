@@ -40,11 +40,11 @@ impl Healthcheck {
             None => {
                 let web_config_file = self.web.web_config_file.as_deref();
                 let found = configured(named, self.role, web_config_file, &self.access);
-                let (servers, access) = super::current_thread_runtime()?.block_on(found)?;
+                let (servers, access) = super::block_on(found)?;
                 (servers, access, "/readyz".to_owned())
             }
         };
-        let answer = super::current_thread_runtime()?.block_on(self.ask(&servers, &access, &path))?;
+        let answer = super::block_on(self.ask(&servers, &access, &path))?;
         super::print(&format!("{}\n", answer.trim_end()))?;
         Ok(ExitCode::SUCCESS)
     }

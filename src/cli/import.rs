@@ -66,7 +66,7 @@ struct Pushgateway {
 impl Import {
     pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
         let From::Pushgateway(pushgateway) = &self.from;
-        super::current_thread_runtime()?.block_on(pushgateway.import(named))
+        super::block_on(pushgateway.import(named))
     }
 }
 

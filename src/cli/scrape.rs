@@ -35,13 +35,13 @@ impl Scrape {
         let identity = Identity::load_or_create(&super::keygen::key_file(self.identity)?)?;
         let key = identity.public_key();
         let began = Instant::now();
-        let outcome = super::current_thread_runtime()?.block_on(async {
+        let outcome = super::block_on(async {
             let bootstrap = self.bootstrap.iter().map(ToString::to_string).collect();
             let scraper = Scraper::with_bootstrap(identity, self.target, Duration::from_secs(self.timeout.max(1)), bootstrap);
             let outcome = scraper.request(&self.path).await;
             scraper.close().await;
-            outcome
-        });
+            Ok(outcome)
+        })?;
         match outcome {
             Ok(ScrapeOutcome::Metrics { text, .. }) => {
                 // A file or a program gets the exposition as it is.

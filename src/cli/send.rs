@@ -64,7 +64,7 @@ impl Send {
             let name = input::name(&self.file);
             bail!("{name} is empty; sending it would remove all metrics of {app} (--allow-empty sends it)");
         }
-        let outcome = super::current_thread_runtime()?.block_on(async {
+        let outcome = super::block_on(async {
             let Some(to) = &self.to else {
                 let (server, access) = default_server(named, &self.access).await?;
                 return push(&server, &access, &app, metrics).await;

@@ -28,7 +28,7 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
-        let (place, text) = super::current_thread_runtime()?.block_on(async {
+        let (place, text) = super::block_on(async {
             let (server, access) = self.server.find(named).await?;
             let text = get(&server, &access, "/api/status", "application/json").await?;
             anyhow::Ok((server.place, text))

@@ -2,6 +2,7 @@
 
 mod recording;
 
+use std::convert::Infallible;
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,12 +12,12 @@ use anyhow::{Context as _, anyhow};
 use chrono::Utc;
 use clap::Args;
 use tokio::net::TcpStream;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::recording::{Recorder, Rotation, replay};
 use crate::model::printable_json;
 use crate::sources::upstreams::{ConnectionError, UpstreamConnection};
+use crate::supervise::signals::Signals;
 use crate::wire::monitoring::line;
 
 /// Time for which a refused first connection is retried: `tap` is often started together with the proxy.
@@ -49,8 +50,8 @@ impl Tap {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         match (&self.replay, &self.record) {
             (Some(file), _) => self.replay(file),
-            (None, Some(file)) => super::current_thread_runtime()?.block_on(self.record(file)),
-            (None, None) => super::current_thread_runtime()?.block_on(self.follow()),
+            (None, Some(file)) => super::block_on(self.record(file)),
+            (None, None) => super::block_on(self.follow()),
         }
     }
 
@@ -73,25 +74,30 @@ impl Tap {
     /// Records until the stream ends, or a signal comes.
     async fn record(&self, file: &std::path::Path) -> anyhow::Result<ExitCode> {
         let mut recorder = Recorder::open(file, self.rotate, Utc::now())?;
-        let mut interrupted = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
-        let mut terminated = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+        let mut signals = Signals::install().context("cannot catch signals")?;
+        let outcome = tokio::select! {
+            // A connection that is not established is given up as well.
+            _ = signals.first() => Ok(ExitCode::SUCCESS),
+            lost = self.record_stream(&mut recorder) => lost.map(|never| match never {}),
+        };
+        recorder.flush(Utc::now())?;
+        outcome
+    }
+
+    /// Records until the stream ends. What was not written yet is in the recorder, also if this is cancelled.
+    async fn record_stream(&self, recorder: &mut Recorder) -> anyhow::Result<Infallible> {
         let mut link = self.connect().await.map_err(|why| self.lost(&why))?;
         let mut ticks = interval(WRITE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let outcome = loop {
+        loop {
             let frame = tokio::select! {
-                _ = interrupted.recv() => break Ok(ExitCode::SUCCESS),
-                _ = terminated.recv() => break Ok(ExitCode::SUCCESS),
                 _ = ticks.tick() => {
                     recorder.flush(Utc::now())?;
                     continue;
                 }
                 frame = link.frame() => frame,
             };
-            let mut next = match frame {
-                Ok(frame) => Some(frame),
-                Err(why) => break Err(self.lost(&why)),
-            };
+            let mut next = Some(frame.map_err(|why| self.lost(&why))?);
             while let Some(frame) = next {
                 let text = link.text(&frame).map_err(|why| self.lost(&why))?;
                 let mut line = Vec::with_capacity(text.len());
@@ -99,9 +105,7 @@ impl Tap {
                 recorder.push(&line, Utc::now())?;
                 next = link.frame_at_hand().map_err(|why| self.lost(&why))?;
             }
-        };
-        recorder.flush(Utc::now())?;
-        outcome
+        }
     }
 
     /// The error of a lost stream, with its causes.

@@ -1,5 +1,6 @@
 //! `exporter-proxy top`
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -11,7 +12,7 @@ use chrono::DateTime;
 use clap::Args;
 use serde_json::Value;
 use terminal_size::{Height, Width, terminal_size};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::http_access::HttpAccess;
 use super::server::ServerOptions;
@@ -20,6 +21,7 @@ use super::target::{HttpServer, get};
 use super::with_causes;
 use crate::model::printable;
 use crate::page::span;
+use crate::supervise::signals::Signals;
 
 /// The size of a page where the output is no terminal.
 const PAGE: (usize, usize) = (80, 24);
@@ -49,7 +51,7 @@ pub(super) struct Top {
 
 impl Top {
     pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
-        super::current_thread_runtime()?.block_on(async {
+        super::block_on(async {
             let (server, access) = self.server.find(named).await?;
             if self.once || !std::io::stdout().is_terminal() {
                 let page = self.page(&server, &access).await?;
@@ -60,20 +62,23 @@ impl Top {
         })
     }
 
-    /// Shows pages until a signal.
+    /// Shows pages until a signal, which cancels a request in flight.
     async fn follow(&self, server: &HttpServer, access: &HttpAccess) -> anyhow::Result<ExitCode> {
-        let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::window_change()];
-        let [mut interrupted, mut terminated, mut resized] = signals.map(signal);
-        let (interrupted, terminated) = (caught(&mut interrupted)?, caught(&mut terminated)?);
-        let resized = caught(&mut resized)?;
-        // A first failure is the outcome; a later one, as during a restart, is shown and may pass.
+        let mut signals = Signals::install().context("cannot catch signals")?;
+        tokio::select! {
+            _ = signals.first() => Ok(ExitCode::SUCCESS),
+            failed = self.show_pages(server, access) => failed.map(|never| match never {}),
+        }
+    }
+
+    /// Shows pages. A first failure is the outcome; a later one, as during a restart, is shown and may pass.
+    async fn show_pages(&self, server: &HttpServer, access: &HttpAccess) -> anyhow::Result<Infallible> {
+        let mut resized = signal(SignalKind::window_change()).context("cannot catch SIGWINCH")?;
         let mut page = self.page(server, access).await?;
         let screen = Screen::enter()?;
         loop {
             screen.show(&page)?;
             tokio::select! {
-                _ = interrupted.recv() => return Ok(ExitCode::SUCCESS),
-                _ = terminated.recv() => return Ok(ExitCode::SUCCESS),
                 _ = resized.recv() => {}
                 () = tokio::time::sleep(Duration::from_secs(self.interval)) => {}
             }
@@ -97,10 +102,6 @@ impl Top {
         let is_live = !self.once && std::io::stdout().is_terminal();
         Ok(page(place, &status, &list, width, is_live.then_some(height)))
     }
-}
-
-fn caught(signal: &mut std::io::Result<Signal>) -> anyhow::Result<&mut Signal> {
-    signal.as_mut().map_err(|why| anyhow::anyhow!("cannot catch signals: {why}"))
 }
 
 /// The alternate screen of the terminal, left when it is dropped.
