@@ -46,7 +46,10 @@ pub enum BindErrorKind {
     #[error("{0}")]
     Bind(io::Error),
     /// The process may not use a port below 1024.
-    #[error("{0}; ports below 1024 need the capability CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE)")]
+    #[error(
+        "{0}; ports below 1024 need the capability CAP_NET_BIND_SERVICE \
+         (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE and CapabilityBoundingSet=CAP_NET_BIND_SERVICE)"
+    )]
     PrivilegedPort(io::Error),
     /// The socket that the service manager passed for the port has another use.
     #[error(
