@@ -56,7 +56,7 @@ pub(super) fn parse(place: &str, text: &str) -> anyhow::Result<Value> {
 pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => printable(text).replace('\n', " "),
+        Value::String(text) => printable(text).replace(['\n', '\t'], " "),
         other => other.to_string(),
     }
 }

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use chrono::DateTime;
 use clap::Args;
 use serde_json::Value;
+use tabled::grid::util::string::get_line_width;
 use terminal_size::{Height, Width, terminal_size};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -20,6 +21,7 @@ use super::status::{parse, size, text, title, totals, troubles};
 use super::target::{HttpServer, get};
 use super::with_causes;
 use crate::model::printable;
+use crate::outlets::first_columns;
 use crate::page::span;
 use crate::supervise::signals::Signals;
 
@@ -190,7 +192,7 @@ fn aliases(list: &Value) -> Vec<[String; 6]> {
 /// The lines of a table. The first column is shortened so that the lines fit, then the lines are cut.
 fn table(head: &[&str], rows: &[[String; 6]], width: usize) -> Vec<String> {
     let of = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
+        let cells = rows.iter().map(|row| get_line_width(&row[column]));
         cells.chain([head[column].len()]).max().unwrap_or_default()
     };
     let mut widths: Vec<usize> = (0..head.len()).map(of).collect();
@@ -200,7 +202,8 @@ fn table(head: &[&str], rows: &[[String; 6]], width: usize) -> Vec<String> {
         let mut out = String::new();
         for (cell, width) in cells.iter().zip(&widths) {
             let cell = cut(cell, *width);
-            let padding = width - cell.chars().count();
+            // Where a wide character does not fit, the cell is a column narrower.
+            let padding = width.saturating_sub(get_line_width(&cell));
             let _ = write!(out, "{cell}{:padding$}  ", "");
         }
         cut(out.trim_end(), width)
@@ -212,13 +215,12 @@ fn table(head: &[&str], rows: &[[String; 6]], width: usize) -> Vec<String> {
 /// The least width of a name: in less, names are not recognized.
 const MIN_NAME: usize = 12;
 
-/// A line cut to a width in characters, with an ellipsis at its end.
+/// A line cut to a width in columns, with an ellipsis at its end.
 fn cut(line: &str, width: usize) -> String {
-    if line.chars().count() <= width {
+    if get_line_width(line) <= width {
         return line.to_owned();
     }
-    let head: String = line.chars().take(width.saturating_sub(1)).collect();
-    format!("{head}…")
+    format!("{}…", first_columns(line, width.saturating_sub(1)))
 }
 
 #[cfg(test)]
