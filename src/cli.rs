@@ -24,7 +24,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Environment, Settings};
 use crate::model::printable;
@@ -130,9 +131,26 @@ enum Command {
     Man(man::Man),
 }
 
+impl Command {
+    /// The name of a command for which no configuration file counts.
+    const fn without_configuration(&self) -> Option<&'static str> {
+        match self {
+            Self::Completions(_) => Some("completions"),
+            Self::Man(_) => Some("man"),
+            Self::Tap(tap) if tap.is_replay() => Some("tap --replay"),
+            Self::Check(check) if !check.is_of_configuration() => Some("a check of another file"),
+            _ => None,
+        }
+    }
+}
+
 /// Runs the command and returns the exit code: 0 success, 1 failure, 2 wrong usage.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let (Some(_), Some(name)) = (&cli.config.config, cli.command.as_ref().and_then(Command::without_configuration)) {
+        let text = format!("{name} uses no configuration file, so -c would have no effect");
+        Cli::command().error(ErrorKind::ArgumentConflict, text).exit();
+    }
     // Without a thread for the log there is none for the rest, and no way to report it.
     let Ok(_log) = LogWriter::start(cli.log_format) else {
         return ExitCode::FAILURE;
@@ -157,8 +175,8 @@ pub fn main() -> ExitCode {
         None => run::Run::default().run(named),
         Some(Command::Run(run)) => run.run(named),
         Some(Command::Bridge(bridge)) => bridge.run(named),
-        Some(Command::Keygen(keygen)) => keygen.run(),
-        Some(Command::Scrape(scrape)) => scrape.run(),
+        Some(Command::Keygen(keygen)) => keygen.run(named),
+        Some(Command::Scrape(scrape)) => scrape.run(named),
         Some(Command::Check(check)) => check.run(named),
         Some(Command::Send(send)) => send.run(named),
         Some(Command::Import(import)) => import.run(named),
@@ -166,7 +184,7 @@ pub fn main() -> ExitCode {
         Some(Command::Status(status)) => status.run(named),
         Some(Command::Top(top)) => top.run(named),
         Some(Command::SdConfig(sd_config)) => sd_config.run(named),
-        Some(Command::Tap(tap)) => tap.run(),
+        Some(Command::Tap(tap)) => tap.run(named),
         Some(Command::Healthcheck(healthcheck)) => healthcheck.run(named),
         Some(Command::Completions(completions)) => completions.run(),
         Some(Command::Man(man)) => man.run(),

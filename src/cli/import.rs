@@ -15,7 +15,7 @@ use http_body_util::Full;
 use super::count;
 use super::http_access::{HttpAccess, SourceAccess};
 use super::server::default_server;
-use super::target::{HttpServer, Target, send_request};
+use super::target::{HttpServer, Target, has_user, send_request};
 use crate::model::printable;
 use crate::wire::pushgateway::{PUSH_FAILURE_TIME_HEADER, PUSH_TIME_HEADER, SavedGroup, SavedGroups, groups_of_scrape};
 
@@ -106,6 +106,11 @@ impl Pushgateway {
         };
         let mut outcome = Outcome::default();
         if self.source.contains("://") {
+            // Without the URL, which may hold a password.
+            ensure!(
+                !has_user(&self.source),
+                "a user and a password in the URL of the source are not supported; they go into --source-credentials-file"
+            );
             let source: Target = self
                 .source
                 .parse()
@@ -141,7 +146,11 @@ impl Pushgateway {
                 .body(Full::default())?;
             let answer = send_request(source, &access, request).await?;
             let (status, place) = (answer.status(), &source.place);
-            ensure!(status.is_success(), "{place} answered {status} to {path}{}", access.hint(answer.headers()));
+            ensure!(
+                status.is_success(),
+                "{place} answered {status} to {path}{}",
+                access.hint(answer.headers())
+            );
             anyhow::Ok(answer.into_body())
         };
         let api = get("/api/v1/metrics", "application/json").await?;
@@ -175,7 +184,11 @@ impl Destination<'_> {
                 outcome.families += saved.count as u64;
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
-                bail!("{} answered {status}: {text}{}", self.server.place, self.access.hint(answer.headers()));
+                bail!(
+                    "{} answered {status}: {text}{}",
+                    self.server.place,
+                    self.access.hint(answer.headers())
+                );
             }
             _ => {
                 outcome.refused += 1;
@@ -193,7 +206,11 @@ impl Destination<'_> {
         match answer.status() {
             StatusCode::OK => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
-            status => bail!("{} answered {status} to GET /apps{}", self.server.place, self.access.hint(answer.headers())),
+            status => bail!(
+                "{} answered {status} to GET /apps{}",
+                self.server.place,
+                self.access.hint(answer.headers())
+            ),
         }
     }
 }

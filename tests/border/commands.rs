@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Request;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -96,17 +96,27 @@ async fn ctrl_c_ends_top_while_the_proxy_hangs() {
     for (answers, is_shown) in [(&[][..], false), (answers, true)] {
         let (address, mut hangs) = hanging(answers).await;
         // On a terminal of its own.
-        let top = format!("exec '{}' top --interval 1 --from http://{address}", env!("CARGO_BIN_EXE_exporter-proxy"));
+        let top = format!(
+            "exec '{}' top --interval 1 --from http://{address}",
+            env!("CARGO_BIN_EXE_exporter-proxy")
+        );
         let mut command = tokio::process::Command::new(&script);
         command.args(["-qefc", &top, "/dev/null"]).kill_on_drop(true);
         let mut running = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         hangs.recv().await.unwrap();
         running.stdin.as_mut().unwrap().write_all(b"\x03").await.unwrap();
-        let ended = tokio::time::timeout(END, running.wait_with_output()).await.expect("Ctrl-C ends it").unwrap();
+        let ended = tokio::time::timeout(END, running.wait_with_output())
+            .await
+            .expect("Ctrl-C ends it")
+            .unwrap();
         let shown = String::from_utf8(ended.stdout).unwrap();
         assert_eq!(ended.status.code(), Some(0), "{shown}");
         assert_eq!(shown.contains("\u{1b}[?1049h"), is_shown, "{shown}");
-        assert_eq!(shown.trim_end().ends_with("\u{1b}[?1049l"), is_shown, "the screen is as before: {shown}");
+        assert_eq!(
+            shown.trim_end().ends_with("\u{1b}[?1049l"),
+            is_shown,
+            "the screen is as before: {shown}"
+        );
     }
 }
 
@@ -117,10 +127,17 @@ async fn a_signal_ends_a_recording_while_the_stream_does_not_greet() {
         let directory = tempfile::tempdir().unwrap();
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_exporter-proxy"));
         command.args(["tap", "--from", &address.to_string(), "--record"]);
-        let mut running = command.arg(directory.path().join("trace.jsonl.gz")).kill_on_drop(true).spawn().unwrap();
+        let mut running = command
+            .arg(directory.path().join("trace.jsonl.gz"))
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
         hangs.recv().await.unwrap();
         kill(Pid::from_raw(i32::try_from(running.id().unwrap()).unwrap()), signal).unwrap();
-        let ended = tokio::time::timeout(END, running.wait()).await.expect("the signal ends it").unwrap();
+        let ended = tokio::time::timeout(END, running.wait())
+            .await
+            .expect("the signal ends it")
+            .unwrap();
         assert_eq!(ended.code(), Some(0), "{signal}");
     }
 }
@@ -213,6 +230,129 @@ async fn keygen_shows_an_existing_key() {
     assert_eq!(ran(&["keygen", "--show", file]).await.1, made);
     let (good, _, why) = ran(&["keygen", "--show", "/nowhere/p2p.key"]).await;
     assert!(!good && why.contains("/nowhere/p2p.key"), "{why}");
+}
+
+/// Runs the program; its exit code, and all that it printed.
+async fn code(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = program(arguments);
+    command.stdin(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    (
+        output.status.code(),
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keygen_and_scrape_use_the_key_of_a_configuration_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |text: &str| {
+        let file = directory.path().join("config.toml");
+        std::fs::write(&file, text).unwrap();
+        file.display().to_string()
+    };
+    for section in ["p2p", "bridge"] {
+        let key = directory.path().join(format!("{section}.key"));
+        let enabled = if section == "p2p" {
+            "enabled = true\nlisten = \"127.0.0.1:0\"\n"
+        } else {
+            ""
+        };
+        let file = write(&format!("[{section}]\n{enabled}key_file = {key:?}\n"));
+        let (code_of, made) = code(&["keygen", "-c", &file]).await;
+        assert_eq!(code_of, Some(0), "{made}");
+        assert_eq!(code(&["keygen", "--show", key.to_str().unwrap()]).await, (Some(0), made.clone()));
+        assert_eq!(code(&["keygen", "--show", "-c", &file]).await, (Some(0), made.clone()));
+        let target = format!("{}@127.0.0.1:1", made.trim());
+        let (failed, told) = code(&["scrape", &target, "--timeout", "1", "-c", &file]).await;
+        assert!(failed == Some(1) && told.contains(&format!("our key is {}", made.trim())), "{told}");
+    }
+    let file = write("[p2p]\nkey_file = \"p2p.key\"\n");
+    let (failed, told) = code(&["keygen", "-c", &file]).await;
+    assert!(
+        failed == Some(1) && told.contains("p2p.enabled") && told.contains("--out"),
+        "{told}"
+    );
+    // An option has precedence.
+    let out = directory.path().join("other.key").display().to_string();
+    assert_eq!(code(&["keygen", "-c", &file, "--out", &out]).await.0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tap_follows_the_stream_of_a_configuration_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let (http, stream) = (free_port(), free_port());
+    let file = config(directory.path(), &format!("stream.listen_addresses = [\"[::]:{stream}\"]"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("127.0.0.1:0", &format!("127.0.0.1:{http}"), 1)).unwrap();
+    let mut process = Process::start(&file);
+    process.line("serving http://");
+    let file = file.to_str().unwrap();
+    let mut tap = tokio::process::Command::new(env!("CARGO_BIN_EXE_exporter-proxy"));
+    let mut tap = tap
+        .args(["tap", "-c", file])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(tap.stdout.take().unwrap()).lines();
+    let address = ([127, 0, 0, 1], http).into();
+    // It follows from some moment on.
+    let pushes = async {
+        loop {
+            ask(address, Request::put("/apps/followed/metrics"), "m 1\n").await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let line = tokio::select! {
+        line = lines.next_line() => line.unwrap().unwrap(),
+        () = pushes => unreachable!("it pushes without end"),
+    };
+    assert!(line.contains("followed"), "{line}");
+    process.stop();
+    std::fs::write(file, "").unwrap();
+    let (failed, told) = code(&["tap", "-c", file]).await;
+    assert!(failed == Some(1) && told.contains("stream.listen_addresses is empty"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_file_without_effect_is_refused() {
+    for arguments in [
+        &["completions", "bash"][..],
+        &["man"],
+        &["check", "web-config", "x.yml"],
+        &["tap", "--replay", "x.gz"],
+    ] {
+        let (refused, told) = code(&[arguments, &["-c", "config.toml"]].concat()).await;
+        assert!(
+            refused == Some(2) && told.contains("-c would have no effect"),
+            "{arguments:?}: {told}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_in_a_url_is_refused_and_not_shown() {
+    let (http, tcp) = ("http://me:s3cret@127.0.0.1:1", "tcp://me:s3cret@127.0.0.1:1");
+    for arguments in [
+        &["apps", "--from", http][..],
+        &["send", "a", "--to", tcp],
+        &["top", "--from", "me:s3cret@127.0.0.1:1"],
+        &["healthcheck", "http://me:s3cret@127.0.0.1:1/readyz"],
+        &["import", "pushgateway", "groups", "--to", http],
+    ] {
+        let (refused, told) = code(arguments).await;
+        assert!(
+            refused == Some(2) && told.contains("EXPORTER_PROXY_CREDENTIALS"),
+            "{arguments:?}: {told}"
+        );
+        assert!(!told.contains("s3cret"), "{arguments:?}: {told}");
+    }
+    let (refused, told) = code(&["import", "pushgateway", http]).await;
+    assert!(
+        refused == Some(1) && told.contains("--source-credentials-file") && !told.contains("s3cret"),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
