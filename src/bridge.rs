@@ -184,7 +184,7 @@ impl Bridge {
             readiness,
             clock,
         } = context;
-        let registry = Arc::new(ProxyRegistry::new(aliases, events, telemetry, clock));
+        let registry = Arc::new(ProxyRegistry::new(aliases, over_hyperdht, events, telemetry, clock));
         let settings = watch::Sender::new(settings);
         let writer = TargetsFileWriter::open(registry.clone(), settings.subscribe(), readiness)?;
         let bridge = Self {

@@ -25,7 +25,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
 
 use self::runtime::current_thread_runtime;
 use crate::config::{Environment, Settings};
@@ -132,9 +133,26 @@ enum Command {
     Man(man::Man),
 }
 
+impl Command {
+    /// The name of a command for which no configuration file counts.
+    const fn without_configuration(&self) -> Option<&'static str> {
+        match self {
+            Self::Completions(_) => Some("completions"),
+            Self::Man(_) => Some("man"),
+            Self::Tap(tap) if tap.is_replay() => Some("tap --replay"),
+            Self::Check(check) if !check.is_of_configuration() => Some("a check of another file"),
+            _ => None,
+        }
+    }
+}
+
 /// Runs the command and returns the exit code: 0 success, 1 failure, 2 wrong usage.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let (Some(_), Some(name)) = (&cli.config.config, cli.command.as_ref().and_then(Command::without_configuration)) {
+        let text = format!("{name} uses no configuration file, so -c would have no effect");
+        Cli::command().error(ErrorKind::ArgumentConflict, text).exit();
+    }
     // Without a thread for the log there is none for the rest, and no way to report it.
     let Ok(_log) = LogWriter::start(cli.log_format) else {
         return ExitCode::FAILURE;
@@ -159,8 +177,8 @@ pub fn main() -> ExitCode {
         None => run::Run::default().run(named),
         Some(Command::Run(run)) => run.run(named),
         Some(Command::Bridge(bridge)) => bridge.run(named),
-        Some(Command::Keygen(keygen)) => keygen.run(),
-        Some(Command::Scrape(scrape)) => scrape.run(),
+        Some(Command::Keygen(keygen)) => keygen.run(named),
+        Some(Command::Scrape(scrape)) => scrape.run(named),
         Some(Command::Check(check)) => check.run(named),
         Some(Command::Send(send)) => send.run(named),
         Some(Command::Import(import)) => import.run(named),
@@ -168,7 +186,7 @@ pub fn main() -> ExitCode {
         Some(Command::Status(status)) => status.run(named),
         Some(Command::Top(top)) => top.run(named),
         Some(Command::SdConfig(sd_config)) => sd_config.run(named),
-        Some(Command::Tap(tap)) => tap.run(),
+        Some(Command::Tap(tap)) => tap.run(named),
         Some(Command::Healthcheck(healthcheck)) => healthcheck.run(named),
         Some(Command::Completions(completions)) => completions.run(),
         Some(Command::Man(man)) => man.run(),
@@ -218,6 +236,13 @@ fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
 /// A number with its noun, such as `1 family` or `2 families`.
 fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// Runs a command that sends requests to a proxy.
+///
+/// The lookup of a name that the command has given up, at its timeout or at Ctrl-C, is not waited for: it takes as long as the resolver does.
+fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    current_thread_runtime()?.block_on(command)
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub use metrics::MetricsHandler;
 pub use pushgateway::PushgatewayOutlet;
 pub use self_metrics::SelfMetrics;
 pub use status::StatusSources;
+pub use table::first_columns;
 
 use crate::http::{Role, Routes, reply};
 use crate::wire::scrape_query::only_app;

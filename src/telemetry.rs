@@ -150,10 +150,12 @@ instruments! {
     /// The instruments of a bridge.
     #[derive(Debug)]
     pub struct BridgeTelemetry {
-        /// Aliases registered and not expired.
+        /// Aliases registered and not expired, in a cluster at any of its bridges.
         bridge_aliases: Gauge = Gauge::default(),
-        /// Proxies connected now.
+        /// Links of proxies to this bridge that are open now.
         bridge_connected: Gauge = Gauge::default(),
+        /// Aliases whose proxies are not connected, so that scrapes of them fail; without those that the bridge dials by key.
+        bridge_disconnected_aliases: Gauge = Gauge::default(),
         /// Scrapes forwarded, by result: ok, unknown_alias, unavailable, upstream_error, interrupted.
         bridge_scrapes_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
         /// Time in seconds from the request of a scrape to the head of its response.

@@ -52,6 +52,8 @@ struct RegistryState {
     /// [`ProxyRegistry::expire`] removes keys without alias and link, which bounds it.
     peer_states: HashMap<PublicKey, PeerState>,
     next_link: LinkId,
+    /// True if proxies are dialed by key, over HyperDHT.
+    dials: bool,
     /// The claims that the bridges of a cluster exchange; `None` without a cluster.
     shared: Option<SharedState>,
 }
@@ -98,7 +100,8 @@ pub(super) struct SharedKeyLink {
 }
 
 impl ProxyRegistry {
-    pub(super) fn new(aliases: AliasTable, events: Arc<LinkEvents>, telemetry: Arc<BridgeTelemetry>, clock: Clock) -> Self {
+    /// Creates a registry without links. `dials` is true if proxies are dialed by key, over HyperDHT.
+    pub(super) fn new(aliases: AliasTable, dials: bool, events: Arc<LinkEvents>, telemetry: Arc<BridgeTelemetry>, clock: Clock) -> Self {
         let state = RegistryState {
             aliases,
             apps: HashMap::new(),
@@ -106,6 +109,7 @@ impl ProxyRegistry {
             links_of: HashMap::new(),
             peer_states: HashMap::new(),
             next_link: 0,
+            dials,
             shared: None,
         };
         Self {
@@ -168,14 +172,19 @@ impl ProxyRegistry {
         self.count(count);
     }
 
-    /// Updates the gauge of aliases. Entries expire between two calls of [`ProxyRegistry::expire`].
+    /// Updates the gauges of aliases. Entries expire between two calls of [`ProxyRegistry::expire`].
     pub(super) fn recount(&self) {
         self.recount_at(Instant::now());
     }
 
     fn recount_at(&self, now: Instant) {
-        let count = self.lock().count(now);
+        let (count, disconnected) = {
+            let state = self.lock();
+            (state.count(now), state.disconnected(now))
+        };
         self.count(count);
+        let disconnected = i64::try_from(disconnected).unwrap_or(i64::MAX);
+        self.telemetry.bridge_disconnected_aliases.set(disconnected);
     }
 
     fn count(&self, aliases: usize) {
@@ -297,7 +306,7 @@ impl ProxyRegistry {
             Holder::Local(entry) => state.route(entry),
             Holder::Remote(claim) => match state.bridge_of(claim) {
                 Some(bridge) => Route::Bridge(bridge.clone()),
-                None if claim.is_dialed() => Route::Key(claim.claim.key),
+                None if state.is_dialed(claim.claim.transport) => Route::Key(claim.claim.key),
                 None => Route::Disconnected,
             },
         })
@@ -442,9 +451,20 @@ impl RegistryState {
     fn route(&self, entry: &AliasEntry) -> Route {
         match self.link(entry) {
             Some(link) => Route::Link(link),
-            None if entry.transport == Transport::Quic => Route::Disconnected,
-            None => Route::Key(entry.key),
+            None if self.is_dialed(entry.transport) => Route::Key(entry.key),
+            None => Route::Disconnected,
         }
+    }
+
+    /// Returns true if a proxy that has registered over this transport is dialed by its key where it has no open link.
+    fn is_dialed(&self, transport: Transport) -> bool {
+        self.dials && transport != Transport::Quic
+    }
+
+    /// Returns true if scrapes of a proxy that has registered with this bridge fail for want of a link.
+    fn is_disconnected(&self, entry: &AliasEntry) -> bool {
+        let has_link = entry.link.is_some_and(|link| self.links.contains_key(&link));
+        !has_link && !self.is_dialed(entry.transport)
     }
 
     fn link(&self, entry: &AliasEntry) -> Option<Link> {

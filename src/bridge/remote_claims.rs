@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::alias_table::{AliasEntry, MAX_ALIASES, Transport};
+use super::alias_table::{AliasEntry, MAX_ALIASES};
 use super::relay::ForwardKey;
 use super::shared_claim::{ClaimOrder, SharedClaim};
 use crate::model::AppName;
@@ -53,11 +53,6 @@ impl RemoteClaim {
             link: None,
             renewed: self.renewed,
         }
-    }
-
-    /// True if a dial of the key reaches the proxy.
-    pub(super) fn is_dialed(&self) -> bool {
-        self.claim.transport == Transport::Hyperdht
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Apps {
 impl Apps {
     pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
         let accept = if self.json { "application/json" } else { "text/plain" };
-        let text = super::current_thread_runtime()?.block_on(async {
+        let text = super::block_on(async {
             let (server, access) = self.server.find(named).await?;
             get(&server, &access, "/apps", accept).await
         })?;

@@ -79,6 +79,11 @@ impl MetricsFormat {
 }
 
 impl Check {
+    /// True if it checks a configuration, and not a file of another kind.
+    pub(super) const fn is_of_configuration(&self) -> bool {
+        self.what.is_none()
+    }
+
     pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
         match &self.what {
             None => match (&self.file, named) {

@@ -2,22 +2,24 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use clap::Args;
 use url::Url;
 
 use super::WebConfigFile;
 use super::http_access::HttpAccess;
 use super::server::{Role, configured, connect};
-use super::target::{HttpServer, Transport, get};
+use super::target::{HttpServer, Transport, UrlParser, get, socket_path};
 
 #[derive(Debug, Args)]
 pub(super) struct Healthcheck {
     /// The address to ask: http://, https://, or unix:PATH for /readyz on http.unix_socket. Left out: /readyz of this host, at the port in
     /// the configuration.
-    url: Option<Url>,
+    #[arg(value_parser = UrlParser::<HealthUrl>::new())]
+    url: Option<HealthUrl>,
     /// Program of the configuration to check. Default: the proxy, or the bridge if no proxy listens.
     #[arg(long, value_enum, value_name = "ROLE", conflicts_with = "url")]
     role: Option<Role>,
@@ -33,18 +35,15 @@ pub(super) struct Healthcheck {
 impl Healthcheck {
     pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
         let (servers, access, path) = match &self.url {
-            Some(url) => {
-                let (server, path) = parts(url)?;
-                (vec![server], self.access.clone(), path)
-            }
+            Some(HealthUrl { server, path }) => (vec![server.clone()], self.access.clone(), path.clone()),
             None => {
                 let web_config_file = self.web.web_config_file.as_deref();
                 let found = configured(named, self.role, web_config_file, &self.access);
-                let (servers, access) = super::current_thread_runtime()?.block_on(found)?;
+                let (servers, access) = super::block_on(found)?;
                 (servers, access, "/readyz".to_owned())
             }
         };
-        let answer = super::current_thread_runtime()?.block_on(self.ask(&servers, &access, &path))?;
+        let answer = super::block_on(self.ask(&servers, &access, &path))?;
         super::print(&format!("{}\n", answer.trim_end()))?;
         Ok(ExitCode::SUCCESS)
     }
@@ -74,27 +73,42 @@ impl Healthcheck {
     }
 }
 
-/// Splits a URL into the server and the path.
-fn parts(url: &Url) -> anyhow::Result<(HttpServer, String)> {
-    if url.scheme() == "unix" {
-        return Ok((HttpServer::unix(url.path()), "/readyz".to_owned()));
+/// An address to ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct HealthUrl {
+    server: HttpServer,
+    /// The path and the query.
+    path: String,
+}
+
+impl FromStr for HealthUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // The path of a file is taken as it is: a URL would encode its spaces.
+        if let Some(path) = text.strip_prefix("unix:").or_else(|| text.strip_prefix("http+unix:")) {
+            return Ok(Self {
+                server: HttpServer::unix(socket_path(path)?),
+                path: "/readyz".to_owned(),
+            });
+        }
+        let url = Url::parse(text).map_err(|why| why.to_string())?;
+        let transport = match url.scheme() {
+            "http" => Transport::Http,
+            "https" => Transport::Https,
+            _ => return Err("only http://, https:// and unix: are supported".to_owned()),
+        };
+        let host = url.host_str().ok_or("it has no host")?;
+        let port = url.port_or_known_default().ok_or("it has no port")?;
+        let query = url.query().map_or(String::new(), |query| format!("?{query}"));
+        Ok(Self {
+            server: HttpServer {
+                place: format!("{host}:{port}"),
+                transport,
+            },
+            path: format!("{}{query}", url.path()),
+        })
     }
-    ensure!(
-        matches!(url.scheme(), "http" | "https"),
-        "{url}: only http://, https:// and unix: are supported"
-    );
-    let host = url.host_str().with_context(|| format!("{url} has no host"))?;
-    let port = url.port_or_known_default().with_context(|| format!("{url} has no port"))?;
-    let query = url.query().map_or(String::new(), |query| format!("?{query}"));
-    let server = HttpServer {
-        place: format!("{host}:{port}"),
-        transport: if url.scheme() == "https" {
-            Transport::Https
-        } else {
-            Transport::Http
-        },
-    };
-    Ok((server, format!("{}{query}", url.path())))
 }
 
 #[cfg(test)]

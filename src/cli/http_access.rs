@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::Args;
-use http::HeaderValue;
+use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -48,6 +48,46 @@ pub(super) struct HttpAccess {
     /// The server's certificate where it is known from its own files: then neither its issuer nor its names matter.
     #[arg(skip)]
     pinned: Option<CertificateDer<'static>>,
+    /// The server that these options are for.
+    #[arg(skip)]
+    server: ServerKind,
+}
+
+/// The server that credentials are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum ServerKind {
+    /// A proxy or a bridge. The environment variables hold its credentials.
+    #[default]
+    Own,
+    /// The source of an import. It gets what its own options name, and nothing else.
+    Source,
+}
+
+impl ServerKind {
+    /// The start of the names of its options.
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Own => "--",
+            Self::Source => "--source-",
+        }
+    }
+}
+
+/// Options for the source of an import.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct SourceAccess {
+    /// File with USER:PASSWORD for the source on its first line. Credentials and certificates of the proxy are not sent to the source.
+    #[arg(long, value_name = "FILE")]
+    source_credentials_file: Option<PathBuf>,
+    /// File with a bearer token for the source.
+    #[arg(long, value_name = "FILE", conflicts_with = "source_credentials_file")]
+    source_token_file: Option<PathBuf>,
+    /// Client certificate (PEM) for a source that asks for one.
+    #[arg(long, value_name = "FILE", requires = "source_key_file")]
+    source_cert_file: Option<PathBuf>,
+    /// Private key (PEM) of that client certificate.
+    #[arg(long, value_name = "FILE", requires = "source_cert_file")]
+    source_key_file: Option<PathBuf>,
 }
 
 /// Credentials without what is secret.
@@ -64,6 +104,19 @@ pub(super) trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for S {}
 
 impl HttpAccess {
+    /// The access to the source of an import: of these options it has the trusted CA certificates alone.
+    pub(super) fn to_source(&self, source: &SourceAccess) -> Self {
+        Self {
+            ca_file: self.ca_file.clone(),
+            credentials_file: source.source_credentials_file.clone(),
+            token_file: source.source_token_file.clone(),
+            cert_file: source.source_cert_file.clone(),
+            key_file: source.source_key_file.clone(),
+            pinned: None,
+            server: ServerKind::Source,
+        }
+    }
+
     /// The same options, for a server with this very certificate.
     pub(super) fn pinned_to(mut self, certificate: Option<CertificateDer<'static>>) -> Self {
         if self.ca_file.is_none() {
@@ -72,22 +125,29 @@ impl HttpAccess {
         self
     }
 
+    /// The value of an environment variable with credentials; none if it is empty, or for another server.
+    fn variable(&self, name: &str) -> Option<String> {
+        let value = std::env::var(name).ok().filter(|value| !value.is_empty());
+        value.filter(|_| self.server == ServerKind::Own)
+    }
+
     /// The `Authorization` header, if there are credentials: those of a file, otherwise those of an environment variable.
     pub(super) fn authorization(&self) -> anyhow::Result<Option<HeaderValue>> {
+        let prefix = self.server.prefix();
         let header = match (&self.credentials_file, &self.token_file) {
             (Some(file), _) => {
                 if let Some(warning) = exposed(file) {
-                    tracing::warn!("--credentials-file: {warning}");
+                    tracing::warn!("{prefix}credentials-file: {warning}");
                 }
                 basic(&read_secret(file)?, &file.display().to_string())?
             }
             (None, Some(file)) => {
                 if let Some(warning) = exposed(file) {
-                    tracing::warn!("--token-file: {warning}");
+                    tracing::warn!("{prefix}token-file: {warning}");
                 }
                 bearer(&read_secret(file)?, &file.display().to_string())?
             }
-            (None, None) => match (variable(CREDENTIALS_VARIABLE), variable(TOKEN_VARIABLE)) {
+            (None, None) => match (self.variable(CREDENTIALS_VARIABLE), self.variable(TOKEN_VARIABLE)) {
                 (None, None) => return Ok(None),
                 (Some(credentials), None) => basic(&credentials, CREDENTIALS_VARIABLE)?,
                 (None, Some(token)) => bearer(token.trim(), TOKEN_VARIABLE)?,
@@ -99,13 +159,34 @@ impl HttpAccess {
         Ok(Some(value))
     }
 
+    /// A hint at the options for the credentials that a response asks for; empty if it asks for none.
+    pub(super) fn hint(&self, headers: &HeaderMap) -> &'static str {
+        let challenges = headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
+        let (mut basic, mut bearer) = (false, false);
+        for challenge in challenges {
+            basic |= challenge.starts_with(b"Basic");
+            bearer |= challenge.starts_with(b"Bearer");
+        }
+        match (self.server, basic, bearer) {
+            (_, false, false) => "",
+            (ServerKind::Own, true, false) => "; set --credentials-file or EXPORTER_PROXY_CREDENTIALS",
+            (ServerKind::Own, false, true) => "; set --token-file or EXPORTER_PROXY_TOKEN",
+            (ServerKind::Own, true, true) => {
+                "; set --credentials-file or --token-file, or EXPORTER_PROXY_CREDENTIALS or EXPORTER_PROXY_TOKEN"
+            }
+            (ServerKind::Source, true, false) => "; set --source-credentials-file",
+            (ServerKind::Source, false, true) => "; set --source-token-file",
+            (ServerKind::Source, true, true) => "; set --source-credentials-file or --source-token-file",
+        }
+    }
+
     /// The credentials in use, without what is secret. Those that cannot be read are left out.
     pub(super) fn credential(&self) -> Option<Credential<'_>> {
         let user = |text: String| Some(Credential::Password(text.lines().next()?.split_once(':')?.0.to_owned()));
         match (&self.credentials_file, &self.token_file) {
             (Some(file), _) => user(secret_file::read(file, FileRule::Lenient).ok()?),
             (None, Some(file)) => Some(Credential::Token(Some(file))),
-            (None, None) => match (variable(CREDENTIALS_VARIABLE), variable(TOKEN_VARIABLE)) {
+            (None, None) => match (self.variable(CREDENTIALS_VARIABLE), self.variable(TOKEN_VARIABLE)) {
                 (Some(text), _) => user(text),
                 (None, Some(_)) => Some(Credential::Token(None)),
                 (None, None) => None,
@@ -165,11 +246,6 @@ fn read_secret(file: &Path) -> anyhow::Result<String> {
     secret_file::read(file, FileRule::Lenient).with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// The value of an environment variable; none if it is empty.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
 /// The header for `USER:PASSWORD` on the first line of a text; `source` names it in errors.
 fn basic(text: &str, source: &str) -> anyhow::Result<String> {
     let line = text.lines().next().unwrap_or_default();
@@ -219,3 +295,6 @@ impl ServerCertVerifier for PinnedCertificate {
 
     verify_signatures!(self => self.provider.signature_verification_algorithms);
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,9 +13,9 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 
 use super::count;
-use super::http_access::HttpAccess;
+use super::http_access::{HttpAccess, SourceAccess};
 use super::server::default_server;
-use super::target::{HttpServer, Target, hint, send_request};
+use super::target::{HttpServer, Target, has_user, send_request};
 use crate::model::printable;
 use crate::wire::pushgateway::{PUSH_FAILURE_TIME_HEADER, PUSH_TIME_HEADER, SavedGroup, SavedGroups, groups_of_scrape};
 
@@ -58,13 +58,15 @@ struct Pushgateway {
     #[arg(long)]
     replace: bool,
     #[command(flatten)]
+    source_access: SourceAccess,
+    #[command(flatten)]
     access: HttpAccess,
 }
 
 impl Import {
     pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
         let From::Pushgateway(pushgateway) = &self.from;
-        super::current_thread_runtime()?.block_on(pushgateway.import(named))
+        super::block_on(pushgateway.import(named))
     }
 }
 
@@ -104,6 +106,11 @@ impl Pushgateway {
         };
         let mut outcome = Outcome::default();
         if self.source.contains("://") {
+            // Without the URL, which may hold a password.
+            ensure!(
+                !has_user(&self.source),
+                "a user and a password in the URL of the source are not supported; they go into --source-credentials-file"
+            );
             let source: Target = self
                 .source
                 .parse()
@@ -132,13 +139,18 @@ impl Pushgateway {
     /// The groups of a running Pushgateway, and how many series changed meanwhile.
     async fn scrape(&self, source: &HttpServer) -> anyhow::Result<(Vec<SavedGroup>, usize)> {
         let prefix = self.source_prefix.trim_end_matches('/');
+        let access = self.access.to_source(&self.source_access);
         let get = async |path: &str, accept: &str| {
             let request = Request::get(format!("{prefix}{path}"))
                 .header(ACCEPT, accept)
                 .body(Full::default())?;
-            let answer = send_request(source, &self.access, request).await?;
+            let answer = send_request(source, &access, request).await?;
             let (status, place) = (answer.status(), &source.place);
-            ensure!(status.is_success(), "{place} answered {status} to {path}{}", hint(answer.headers()));
+            ensure!(
+                status.is_success(),
+                "{place} answered {status} to {path}{}",
+                access.hint(answer.headers())
+            );
             anyhow::Ok(answer.into_body())
         };
         let api = get("/api/v1/metrics", "application/json").await?;
@@ -172,7 +184,11 @@ impl Destination<'_> {
                 outcome.families += saved.count as u64;
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
-                bail!("{} answered {status}: {text}{}", self.server.place, hint(answer.headers()));
+                bail!(
+                    "{} answered {status}: {text}{}",
+                    self.server.place,
+                    self.access.hint(answer.headers())
+                );
             }
             _ => {
                 outcome.refused += 1;
@@ -190,7 +206,11 @@ impl Destination<'_> {
         match answer.status() {
             StatusCode::OK => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
-            status => bail!("{} answered {status} to GET /apps{}", self.server.place, hint(answer.headers())),
+            status => bail!(
+                "{} answered {status} to GET /apps{}",
+                self.server.place,
+                self.access.hint(answer.headers())
+            ),
         }
     }
 }

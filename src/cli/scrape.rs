@@ -1,12 +1,13 @@
 //! `exporter-proxy scrape KEY@HOST:PORT | hyperdht://KEY`
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::server::settings;
 use crate::config::HostPort;
 use crate::model::printable;
 use crate::peer::{HyperdhtError, Identity, LinkAddress, REQUEST_TIMEOUT, ScrapeError, ScrapeOutcome, Scraper};
@@ -15,14 +16,14 @@ use crate::peer::{HyperdhtError, Identity, LinkAddress, REQUEST_TIMEOUT, ScrapeE
 pub(super) struct Scrape {
     /// The proxy: KEY@HOST:PORT with its public key and its p2p.listen address, or hyperdht://KEY if it registers over HyperDHT.
     target: LinkAddress,
-    /// File of our key, created if missing. Default: p2p.key in the state directory. Its public half must be in p2p.allow or
-    /// p2p.bridges of the scraped proxy.
+    /// File of our key, created if missing. Default: p2p.key_file in the file of -c, or bridge.key_file if p2p is not enabled there;
+    /// without -c p2p.key in the state directory. Its public half must be in p2p.allow or p2p.bridges of the scraped proxy.
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
     /// Path of the request. HyperDHT supports /metrics only.
     #[arg(long, value_name = "PATH", default_value = "/metrics")]
     path: String,
-    /// Bootstrap node of HyperDHT; can be repeated. Default: the public nodes.
+    /// Bootstrap node of HyperDHT; can be repeated. Default: hyperdht.bootstrap in the file of -c, otherwise the public nodes.
     #[arg(long, value_name = "HOST:PORT", value_parser = HostPort::parse)]
     bootstrap: Vec<HostPort>,
     /// Timeout in seconds.
@@ -31,17 +32,20 @@ pub(super) struct Scrape {
 }
 
 impl Scrape {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let identity = Identity::load_or_create(&super::keygen::key_file(self.identity)?)?;
+    pub(super) fn run(mut self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
+        if let Some(file) = named.filter(|_| self.bootstrap.is_empty()) {
+            self.bootstrap = settings(file)?.hyperdht.bootstrap;
+        }
+        let identity = Identity::load_or_create(&super::keygen::key_file(self.identity, named)?)?;
         let key = identity.public_key();
         let began = Instant::now();
-        let outcome = super::current_thread_runtime()?.block_on(async {
+        let outcome = super::block_on(async {
             let bootstrap = self.bootstrap.iter().map(ToString::to_string).collect();
             let scraper = Scraper::with_bootstrap(identity, self.target, Duration::from_secs(self.timeout.max(1)), bootstrap);
             let outcome = scraper.request(&self.path).await;
             scraper.close().await;
-            outcome
-        });
+            Ok(outcome)
+        })?;
         match outcome {
             Ok(ScrapeOutcome::Metrics { text, .. }) => {
                 // A file or a program gets the exposition as it is.

@@ -23,7 +23,7 @@ pub(super) struct SdConfig {
 
 impl SdConfig {
     pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
-        let text = super::current_thread_runtime()?.block_on(async {
+        let text = super::block_on(async {
             let (server, access) = self.server.find(named).await?;
             if server.transport == Transport::Unix {
                 bail!("Prometheus cannot scrape a Unix socket; give --from http://HOST:PORT");

@@ -14,7 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::http_access::HttpAccess;
 use super::server::default_server;
-use super::target::{HttpServer, Target, cannot_connect, hint, send_request};
+use super::target::{HttpServer, Target, cannot_connect, send_request};
 use super::{count, input};
 use crate::daemon::usual_sockets;
 use crate::exposition::negotiate::Format;
@@ -64,7 +64,7 @@ impl Send {
             let name = input::name(&self.file);
             bail!("{name} is empty; sending it would remove all metrics of {app} (--allow-empty sends it)");
         }
-        let outcome = super::current_thread_runtime()?.block_on(async {
+        let outcome = super::block_on(async {
             let Some(to) = &self.to else {
                 let (server, access) = default_server(named, &self.access).await?;
                 return push(&server, &access, &app, metrics).await;
@@ -171,7 +171,12 @@ async fn push(server: &HttpServer, access: &HttpAccess, app: &AppName, metrics: 
     let answer = send_request(server, access, request).await?;
     let text = String::from_utf8_lossy(answer.body());
     if !answer.status().is_success() {
-        bail!("refused ({}): {}{}", answer.status(), text.trim_end(), hint(answer.headers()));
+        bail!(
+            "refused ({}): {}{}",
+            answer.status(),
+            text.trim_end(),
+            access.hint(answer.headers())
+        );
     }
     Ok(format!("{}\n", text.trim_end()))
 }

@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, UnixStream, lookup_host};
 
 use super::http_access::HttpAccess;
 use super::target::{HttpServer, Target, Transport, cannot_connect};
-use crate::config::{self, Environment, HostPort};
+use crate::config::{self, Environment, HostPort, Settings};
 use crate::http::read_web_config;
 
 /// The address without an option and without a configuration.
@@ -87,10 +87,7 @@ pub(super) async fn configured(
     web_config_file: Option<&Path>,
     access: &HttpAccess,
 ) -> anyhow::Result<(Vec<HttpServer>, HttpAccess)> {
-    let environment = Environment::from_pairs(std::env::vars_os());
-    let settings = config::load(named, &environment)
-        .map_err(|faults| anyhow::anyhow!("the configuration cannot be used:\n{faults}"))?
-        .settings;
+    let settings = load(named)?;
     let (mut https, mut certificate) = (false, None);
     if let Some(file) = web_config_file.or(settings.http.web_config_file.as_deref()) {
         let web = read_web_config(file).outcome?.config;
@@ -111,6 +108,22 @@ pub(super) async fn configured(
     let server = |place| HttpServer { place, transport };
     let access = access.clone().pinned_to(certificate);
     Ok((authorities.into_iter().map(server).collect(), access))
+}
+
+/// The settings of the configuration file on the command line.
+///
+/// # Errors
+/// All faults of the file and of the environment.
+pub(super) fn settings(file: &Path) -> anyhow::Result<Settings> {
+    load(Some(file))
+}
+
+fn load(named: Option<&Path>) -> anyhow::Result<Settings> {
+    let environment = Environment::from_pairs(std::env::vars_os());
+    let loaded = config::load(named, &environment);
+    Ok(loaded
+        .map_err(|faults| anyhow::anyhow!("the configuration cannot be used:\n{faults}"))?
+        .settings)
 }
 
 /// Replaces an unspecified address, which servers listen on and clients cannot connect to, by those of this host.

@@ -28,7 +28,7 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
-        let (place, text) = super::current_thread_runtime()?.block_on(async {
+        let (place, text) = super::block_on(async {
             let (server, access) = self.server.find(named).await?;
             let text = get(&server, &access, "/api/status", "application/json").await?;
             anyhow::Ok((server.place, text))
@@ -56,7 +56,7 @@ pub(super) fn parse(place: &str, text: &str) -> anyhow::Result<Value> {
 pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => printable(text).replace('\n', " "),
+        Value::String(text) => printable(text).replace(['\n', '\t'], " "),
         other => other.to_string(),
     }
 }

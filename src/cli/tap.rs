@@ -2,8 +2,9 @@
 
 mod recording;
 
+use std::convert::Infallible;
 use std::io::{ErrorKind, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,15 +12,18 @@ use anyhow::{Context as _, anyhow};
 use chrono::Utc;
 use clap::Args;
 use tokio::net::TcpStream;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::recording::{Recorder, Rotation, replay};
+use super::server::{reachable, settings};
 use crate::model::printable_json;
 use crate::sources::upstreams::{ConnectionError, UpstreamConnection};
 use crate::supervise::lookup::PeerLookup;
+use crate::supervise::signals::Signals;
 use crate::wire::monitoring::line;
 
+/// The address without an option and without a configuration.
+const DEFAULT: &str = "127.0.0.1:8181";
 /// Time for which a refused first connection is retried: `tap` is often started together with the proxy.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(3);
 /// Interval of these retries.
@@ -29,9 +33,9 @@ const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct Tap {
-    /// Address of the monitoring stream.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8181")]
-    from: String,
+    /// Address of the monitoring stream. Default: the first of stream.listen_addresses in the file of -c, otherwise 127.0.0.1:8181.
+    #[arg(long, value_name = "HOST:PORT")]
+    from: Option<String>,
     /// Print messages as JSON.
     #[arg(long)]
     json: bool,
@@ -47,16 +51,21 @@ pub(super) struct Tap {
 }
 
 impl Tap {
-    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
         match (&self.replay, &self.record) {
             (Some(file), _) => self.replay(file),
-            (None, Some(file)) => super::current_thread_runtime()?.block_on(self.record(file)),
-            (None, None) => super::current_thread_runtime()?.block_on(self.follow()),
+            (None, Some(file)) => super::block_on(self.record(file, named)),
+            (None, None) => super::block_on(self.follow(named)),
         }
     }
 
+    /// True if it reads a recording, for which no configuration counts.
+    pub(super) const fn is_replay(&self) -> bool {
+        self.replay.is_some()
+    }
+
     /// Prints a recording.
-    fn replay(&self, file: &std::path::Path) -> anyhow::Result<ExitCode> {
+    fn replay(&self, file: &Path) -> anyhow::Result<ExitCode> {
         let mut line = Vec::new();
         let mut out = std::io::BufWriter::new(std::io::stdout().lock());
         let outcome = replay(file, |message| {
@@ -72,49 +81,47 @@ impl Tap {
     }
 
     /// Records until the stream ends, or a signal comes.
-    async fn record(&self, file: &std::path::Path) -> anyhow::Result<ExitCode> {
+    async fn record(&self, file: &Path, named: Option<&Path>) -> anyhow::Result<ExitCode> {
         let mut recorder = Recorder::open(file, self.rotate, Utc::now())?;
-        let mut interrupted = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
-        let mut terminated = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
-        let mut link = self.connect().await.map_err(|why| self.lost(&why))?;
+        let mut signals = Signals::install().context("cannot catch signals")?;
+        let outcome = tokio::select! {
+            // A connection that is not established is given up as well.
+            _ = signals.first() => Ok(ExitCode::SUCCESS),
+            lost = self.record_stream(&mut recorder, named) => lost.map(|never| match never {}),
+        };
+        recorder.flush(Utc::now())?;
+        outcome
+    }
+
+    /// Records until the stream ends. What was not written yet is in the recorder, also if this is cancelled.
+    async fn record_stream(&self, recorder: &mut Recorder, named: Option<&Path>) -> anyhow::Result<Infallible> {
+        let (address, mut link) = self.connect(named).await?;
+        let lost = |why: ConnectionError| lost(&address, &why);
         let mut ticks = interval(WRITE_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let outcome = loop {
+        loop {
             let frame = tokio::select! {
-                _ = interrupted.recv() => break Ok(ExitCode::SUCCESS),
-                _ = terminated.recv() => break Ok(ExitCode::SUCCESS),
                 _ = ticks.tick() => {
                     recorder.flush(Utc::now())?;
                     continue;
                 }
                 frame = link.frame() => frame,
             };
-            let mut next = match frame {
-                Ok(frame) => Some(frame),
-                Err(why) => break Err(self.lost(&why)),
-            };
+            let mut next = Some(frame.map_err(lost)?);
             while let Some(frame) = next {
-                let text = link.text(&frame).map_err(|why| self.lost(&why))?;
+                let text = link.text(&frame).map_err(lost)?;
                 let mut line = Vec::with_capacity(text.len());
                 one_line(text, &mut line);
                 recorder.push(&line, Utc::now())?;
-                next = link.frame_at_hand().map_err(|why| self.lost(&why))?;
+                next = link.frame_at_hand().map_err(lost)?;
             }
-        };
-        recorder.flush(Utc::now())?;
-        outcome
-    }
-
-    /// The error of a lost stream, with its causes.
-    fn lost(&self, why: &ConnectionError) -> anyhow::Error {
-        let hint = matches!(why, ConnectionError::Connect(_)).then_some(". Is the proxy running there, with stream.listen_addresses set?");
-        anyhow!("the stream of {}: {why}{}", self.from, hint.unwrap_or_default())
+        }
     }
 
     /// Prints until the stream or the reader of standard output ends.
-    async fn follow(&self) -> anyhow::Result<ExitCode> {
-        let lost = |why: ConnectionError| self.lost(&why);
-        let mut link = self.connect().await.map_err(lost)?;
+    async fn follow(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
+        let (address, mut link) = self.connect(named).await?;
+        let lost = |why: ConnectionError| lost(&address, &why);
         loop {
             let mut lines = Vec::new();
             let mut next = Some(link.frame().await.map_err(lost)?);
@@ -130,17 +137,41 @@ impl Tap {
         }
     }
 
-    /// Connects, with retries while the connection is refused.
-    async fn connect(&self) -> Result<UpstreamConnection<TcpStream>, ConnectionError> {
+    /// Connects, with retries while the connection is refused. Returns the address as well.
+    async fn connect(&self, named: Option<&Path>) -> anyhow::Result<(String, UpstreamConnection<TcpStream>)> {
+        let addresses = self.addresses(named).await?;
         let (began, mut lookup) = (Instant::now(), PeerLookup::default());
         loop {
-            match UpstreamConnection::open(&self.from, &mut lookup).await {
-                Err(ConnectionError::Connect(why)) if why.kind() == ErrorKind::ConnectionRefused && began.elapsed() < RETRY_TIMEOUT => {
-                    tokio::time::sleep(RETRY_INTERVAL).await;
+            let (mut is_refused, mut failure) = (false, None);
+            for address in &addresses {
+                match UpstreamConnection::open(address, &mut lookup).await {
+                    Ok(link) => return Ok((address.clone(), link)),
+                    Err(why) => {
+                        is_refused |= matches!(&why, ConnectionError::Connect(why) if why.kind() == ErrorKind::ConnectionRefused);
+                        let error = lost(address, &why);
+                        if !matches!(why, ConnectionError::Connect(_)) {
+                            return Err(error);
+                        }
+                        failure = Some(error);
+                    }
                 }
-                outcome => return outcome,
             }
+            if let Some(why) = failure.filter(|_| !is_refused || began.elapsed() >= RETRY_TIMEOUT) {
+                return Err(why);
+            }
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
+    }
+
+    /// The addresses at which the stream may be reached: that of the option, otherwise those of the configuration file.
+    async fn addresses(&self, named: Option<&Path>) -> anyhow::Result<Vec<String>> {
+        let Some(file) = named.filter(|_| self.from.is_none()) else {
+            return Ok(vec![self.from.clone().unwrap_or_else(|| DEFAULT.to_owned())]);
+        };
+        let settings = settings(file)?;
+        let configured = settings.stream.listen_addresses.first();
+        let address = configured.with_context(|| format!("{}: stream.listen_addresses is empty: there is no stream", file.display()))?;
+        reachable(address).await
     }
 
     fn print(&self, text: &[u8], lines: &mut Vec<u8>) {
@@ -151,6 +182,12 @@ impl Tap {
         }
         lines.push(b'\n');
     }
+}
+
+/// The error of a stream that cannot be reached or is lost, with its causes.
+fn lost(address: &str, why: &ConnectionError) -> anyhow::Error {
+    let hint = matches!(why, ConnectionError::Connect(_)).then_some(". Is the proxy running there, with stream.listen_addresses set?");
+    anyhow!("the stream of {address}: {why}{}", hint.unwrap_or_default())
 }
 
 /// Writes JSON on one line, without terminal control sequences. Whitespace between tokens becomes a space; hidden characters in strings are

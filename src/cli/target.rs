@@ -1,13 +1,16 @@
 //! Address of a running proxy, and HTTP requests to it.
 
+use std::ffi::OsStr;
 use std::io::ErrorKind;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use clap::builder::{StringValueParser, TypedValueParser, ValueParserFactory};
+use http::header::{AUTHORIZATION, HOST, HeaderValue};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
@@ -122,11 +125,61 @@ impl FromStr for Target {
 }
 
 /// The path after `unix:`.
-fn socket_path(text: &str) -> Result<&str, String> {
+pub(super) fn socket_path(text: &str) -> Result<&str, String> {
     let path = text.strip_prefix("//").unwrap_or(text);
     match path.is_empty() {
-        true => Err("http+unix: needs a path, e.g. http+unix:/run/exporter-proxy/http.sock".into()),
+        true => Err("the path is missing, as in http+unix:/run/exporter-proxy/http.sock".into()),
         false => Ok(path),
+    }
+}
+
+/// Returns true for a URL with a user, and perhaps a password, before its host.
+pub(super) fn has_user(url: &str) -> bool {
+    if url.starts_with("unix:") || url.starts_with("http+unix:") {
+        return false;
+    }
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
+}
+
+/// Parser of an argument that is a URL. One with a user is refused without showing it, because errors end up in logs.
+#[derive(Debug)]
+pub(super) struct UrlParser<T>(PhantomData<fn() -> T>);
+
+impl<T> UrlParser<T> {
+    pub(super) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T> Clone for UrlParser<T> {
+    fn clone(&self) -> Self {
+        Self::new()
+    }
+}
+
+impl<T: FromStr<Err = String> + Clone + Send + Sync + 'static> TypedValueParser for UrlParser<T> {
+    type Value = T;
+
+    fn parse_ref(&self, command: &clap::Command, argument: Option<&clap::Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        if value.to_str().is_some_and(has_user) {
+            let name = argument.map(ToString::to_string).unwrap_or_default();
+            let text = format!(
+                "{name}: a user and a password in a URL are not supported; they go into --credentials-file or the variable \
+                 EXPORTER_PROXY_CREDENTIALS"
+            );
+            return Err(command.clone().error(clap::error::ErrorKind::ValueValidation, text));
+        }
+        let parser = StringValueParser::new().try_map(|text: String| text.parse::<T>());
+        parser.parse_ref(command, argument, value)
+    }
+}
+
+impl ValueParserFactory for Target {
+    type Parser = UrlParser<Self>;
+
+    fn value_parser() -> Self::Parser {
+        UrlParser::new()
     }
 }
 
@@ -194,26 +247,10 @@ pub(super) async fn get(server: &HttpServer, access: &HttpAccess, path: &str, ac
     let answer = send_request(server, access, request).await?;
     let (status, text) = (answer.status(), String::from_utf8_lossy(answer.body()).into_owned());
     if !status.is_success() {
-        bail!("{place} answered {status}: {}{}", text.trim_end(), hint(answer.headers()));
+        bail!("{place} answered {status}: {}{}", text.trim_end(), access.hint(answer.headers()));
     }
     ensure!(!text.is_empty(), "empty response from {place}");
     Ok(text)
-}
-
-/// A hint at the options for the credentials that a response asks for; empty if it asks for none.
-pub(super) fn hint(headers: &HeaderMap) -> &'static str {
-    let challenges = headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes);
-    let (mut basic, mut bearer) = (false, false);
-    for challenge in challenges {
-        basic |= challenge.starts_with(b"Basic");
-        bearer |= challenge.starts_with(b"Bearer");
-    }
-    match (basic, bearer) {
-        (true, false) => "; set --credentials-file or EXPORTER_PROXY_CREDENTIALS",
-        (false, true) => "; set --token-file or EXPORTER_PROXY_TOKEN",
-        (true, true) => "; set --credentials-file or --token-file, or EXPORTER_PROXY_CREDENTIALS or EXPORTER_PROXY_TOKEN",
-        (false, false) => "",
-    }
 }
 
 #[cfg(test)]

@@ -1,3 +1,6 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+use std::sync::mpsc;
+
 use super::*;
 
 #[test]
@@ -14,4 +17,22 @@ fn a_cause_is_told_once() {
     assert_eq!(with_causes(&repeats), format!("groups.bin: not a file of groups: {cause}"));
     let names = anyhow::Error::new(Refused::Names(std::fmt::Error));
     assert_eq!(with_causes(&names), format!("cannot read: {cause}"));
+}
+
+#[test]
+fn a_lookup_that_a_command_has_given_up_is_not_waited_for() {
+    let (release, released) = mpsc::channel::<()>();
+    let (start, started) = mpsc::channel();
+    let lookup = async {
+        let hanging = tokio::task::spawn_blocking(move || {
+            start.send(()).unwrap();
+            released.recv()
+        });
+        started.recv().unwrap();
+        drop(hanging);
+        Ok(7)
+    };
+    assert_eq!(block_on(lookup).unwrap(), 7);
+    // Until here the blocking call could not end.
+    drop(release);
 }

@@ -1,5 +1,6 @@
 //! `exporter-proxy top`
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -10,8 +11,9 @@ use anyhow::Context as _;
 use chrono::DateTime;
 use clap::Args;
 use serde_json::Value;
+use tabled::grid::util::string::get_line_width;
 use terminal_size::{Height, Width, terminal_size};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::http_access::HttpAccess;
 use super::server::ServerOptions;
@@ -19,7 +21,9 @@ use super::status::{parse, size, text, title, totals, troubles};
 use super::target::{HttpServer, get};
 use super::with_causes;
 use crate::model::printable;
+use crate::outlets::first_columns;
 use crate::page::span;
+use crate::supervise::signals::Signals;
 
 /// The size of a page where the output is no terminal.
 const PAGE: (usize, usize) = (80, 24);
@@ -49,7 +53,7 @@ pub(super) struct Top {
 
 impl Top {
     pub(super) fn run(&self, named: Option<&Path>) -> anyhow::Result<ExitCode> {
-        super::current_thread_runtime()?.block_on(async {
+        super::block_on(async {
             let (server, access) = self.server.find(named).await?;
             if self.once || !std::io::stdout().is_terminal() {
                 let page = self.page(&server, &access).await?;
@@ -60,20 +64,23 @@ impl Top {
         })
     }
 
-    /// Shows pages until a signal.
+    /// Shows pages until a signal, which cancels a request in flight.
     async fn follow(&self, server: &HttpServer, access: &HttpAccess) -> anyhow::Result<ExitCode> {
-        let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::window_change()];
-        let [mut interrupted, mut terminated, mut resized] = signals.map(signal);
-        let (interrupted, terminated) = (caught(&mut interrupted)?, caught(&mut terminated)?);
-        let resized = caught(&mut resized)?;
-        // A first failure is the outcome; a later one, as during a restart, is shown and may pass.
+        let mut signals = Signals::install().context("cannot catch signals")?;
+        tokio::select! {
+            _ = signals.first() => Ok(ExitCode::SUCCESS),
+            failed = self.show_pages(server, access) => failed.map(|never| match never {}),
+        }
+    }
+
+    /// Shows pages. A first failure is the outcome; a later one, as during a restart, is shown and may pass.
+    async fn show_pages(&self, server: &HttpServer, access: &HttpAccess) -> anyhow::Result<Infallible> {
+        let mut resized = signal(SignalKind::window_change()).context("cannot catch SIGWINCH")?;
         let mut page = self.page(server, access).await?;
         let screen = Screen::enter()?;
         loop {
             screen.show(&page)?;
             tokio::select! {
-                _ = interrupted.recv() => return Ok(ExitCode::SUCCESS),
-                _ = terminated.recv() => return Ok(ExitCode::SUCCESS),
                 _ = resized.recv() => {}
                 () = tokio::time::sleep(Duration::from_secs(self.interval)) => {}
             }
@@ -97,10 +104,6 @@ impl Top {
         let is_live = !self.once && std::io::stdout().is_terminal();
         Ok(page(place, &status, &list, width, is_live.then_some(height)))
     }
-}
-
-fn caught(signal: &mut std::io::Result<Signal>) -> anyhow::Result<&mut Signal> {
-    signal.as_mut().map_err(|why| anyhow::anyhow!("cannot catch signals: {why}"))
 }
 
 /// The alternate screen of the terminal, left when it is dropped.
@@ -189,7 +192,7 @@ fn aliases(list: &Value) -> Vec<[String; 6]> {
 /// The lines of a table. The first column is shortened so that the lines fit, then the lines are cut.
 fn table(head: &[&str], rows: &[[String; 6]], width: usize) -> Vec<String> {
     let of = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
+        let cells = rows.iter().map(|row| get_line_width(&row[column]));
         cells.chain([head[column].len()]).max().unwrap_or_default()
     };
     let mut widths: Vec<usize> = (0..head.len()).map(of).collect();
@@ -199,7 +202,8 @@ fn table(head: &[&str], rows: &[[String; 6]], width: usize) -> Vec<String> {
         let mut out = String::new();
         for (cell, width) in cells.iter().zip(&widths) {
             let cell = cut(cell, *width);
-            let padding = width - cell.chars().count();
+            // Where a wide character does not fit, the cell is a column narrower.
+            let padding = width.saturating_sub(get_line_width(&cell));
             let _ = write!(out, "{cell}{:padding$}  ", "");
         }
         cut(out.trim_end(), width)
@@ -211,13 +215,12 @@ fn table(head: &[&str], rows: &[[String; 6]], width: usize) -> Vec<String> {
 /// The least width of a name: in less, names are not recognized.
 const MIN_NAME: usize = 12;
 
-/// A line cut to a width in characters, with an ellipsis at its end.
+/// A line cut to a width in columns, with an ellipsis at its end.
 fn cut(line: &str, width: usize) -> String {
-    if line.chars().count() <= width {
+    if get_line_width(line) <= width {
         return line.to_owned();
     }
-    let head: String = line.chars().take(width.saturating_sub(1)).collect();
-    format!("{head}…")
+    format!("{}…", first_columns(line, width.saturating_sub(1)))
 }
 
 #[cfg(test)]

@@ -195,14 +195,20 @@ fn shortened(text: &str, width: usize) -> Cow<'_, str> {
     format!("{head}{GAP}{tail}").into()
 }
 
-/// The first characters of a text that take at most this width.
-fn first_columns(text: &str, width: usize) -> &str {
+/// The first characters of a text that take at most this width, in columns of a terminal.
+#[must_use]
+pub fn first_columns(text: &str, width: usize) -> &str {
     let mut taken = 0;
     let end = text.char_indices().find(|(_, c)| {
         taken += get_line_width(c.encode_utf8(&mut [0; 4]));
         taken > width
     });
-    &text[..end.map_or(text.len(), |(at, _)| at)]
+    let mut head = &text[..end.map_or(text.len(), |(at, _)| at)];
+    // A sequence can be wider than its characters one by one: U+FE0F widens the one before it.
+    while get_line_width(head) > width {
+        head = head.char_indices().next_back().map_or("", |(at, _)| &head[..at]);
+    }
+    head
 }
 
 /// The last characters of a text that take at most this width.
@@ -212,7 +218,11 @@ fn last_columns(text: &str, width: usize) -> &str {
         taken += get_line_width(c.encode_utf8(&mut [0; 4]));
         taken > width
     });
-    &text[start.map_or(0, |(at, c)| at + c.len_utf8())..]
+    let mut tail = &text[start.map_or(0, |(at, c)| at + c.len_utf8())..];
+    while get_line_width(tail) > width {
+        tail = tail.char_indices().nth(1).map_or("", |(at, _)| &tail[at..]);
+    }
+    tail
 }
 
 /// The lines of a text of at most this width, broken at spaces where there are any.

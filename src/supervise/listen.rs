@@ -47,7 +47,10 @@ pub enum BindErrorKind {
     #[error("{0}")]
     Bind(io::Error),
     /// The process may not use a port below 1024.
-    #[error("{0}; ports below 1024 need the capability CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE)")]
+    #[error(
+        "{0}; ports below 1024 need the capability CAP_NET_BIND_SERVICE \
+         (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE and CapabilityBoundingSet=CAP_NET_BIND_SERVICE)"
+    )]
     PrivilegedPort(io::Error),
     /// The socket that the service manager passed for the port has another use.
     #[error(
@@ -79,7 +82,7 @@ pub enum BindErrorKind {
     #[error("unknown group `{0}`")]
     NoGroup(String),
     /// Owner or group could not be set.
-    #[error("its owner and group cannot be set: {0}")]
+    #[error("its owner and group cannot be set: {0}; without CAP_CHOWN the group must be one that this user is a member of")]
     Owner(io::Error),
     /// The permissions could not be set.
     #[error("its mode cannot be set: {0}")]

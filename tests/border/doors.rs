@@ -72,7 +72,7 @@ async fn a_user_id_is_of_the_peer_and_not_of_those_it_forwards_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_reach_a_unix_socket() {
     let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("http.sock");
+    let socket = folder.path().join("of http%20.sock");
     let _proxy = Proxy::with(&format!("http.unix_socket = {socket:?}")).await;
     let metrics = folder.path().join("m.txt");
     std::fs::write(&metrics, "m 1\n").unwrap();

@@ -201,6 +201,7 @@ async fn a_proxy_is_scraped_through_two_bridges() {
         .await;
         let own = bridge.text("/metrics").await;
         assert!(own.contains("exporter_proxy_bridge_aliases 1\n"), "{own}");
+        assert!(own.contains("exporter_proxy_bridge_disconnected_aliases 0\n"), "{own}");
         assert!(
             own.contains("exporter_proxy_bridge_scrapes_total{result=\"unknown_alias\"} "),
             "{own}"
@@ -216,6 +217,12 @@ async fn a_proxy_is_scraped_through_two_bridges() {
     })
     .await;
     assert_eq!(one.text("/scrape/a%20b/metrics").await, "Upstream unavailable");
+    until("it is counted", async || {
+        one.text("/metrics")
+            .await
+            .contains("exporter_proxy_bridge_disconnected_aliases 1\n")
+    })
+    .await;
     assert!(one.text("/sd").await.contains("a b"));
 }
 

@@ -1,11 +1,15 @@
 //! The API of Pushgateway: groups, their failures and expiry, access, and real client libraries.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use crate::harness::{PATIENCE, Proxy, missing, python, repository, run, until};
@@ -339,6 +343,101 @@ async fn groups_are_imported_from_a_running_program() {
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(told.contains("not a persistence file of Pushgateway"), "{told}");
+}
+
+/// A server that answers each path of `answers` with its body, and everything else with this status. It keeps the heads of all requests, in
+/// lower case.
+async fn recorder(answers: Vec<(&'static str, Bytes)>, otherwise: u16) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = Arc::clone(&heads);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            let head = loop {
+                let text = String::from_utf8_lossy(&request).to_lowercase();
+                if let Some((head, _)) = text.split_once("\r\n\r\n") {
+                    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                    let at = request.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
+                    // An unread body would reset the connection.
+                    if request.len() >= at + 4 + length.map_or(0, |length| length.parse().unwrap()) {
+                        break format!("{head}\r\n");
+                    }
+                }
+                assert!(stream.read_buf(&mut request).await.unwrap() > 0, "{text}");
+            };
+            let path = head.split(' ').nth(1).unwrap_or_default();
+            let answer = answers.iter().find(|(known, _)| *known == path);
+            let (status, body) = answer.map_or((otherwise, Bytes::new()), |(_, body)| (200, body.clone()));
+            let answer = format!(
+                "HTTP/1.1 {status} x\r\nwww-authenticate: Basic realm=\"x\"\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            seen.lock().unwrap().push(head);
+            let _ = stream.write_all(&[answer.as_bytes(), &body].concat()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (address, heads)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pushgateway_gets_its_own_credentials_and_not_those_of_the_proxy() {
+    let real = Proxy::start().await;
+    put(&real, GROUP, "a 3\n").await;
+    let api = real.get("/api/v1/metrics").await.into_body();
+    let protobuf = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; escaping=allow-utf-8";
+    let metrics = real.ask(Request::get("/metrics").header("accept", protobuf)).await.into_body();
+    let (source, to_source) = recorder(vec![("/api/v1/metrics", api), ("/metrics", metrics)], 404).await;
+    // The group is not there, and is taken.
+    let (proxy, to_proxy) = recorder(vec![("/metrics/job/backup/instance/db1", Bytes::new())], 404).await;
+    let folder = tempfile::tempdir().unwrap();
+    let credentials = folder.path().join("credentials");
+    std::fs::write(&credentials, "old:password\n").unwrap();
+    let import = async |source: SocketAddr, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_exporter-proxy"));
+        command.args([
+            "import",
+            "pushgateway",
+            &format!("http://{source}"),
+            "--to",
+            &format!("http://{proxy}"),
+        ]);
+        command.args(arguments).env("EXPORTER_PROXY_TOKEN", "s3cret");
+        let output = command.output().await.unwrap();
+        (
+            output.status.success(),
+            String::from_utf8([output.stdout, output.stderr].concat()).unwrap(),
+        )
+    };
+    let of_source = format!("--source-credentials-file={}", credentials.display());
+    for (arguments, authorization) in [(&[][..], None), (&[&*of_source], Some("\nauthorization: basic b2xkonbhc3n3b3jk\r"))] {
+        let (good, told) = import(source, arguments).await;
+        assert!(good && told == "imported 1 group with 1 family\n", "{told}");
+        let heads = std::mem::take(&mut *to_source.lock().unwrap());
+        assert_eq!(heads.len(), 2, "{heads:?}");
+        for head in heads {
+            assert!(!head.contains("s3cret"), "{head}");
+            match authorization {
+                Some(line) => assert!(head.contains(line), "{head}"),
+                None => assert!(!head.contains("authorization"), "{head}"),
+            }
+        }
+        let heads = std::mem::take(&mut *to_proxy.lock().unwrap());
+        assert_eq!(heads.len(), 2, "{heads:?}");
+        assert!(
+            heads.iter().all(|head| head.contains("\nauthorization: bearer s3cret\r")),
+            "{heads:?}"
+        );
+    }
+    let (locked, _) = recorder(Vec::new(), 401).await;
+    let (good, told) = import(locked, &[]).await;
+    assert!(
+        !good && told.contains("401") && told.contains("; set --source-credentials-file\n"),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -239,6 +239,20 @@ impl RegistryState {
         }
     }
 
+    /// Returns the number of aliases that have not expired and whose scrapes fail for want of a link. In a cluster each is counted by the
+    /// bridge that its proxy has registered with, and by all others once that bridge has ended.
+    pub(super) fn disconnected(&self, now: Instant) -> usize {
+        let here = self.aliases.live(now).filter(|entry| self.is_disconnected(entry));
+        let Some(shared) = &self.shared else { return here.count() };
+        let is_held_here = |entry: &&AliasEntry| matches!(self.holder(entry.alias.as_str(), now), Some(Holder::Local(_)));
+        let is_lost = |claim: &RemoteClaim| shared.remote.is_orphan(claim) && !self.is_dialed(claim.claim.transport);
+        let is_held_by_lost = |alias: &&str| matches!(self.holder(alias, now), Some(Holder::Remote(claim)) if is_lost(claim));
+        let elsewhere = shared.remote.aliases().map(Alias::as_str);
+        // Few have such a claim, and the holder is found among all claims.
+        let elsewhere = elsewhere.filter(|alias| shared.remote.of(alias).any(is_lost));
+        here.filter(is_held_here).count() + elsewhere.filter(is_held_by_lost).count()
+    }
+
     /// Returns the bridge over which a claim of another bridge is scraped, if it is there and reaches the proxy.
     pub(super) fn bridge_of(&self, claim: &RemoteClaim) -> Option<&BridgeMember> {
         let remote = &self.shared.as_ref()?.remote;

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
+use crate::bridge::alias_table::Transport;
 use crate::bridge::shared_claim::record_name;
 
 fn claim(bridge: &str, alias: &str, key: u8, renewed: Instant) -> RemoteClaim {

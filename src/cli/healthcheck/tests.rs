@@ -3,18 +3,23 @@ use super::*;
 
 #[test]
 fn urls_are_split_and_others_are_refused() {
-    let split = |text: &str| parts(&text.parse().unwrap());
+    let split = |text: &str| text.parse::<HealthUrl>();
     for (url, place, transport, path) in [
         ("http://a:6555/readyz", "a:6555", Transport::Http, "/readyz"),
         ("http://[::1]/x?y=1", "[::1]:80", Transport::Http, "/x?y=1"),
         ("https://a/", "a:443", Transport::Https, "/"),
         ("unix:/run/a.sock", "/run/a.sock", Transport::Unix, "/readyz"),
+        ("unix:///run/a b%20?/é.sock", "/run/a b%20?/é.sock", Transport::Unix, "/readyz"),
+        ("http+unix:/run/a.sock", "/run/a.sock", Transport::Unix, "/readyz"),
     ] {
         let place = place.to_owned();
-        assert_eq!(split(url).unwrap(), (HttpServer { place, transport }, path.to_owned()));
+        let (server, path) = (HttpServer { place, transport }, path.to_owned());
+        assert_eq!(split(url), Ok(HealthUrl { server, path }));
     }
-    assert!(split("ftp://a/").unwrap_err().to_string().contains("only http://"));
-    assert!(split("mailto:a").is_err());
+    assert!(split("ftp://a/").unwrap_err().contains("only http://"));
+    for wrong in ["mailto:a", "unix:", "unix://", "a:6555", "a", ""] {
+        assert!(split(wrong).is_err(), "{wrong}");
+    }
 }
 
 #[tokio::test]

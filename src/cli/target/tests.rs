@@ -39,3 +39,21 @@ fn targets_are_parsed_by_scheme() {
     let refused = "ftp://x".parse::<Target>().unwrap_err();
     assert_eq!(refused, "\"ftp\" is not one of tcp, tls, http, https, unix, http+unix");
 }
+
+#[test]
+fn a_user_is_found_in_the_authority_alone() {
+    for url in ["http://me:pw@h:1", "https://me@h:1/", "tcp://a@b@c:1", "me:pw@h:1", "http://@h:1"] {
+        assert!(has_user(url), "{url}");
+    }
+    for url in [
+        "http://h:1",
+        "http://h:1/a@b",
+        "http://h:1?a=b@c",
+        "unix:/run/a@b",
+        "http+unix:/run/a@b",
+        "unix:a://b@c",
+        "",
+    ] {
+        assert!(!has_user(url), "{url}");
+    }
+}

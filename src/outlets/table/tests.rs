@@ -95,7 +95,7 @@ proptest! {
     }
 
     #[test]
-    fn it_fits_a_terminal(name in "[a-z漢\u{1F600} ]{1,60}", source in "[a-z0-9:./]{1,100}", fault in "[a-z漢 ]{0,400}") {
+    fn it_fits_a_terminal(name in "[a-z漢\u{1F600}\u{2764}\u{FE0F} ]{1,60}", source in "[a-z0-9:./]{1,100}", fault in "[a-z漢 ]{0,400}") {
         let mut wide = (*app(&name, Some(1))).clone();
         wide.origin.source = source.into();
         wide.fault = Some(fault.as_str().into());

@@ -47,6 +47,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* True where several proxies share their apps, or several bridges their aliases. */}}
 {{- define "exporter-proxy.clustered" -}}
 {{- if .Values.cluster.enabled -}}
+{{- if and (ne .Values.mode "bridge") .Values.useExplicitTimestamps -}}{{- fail "useExplicitTimestamps: events of replicas have no common order, and Prometheus refuses samples out of order; set it to false with cluster.enabled" -}}{{- end -}}
 {{- if and (ne .Values.mode "bridge") .Values.p2p.enabled -}}{{- fail "cluster.enabled: replicas would share the key of p2p, which belongs to one process" -}}{{- end -}}
 true
 {{- end -}}

@@ -38,7 +38,7 @@ impl FakeBridge {
             });
         });
         let aliases = AliasTable::new(policy, EXPIRY, Instant::now(), Duration::ZERO);
-        let registry = ProxyRegistry::new(aliases, Arc::new(events_of_links), telemetry.clone(), Timestamp::default);
+        let registry = ProxyRegistry::new(aliases, true, Arc::new(events_of_links), telemetry.clone(), Timestamp::default);
         let registry = Arc::new(registry);
         Self {
             shared: SharedRegistry::new(Arc::clone(&registry), id),
@@ -85,6 +85,12 @@ impl FakeBridge {
             Err(AliasUnavailable::Owned(key)) => Err(number(key)),
             Err(full @ AliasUnavailable::Full) => panic!("{full}"),
         }
+    }
+
+    /// The aliases that the bridge counts as disconnected.
+    pub(crate) fn disconnected(&self) -> i64 {
+        self.registry.recount();
+        self.telemetry.bridge_disconnected_aliases.get()
     }
 
     pub(crate) fn forget(&self, alias: &str) -> bool {

@@ -325,3 +325,20 @@ fn records_that_no_bridge_writes_change_nothing() {
     assert_eq!(two.shared.apply(&moved, true), ClaimRead::Refused);
     assert_eq!(two.holder("a"), held(1, "bridge one"));
 }
+
+#[test]
+fn a_proxy_that_is_gone_is_counted_by_its_bridge_and_by_the_others_once_that_has_ended() {
+    let (one, two, mut records) = two(AliasPolicy::Replace);
+    one.register("dialed", 1).unwrap();
+    one.register_unlinked("gone", 2).unwrap();
+    records.exchange(&[&one, &two]);
+    assert_eq!((one.disconnected(), two.disconnected()), (1, 0));
+    know_each_other(&[&two]);
+    assert_eq!(two.disconnected(), 1);
+    // It comes back, to the other bridge.
+    two.register("gone", 2).unwrap();
+    records.exchange(&[&one, &two]);
+    assert_eq!((one.disconnected(), two.disconnected()), (0, 0));
+    know_each_other(&[&one, &two]);
+    assert_eq!((one.disconnected(), two.disconnected()), (0, 0));
+}
