@@ -143,7 +143,7 @@ pub use check::{Checked, MAX_PROBLEMS_KEPT, Problem, check, detect};
 pub use family::{Family, FamilyFlags, MetricType, Suffix};
 pub use fault::{Fault, Faults, MAX_FAULTS_KEPT};
 pub use go_float::go_float;
-pub use index::Exposition;
+pub use index::{EarlyTimes, Exposition};
 pub use memory::MemoryMeter;
 pub use reason::Severity;
 pub use sample::{Exemplar, Label, Labels, MAX_EXEMPLAR_CHARS, Runs, Sample, Samples};

@@ -165,14 +165,8 @@ fn canonical_float(value: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// `1234` becomes `1.234`.
-fn seconds_of_millis(millis: &[u8], out: &mut Vec<u8>) {
-    let (sign, digits) = match millis {
-        [b'-', digits @ ..] => (&b"-"[..], digits),
-        [b'+', digits @ ..] => (&b""[..], digits),
-        digits => (&b""[..], digits),
-    };
-    out.extend_from_slice(sign);
+/// `1234` becomes `1.234`. The timestamps of the text format are digits.
+fn seconds_of_millis(digits: &[u8], out: &mut Vec<u8>) {
     let split = digits.len().saturating_sub(3);
     let (seconds, rest) = digits.split_at(split);
     out.extend_from_slice(if seconds.is_empty() { b"0" } else { seconds });
@@ -184,7 +178,7 @@ fn seconds_of_millis(millis: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// `1.234` becomes `1234`; digits beyond the millisecond are truncated, because the text format has none.
+/// `1.234` becomes `1234`. The timestamp is not negative. Digits beyond the millisecond are truncated, because the text format has none.
 fn write_millis_of_seconds(seconds: &[u8], out: &mut Vec<u8>) {
     // Writing to memory cannot fail.
     let _ = write!(out, "{}", millis_of_seconds(seconds));

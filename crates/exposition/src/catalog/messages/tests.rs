@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::app_name::{AppName, LabelPair};
 use crate::catalog::{Catalog, Duplicates, Rules, Selection, Update, render_single};
 use crate::gzip::{self, Compressor};
-use crate::index::Exposition;
+use crate::index::{EarlyTimes, Exposition};
 use crate::negotiate::{Escaping, Format};
 use crate::protobuf::tests::{Message, family_of, histogram_of, native};
 use crate::protobuf::{self, MessageType, field};
@@ -329,6 +329,50 @@ fn other_records_are_another_update_although_the_text_is_the_same() {
     let body = family_of("h", HISTOGRAM, &[histogram_of(&other)]);
     push(&mut catalog, "a", read(&body));
     assert!(catalog.version("a") > version);
+    assert_eq!(shown(&mut catalog, protobuf()), body);
+}
+
+#[test]
+fn samples_with_times_that_a_format_lacks_are_left_out_of_it() {
+    let mut catalog = Catalog::new(Rules::default());
+    let body = "# TYPE x gauge\nx{n=\"1\"} 1 -1.5\nx{n=\"2\"} 2 0\nx{n=\"3\"} 3 -0.0004\nx{n=\"4\"} 4 1700000000\n\
+        # TYPE h histogram\nh_bucket{le=\"+Inf\"} 1 0.0\nh_count 1 0.0\nh_sum 1 0.0\n# EOF\n";
+    let exposition = Exposition::parse(Bytes::from_static(body.as_bytes()), Syntax::OpenMetrics);
+    assert_eq!(exposition.early_times(), EarlyTimes { before: 1, at: 5 });
+    push(&mut catalog, "a", exposition);
+    push(&mut catalog, "b", text("y 1 0\ny{n=\"1\"} 1 1\n"));
+    let shown_in = |catalog: &mut Catalog, format: Format| String::from_utf8(shown(catalog, format.into())).unwrap();
+    assert_eq!(
+        shown_in(&mut catalog, Format::Text004),
+        "# TYPE x gauge\nx{n=\"2\"} 2 0\nx{n=\"3\"} 3 0\nx{n=\"4\"} 4 1700000000000\n\
+         # TYPE h histogram\nh_bucket{le=\"+Inf\"} 1 0\nh_count 1 0\nh_sum 1 0\ny 1 0\ny{n=\"1\"} 1 1\n"
+    );
+    let openmetrics = shown_in(&mut catalog, Format::OpenMetrics100(None));
+    assert!(
+        openmetrics.contains("x{n=\"1\"} 1 -1.5\n") && openmetrics.contains("y 1 0\n"),
+        "{openmetrics}"
+    );
+    let decoded = protobuf::decode(&shown(&mut catalog, protobuf()), 1 << 20).unwrap();
+    let messages = String::from_utf8(decoded.text.to_vec()).unwrap();
+    let samples: Vec<&str> = messages.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(samples, ["x{n=\"1\"} 1 -1.5", "x{n=\"4\"} 4 1700000000", "y{n=\"1\"} 1 0.001"]);
+}
+
+#[test]
+fn a_message_with_a_time_before_1970_is_left_out_of_text() {
+    let timed = |time: i64| {
+        let metric = Message::new().label("n", &time.to_string());
+        let metric = metric.inside(field::metric::GAUGE, &Message::new().double(field::scalar::VALUE, 1.0));
+        metric.number(field::metric::TIMESTAMP_MS, time.cast_unsigned())
+    };
+    let body = family_of("x", MessageType::Gauge, &[timed(-1_500), timed(1)]);
+    let exposition = Exposition::decode(&body, 1 << 20).unwrap();
+    assert_eq!(exposition, read(&body), "the index made with the text is that of the text");
+    assert_eq!(exposition.early_times(), EarlyTimes { before: 1, at: 0 });
+    let mut catalog = Catalog::new(Rules::default());
+    push(&mut catalog, "a", exposition);
+    let text = String::from_utf8(shown(&mut catalog, Format::Text004.into())).unwrap();
+    assert_eq!(text, "# TYPE x gauge\nx{n=\"1\"} 1 1\n");
     assert_eq!(shown(&mut catalog, protobuf()), body);
 }
 
