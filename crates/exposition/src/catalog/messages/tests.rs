@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -270,6 +271,45 @@ fn a_large_family_is_one_message_over_all_its_segments() {
     let body = shown(&mut catalog, protobuf());
     assert_eq!(message_heads(&body).len(), 1);
     assert_eq!(read(&body).families().len(), 1);
+}
+
+/// A family of 150 kB.
+fn large(name: &str, kind: &str, instance: &str) -> Exposition {
+    let padding = "x".repeat(200);
+    let mut body = format!("# TYPE {name} {kind}\n");
+    for n in 0..250 {
+        let labels = format!("instance=\"{instance}\",n=\"{n}\",padding=\"{padding}\"");
+        if kind == "histogram" {
+            let _ = writeln!(body, "{name}_bucket{{{labels},le=\"+Inf\"}} 1");
+        } else {
+            let _ = writeln!(body, "{name}{{{labels},quantile=\"0.5\"}} 1");
+        }
+        let _ = writeln!(body, "{name}_sum{{{labels}}} 2\n{name}_count{{{labels}}} 1");
+    }
+    text(&body)
+}
+
+#[test]
+fn segments_of_a_large_family_keep_their_types_while_those_of_other_apps_change() {
+    let gauge = || text("# TYPE x gauge\nx 1\n");
+    let mut catalog = Catalog::new(Rules::default());
+    for (app, kind) in [("a", "histogram"), ("b", "histogram"), ("z", "summary")] {
+        push(&mut catalog, app, large("x", kind, app));
+    }
+    for _ in 0..2 {
+        assert_eq!(message_heads(&shown(&mut catalog, protobuf())).len(), 2);
+    }
+    // As many types as before, and other ones.
+    push(&mut catalog, "z", gauge());
+    let body = shown(&mut catalog, protobuf());
+    let heads = message_heads(&body).into_iter().map(|(_, kind)| kind);
+    assert_eq!(heads.collect::<Vec<_>>(), [MessageType::Gauge, HISTOGRAM]);
+    let mut other = Catalog::new(Rules::default());
+    for app in ["a", "b"] {
+        push(&mut other, app, large("x", "histogram", app));
+    }
+    push(&mut other, "z", gauge());
+    assert!(body == shown(&mut other, protobuf()), "as in a catalog made of the last texts alone");
 }
 
 #[test]
