@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::app::AppId;
-use super::entry::{FamilyEntry, FamilyRef, OpenMetricsForm, Placement};
+use super::entry::{FamilyEntry, FamilyRef, Placement};
 use super::paged::Id;
 
 impl Catalog {
     /// An app comes to have a family, or certain samples of it, or loses them. The header moves where it is the first app that has them; a
-    /// family that goes out as several has several headers.
+    /// family that goes out as several has several headers, and in a conflict some apps have no samples of its name, so that the header may
+    /// stand in any segment.
     pub(super) fn invalidate_membership(&mut self, id: Id<FamilyEntry>, app: AppId) {
         let Some(shared) = self.shared(id) else {
             return self.invalidate(id, app);
         };
         let first = shared.contributions.first().is_none_or(|first| first >= app);
-        if first || shared.form == OpenMetricsForm::Split || shared.counts().quoted > 0 {
+        if first || !shared.has_header_first() || shared.counts().quoted > 0 {
             self.invalidate_all(id);
         } else {
             self.invalidate(id, app);
@@ -49,7 +50,7 @@ impl Catalog {
             self.layout.private.invalidate(app);
         } else if let Some(shared) = self.families.shared_mut(id) {
             shared.version = version;
-            let first = shared.contributions.first();
+            let first = shared.contributions.first().filter(|_| shared.has_header_first());
             match (shared.placement, first) {
                 (Placement::Group(group), _) => Arc::make_mut(&mut self.layout.groups[group]).segment.invalidate(),
                 (Placement::Large(list), Some(first)) => Arc::make_mut(&mut self.layout.lists[list]).invalidate(first),
