@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::header::Header;
+use super::sample::for_each_exemplar_label;
 use super::slice_writer::SliceWriter;
 use super::{Item, OutputFormat};
 use crate::escape::{self, unescaped_bytes};
@@ -572,13 +573,9 @@ const fn whole(count: f64) -> u64 {
 
 fn put_exemplar(field: u32, exemplar: &Exemplar<'_>, to: OutputFormat, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
     scratch.clear();
-    for label in exemplar.labels.clone() {
-        let name = match to.escaping {
-            Escaping::AllowUtf8 => unescaped_bytes(label.name),
-            Escaping::Underscores => escape::escaped_label_name(label.name),
-        };
-        put_label(&name, &unescaped_bytes(label.value), scratch);
-    }
+    for_each_exemplar_label(exemplar, to.escaping, |name, label| {
+        put_label(&unescaped_bytes(name), &unescaped_bytes(label.value), scratch);
+    });
     put_double(exemplar::VALUE, parse::float(exemplar.value), scratch);
     if let Some(time) = exemplar.timestamp.filter(|time| is_time(time)) {
         put_time(exemplar::TIMESTAMP, time, scratch);

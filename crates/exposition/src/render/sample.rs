@@ -7,7 +7,7 @@ use super::OutputFormat;
 use crate::escape::{self, escaped_label_name, escaped_metric_name};
 use crate::identity::{ExtraLabel, empty_labels, legacy_labels};
 use crate::negotiate::Escaping;
-use crate::sample::{Label, Sample};
+use crate::sample::{Exemplar, Label, Sample};
 use crate::syntax::Syntax;
 use crate::timestamps::millis_of_seconds;
 
@@ -106,19 +106,29 @@ impl SampleFormatter<'_> {
     fn exemplar(&self, sample: &Sample<'_>, out: &mut Vec<u8>) {
         let Some(exemplar) = &sample.exemplar else { return };
         out.extend_from_slice(b" # {");
-        for (at, label) in exemplar.labels.clone().enumerate() {
-            if at > 0 {
-                out.push(b',');
-            }
-            self.label_name(label.name, out);
+        let mut separator: &[u8] = b"";
+        for_each_exemplar_label(exemplar, self.to.escaping, |name, label| {
+            out.extend_from_slice(std::mem::replace(&mut separator, b","));
+            self.label_name(name, out);
             value(label.value, out);
-        }
+        });
         out.extend_from_slice(b"} ");
         out.extend_from_slice(exemplar.value);
         if let Some(timestamp) = exemplar.timestamp {
             out.push(b' ');
             out.extend_from_slice(timestamp);
         }
+    }
+}
+
+/// Calls `each` with each label of an exemplar that is written, and its name, escaped as inside quotes: of labels that have the same name once
+/// escaped with the first, because strict parsers refuse a name that occurs twice.
+pub(super) fn for_each_exemplar_label(exemplar: &Exemplar<'_>, escaping: Escaping, mut each: impl FnMut(&[u8], &Label<'_>)) {
+    let labels = &exemplar.labels;
+    if escaping == Escaping::Underscores && labels.clone().any(|label| label.quoted) {
+        legacy_labels(labels, true).for_each(|(name, label)| each(&name, &label));
+    } else {
+        labels.clone().for_each(|label| each(label.name, &label));
     }
 }
 

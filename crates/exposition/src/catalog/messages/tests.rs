@@ -238,6 +238,40 @@ fn names_are_escaped_for_scrapers_that_take_no_utf8() {
 }
 
 #[test]
+fn a_label_that_becomes_the_name_of_the_metric_takes_its_record_along() {
+    let mut catalog = Catalog::new(Rules::default());
+    let body = family_of("latency", HISTOGRAM, &[labelled("..name..", "x"), labelled("path", "/")]);
+    let exposition = Exposition::decode(&body, 1 << 20).unwrap();
+    assert!(exposition.faults().total() > 0);
+    push(&mut catalog, "a", exposition);
+    for format in [Format::Protobuf(None), Format::Protobuf(Some(Escaping::AllowUtf8))] {
+        let expected = family_of("latency", HISTOGRAM, &[labelled("path", "/")]);
+        assert_eq!(shown(&mut catalog, format.into()), expected);
+    }
+}
+
+#[test]
+fn labels_of_an_exemplar_that_have_one_name_once_escaped_are_written_once() {
+    let body = "# TYPE c counter\nc_total 1 # {\"a.b\"=\"1\",a_b=\"2\",k=\"\"} 1 1700000000\n# EOF\n";
+    let mut catalog = Catalog::new(Rules::default());
+    push(
+        &mut catalog,
+        "a",
+        Exposition::parse(Bytes::from_static(body.as_bytes()), Syntax::OpenMetrics),
+    );
+    let in_openmetrics = |catalog: &mut Catalog, escaping| {
+        let format = Format::OpenMetrics100(Some(escaping));
+        String::from_utf8(shown(catalog, format.into())).unwrap()
+    };
+    let legacy = in_openmetrics(&mut catalog, Escaping::Underscores);
+    assert!(legacy.contains("c_total 1 # {a_b=\"1\"} 1 1700000000\n"), "{legacy}");
+    assert!(in_openmetrics(&mut catalog, Escaping::AllowUtf8).contains("# {\"a.b\"=\"1\",a_b=\"2\",k=\"\"} 1"));
+    let decoded = protobuf::decode(&shown(&mut catalog, Format::Protobuf(None).into()), 1 << 20).unwrap();
+    let text = String::from_utf8(decoded.text.to_vec()).unwrap();
+    assert!(text.contains("# {a_b=\"1\"} 1 1700000000\n"), "{text}");
+}
+
+#[test]
 fn a_large_family_is_one_message_over_all_its_segments() {
     let mut catalog = Catalog::new(Rules::default());
     let apps = 40;
@@ -309,7 +343,10 @@ fn segments_of_a_large_family_keep_their_types_while_those_of_other_apps_change(
         push(&mut other, app, large("x", "histogram", app));
     }
     push(&mut other, "z", gauge());
-    assert!(body == shown(&mut other, protobuf()), "as in a catalog made of the last texts alone");
+    assert!(
+        body == shown(&mut other, protobuf()),
+        "as in a catalog made of the last texts alone"
+    );
 }
 
 #[test]
