@@ -871,6 +871,30 @@ fn series_that_come_and_go_cost_more_than_other_values() {
 }
 
 #[test]
+fn long_lines_and_names_to_escape_cost_more_than_short_ones() {
+    let mut catalog = new();
+    push(&mut catalog, "other", "a 1\n");
+    let lines = |turn: &str, labels: usize, quote: &str| -> String {
+        let labels: String = (0..labels).map(|n| format!(",{quote}label_{n}{quote}=\"value\"")).collect();
+        (0..200).map(|n| format!("a{{turn=\"{turn}\",n=\"{n}\"{labels}}} 1\n")).collect()
+    };
+    let cost = |catalog: &Catalog, app: &str, text: &str| {
+        let labels: Arc<[LabelPair]> = Arc::new([]);
+        let update = Update::new(catalog.rules(), &AppName::new(app).unwrap(), &labels, read(text, Syntax::Text));
+        catalog.cost(&update)
+    };
+    let of = |catalog: &Catalog, app: &str| {
+        let [short, plain, long, quoted] = [(2, ""), (6, ""), (250, ""), (250, "\"")].map(|(labels, quote)| cost(catalog, app, &lines("2", labels, quote)));
+        assert!(short < 150 && plain < 150, "{short}, {plain}");
+        assert!(long > 4 * short && quoted > 4 * long, "{short}, {long}, {quoted}");
+    };
+    of(&catalog, "new");
+    // And in place of a text with the same families.
+    push(&mut catalog, "app", &lines("1", 2, ""));
+    of(&catalog, "app");
+}
+
+#[test]
 fn a_sample_without_time_in_a_group_with_times_is_not_left_out() {
     let mut catalog = new();
     let text = "# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_sum 2\ns_count 1\ns_sum 3 1000\ns_count 2 1000\n";

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use super::OutputFormat;
 use crate::escape::{self, escaped_label_name, escaped_metric_name};
-use crate::identity::{ExtraLabel, empty_labels, legacy_labels};
+use crate::identity::{ExtraLabel, exposed_labels, legacy_labels};
 use crate::negotiate::Escaping;
 use crate::sample::{Exemplar, Label, Sample};
 use crate::syntax::Syntax;
@@ -61,9 +61,8 @@ impl SampleFormatter<'_> {
 
     fn labels(&self, sample: &Sample<'_>, braces: &mut Braces, out: &mut Vec<u8>) {
         if self.to.escaping == Escaping::Underscores && self.quoted {
-            let empty = empty_labels(&sample.labels, self.extra_labels, true);
-            for (name, label) in legacy_labels(&sample.labels, true).chain(empty) {
-                self.label(&name, &label, braces, out);
+            for (name, label) in &exposed_labels(&sample.labels, self.extra_labels) {
+                self.label(name, label, braces, out);
             }
         } else {
             let replaced = |label: &Label<'_>| label.value.is_empty() && self.extra_labels.iter().any(|it| it.has_name_of(label));
