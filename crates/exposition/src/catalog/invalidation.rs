@@ -6,6 +6,7 @@ use super::Catalog;
 use super::app::AppId;
 use super::entry::{FamilyEntry, FamilyRef, Placement};
 use super::paged::Id;
+use crate::family::Suffix;
 
 impl Catalog {
     /// An app comes to have a family, or certain samples of it, or loses them. The header moves where it is the first app that has them; a
@@ -56,6 +57,20 @@ impl Catalog {
                 (Placement::Large(list), Some(first)) => Arc::make_mut(&mut self.layout.lists[list]).invalidate(first),
                 (Placement::Large(list), None) => Arc::make_mut(&mut self.layout.lists[list]).invalidate_all(),
             }
+        }
+    }
+
+    /// All of a family has changed, in a way that the messages of a family in conflict depend on if this one has the name of its samples: the
+    /// series that are left out, or the name of the disambiguating label.
+    pub(super) fn invalidate_with_base(&mut self, id: Id<FamilyEntry>) {
+        self.invalidate_all(id);
+        if self.shared(id).is_none_or(|shared| shared.counts().derived == 0) {
+            return;
+        }
+        let key = self.families.key(&self.apps.slots, id);
+        let base = Suffix::split(&key).and_then(|(base, _)| self.find(base));
+        if let Some(base) = base.filter(|base| self.shared(*base).is_some_and(|base| base.in_conflict)) {
+            self.invalidate_all(base);
         }
     }
 

@@ -146,7 +146,11 @@ fn a_large_family_in_conflict_has_one_header_wherever_its_first_samples_are() {
     let mut catalog = new();
     // The order of names is not that of the apps in the response.
     for app in (0..10).rev() {
-        push(&mut catalog, &format!("app-{app}"), &large("histogram", &format!("{app}"), "Latency."));
+        push(
+            &mut catalog,
+            &format!("app-{app}"),
+            &large("histogram", &format!("{app}"), "Latency."),
+        );
     }
     let steps = [
         (3, "summary", "Latency."),
@@ -171,6 +175,31 @@ fn a_large_family_in_conflict_has_one_header_wherever_its_first_samples_are() {
 }
 
 #[test]
+fn messages_of_a_large_family_follow_the_families_of_its_sample_names() {
+    let padding = "x".repeat(200);
+    let count = |more: &str| format!("# TYPE x_count gauge\nx_count{{instance=\"a\",n=\"1\",padding=\"{padding}\"}} 5\n{more}");
+    for duplicates in [Duplicates::Latest, Duplicates::Label] {
+        let mut catalog = Catalog::new(Rules::new(None, duplicates, &[]));
+        push(&mut catalog, "b", &large("histogram", "b", "Latency."));
+        let steps = [
+            ("a", large("histogram", "a", "Latency.")),
+            ("k", count("")),
+            ("a", large("histogram", "a", "Latency.")),
+            // Newer than that of the histogram.
+            ("k", count("")),
+            // It takes the name of the disambiguating label.
+            ("k", count("x_count{app=\"z\"} 1\n")),
+            ("k", count("")),
+            ("k", "y 1\n".to_owned()),
+        ];
+        for (app, text) in steps {
+            push(&mut catalog, app, &text);
+            shown_as_rendered_again(&mut catalog);
+        }
+    }
+}
+
+#[test]
 fn in_a_conflict_the_help_is_that_of_an_app_with_samples_of_the_name() {
     let summary = |instance: &str, has_quantiles: bool| {
         let help = format!("# HELP x Of {instance}.\n# TYPE x summary\n");
@@ -182,7 +211,11 @@ fn in_a_conflict_the_help_is_that_of_an_app_with_samples_of_the_name() {
         format!("{help}{quantile}x_sum{{i=\"{instance}\"}} 2\nx_count{{i=\"{instance}\"}} 1\n")
     };
     let mut catalog = new();
-    push(&mut catalog, "a", "# HELP x Of a.\n# TYPE x histogram\nx_bucket{le=\"+Inf\"} 1\nx_sum 2\nx_count 1\n");
+    push(
+        &mut catalog,
+        "a",
+        "# HELP x Of a.\n# TYPE x histogram\nx_bucket{le=\"+Inf\"} 1\nx_sum 2\nx_count 1\n",
+    );
     push(&mut catalog, "b", &summary("b", false));
     push(&mut catalog, "c", &summary("c", true));
     for (has_quantiles, help) in [(false, "Of c."), (true, "Of b."), (false, "Of c.")] {
@@ -884,7 +917,8 @@ fn long_lines_and_names_to_escape_cost_more_than_short_ones() {
         catalog.cost(&update)
     };
     let of = |catalog: &Catalog, app: &str| {
-        let [short, plain, long, quoted] = [(2, ""), (6, ""), (250, ""), (250, "\"")].map(|(labels, quote)| cost(catalog, app, &lines("2", labels, quote)));
+        let [short, plain, long, quoted] =
+            [(2, ""), (6, ""), (250, ""), (250, "\"")].map(|(labels, quote)| cost(catalog, app, &lines("2", labels, quote)));
         assert!(short < 150 && plain < 150, "{short}, {plain}");
         assert!(long > 4 * short && quoted > 4 * long, "{short}, {long}, {quoted}");
     };
