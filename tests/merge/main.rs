@@ -1,6 +1,7 @@
 //! Merging, by generated mixes of applications: against a slow model of the rules, our own checker, and other people's parsers.
 //!
 //! `MERGE_MIXES` sets how many mixes there are (200, and 1,000 where `CI` is set), `MERGE_SEED` the first; a failure names its seed.
+//! `MERGE_LARGE` sets how many there are of the large ones with conflicts (4).
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
