@@ -211,6 +211,15 @@ fn faults(apps: &[Arc<App>]) -> String {
         "Samples of an app that OpenMetrics responses leave out: those without a timestamp of series that also have samples with timestamps.",
         |app| app.text.exposition().map_or(0, |text| u64::from(text.mixed_times())),
     );
+    let early = faulty(
+        apps,
+        "early_samples",
+        "Samples of an app with timestamps up to the start of 1970: those before it are left out of text, those at it of protobuf.",
+        |app| {
+            let early = app.text.exposition().map(|text| text.early_times());
+            early.map_or(0, |early| u64::from(early.before) + u64::from(early.at))
+        },
+    );
     let conflict_exemplars = faulty(
         apps,
         "conflict_exemplars",
@@ -229,7 +238,7 @@ fn faults(apps: &[Arc<App>]) -> String {
         "Exemplars of an application's text that are left out although their samples are kept.",
         App::invalid_exemplars,
     );
-    invalid + &duplicates + &left_out + &conflicts + &conflict_exemplars + &exemplars
+    invalid + &duplicates + &left_out + &early + &conflicts + &conflict_exemplars + &exemplars
 }
 
 fn faulty(apps: &[Arc<App>], name: &str, help: &str, count: impl Fn(&App) -> u64) -> String {

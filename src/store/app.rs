@@ -200,8 +200,23 @@ impl App {
         self.exemplars_note()
             .into_iter()
             .chain(mixed_times)
+            .chain(self.early_times_note())
             .chain(self.native_note())
             .collect()
+    }
+
+    fn early_times_note(&self) -> Option<String> {
+        let early = self.text.exposition()?.early_times();
+        let note = |count: u32, format: &str, place: &str| {
+            let plural = if count == 1 { "" } else { "s" };
+            (count > 0).then(|| format!("{count} sample{plural} with a timestamp {place} left out of {format}"))
+        };
+        let notes = [
+            note(early.before, "the text format", "before 1970"),
+            note(early.at, "protobuf", "at the start of 1970"),
+        ];
+        let notes: Vec<String> = notes.into_iter().flatten().collect();
+        (!notes.is_empty()).then(|| notes.join(", "))
     }
 
     fn native_note(&self) -> Option<String> {

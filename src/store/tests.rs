@@ -671,6 +671,22 @@ fn an_exemplar_that_is_left_out_is_a_note_and_logged_once() {
 }
 
 #[test]
+fn samples_that_a_format_leaves_out_because_of_their_times_are_a_note() {
+    let (inlet, view) = merging(Limits::default());
+    let body = "# TYPE x gauge\nx{n=\"1\"} 1 -1.5\nx{n=\"2\"} 2 0\nx{n=\"3\"} 3 -2\nx{n=\"4\"} 4 1700000000\n# EOF\n";
+    inlet.put(update("a", body, 1), PutOptions::WHOLE).unwrap();
+    let status = view
+        .app("a")
+        .unwrap()
+        .status(view.moment(Timestamp::from_millis(2)), None)
+        .to_string();
+    let note = "2 samples with a timestamp before 1970 left out of the text format, 1 sample with a timestamp at the start of 1970 left out of protobuf";
+    assert!(status.contains(note), "{status}");
+    let text = text(&view);
+    assert!(text.contains("x{n=\"2\"} 2 0\n") && !text.contains(" 1 -"), "{text}");
+}
+
+#[test]
 fn neither_age_nor_a_failing_source_hides_what_is_wrong_with_a_text() {
     let (inlet, view) = merging(Limits::default());
     inlet.put(update("a", "good 1\nbad\n", 1), PutOptions::POLLED).unwrap();

@@ -27,7 +27,7 @@ fn varint(bytes: &mut &[u8]) -> u64 {
     number
 }
 
-fn delimited<'a>(bytes: &mut &'a [u8]) -> &'a [u8] {
+pub(crate) fn delimited<'a>(bytes: &mut &'a [u8]) -> &'a [u8] {
     let length = usize::try_from(varint(bytes)).expect("a length");
     let (inside, rest) = bytes.split_at(length);
     *bytes = rest;

@@ -287,6 +287,14 @@ impl<'a> Body<'a> {
         if self.dice.chance(85) {
             return String::new();
         }
+        if self.dice.chance(15) {
+            // The start of 1970, and times before it, which the text format has not.
+            return match self.syntax {
+                Syntax::Text => " 0",
+                Syntax::OpenMetrics => *self.dice.pick(&[" 0", " -1.500", " -86400"]),
+            }
+            .to_owned();
+        }
         let millis = 1_700_000_000_000_usize + self.dice.below(5) * 250;
         match self.syntax {
             Syntax::Text => format!(" {millis}"),

@@ -264,11 +264,14 @@ impl FamilyFlags {
     pub const GSUM: Self = Self(1 << 15);
     /// Some sample name has the suffix `_info`.
     pub const INFO: Self = Self(1 << 16);
+    /// Some sample has a timestamp that is not after the start of 1970: the text format has no negative timestamps, and protobuf takes 0 for
+    /// none.
+    pub const EARLY_TIMES: Self = Self(1 << 17);
 
     /// The sample names alone: [`Self::BARE`] to [`Self::INFO`].
     #[must_use]
     pub const fn names(self) -> Self {
-        Self(self.0 & !0xff)
+        Self::from_names(self.0)
     }
 
     /// The sample names among the flags with these bits.
@@ -341,7 +344,7 @@ impl BitOrAssign for FamilyFlags {
 
 impl fmt::Debug for FamilyFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const WORDS: [(FamilyFlags, &str); 8] = [
+        const WORDS: [(FamilyFlags, &str); 9] = [
             (FamilyFlags::TIMESTAMPS, "timestamps"),
             (FamilyFlags::EXEMPLARS, "exemplars"),
             (FamilyFlags::QUOTED, "quoted"),
@@ -350,6 +353,7 @@ impl fmt::Debug for FamilyFlags {
             (FamilyFlags::MULTIPLE_TIMES, "multiple-times"),
             (FamilyFlags::REFORMAT_OPENMETRICS, "reformat-openmetrics"),
             (FamilyFlags::INVALID_OPENMETRICS, "invalid-openmetrics"),
+            (FamilyFlags::EARLY_TIMES, "early-times"),
         ];
         let words = WORDS
             .into_iter()

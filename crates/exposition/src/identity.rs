@@ -39,43 +39,56 @@ impl ExtraLabel {
     }
 }
 
+/// The labels under their names escaped by the underscores scheme. Of several with the same escaped name only one: the first with a value, or
+/// else the first.
+fn escaped_labels<'a>(labels: &Labels<'a>) -> Vec<(Cow<'a, [u8]>, Label<'a>)> {
+    let escaped = labels.clone().map(|label| (escape::escaped_label_name(label.name), label));
+    let mut all: Vec<_> = escaped.collect();
+    // Names as written differ.
+    if all.iter().any(|(name, _)| matches!(name, Cow::Owned(_))) {
+        keep_one_of_each_name(&mut all);
+    }
+    all
+}
+
+fn keep_one_of_each_name(all: &mut Vec<(Cow<'_, [u8]>, Label<'_>)>) {
+    // Sorted, because a sample may have hundreds of labels, and this is done for each sample.
+    let mut order: Vec<usize> = (0..all.len()).collect();
+    order.sort_by(|&one, &other| {
+        let key = |at: usize| (&all[at].0, all[at].1.value.is_empty());
+        key(one).cmp(&key(other))
+    });
+    let mut is_kept = vec![true; all.len()];
+    for pair in order.windows(2) {
+        is_kept[pair[1]] = all[pair[0]].0 != all[pair[1]].0;
+    }
+    let mut kept = is_kept.into_iter();
+    all.retain(|_| kept.next().unwrap_or(true));
+}
+
 /// The labels under their names escaped by the underscores scheme: without empty ones, and of several with the same escaped name only the
 /// first. `quoted` is true if some name of the family is quoted; otherwise escaping changes nothing.
 pub(crate) fn legacy_labels<'a>(labels: &Labels<'a>, quoted: bool) -> impl Iterator<Item = (Cow<'a, [u8]>, Label<'a>)> {
-    let all = labels.clone();
-    labels
-        .clone()
-        .filter(|label| !label.value.is_empty())
-        .enumerate()
-        .filter_map(move |(at, label)| {
-            if !quoted {
-                return Some((Cow::Borrowed(label.name), label));
-            }
-            let name = escape::escaped_label_name(label.name);
-            let mut earlier = all.clone().filter(|label| !label.value.is_empty()).take(at);
-            (!earlier.any(|it| escape::escaped_label_name(it.name) == name)).then_some((name, label))
-        })
+    let as_written = (!quoted).then(|| labels.clone().map(|label| (Cow::Borrowed(label.name), label)));
+    let escaped = quoted.then(|| escaped_labels(labels));
+    let all = as_written.into_iter().flatten().chain(escaped.into_iter().flatten());
+    all.filter(|(_, label)| !label.value.is_empty())
 }
 
 /// The empty labels that are exposed, such as the `instance` of Pushgateway's groups, by which Prometheus adds none of its own: not those that
-/// an extra label replaces, nor, where names are escaped, those with the escaped name of another label.
-pub(crate) fn empty_labels<'a>(
-    labels: &Labels<'a>,
-    extra_labels: &'a [ExtraLabel],
-    escapes: bool,
-) -> impl Iterator<Item = (Cow<'a, [u8]>, Label<'a>)> {
-    let all = labels.clone();
-    let empty = labels.clone().enumerate().filter(|(_, label)| label.value.is_empty());
-    empty
-        .filter(|(_, label)| !extra_labels.iter().any(|extra| extra.has_name_of(label)))
-        .filter_map(move |(at, label)| {
-            if !escapes {
-                return Some((Cow::Borrowed(label.name), label));
-            }
-            let name = escape::escaped_label_name(label.name);
-            let mut others = all.clone().enumerate().filter(|(other, it)| *other < at || !it.value.is_empty());
-            (!others.any(|(_, it)| escape::escaped_label_name(it.name) == name)).then_some((name, label))
-        })
+/// an extra label replaces.
+pub(crate) fn empty_labels<'a>(labels: &Labels<'a>, extra_labels: &'a [ExtraLabel]) -> impl Iterator<Item = Label<'a>> {
+    let is_replaced = |label: &Label<'_>| extra_labels.iter().any(|extra| extra.has_name_of(label));
+    labels.clone().filter(move |label| label.value.is_empty() && !is_replaced(label))
+}
+
+/// The labels that are exposed under their names escaped by the underscores scheme: those with a value, and behind them [empty
+/// ones](empty_labels).
+pub(crate) fn exposed_labels<'a>(labels: &Labels<'a>, extra_labels: &[ExtraLabel]) -> Vec<(Cow<'a, [u8]>, Label<'a>)> {
+    let mut all = escaped_labels(labels);
+    all.retain(|(_, label)| !label.value.is_empty() || !extra_labels.iter().any(|extra| extra.has_name_of(label)));
+    all.sort_by_key(|(_, label)| label.value.is_empty());
+    all
 }
 
 /// The label by which the samples of one group differ: the bound of a bucket, the quantile of a summary.
@@ -112,3 +125,6 @@ impl Identity<'_> {
         added.fold(hash, |hash, it| hash.wrapping_add(label_hash(&it.legacy_name, &it.value)))
     }
 }
+
+#[cfg(test)]
+mod tests;

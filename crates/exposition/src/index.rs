@@ -26,10 +26,21 @@ pub struct Exposition {
     pub(super) series: u32,
     pub(super) faults: Faults,
     mixed_times: u32,
+    early_times: EarlyTimes,
     /// Template for updates that differ in values only; see [`Exposition::parse_update`].
     pub(super) template: Option<Template>,
     /// Metrics of which the text has not all.
     records: Option<Arc<Records>>,
+}
+
+/// Numbers of samples that formats leave out because their timestamps are not after the start of 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EarlyTimes {
+    /// Samples before it. Text responses leave them out: Prometheus refuses a whole text with a negative timestamp.
+    pub before: u32,
+    /// Samples at it, to the millisecond. Protobuf responses, and OpenMetrics 2.0, which is made of them, leave them out: there a timestamp of 0
+    /// means none, and the sample would become a current one.
+    pub at: u32,
 }
 
 impl Exposition {
@@ -96,10 +107,12 @@ impl Exposition {
             series,
             faults,
             mixed_times: 0,
+            early_times: EarlyTimes::default(),
             template,
             records: None,
         };
         read.mixed_times = read.count_mixed_times();
+        read.early_times = read.count_early_times();
         read.invalidate_mixed_groups();
         read
     }
@@ -134,7 +147,7 @@ impl Exposition {
                 carried: Box::default(),
             })
         });
-        Self {
+        let mut read = Self {
             body,
             syntax: Syntax::OpenMetrics,
             families: index.families,
@@ -142,9 +155,12 @@ impl Exposition {
             series: index.series,
             faults: Faults::default(),
             mixed_times: 0,
+            early_times: EarlyTimes::default(),
             template: None,
             records,
-        }
+        };
+        read.early_times = read.count_early_times();
+        read
     }
 
     /// The same text, its memory counted by `meter` from now on.
@@ -278,6 +294,23 @@ impl Exposition {
         several.map(of).sum()
     }
 
+    /// Counts the samples with timestamps that are not after the start of 1970.
+    fn count_early_times(&self) -> EarlyTimes {
+        let mut counts = EarlyTimes::default();
+        let early = self
+            .families
+            .iter()
+            .filter(|family| family.flags.contains(FamilyFlags::EARLY_TIMES));
+        for millis in early
+            .flat_map(|family| self.samples(family))
+            .filter_map(|sample| sample.millis(self.syntax))
+        {
+            counts.before += u32::from(millis < 0);
+            counts.at += u32::from(millis == 0);
+        }
+        counts
+    }
+
     /// Marks families as invalid OpenMetrics in which a sample without timestamp stands in a group with timestamps. OpenMetrics does not
     /// allow the mix within a group; as one family for each sample name the sample can stand.
     fn invalidate_mixed_groups(&mut self) {
@@ -312,6 +345,12 @@ impl Exposition {
     #[must_use]
     pub const fn mixed_times(&self) -> u32 {
         self.mixed_times
+    }
+
+    /// The numbers of samples that formats leave out because their timestamps are not after the start of 1970.
+    #[must_use]
+    pub const fn early_times(&self) -> EarlyTimes {
+        self.early_times
     }
 
     /// The text as it was received, except that backslashes that start no escape sequence are doubled.

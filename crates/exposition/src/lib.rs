@@ -103,7 +103,7 @@
 // | `gzip` | joined gzip members | `memory` |
 // | `sample` | sample lines and their parts | `byte_scan`, `family`, `hash`, `span`, `syntax`, `timestamps` |
 // | `identity` | identity of samples within a family | `escape`, `family`, `hash`, `sample` |
-// | `parse` | the parser | `byte_scan`, `family`, `hash`, `reason`, `sample`, `span`, `syntax`, `timestamps` |
+// | `parse` | the parser | `byte_scan`, `escape`, `family`, `hash`, `reason`, `sample`, `span`, `syntax`, `timestamps` |
 // | `protobuf` | the protobuf format to text, index and records | `byte_scan`, `escape`, `family`, `hash`, `sample`, `span`, `syntax` |
 // | `check` | all problems of a text | `family`, `parse`, `reason`, `syntax` |
 // | `fault` | faults of a text | `parse`, `protobuf`, `reason`, `syntax` |
@@ -143,7 +143,7 @@ pub use check::{Checked, MAX_PROBLEMS_KEPT, Problem, check, detect};
 pub use family::{Family, FamilyFlags, MetricType, Suffix};
 pub use fault::{Fault, Faults, MAX_FAULTS_KEPT};
 pub use go_float::go_float;
-pub use index::Exposition;
+pub use index::{EarlyTimes, Exposition};
 pub use memory::MemoryMeter;
 pub use reason::Severity;
 pub use sample::{Exemplar, Label, Labels, MAX_EXEMPLAR_CHARS, Runs, Sample, Samples};

@@ -247,6 +247,7 @@ fn weight_of<'a>(fields: impl Iterator<Item = &'a [u8]>) -> u16 {
         return FULL;
     }
     match whole {
+        "" if fraction.is_empty() => FULL,
         "0" | "" => format!("{fraction:0<3}").parse().unwrap_or(FULL),
         _ => FULL,
     }

@@ -37,6 +37,8 @@ pub(super) enum Reason {
     NameNotFirst,
     /// The label name `__name__`.
     NameLabel,
+    /// A quoted label name that becomes `__name__` by the underscores scheme.
+    EscapedNameLabel,
     /// The same label name twice.
     TwiceLabel(Span),
     /// More labels than the limit.
@@ -190,6 +192,7 @@ impl Reason {
             Self::EmptyName => "the name in the quotes is empty",
             Self::NameNotFirst => "quoted text without a value; the metric name must be before the braces or first in them",
             Self::NameLabel => "the label name __name__ is reserved",
+            Self::EscapedNameLabel => "the label name becomes __name__ for scrapers that take no UTF-8, and that is reserved",
             Self::ManyLabels => "too many labels",
             Self::NoValue => "the value is missing",
             Self::Trailing => "unexpected text after the timestamp",

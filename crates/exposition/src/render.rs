@@ -214,14 +214,27 @@ impl Item {
         } else {
             Box::new(samples)
         };
+        let is_early = |sample: &Sample<'_>| source.flags.contains(FamilyFlags::EARLY_TIMES) && self.is_too_early(sample, to);
         for (suffix, sample) in samples {
             let stands = deduplicator
                 .as_mut()
                 .is_none_or(|deduplicator| deduplicator.admits(&sample, suffix));
-            if stands && self.names.contains(suffix.as_flag()) && !self.is_suppressed(&sample, suffix) {
+            if stands && self.names.contains(suffix.as_flag()) && !self.is_suppressed(&sample, suffix) && !is_early(&sample) {
                 each(suffix, sample);
             }
         }
+    }
+
+    /// True if a format has no such timestamp. Without its timestamp the sample would become a current one, so all of it is left out.
+    fn is_too_early(&self, sample: &Sample<'_>, to: OutputFormat) -> bool {
+        let millis = sample.millis(self.exposition.syntax());
+        millis.is_some_and(|millis| match (to.protobuf, to.syntax) {
+            // There 0 means none.
+            (true, _) => millis == 0,
+            // Prometheus refuses a whole text with a sign before a timestamp.
+            (false, Syntax::Text) => millis < 0,
+            (false, Syntax::OpenMetrics) => false,
+        })
     }
 
     /// Sorts samples with several timestamps per series: by group, and within a group by ascending time. A sample without timestamp counts

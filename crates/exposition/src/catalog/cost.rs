@@ -7,14 +7,18 @@ use super::entry::{FamilyEntry, FamilyRef};
 use super::paged::{Id, PagedVec};
 use super::text_family::{Shape, TextFamily};
 use super::update::Update;
-use crate::family::Suffix;
+use crate::family::{Family, FamilyFlags, Suffix};
 use crate::index::Exposition;
 
 /// Series of a shared family that take as long as a family when they come or go: they are hashed and indexed.
 const CHANGED_SERIES_A_FAMILY: usize = 4;
 
-/// Text that takes as long as a family when its series are hashed and indexed: four short lines.
+/// Text that takes as long as a family when its series are hashed and indexed: four short lines, or the names of some labels that are
+/// escaped for that.
 const INDEXED_BYTES_A_FAMILY: usize = 96;
+
+/// The same for lines that are longer than most, without quoted names.
+const LONG_BYTES_A_FAMILY: usize = 1_024;
 
 /// Series that take as long as a family otherwise: their lines are compared.
 const SAME_SERIES_A_FAMILY: usize = 64;
@@ -22,12 +26,27 @@ const SAME_SERIES_A_FAMILY: usize = 64;
 /// Series of an app, before and after an update, that count as changed without being compared: most apps have fewer.
 const UNCOMPARED_SERIES: usize = 512;
 
+/// Their text, in which even the labels of all series are quickly escaped and hashed.
+const UNCOMPARED_BYTES: usize = UNCOMPARED_SERIES * 256;
+
 /// A cost beyond which it is not counted any further: what costs so much is never done at once, and counting takes time as well.
 const MAX_COST: usize = 1_024;
 
 /// The cost of the series of a family that come to be indexed, or no longer.
 fn cost_of_indexing(exposition: &Exposition, text: &TextFamily) -> usize {
-    exposition.families()[text.family as usize].samples as usize / CHANGED_SERIES_A_FAMILY
+    let family = &exposition.families()[text.family as usize];
+    (family.samples as usize / CHANGED_SERIES_A_FAMILY).max(cost_of_bytes(exposition, family))
+}
+
+/// The same by the length of its lines, which counts where they are long or names are escaped.
+fn cost_of_bytes(exposition: &Exposition, family: &Family) -> usize {
+    let bytes: usize = exposition.run_spans(family).iter().map(|span| span.len()).sum();
+    let bytes_a_family = if family.flags.contains(FamilyFlags::QUOTED) {
+        INDEXED_BYTES_A_FAMILY
+    } else {
+        LONG_BYTES_A_FAMILY
+    };
+    bytes / bytes_a_family
 }
 
 /// The cost of families while their series stay the same.
@@ -38,7 +57,8 @@ fn least_cost(families: &PagedVec<AppFamily>, exposition: &Exposition) -> usize 
 /// The cost of the series that come or go with an update that has the same families as the one before.
 fn cost_of_series(old: &App, update: &Update) -> usize {
     let all = (old.exposition.series() + update.exposition.series()) as usize;
-    if all <= UNCOMPARED_SERIES {
+    let bytes = old.exposition.body().len() + update.exposition.body().len();
+    if all <= UNCOMPARED_SERIES && bytes <= UNCOMPARED_BYTES {
         return all / CHANGED_SERIES_A_FAMILY;
     }
     let shared = old.families.iter().zip(update.families.iter()).filter(|(was, _)| was.shared);
@@ -47,8 +67,12 @@ fn cost_of_series(old: &App, update: &Update) -> usize {
         (was, &update.exposition.families()[is.text().family as usize])
     });
     let changed = families.filter(|(was, is)| !has_same_lines(&old.exposition, was, &update.exposition, is));
-    let series: usize = changed.map(|(was, is)| was.samples as usize + is.samples as usize).sum();
-    series / CHANGED_SERIES_A_FAMILY
+    let (mut series, mut by_bytes) = (0, 0);
+    for (was, is) in changed {
+        series += was.samples as usize + is.samples as usize;
+        by_bytes += cost_of_bytes(&old.exposition, was) + cost_of_bytes(&update.exposition, is);
+    }
+    by_bytes.max(series / CHANGED_SERIES_A_FAMILY)
 }
 
 impl Catalog {

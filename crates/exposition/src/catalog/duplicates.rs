@@ -173,8 +173,8 @@ impl Catalog {
         let Some(contribution) = self.shared(id).and_then(|shared| shared.contributions.get(app)) else {
             return;
         };
-        if self.rules.duplicates == Duplicates::Latest && contribution.duplicates > 0 {
-            self.invalidate_all(id);
+        if contribution.duplicates > 0 {
+            self.invalidate_duplicates(id);
         }
         if before.as_ref().is_some_and(|before| same_series(before, &source)) {
             return;
@@ -184,11 +184,15 @@ impl Catalog {
             shared.contributions.change(app, |it| it.taken = taken);
         }
         let before = before.map_or_else(Vec::new, |before| before.identities());
+        let mut has_shared = false;
         for &series in before.iter().filter(|series| after.binary_search(series).is_err()) {
-            self.release(id, app, series);
+            has_shared |= self.release(id, app, series);
         }
         for &series in after.iter().filter(|series| before.binary_search(series).is_err()) {
-            self.claim(id, app, series, context);
+            has_shared |= self.claim(id, app, series, context);
+        }
+        if has_shared {
+            self.invalidate_duplicates(id);
         }
         self.rerank(id, context);
     }
@@ -235,14 +239,26 @@ impl Catalog {
 
     /// Takes the series of a contribution out of the index.
     pub(super) fn release_series(&mut self, id: Id<FamilyEntry>, app: AppId, before: &ContributionSamples, context: &mut UpdateContext) {
+        let mut has_shared = false;
         for series in before.identities() {
-            self.release(id, app, series);
+            has_shared |= self.release(id, app, series);
+        }
+        if has_shared {
+            self.invalidate_duplicates(id);
         }
         context.stale_forms.push(id);
     }
 
-    fn release(&mut self, id: Id<FamilyEntry>, app: AppId, series: u64) {
-        let Some(shared) = self.shared_mut(id) else { return };
+    /// Which series of a family are left out has changed, where the newest is exposed.
+    fn invalidate_duplicates(&mut self, id: Id<FamilyEntry>) {
+        if self.rules.duplicates == Duplicates::Latest {
+            self.invalidate_with_base(id);
+        }
+    }
+
+    /// Takes a series of an app out of the index; true if other apps had it as well.
+    fn release(&mut self, id: Id<FamilyEntry>, app: AppId, series: u64) -> bool {
+        let Some(shared) = self.shared_mut(id) else { return false };
         let before = shared.series.bytes();
         let (was_shared, alone) = shared.series.release(series, app);
         let after = shared.series.bytes();
@@ -252,10 +268,8 @@ impl Catalog {
             if let Some(other) = alone {
                 self.count_duplicate(id, other, false);
             }
-            if self.rules.duplicates == Duplicates::Latest {
-                self.invalidate_all(id);
-            }
         }
+        was_shared
     }
 
     fn count_duplicate(&mut self, id: Id<FamilyEntry>, app: AppId, more: bool) {
@@ -271,23 +285,23 @@ impl Catalog {
         }
     }
 
-    /// Enters a series that a contribution has come to have.
-    fn claim(&mut self, id: Id<FamilyEntry>, app: AppId, series: u64, context: &mut UpdateContext) {
-        let Some(shared) = self.shared_mut(id) else { return };
+    /// Enters a series that a contribution has come to have; true if other apps have it as well.
+    fn claim(&mut self, id: Id<FamilyEntry>, app: AppId, series: u64, context: &mut UpdateContext) -> bool {
+        let Some(shared) = self.shared_mut(id) else { return false };
         let before = shared.series.bytes();
         let is_only = shared.series.claim(series, app).is_none();
         let alone = if is_only { None } else { shared.series.add_holder(series, app) };
         let after = shared.series.bytes();
         self.counts.series_bytes = self.counts.series_bytes + after - before;
         if is_only {
-            return;
+            return false;
         }
         let holders = alone.into_iter().chain([app]);
         holders.clone().for_each(|holder| self.count_duplicate(id, holder, true));
-        match self.rules.duplicates {
-            Duplicates::Latest => self.invalidate_all(id),
-            Duplicates::Label => holders.for_each(|holder| self.label(id, holder, context)),
+        if self.rules.duplicates == Duplicates::Label {
+            holders.for_each(|holder| self.label(id, holder, context));
         }
+        true
     }
 
     /// Gives the series of an app's family, with all that was one family as written, the disambiguating label.
@@ -395,7 +409,7 @@ impl Catalog {
                 shared.rank = rank;
             }
             self.queue_label_dependents(id, context);
-            self.invalidate_all(id);
+            self.invalidate_with_base(id);
         }
     }
 

@@ -126,6 +126,11 @@ impl SharedFamily {
         !self.in_conflict || !self.exposed(contribution).names.is_empty()
     }
 
+    /// True if its header, in every format, is that before the samples of its first app.
+    pub(super) fn has_header_first(&self) -> bool {
+        !self.in_conflict && self.form != OpenMetricsForm::Split
+    }
+
     /// Sums over the contributions.
     pub(super) fn counts(&self) -> Cow<'_, FamilyCounts> {
         self.contributions.counts()

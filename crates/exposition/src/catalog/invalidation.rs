@@ -4,18 +4,20 @@ use std::sync::Arc;
 
 use super::Catalog;
 use super::app::AppId;
-use super::entry::{FamilyEntry, FamilyRef, OpenMetricsForm, Placement};
+use super::entry::{FamilyEntry, FamilyRef, Placement};
 use super::paged::Id;
+use crate::family::Suffix;
 
 impl Catalog {
     /// An app comes to have a family, or certain samples of it, or loses them. The header moves where it is the first app that has them; a
-    /// family that goes out as several has several headers.
+    /// family that goes out as several has several headers, and in a conflict some apps have no samples of its name, so that the header may
+    /// stand in any segment.
     pub(super) fn invalidate_membership(&mut self, id: Id<FamilyEntry>, app: AppId) {
         let Some(shared) = self.shared(id) else {
             return self.invalidate(id, app);
         };
         let first = shared.contributions.first().is_none_or(|first| first >= app);
-        if first || shared.form == OpenMetricsForm::Split || shared.counts().quoted > 0 {
+        if first || !shared.has_header_first() || shared.counts().quoted > 0 {
             self.invalidate_all(id);
         } else {
             self.invalidate(id, app);
@@ -49,12 +51,26 @@ impl Catalog {
             self.layout.private.invalidate(app);
         } else if let Some(shared) = self.families.shared_mut(id) {
             shared.version = version;
-            let first = shared.contributions.first();
+            let first = shared.contributions.first().filter(|_| shared.has_header_first());
             match (shared.placement, first) {
                 (Placement::Group(group), _) => Arc::make_mut(&mut self.layout.groups[group]).segment.invalidate(),
                 (Placement::Large(list), Some(first)) => Arc::make_mut(&mut self.layout.lists[list]).invalidate(first),
                 (Placement::Large(list), None) => Arc::make_mut(&mut self.layout.lists[list]).invalidate_all(),
             }
+        }
+    }
+
+    /// All of a family has changed, in a way that the messages of a family in conflict depend on if this one has the name of its samples: the
+    /// series that are left out, or the name of the disambiguating label.
+    pub(super) fn invalidate_with_base(&mut self, id: Id<FamilyEntry>) {
+        self.invalidate_all(id);
+        if self.shared(id).is_none_or(|shared| shared.counts().derived == 0) {
+            return;
+        }
+        let key = self.families.key(&self.apps.slots, id);
+        let base = Suffix::split(&key).and_then(|(base, _)| self.find(base));
+        if let Some(base) = base.filter(|base| self.shared(*base).is_some_and(|base| base.in_conflict)) {
+            self.invalidate_all(base);
         }
     }
 

@@ -29,6 +29,20 @@ pub(super) enum MessageSection {
     Leftovers,
 }
 
+impl MessageSection {
+    /// All sections, those of absent types too: a rendered segment keeps its sections by their places, and the types of other apps come and go
+    /// without it.
+    pub(super) const ALL: [Self; MetricType::ALL.len() + 1] = {
+        let mut all = [Self::Leftovers; MetricType::ALL.len() + 1];
+        let mut at = 0;
+        while at < MetricType::ALL.len() {
+            all[at] = Self::Metrics(MetricType::ALL[at]);
+            at += 1;
+        }
+        all
+    };
+}
+
 impl Catalog {
     /// The types of families that messages show as gauges, by their names in messages of this escaping. It looks at all families that came as
     /// OpenMetrics: meant for a snapshot.
@@ -123,33 +137,23 @@ impl Catalog {
         }
     }
 
-    /// The sections of a large family.
-    pub(super) fn message_sections(&self, shared: &SharedFamily) -> Vec<MessageSection> {
-        let kinds = self.message_kinds(shared, AppRange::ALL).into_iter().map(MessageSection::Metrics);
-        kinds.chain([MessageSection::Leftovers]).collect()
-    }
-
-    /// A section of a large family.
-    pub(super) fn message_section(
-        &self,
-        id: Id<FamilyEntry>,
-        shared: &SharedFamily,
-        range: AppRange,
-        section: MessageSection,
-    ) -> Vec<Item> {
-        match section {
-            MessageSection::Metrics(kind) => self.metrics_of(id, shared, range, kind).map(|(_, item)| item).collect(),
+    /// The sections of some apps' part of a large family, each at its place in [`MessageSection::ALL`].
+    pub(super) fn message_sections(&self, id: Id<FamilyEntry>, shared: &SharedFamily, range: AppRange) -> Vec<Vec<Item>> {
+        let kinds = self.message_kinds(shared, range);
+        let items = |kind| self.metrics_of(id, shared, range, kind).map(|(_, item)| item);
+        let section = |section: MessageSection| match section {
+            MessageSection::Metrics(kind) if kinds.contains(&kind) => items(kind).collect(),
+            MessageSection::Metrics(_) => Vec::new(),
             MessageSection::Leftovers => {
-                let kinds = self.message_kinds(shared, range).into_iter();
-                let items = kinds.flat_map(|kind| self.metrics_of(id, shared, range, kind));
-                items
-                    .map(|(_, item)| Item {
-                        only_leftovers: true,
-                        ..item
-                    })
-                    .collect()
+                let all = kinds.iter().flat_map(|kind| items(*kind));
+                all.map(|item| Item {
+                    only_leftovers: true,
+                    ..item
+                })
+                .collect()
             }
-        }
+        };
+        MessageSection::ALL.into_iter().map(section).collect()
     }
 
     /// The header of a large family's message.

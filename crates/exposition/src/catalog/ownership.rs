@@ -63,14 +63,15 @@ impl Catalog {
     /// Takes note of another HELP or UNIT of the updated app.
     pub(super) fn update_help_and_unit(&mut self, id: Id<FamilyEntry>, old: &Contribution, context: &UpdateContext) {
         let (app, before) = (&self.apps.slots[context.app], &context.before);
-        let Some(now) = self
+        let Some((shared, new)) = self
             .shared(id)
-            .and_then(|shared| shared.contributions.get(context.app))
-            .map(|it| it.text().family)
+            .and_then(|shared| Some((shared, shared.contributions.get(context.app)?)))
         else {
             return;
         };
-        let other_help = app.help(now) != before.help(old.text().family);
+        let now = new.text().family;
+        // In a conflict it counts only while samples of the family's name come with it.
+        let other_help = app.help(now) != before.help(old.text().family) || shared.shows(new) != shared.shows(old);
         let other_unit = app.unit(now) != before.unit(old.text().family);
         if other_help {
             self.offer_help(id, context.app, true);

@@ -221,12 +221,21 @@ impl Plan {
     /// Puts the segments of a large family together to one message of each type, each behind its length.
     fn frame_large_family(&self, id: Id<FamilyEntry>, rendered: &[Arc<Vec<Arc<Chunk>>>], chunks: &mut Vec<Arc<Chunk>>) {
         let Some(shared) = self.catalog.shared(id) else { return };
-        for (at, section) in self.catalog.message_sections(shared).into_iter().enumerate() {
-            let parts = || rendered.iter().filter_map(|segment| segment.get(at));
+        for (at, section) in MessageSection::ALL.into_iter().enumerate() {
+            let parts = || {
+                rendered
+                    .iter()
+                    .filter_map(|segment| segment.get(at))
+                    .filter(|chunk| !chunk.is_empty())
+            };
             if let MessageSection::Metrics(kind) = section {
                 let len: u64 = parts().map(|chunk| chunk.len()).sum();
-                let header = self.catalog.large_header(id, shared, kind).filter(|_| len > 0);
-                let Some(header) = header else { continue };
+                if len == 0 {
+                    continue;
+                }
+                let Some(header) = self.catalog.large_header(id, shared, kind) else {
+                    continue;
+                };
                 let mut head = Vec::new();
                 put_header(&header, self.variant, usize::try_from(len).unwrap_or(usize::MAX), &mut head);
                 chunks.push(Arc::new(Chunk::new(vec![head.into()])));
@@ -254,9 +263,7 @@ impl Plan {
                 vec![items]
             }),
             Contents::Large(id, shared, range) if variant.protobuf => {
-                let sections = catalog.message_sections(shared);
-                let items = |section: &_| catalog.message_section(id, shared, range, *section);
-                render(sections.len(), &|| sections.iter().map(items).collect())
+                render(MessageSection::ALL.len(), &|| catalog.message_sections(id, shared, range))
             }
             Contents::Large(id, shared, range) => {
                 let sections = sections(shared.form, variant);

@@ -115,6 +115,116 @@ fn counter_gauge_and_untyped_keep_the_type_that_has_been_there_longest() {
     assert!(shown(&mut catalog, TEXT).starts_with("# TYPE x counter\n"));
 }
 
+/// A family of 60 kB.
+fn large(kind: &str, instance: &str, help: &str) -> String {
+    let padding = "x".repeat(200);
+    let mut text = format!("# HELP x {help}\n# TYPE x {kind}\n");
+    for n in 0..90 {
+        let labels = format!("instance=\"{instance}\",n=\"{n}\",padding=\"{padding}\"");
+        let sample = match kind {
+            "histogram" => format!("x_bucket{{{labels},le=\"+Inf\"}} 1"),
+            _ => format!("x{{{labels},quantile=\"0.5\"}} 1"),
+        };
+        text.push_str(&format!("{sample}\nx_sum{{{labels}}} 2\nx_count{{{labels}}} 1\n"));
+    }
+    text
+}
+
+/// Checks that responses are what they are without any rendered segment; returns the one in the text format.
+fn shown_as_rendered_again(catalog: &mut Catalog) -> String {
+    for variant in OutputFormat::ALL {
+        let bytes = |catalog: &mut Catalog| text_of(&catalog.plan(variant, Selection::Everything).render(), None);
+        let kept = bytes(catalog);
+        drop(catalog.evict(variant));
+        assert!(kept == bytes(catalog), "an outdated segment in {variant:?}");
+    }
+    shown(catalog, TEXT)
+}
+
+#[test]
+fn a_large_family_in_conflict_has_one_header_wherever_its_first_samples_are() {
+    let mut catalog = new();
+    // The order of names is not that of the apps in the response.
+    for app in (0..10).rev() {
+        push(
+            &mut catalog,
+            &format!("app-{app}"),
+            &large("histogram", &format!("{app}"), "Latency."),
+        );
+    }
+    let steps = [
+        (3, "summary", "Latency."),
+        // An app of an earlier segment comes to be the first with samples of the name, and leaves.
+        (7, "summary", "Latency."),
+        (7, "histogram", "Latency."),
+        (7, "summary", "Latency."),
+        // The owner of the HELP stands behind the header.
+        (3, "summary", "Another one."),
+        (3, "histogram", "Latency."),
+        (7, "histogram", "Latency."),
+    ];
+    shown_as_rendered_again(&mut catalog);
+    for (step, (app, kind, help)) in steps.into_iter().enumerate() {
+        push(&mut catalog, &format!("app-{app}"), &large(kind, &format!("{app}"), help));
+        let text = shown_as_rendered_again(&mut catalog);
+        assert_eq!(text.matches("# HELP x ").count(), 1, "step {step}");
+        let openmetrics = shown(&mut catalog, OPENMETRICS);
+        assert_eq!(openmetrics.matches("# TYPE x ").count(), 1, "step {step}");
+        assert_eq!(text.contains("# HELP x Another one.\n"), step == 4, "step {step}");
+    }
+}
+
+#[test]
+fn messages_of_a_large_family_follow_the_families_of_its_sample_names() {
+    let padding = "x".repeat(200);
+    let count = |more: &str| format!("# TYPE x_count gauge\nx_count{{instance=\"a\",n=\"1\",padding=\"{padding}\"}} 5\n{more}");
+    for duplicates in [Duplicates::Latest, Duplicates::Label] {
+        let mut catalog = Catalog::new(Rules::new(None, duplicates, &[]));
+        push(&mut catalog, "b", &large("histogram", "b", "Latency."));
+        let steps = [
+            ("a", large("histogram", "a", "Latency.")),
+            ("k", count("")),
+            ("a", large("histogram", "a", "Latency.")),
+            // Newer than that of the histogram.
+            ("k", count("")),
+            // It takes the name of the disambiguating label.
+            ("k", count("x_count{app=\"z\"} 1\n")),
+            ("k", count("")),
+            ("k", "y 1\n".to_owned()),
+        ];
+        for (app, text) in steps {
+            push(&mut catalog, app, &text);
+            shown_as_rendered_again(&mut catalog);
+        }
+    }
+}
+
+#[test]
+fn in_a_conflict_the_help_is_that_of_an_app_with_samples_of_the_name() {
+    let summary = |instance: &str, has_quantiles: bool| {
+        let help = format!("# HELP x Of {instance}.\n# TYPE x summary\n");
+        let quantile = if has_quantiles {
+            format!("x{{i=\"{instance}\",quantile=\"0.5\"}} 1\n")
+        } else {
+            String::new()
+        };
+        format!("{help}{quantile}x_sum{{i=\"{instance}\"}} 2\nx_count{{i=\"{instance}\"}} 1\n")
+    };
+    let mut catalog = new();
+    push(
+        &mut catalog,
+        "a",
+        "# HELP x Of a.\n# TYPE x histogram\nx_bucket{le=\"+Inf\"} 1\nx_sum 2\nx_count 1\n",
+    );
+    push(&mut catalog, "b", &summary("b", false));
+    push(&mut catalog, "c", &summary("c", true));
+    for (has_quantiles, help) in [(false, "Of c."), (true, "Of b."), (false, "Of c.")] {
+        push(&mut catalog, "b", &summary("b", has_quantiles));
+        let text = shown(&mut catalog, TEXT);
+        assert!(text.contains(&format!("# HELP x {help}\n")), "{text}");
+    }
+}
+
 #[test]
 fn a_family_of_several_shapes_is_untyped_until_they_agree() {
     let mut catalog = new();
@@ -791,6 +901,31 @@ fn series_that_come_and_go_cost_more_than_other_values() {
         "a shared family of many series comes into conflict"
     );
     assert!(cost("new", "c 1\n") < 10);
+}
+
+#[test]
+fn long_lines_and_names_to_escape_cost_more_than_short_ones() {
+    let mut catalog = new();
+    push(&mut catalog, "other", "a 1\n");
+    let lines = |turn: &str, labels: usize, quote: &str| -> String {
+        let labels: String = (0..labels).map(|n| format!(",{quote}label_{n}{quote}=\"value\"")).collect();
+        (0..200).map(|n| format!("a{{turn=\"{turn}\",n=\"{n}\"{labels}}} 1\n")).collect()
+    };
+    let cost = |catalog: &Catalog, app: &str, text: &str| {
+        let labels: Arc<[LabelPair]> = Arc::new([]);
+        let update = Update::new(catalog.rules(), &AppName::new(app).unwrap(), &labels, read(text, Syntax::Text));
+        catalog.cost(&update)
+    };
+    let of = |catalog: &Catalog, app: &str| {
+        let [short, plain, long, quoted] =
+            [(2, ""), (6, ""), (250, ""), (250, "\"")].map(|(labels, quote)| cost(catalog, app, &lines("2", labels, quote)));
+        assert!(short < 150 && plain < 150, "{short}, {plain}");
+        assert!(long > 4 * short && quoted > 4 * long, "{short}, {long}, {quoted}");
+    };
+    of(&catalog, "new");
+    // And in place of a text with the same families.
+    push(&mut catalog, "app", &lines("1", 2, ""));
+    of(&catalog, "app");
 }
 
 #[test]

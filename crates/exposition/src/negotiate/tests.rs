@@ -121,6 +121,15 @@ fn weights_specificity_and_order_decide() {
     assert_eq!(chosen(&["application/openmetrics-text;q=0.5, */*;q=0.8"]), Format::Text004);
     assert_eq!(chosen(&["application/openmetrics-text;q=0, text/plain;q=0.1"]), Format::Text004);
     assert_eq!(chosen(&["text/plain;q=0, application/openmetrics-text;q=0.001"]), openmetrics);
+    for malformed in ["", ".", "x", "0.0000"] {
+        assert_eq!(
+            chosen(&[&format!("text/plain;q=0.5, application/openmetrics-text;q={malformed}")]),
+            openmetrics,
+            "a malformed weight is 1: {malformed:?}"
+        );
+    }
+    assert_eq!(chosen(&["text/plain;q=.5, application/openmetrics-text;q=.6"]), openmetrics);
+    assert_eq!(chosen(&["text/plain;q=0.1, application/openmetrics-text;q=0."]), Format::Text004);
     // The weight of the closest range counts, not the greatest.
     assert_eq!(
         chosen(&["*/*;q=1, text/plain;version=0.0.4;q=0.1, application/openmetrics-text;q=0.2"]),

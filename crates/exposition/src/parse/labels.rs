@@ -9,11 +9,15 @@ use std::ops::Range;
 use super::line::Scanner;
 use super::span;
 use crate::byte_scan::{ParseError, byte_at, closing_quote, common_prefix, is_whitespace, name_end, skip_whitespace};
+use crate::escape::escaped_label_name;
 use crate::family::FamilyFlags;
 use crate::reason::Reason;
 
 /// Limit of labels per sample. Prometheus users have a few dozen at most; the check for duplicate names takes time quadratic in this.
 pub(super) const MAX_LABELS: usize = 256;
+
+/// The label that stands for the name of the metric, which no label may be.
+const METRIC_NAME: &[u8] = b"__name__";
 
 /// Role of a label in histograms and summaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -268,9 +272,13 @@ impl Scanner<'_> {
         }
         if body[name.clone()].starts_with(b"__") {
             flags |= FamilyFlags::RESERVED_LABELS;
-            if &body[name.clone()] == b"__name__" {
+            if &body[name.clone()] == METRIC_NAME {
                 return Err((at, Reason::NameLabel));
             }
+        }
+        // Scrapers without UTF-8 would refuse the whole response.
+        if flags.contains(FamilyFlags::QUOTED) && *escaped_label_name(&body[name.clone()]) == *METRIC_NAME {
+            return Err((at, Reason::EscapedNameLabel));
         }
         Ok(LabelAt {
             name,

@@ -7,6 +7,7 @@ use crate::family::FamilyFlags;
 use crate::reason::Reason;
 use crate::sample::{Labels, MAX_EXEMPLAR_CHARS, unescaped_chars};
 use crate::syntax::Syntax;
+use crate::timestamps::millis_of_seconds;
 
 use super::labels::{Cursor, MAX_LABELS, separator};
 use super::line::{ExemplarInfo, Line, Scanner};
@@ -105,8 +106,12 @@ impl Scanner<'_> {
         }
         if byte_at(body, at) != b'#' {
             line.flags |= gap_flags(body, line.end..at);
-            line.timestamp = self.timestamp(at)?;
+            let (timestamp, is_early) = self.timestamp(at)?;
+            line.timestamp = timestamp;
             line.end = line.timestamp.end;
+            if is_early {
+                line.flags |= FamilyFlags::EARLY_TIMES;
+            }
             line.flags |= match self.syntax {
                 Syntax::Text => FamilyFlags::TIMESTAMPS | FamilyFlags::REFORMAT_OPENMETRICS,
                 Syntax::OpenMetrics => FamilyFlags::TIMESTAMPS | FamilyFlags::REFORMAT_TEXT,
@@ -144,14 +149,19 @@ impl Scanner<'_> {
         line.newline = memchr::memchr(b'\n', &self.body[line.end..]).map_or(self.body.len(), |len| line.end + len);
     }
 
-    fn timestamp(&self, at: usize) -> Result<Range<usize>, ParseError> {
+    /// Reads a timestamp; returns its place, and true if it is not after the start of 1970.
+    fn timestamp(&self, at: usize) -> Result<(Range<usize>, bool), ParseError> {
         let word = self.word(at);
         let text = &self.body[word.clone()];
-        let fine = match self.syntax {
-            Syntax::Text => is_millis(text),
-            Syntax::OpenMetrics => is_seconds(text),
+        let is_early = match self.syntax {
+            Syntax::Text => whole_millis(text).map(|millis| millis == 0),
+            // Most times need no second look.
+            Syntax::OpenMetrics => seconds(text).map(|seconds| seconds < 1.0 && millis_of_seconds(text) <= 0),
         };
-        if fine { Ok(word) } else { Err((at, Reason::Timestamp(span(word)))) }
+        match is_early {
+            Some(is_early) => Ok((word, is_early)),
+            None => Err((at, Reason::Timestamp(span(word)))),
+        }
     }
 
     fn read_exemplar(&self, at: usize, line: &mut Line) -> Result<(), ParseError> {
@@ -175,7 +185,7 @@ impl Scanner<'_> {
         }
         line.flags |= gap_flags(body, line.end..next);
         let word = self.word(next);
-        if !is_seconds(&body[word.clone()]) {
+        if seconds(&body[word.clone()]).is_none() {
             return Err((next, Reason::Timestamp(span(word))));
         }
         line.end = word.end;
@@ -241,12 +251,15 @@ fn gap_flags(body: &[u8], gap: Range<usize>) -> FamilyFlags {
     }
 }
 
-/// Checks a timestamp in milliseconds: Prometheus accepts only digits, and only values that fit into a signed 64-bit integer.
-fn is_millis(text: &[u8]) -> bool {
+/// Reads a timestamp in milliseconds: Prometheus accepts only digits, and only values that fit into a signed 64-bit integer.
+fn whole_millis(text: &[u8]) -> Option<i64> {
     let digits = text.iter().all(u8::is_ascii_digit);
-    digits && std::str::from_utf8(text).is_ok_and(|text| text.parse::<i64>().is_ok())
+    std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
 }
 
-fn is_seconds(text: &[u8]) -> bool {
-    Number::whole(text).is_some_and(|number| number.value.abs() <= MAX_SECONDS)
+/// Reads a timestamp in seconds.
+fn seconds(text: &[u8]) -> Option<f64> {
+    Number::whole(text)
+        .map(|number| number.value)
+        .filter(|seconds| seconds.abs() <= MAX_SECONDS)
 }

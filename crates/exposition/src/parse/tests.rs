@@ -173,6 +173,16 @@ fn faults_tell_where_and_why() {
         ("foo{a=\"b\",a=\"c\"} 1", 11, "label \"a\" occurs twice"),
         ("foo{__name__=\"b\"} 1", 5, "the label name __name__ is reserved"),
         (
+            "foo{a=\"b\",\"__name..\"=\"c\"} 1",
+            11,
+            "the label name becomes __name__ for scrapers that take no UTF-8, and that is reserved",
+        ),
+        (
+            "foo{\"\u{e4}.name--\"=\"c\"} 1",
+            5,
+            "the label name becomes __name__ for scrapers that take no UTF-8, and that is reserved",
+        ),
+        (
             "foo{a=\"b\",\"bar\"} 1",
             16,
             "quoted text without a value; the metric name must be before the braces or first in them",

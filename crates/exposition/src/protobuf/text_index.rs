@@ -167,6 +167,9 @@ impl IndexBuilder {
             return self.give_up();
         }
         self.flags |= FamilyFlags::TIMESTAMPS | FamilyFlags::REFORMAT_TEXT;
+        if millis < 0 {
+            self.flags |= FamilyFlags::EARLY_TIMES;
+        }
     }
 
     /// Notes an exemplar that the parser takes.

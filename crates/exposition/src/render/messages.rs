@@ -9,11 +9,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::header::Header;
+use super::sample::for_each_exemplar_label;
 use super::slice_writer::SliceWriter;
 use super::{Item, OutputFormat};
 use crate::escape::{self, unescaped_bytes};
 use crate::family::{FamilyFlags, MetricType, Suffix, takes_unit};
-use crate::identity::{ExtraLabel, Identity, bound_label, empty_labels, legacy_labels};
+use crate::identity::{ExtraLabel, Identity, bound_label, empty_labels, exposed_labels};
 use crate::negotiate::Escaping;
 use crate::parse;
 use crate::protobuf::field::{bucket, exemplar, family, histogram, label, metric, quantile, scalar, summary, timestamp};
@@ -179,11 +180,12 @@ impl<'a> Encoder<'a> {
     /// Begins a metric with the labels of a sample, but for `bound`.
     fn labels(&mut self, labels: &Labels<'_>, bound: Option<&[u8]>) {
         let is_bound = |label: &Label<'_>| Some(label.name) == bound;
+        let extra_labels = self.item.extra_labels();
         // Looked for where all labels are looked at anyway.
-        let mut has_empty = self.escapes;
+        let mut has_empty = false;
         if self.escapes {
-            for (name, label) in legacy_labels(labels, true).filter(|(_, label)| !is_bound(label)) {
-                put_label(&name, &unescaped_bytes(label.value), &mut self.buffers.metric);
+            for (name, label) in exposed_labels(labels, extra_labels).iter().filter(|(_, label)| !is_bound(label)) {
+                put_label(name, &unescaped_bytes(label.value), &mut self.buffers.metric);
             }
         } else {
             for label in labels.clone().filter(|label| !is_bound(label)) {
@@ -198,10 +200,9 @@ impl<'a> Encoder<'a> {
                 }
             }
         }
-        let extra_labels = self.item.extra_labels();
         if has_empty {
-            for (name, _) in empty_labels(labels, extra_labels, self.escapes).filter(|(_, label)| !is_bound(label)) {
-                put_label(&unescaped_bytes(&name), b"", &mut self.buffers.metric);
+            for label in empty_labels(labels, extra_labels).filter(|label| !is_bound(label)) {
+                put_label(&unescaped_bytes(label.name), b"", &mut self.buffers.metric);
             }
         }
         for extra in extra_labels.iter().filter(|it| it.missing_in(labels)) {
@@ -572,13 +573,9 @@ const fn whole(count: f64) -> u64 {
 
 fn put_exemplar(field: u32, exemplar: &Exemplar<'_>, to: OutputFormat, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
     scratch.clear();
-    for label in exemplar.labels.clone() {
-        let name = match to.escaping {
-            Escaping::AllowUtf8 => unescaped_bytes(label.name),
-            Escaping::Underscores => escape::escaped_label_name(label.name),
-        };
-        put_label(&name, &unescaped_bytes(label.value), scratch);
-    }
+    for_each_exemplar_label(exemplar, to.escaping, |name, label| {
+        put_label(&unescaped_bytes(name), &unescaped_bytes(label.value), scratch);
+    });
     put_double(exemplar::VALUE, parse::float(exemplar.value), scratch);
     if let Some(time) = exemplar.timestamp.filter(|time| is_time(time)) {
         put_time(exemplar::TIMESTAMP, time, scratch);

@@ -5,9 +5,9 @@ use std::io::Write;
 
 use super::OutputFormat;
 use crate::escape::{self, escaped_label_name, escaped_metric_name};
-use crate::identity::{ExtraLabel, empty_labels, legacy_labels};
+use crate::identity::{ExtraLabel, exposed_labels, legacy_labels};
 use crate::negotiate::Escaping;
-use crate::sample::{Label, Sample};
+use crate::sample::{Exemplar, Label, Sample};
 use crate::syntax::Syntax;
 use crate::timestamps::millis_of_seconds;
 
@@ -61,9 +61,8 @@ impl SampleFormatter<'_> {
 
     fn labels(&self, sample: &Sample<'_>, braces: &mut Braces, out: &mut Vec<u8>) {
         if self.to.escaping == Escaping::Underscores && self.quoted {
-            let empty = empty_labels(&sample.labels, self.extra_labels, true);
-            for (name, label) in legacy_labels(&sample.labels, true).chain(empty) {
-                self.label(&name, &label, braces, out);
+            for (name, label) in &exposed_labels(&sample.labels, self.extra_labels) {
+                self.label(name, label, braces, out);
             }
         } else {
             let replaced = |label: &Label<'_>| label.value.is_empty() && self.extra_labels.iter().any(|it| it.has_name_of(label));
@@ -106,19 +105,29 @@ impl SampleFormatter<'_> {
     fn exemplar(&self, sample: &Sample<'_>, out: &mut Vec<u8>) {
         let Some(exemplar) = &sample.exemplar else { return };
         out.extend_from_slice(b" # {");
-        for (at, label) in exemplar.labels.clone().enumerate() {
-            if at > 0 {
-                out.push(b',');
-            }
-            self.label_name(label.name, out);
+        let mut separator: &[u8] = b"";
+        for_each_exemplar_label(exemplar, self.to.escaping, |name, label| {
+            out.extend_from_slice(std::mem::replace(&mut separator, b","));
+            self.label_name(name, out);
             value(label.value, out);
-        }
+        });
         out.extend_from_slice(b"} ");
         out.extend_from_slice(exemplar.value);
         if let Some(timestamp) = exemplar.timestamp {
             out.push(b' ');
             out.extend_from_slice(timestamp);
         }
+    }
+}
+
+/// Calls `each` with each label of an exemplar that is written, and its name, escaped as inside quotes: of labels that have the same name once
+/// escaped with the first, because strict parsers refuse a name that occurs twice.
+pub(super) fn for_each_exemplar_label(exemplar: &Exemplar<'_>, escaping: Escaping, mut each: impl FnMut(&[u8], &Label<'_>)) {
+    let labels = &exemplar.labels;
+    if escaping == Escaping::Underscores && labels.clone().any(|label| label.quoted) {
+        legacy_labels(labels, true).for_each(|(name, label)| each(&name, &label));
+    } else {
+        labels.clone().for_each(|label| each(label.name, &label));
     }
 }
 
@@ -165,14 +174,8 @@ fn canonical_float(value: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// `1234` becomes `1.234`.
-fn seconds_of_millis(millis: &[u8], out: &mut Vec<u8>) {
-    let (sign, digits) = match millis {
-        [b'-', digits @ ..] => (&b"-"[..], digits),
-        [b'+', digits @ ..] => (&b""[..], digits),
-        digits => (&b""[..], digits),
-    };
-    out.extend_from_slice(sign);
+/// `1234` becomes `1.234`. The timestamps of the text format are digits.
+fn seconds_of_millis(digits: &[u8], out: &mut Vec<u8>) {
     let split = digits.len().saturating_sub(3);
     let (seconds, rest) = digits.split_at(split);
     out.extend_from_slice(if seconds.is_empty() { b"0" } else { seconds });
@@ -184,7 +187,7 @@ fn seconds_of_millis(millis: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// `1.234` becomes `1234`; digits beyond the millisecond are truncated, because the text format has none.
+/// `1.234` becomes `1234`. The timestamp is not negative. Digits beyond the millisecond are truncated, because the text format has none.
 fn write_millis_of_seconds(seconds: &[u8], out: &mut Vec<u8>) {
     // Writing to memory cannot fail.
     let _ = write!(out, "{}", millis_of_seconds(seconds));

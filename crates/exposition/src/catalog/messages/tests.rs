@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use crate::app_name::{AppName, LabelPair};
 use crate::catalog::{Catalog, Duplicates, Rules, Selection, Update, render_single};
 use crate::gzip::{self, Compressor};
-use crate::index::Exposition;
+use crate::index::{EarlyTimes, Exposition};
 use crate::negotiate::{Escaping, Format};
 use crate::protobuf::tests::{Message, family_of, histogram_of, native};
 use crate::protobuf::{self, MessageType, field};
@@ -237,6 +238,40 @@ fn names_are_escaped_for_scrapers_that_take_no_utf8() {
 }
 
 #[test]
+fn a_label_that_becomes_the_name_of_the_metric_takes_its_record_along() {
+    let mut catalog = Catalog::new(Rules::default());
+    let body = family_of("latency", HISTOGRAM, &[labelled("..name..", "x"), labelled("path", "/")]);
+    let exposition = Exposition::decode(&body, 1 << 20).unwrap();
+    assert!(exposition.faults().total() > 0);
+    push(&mut catalog, "a", exposition);
+    for format in [Format::Protobuf(None), Format::Protobuf(Some(Escaping::AllowUtf8))] {
+        let expected = family_of("latency", HISTOGRAM, &[labelled("path", "/")]);
+        assert_eq!(shown(&mut catalog, format.into()), expected);
+    }
+}
+
+#[test]
+fn labels_of_an_exemplar_that_have_one_name_once_escaped_are_written_once() {
+    let body = "# TYPE c counter\nc_total 1 # {\"a.b\"=\"1\",a_b=\"2\",k=\"\"} 1 1700000000\n# EOF\n";
+    let mut catalog = Catalog::new(Rules::default());
+    push(
+        &mut catalog,
+        "a",
+        Exposition::parse(Bytes::from_static(body.as_bytes()), Syntax::OpenMetrics),
+    );
+    let in_openmetrics = |catalog: &mut Catalog, escaping| {
+        let format = Format::OpenMetrics100(Some(escaping));
+        String::from_utf8(shown(catalog, format.into())).unwrap()
+    };
+    let legacy = in_openmetrics(&mut catalog, Escaping::Underscores);
+    assert!(legacy.contains("c_total 1 # {a_b=\"1\"} 1 1700000000\n"), "{legacy}");
+    assert!(in_openmetrics(&mut catalog, Escaping::AllowUtf8).contains("# {\"a.b\"=\"1\",a_b=\"2\",k=\"\"} 1"));
+    let decoded = protobuf::decode(&shown(&mut catalog, Format::Protobuf(None).into()), 1 << 20).unwrap();
+    let text = String::from_utf8(decoded.text.to_vec()).unwrap();
+    assert!(text.contains("# {a_b=\"1\"} 1 1700000000\n"), "{text}");
+}
+
+#[test]
 fn a_large_family_is_one_message_over_all_its_segments() {
     let mut catalog = Catalog::new(Rules::default());
     let apps = 40;
@@ -270,6 +305,48 @@ fn a_large_family_is_one_message_over_all_its_segments() {
     let body = shown(&mut catalog, protobuf());
     assert_eq!(message_heads(&body).len(), 1);
     assert_eq!(read(&body).families().len(), 1);
+}
+
+/// A family of 150 kB.
+fn large(name: &str, kind: &str, instance: &str) -> Exposition {
+    let padding = "x".repeat(200);
+    let mut body = format!("# TYPE {name} {kind}\n");
+    for n in 0..250 {
+        let labels = format!("instance=\"{instance}\",n=\"{n}\",padding=\"{padding}\"");
+        if kind == "histogram" {
+            let _ = writeln!(body, "{name}_bucket{{{labels},le=\"+Inf\"}} 1");
+        } else {
+            let _ = writeln!(body, "{name}{{{labels},quantile=\"0.5\"}} 1");
+        }
+        let _ = writeln!(body, "{name}_sum{{{labels}}} 2\n{name}_count{{{labels}}} 1");
+    }
+    text(&body)
+}
+
+#[test]
+fn segments_of_a_large_family_keep_their_types_while_those_of_other_apps_change() {
+    let gauge = || text("# TYPE x gauge\nx 1\n");
+    let mut catalog = Catalog::new(Rules::default());
+    for (app, kind) in [("a", "histogram"), ("b", "histogram"), ("z", "summary")] {
+        push(&mut catalog, app, large("x", kind, app));
+    }
+    for _ in 0..2 {
+        assert_eq!(message_heads(&shown(&mut catalog, protobuf())).len(), 2);
+    }
+    // As many types as before, and other ones.
+    push(&mut catalog, "z", gauge());
+    let body = shown(&mut catalog, protobuf());
+    let heads = message_heads(&body).into_iter().map(|(_, kind)| kind);
+    assert_eq!(heads.collect::<Vec<_>>(), [MessageType::Gauge, HISTOGRAM]);
+    let mut other = Catalog::new(Rules::default());
+    for app in ["a", "b"] {
+        push(&mut other, app, large("x", "histogram", app));
+    }
+    push(&mut other, "z", gauge());
+    assert!(
+        body == shown(&mut other, protobuf()),
+        "as in a catalog made of the last texts alone"
+    );
 }
 
 #[test]
@@ -329,6 +406,50 @@ fn other_records_are_another_update_although_the_text_is_the_same() {
     let body = family_of("h", HISTOGRAM, &[histogram_of(&other)]);
     push(&mut catalog, "a", read(&body));
     assert!(catalog.version("a") > version);
+    assert_eq!(shown(&mut catalog, protobuf()), body);
+}
+
+#[test]
+fn samples_with_times_that_a_format_lacks_are_left_out_of_it() {
+    let mut catalog = Catalog::new(Rules::default());
+    let body = "# TYPE x gauge\nx{n=\"1\"} 1 -1.5\nx{n=\"2\"} 2 0\nx{n=\"3\"} 3 -0.0004\nx{n=\"4\"} 4 1700000000\n\
+        # TYPE h histogram\nh_bucket{le=\"+Inf\"} 1 0.0\nh_count 1 0.0\nh_sum 1 0.0\n# EOF\n";
+    let exposition = Exposition::parse(Bytes::from_static(body.as_bytes()), Syntax::OpenMetrics);
+    assert_eq!(exposition.early_times(), EarlyTimes { before: 1, at: 5 });
+    push(&mut catalog, "a", exposition);
+    push(&mut catalog, "b", text("y 1 0\ny{n=\"1\"} 1 1\n"));
+    let shown_in = |catalog: &mut Catalog, format: Format| String::from_utf8(shown(catalog, format.into())).unwrap();
+    assert_eq!(
+        shown_in(&mut catalog, Format::Text004),
+        "# TYPE x gauge\nx{n=\"2\"} 2 0\nx{n=\"3\"} 3 0\nx{n=\"4\"} 4 1700000000000\n\
+         # TYPE h histogram\nh_bucket{le=\"+Inf\"} 1 0\nh_count 1 0\nh_sum 1 0\ny 1 0\ny{n=\"1\"} 1 1\n"
+    );
+    let openmetrics = shown_in(&mut catalog, Format::OpenMetrics100(None));
+    assert!(
+        openmetrics.contains("x{n=\"1\"} 1 -1.5\n") && openmetrics.contains("y 1 0\n"),
+        "{openmetrics}"
+    );
+    let decoded = protobuf::decode(&shown(&mut catalog, protobuf()), 1 << 20).unwrap();
+    let messages = String::from_utf8(decoded.text.to_vec()).unwrap();
+    let samples: Vec<&str> = messages.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(samples, ["x{n=\"1\"} 1 -1.5", "x{n=\"4\"} 4 1700000000", "y{n=\"1\"} 1 0.001"]);
+}
+
+#[test]
+fn a_message_with_a_time_before_1970_is_left_out_of_text() {
+    let timed = |time: i64| {
+        let metric = Message::new().label("n", &time.to_string());
+        let metric = metric.inside(field::metric::GAUGE, &Message::new().double(field::scalar::VALUE, 1.0));
+        metric.number(field::metric::TIMESTAMP_MS, time.cast_unsigned())
+    };
+    let body = family_of("x", MessageType::Gauge, &[timed(-1_500), timed(1)]);
+    let exposition = Exposition::decode(&body, 1 << 20).unwrap();
+    assert_eq!(exposition, read(&body), "the index made with the text is that of the text");
+    assert_eq!(exposition.early_times(), EarlyTimes { before: 1, at: 0 });
+    let mut catalog = Catalog::new(Rules::default());
+    push(&mut catalog, "a", exposition);
+    let text = String::from_utf8(shown(&mut catalog, Format::Text004.into())).unwrap();
+    assert_eq!(text, "# TYPE x gauge\nx{n=\"1\"} 1 1\n");
     assert_eq!(shown(&mut catalog, protobuf()), body);
 }
 

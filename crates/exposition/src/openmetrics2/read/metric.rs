@@ -40,7 +40,12 @@ impl Tail {
             if !cursor.number()?.is_finite() {
                 return Err((word.at(), "expected a time in seconds".into()));
             }
-            tail.millis = Some(millis_of_seconds(word.word()));
+            let (at, millis) = (word.at(), millis_of_seconds(word.word()));
+            // Infos and statesets are kept as text.
+            if millis == 0 && !matches!(kind, MetricType::Info | MetricType::StateSet) {
+                return Err((at, "a time at the start of 1970, which protobuf takes for none".into()));
+            }
+            tail.millis = Some(millis);
         }
         let at = cursor.at();
         if cursor.take(b" st@") {

@@ -171,6 +171,10 @@ fn faults_name_line_column_and_reason() {
             "line 2, column 8: a time beyond the years",
         ),
         (
+            "# TYPE c counter\nc 1 0.0009\n# EOF\n",
+            "line 2, column 5: a time at the start of 1970",
+        ),
+        (
             "h {count:1,sum:1,bucket:[+Inf:1]}\n# EOF\n",
             "line 1, column 3: a composite value needs TYPE",
         ),
