@@ -249,7 +249,7 @@ impl Catalog {
         context.stale_forms.push(id);
     }
 
-    /// Which series of a family are left out has changed, where the newest is exposed.
+    /// Invalidates what shows the duplicate series of a family, where the newest is exposed: others are left out now.
     fn invalidate_duplicates(&mut self, id: Id<FamilyEntry>) {
         if self.rules.duplicates == Duplicates::Latest {
             self.invalidate_with_base(id);
