@@ -374,7 +374,7 @@ fn a_record_that_waits_to_be_stored_replaces_no_later_push_or_removal() {
             .unwrap();
         let (gate, closed) = std::sync::mpsc::channel::<()>();
         // The only thread for such work is taken.
-        let taken = runtime.spawn_blocking(move || drop(closed.recv()));
+        let taken = runtime.spawn_blocking(move || closed.recv().is_ok());
         runtime.block_on(async {
             let engine = FakeEngine::default();
             let (one, two) = (Node::joined("one", &engine).await, Node::joined("two", &engine).await);

@@ -2,7 +2,7 @@ use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::http::{Access, AccessControl, AccessRules, HttpService, PeerAddr, Tokens};
+use crate::http::{HttpService, PeerAddr};
 use crate::model::Syntax;
 use crate::store::{EventOptions, Limits as StoreLimits, Mode, View, open};
 use crate::wire::FormatChoice;

@@ -99,11 +99,9 @@ fn a_record_of_another_replica_replaces_nothing_that_is_later() {
 fn an_app_that_another_replica_has_withdrawn_keeps_what_is_later() {
     for (body, asked) in [("m 9\n".to_owned(), 1), (wide(3_000, 9), 2)] {
         let (inlet, view) = store(&body);
-        let replicated = ReplicatedApp {
-            withdrawn: true,
-            fault: Some("poll failed: no".into()),
-            ..of_another_replica("m 1\n")
-        };
+        let mut replicated = of_another_replica("m 1\n");
+        replicated.withdrawn = true;
+        replicated.fault = Some("poll failed: no".into());
         let calls = Cell::new(0);
         let is_news = || {
             calls.set(calls.get() + 1);

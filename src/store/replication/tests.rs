@@ -43,11 +43,20 @@ fn a_record_without_data_takes_the_place_of_data() {
         body: Bytes::new(),
         ..example()
     };
-    assert_eq!(inlet.put_replicated(&listed, Duration::ZERO), Ok(true));
+    assert_eq!(
+        inlet.put_replicated(&listed, Duration::ZERO, || true),
+        Ok(ReplicatedOutcome::Applied)
+    );
     assert!(!view.app("shop").unwrap().withdrawn, "it had no data");
-    assert_eq!(inlet.put_replicated(&example(), Duration::ZERO), Ok(true));
+    assert_eq!(
+        inlet.put_replicated(&example(), Duration::ZERO, || true),
+        Ok(ReplicatedOutcome::Applied)
+    );
     assert_eq!(view.app("shop").unwrap().text.body(), "up 1\n# EOF\n");
-    assert_eq!(inlet.put_replicated(&listed, Duration::ZERO), Ok(true));
+    assert_eq!(
+        inlet.put_replicated(&listed, Duration::ZERO, || true),
+        Ok(ReplicatedOutcome::Applied)
+    );
     let app = view.app("shop").unwrap();
     assert!(app.withdrawn && app.text.body().is_empty());
 }
