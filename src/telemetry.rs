@@ -154,7 +154,7 @@ instruments! {
         bridge_aliases: Gauge = Gauge::default(),
         /// Links of proxies to this bridge that are open now.
         bridge_connected: Gauge = Gauge::default(),
-        /// Aliases whose proxies are not connected, so that scrapes of them fail; without those that the bridge dials by key.
+        /// Aliases of proxies that are not connected, so that scrapes fail; without those that the bridge dials by key.
         bridge_disconnected_aliases: Gauge = Gauge::default(),
         /// Scrapes forwarded, by result: ok, unknown_alias, unavailable, upstream_error, interrupted.
         bridge_scrapes_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),

@@ -2,6 +2,7 @@
 use std::sync::mpsc;
 
 use super::*;
+use crate::supervise::blocking;
 
 #[test]
 fn a_cause_is_told_once() {
@@ -24,12 +25,16 @@ fn a_lookup_that_a_command_has_given_up_is_not_waited_for() {
     let (release, released) = mpsc::channel::<()>();
     let (start, started) = mpsc::channel();
     let lookup = async {
-        let hanging = tokio::task::spawn_blocking(move || {
+        let hanging = blocking(move || {
             start.send(()).unwrap();
             released.recv()
         });
+        tokio::select! {
+            biased;
+            _ = hanging => unreachable!("it is not released"),
+            () = std::future::ready(()) => {}
+        }
         started.recv().unwrap();
-        drop(hanging);
         Ok(7)
     };
     assert_eq!(block_on(lookup).unwrap(), 7);

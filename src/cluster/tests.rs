@@ -15,6 +15,7 @@ use super::session::{Observer, Replica, room_for_writes};
 use crate::exposition::catalog::{Duplicates, Rules};
 use crate::model::{AppName, Format, Origin, Timestamp, Update};
 use crate::store::{EventOptions, Inlet, Limits, Mode, PutOptions, View, open};
+use crate::supervise::blocking;
 use crate::telemetry::Telemetry;
 
 /// The time of day of all replicas, unless an update says otherwise.
@@ -373,9 +374,9 @@ fn a_record_that_waits_to_be_stored_replaces_no_later_push_or_removal() {
             .build()
             .unwrap();
         let (gate, closed) = std::sync::mpsc::channel::<()>();
-        // The only thread for such work is taken.
-        let taken = runtime.spawn_blocking(move || closed.recv().is_ok());
         runtime.block_on(async {
+            // It takes the only thread for such work, before a session begins.
+            let taken = tokio::spawn(blocking(move || closed.recv().is_ok()));
             let engine = FakeEngine::default();
             let (one, two) = (Node::joined("one", &engine).await, Node::joined("two", &engine).await);
             let fetches = || engine.fetches.load(std::sync::atomic::Ordering::Relaxed);
@@ -390,9 +391,9 @@ fn a_record_that_waits_to_be_stored_replaces_no_later_push_or_removal() {
                 assert!(two.inlet.shared(&app("a")).await, "the engine is away");
             }
             gate.send(()).unwrap();
-            taken.await.unwrap();
+            assert!(taken.await.unwrap());
             // The record is dropped once all later work is done as well.
-            tokio::task::spawn_blocking(|| {}).await.unwrap();
+            blocking(|| {}).await;
             two.push("b", "up 3\n").await;
             for node in [&one, &two] {
                 node.until("b", Some("up 3\n")).await;

@@ -251,13 +251,12 @@ async fn keygen_and_scrape_use_the_key_of_a_configuration_file() {
         std::fs::write(&file, text).unwrap();
         file.display().to_string()
     };
+    let bridge = directory.path().join("a bridge.key");
+    let (_, bridge) = code(&["keygen", "--out", bridge.to_str().unwrap()]).await;
+    let listening = format!("enabled = true\nlisten = \"127.0.0.1:0\"\nallow = [\"{}\"]\n", bridge.trim());
     for section in ["p2p", "bridge"] {
         let key = directory.path().join(format!("{section}.key"));
-        let enabled = if section == "p2p" {
-            "enabled = true\nlisten = \"127.0.0.1:0\"\n"
-        } else {
-            ""
-        };
+        let enabled = if section == "p2p" { &*listening } else { "" };
         let file = write(&format!("[{section}]\n{enabled}key_file = {key:?}\n"));
         let (code_of, made) = code(&["keygen", "-c", &file]).await;
         assert_eq!(code_of, Some(0), "{made}");

@@ -239,7 +239,7 @@ impl RegistryState {
         }
     }
 
-    /// Returns the number of aliases that have not expired and whose scrapes fail for want of a link. In a cluster each is counted by the
+    /// Returns the number of aliases that have not expired and have no link, so that scrapes fail. In a cluster each is counted by the
     /// bridge that its proxy has registered with, and by all others once that bridge has ended.
     pub(super) fn disconnected(&self, now: Instant) -> usize {
         let here = self.aliases.live(now).filter(|entry| self.is_disconnected(entry));

@@ -401,7 +401,8 @@ impl Events {
             cursor: ScraperPosition::at(&self.log, self.window_start(now), wall),
             lease: None,
             seen: now,
-            reported: None,
+            // With the state that is written now.
+            reported: Some(now),
             scraped: None,
             from: None,
             declared: false,

@@ -100,8 +100,7 @@ fn an_app_that_another_replica_has_withdrawn_keeps_what_is_later() {
     for (body, asked) in [("m 9\n".to_owned(), 1), (wide(3_000, 9), 2)] {
         let (inlet, view) = store(&body);
         let mut replicated = of_another_replica("m 1\n");
-        replicated.withdrawn = true;
-        replicated.fault = Some("poll failed: no".into());
+        (replicated.withdrawn, replicated.fault) = (true, Some("poll failed: no".into()));
         let calls = Cell::new(0);
         let is_news = || {
             calls.set(calls.get() + 1);

@@ -325,7 +325,8 @@ fn a_scraper_that_was_forgotten_while_the_disk_was_full_stays_forgotten() {
         for n in 0..others {
             let other = who(&format!("other {n}"));
             let mut events = lock(&state);
-            events.scrape(&other, &home(), now());
+            let leased = events.scrape(&other, &home(), now());
+            leased.lease.map(|lease| events.settle(lease, false));
             events.forget_elsewhere(&other);
         }
         lock(&state).forget_elsewhere(&who("z"));
