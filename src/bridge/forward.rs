@@ -228,21 +228,14 @@ impl ScrapeForwarder {
         let link = match (route, &self.pool) {
             (Route::Link(link), _) => link,
             (Route::Bridge(bridge), _) => return self.relay(&bridge, alias, &forwarded, connection).await,
-            (Route::Key(key), Some(pool)) => {
-                // A dial that has failed since the last scrape: the alias goes back to a proxy that is connected, if there is one.
-                let returned = pool.take_failed_dial(key).then(|| self.registry.unreachable(alias, key)).flatten();
-                match returned {
+            (Route::Key(key), Some(pool)) => match self.forward_by_key(pool, key, &forwarded, wait).await {
+                Ok(response) => return response,
+                Err(HyperdhtError::Unreachable(_)) => match self.registry.unreachable(alias, key) {
                     Some(link) => link,
-                    None => match self.forward_by_key(pool, key, &forwarded, wait).await {
-                        Ok(response) => return response,
-                        Err(HyperdhtError::Unreachable(_)) => match self.registry.unreachable(alias, key) {
-                            Some(link) => link,
-                            None => return unavailable(),
-                        },
-                        Err(_) => return unavailable(),
-                    },
-                }
-            }
+                    None => return unavailable(),
+                },
+                Err(_) => return unavailable(),
+            },
             (Route::Key(_) | Route::Disconnected, _) => return unavailable(),
         };
         let Ok(request) = request(&forwarded) else {

@@ -83,6 +83,7 @@ impl Site {
             .route("/late", Role::Read, get(late))
             .route("/lent-panic", Role::Read, get(lent_panic))
             .route("/wait", Role::Read, get(wait))
+            .route("/held", Role::Read, put(held))
             .route(
                 "/panic",
                 Role::Read,
@@ -223,6 +224,13 @@ async fn late(state: State<Arc<Inside>>, connection: Extension<Connection>, size
 async fn wait(State(inside): State<Arc<Inside>>) -> &'static str {
     inside.gate.notified().await;
     "waited\n"
+}
+
+/// Keeps the body, and reads nothing of it.
+async fn held(State(inside): State<Arc<Inside>>, request: Request) -> &'static str {
+    inside.gate.notified().await;
+    drop(request);
+    "held\n"
 }
 
 async fn who(Extension(connection): Extension<Connection>, headers: HeaderMap) -> String {

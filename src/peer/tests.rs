@@ -443,6 +443,9 @@ async fn neither_a_silent_peer_nor_a_vanished_proxy_delays_a_stop() {
     let vanished = elsewhere.spawn(async move { registered_proxy(&identity, &address).await });
     let _vanished = timeout(TEST_TIMEOUT, vanished).await.unwrap().unwrap();
     elsewhere.shutdown_background();
+    // The other one has taken its alias.
+    let lost = timeout(TEST_TIMEOUT, inbox.next()).await.unwrap().unwrap();
+    assert!(matches!(lost, LinkMessage::AliasLost(_)), "{lost:?}");
     let (report, message) = tokio::join!(bridge.finish(), timeout(TEST_TIMEOUT, inbox.next()));
     assert!(report.is_clean(), "{report}");
     assert_eq!(message.unwrap().unwrap(), LinkMessage::Goodbye("the bridge is stopping".to_owned()));

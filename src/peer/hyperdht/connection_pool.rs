@@ -113,10 +113,7 @@ impl ConnectionPool {
     }
 
     async fn scrape_once(&self, peer: PublicKey, pending: PendingDial, wait: Duration) -> Result<MetricsReply, HyperdhtError> {
-        let client = pending.await.inspect_err(|_| {
-            // The caller has the error.
-            self.take_failed_dial(peer);
-        })?;
+        let client = pending.await?;
         // Also runs when this future is dropped by a timeout of the caller.
         let mut guard = DropUnlessAnswered {
             pool: self,
@@ -129,17 +126,6 @@ impl ConnectionPool {
         }
         drop(guard);
         MetricsReply::decode(value?).map_err(|fault| HyperdhtError::Broken(fault.to_string()))
-    }
-
-    /// Returns true, once, if a dial of a client has failed after all scrapes that waited for it had timed out: finding out that a client
-    /// is gone takes longer than most scrapes.
-    pub(crate) fn take_failed_dial(&self, peer: PublicKey) -> bool {
-        let mut all = self.lock();
-        let has_failed = all.get(&peer).is_some_and(|pooled| matches!(pooled.client.peek(), Some(Err(_))));
-        if has_failed {
-            all.remove(&peer);
-        }
-        has_failed
     }
 
     /// Makes the next scrape of a client dial again, because it may have been restarted.

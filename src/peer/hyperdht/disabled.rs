@@ -65,10 +65,6 @@ impl ConnectionPool {
         match self.0 {}
     }
 
-    pub(crate) fn take_failed_dial(&self, _: PublicKey) -> bool {
-        match self.0 {}
-    }
-
     pub(crate) fn invalidate(&self, _: PublicKey) {
         match self.0 {}
     }

@@ -181,7 +181,7 @@ async fn a_deletion_waits_for_what_is_being_stored_in_its_group() {
                 .uri(path)
                 .body(Body::from(body))
                 .expect("a request");
-            service.call(request, PeerAddr::Link("a key".into())).await.0.status()
+            service.call(request, PeerAddr::Unix { uid: None }).await.0.status()
         };
         assert_eq!(ask("PUT", "/metrics/job/x", "a 1\n").await, StatusCode::OK);
         // A push that is in work: it has read the group, and writes it as soon as it goes on.

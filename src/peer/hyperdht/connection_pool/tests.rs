@@ -70,22 +70,29 @@ async fn connections_are_kept_while_they_are_good_and_used() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dial_that_fails_after_its_scrapes_is_reported_once() {
+async fn the_failure_of_a_dial_that_outlasts_its_scrape_is_that_of_the_next_scrape() {
     let network = TestNetwork::start(4).await;
     let node = Node::open(&[network.bootstrap()], 0).await.unwrap();
     let (gone, own) = (Identity::ephemeral().unwrap().public_key(), Identity::ephemeral().unwrap());
     let pool = ConnectionPool::new(node, own, Arc::default());
-    assert!(!pool.take_failed_dial(gone), "nothing was dialed");
+    let mut events = pool.0.events.subscribe();
     let impatient = Duration::ZERO;
     assert_eq!(pool.scrape(gone, impatient).await, Err(HyperdhtError::Timeout(impatient)));
-    let failed = async {
-        while !pool.take_failed_dial(gone) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+    let failed = timeout(LONG, events.recv())
+        .await
+        .expect("the dial goes on without the scrape, and fails");
+    assert!(matches!(failed.unwrap(), LinkEvent::Unreachable { peer, .. } if peer == gone));
+    // The dial's task ends right after its event.
+    let reported = async {
+        while matches!(pool.scrape(gone, impatient).await, Err(HyperdhtError::Timeout(_))) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(LONG, failed).await.expect("the dial goes on without the scrape, and fails");
-    assert!(!pool.take_failed_dial(gone), "it was taken");
-    // A scrape that waits for the end of its dial reports the failure itself.
-    assert!(matches!(pool.scrape(gone, LONG).await, Err(HyperdhtError::Unreachable(_))));
-    assert!(!pool.take_failed_dial(gone));
+    timeout(LONG, reported).await.unwrap();
+    assert!(events.try_recv().is_err(), "it was not dialed again for that");
+    assert_eq!(
+        pool.scrape(gone, impatient).await,
+        Err(HyperdhtError::Timeout(impatient)),
+        "but for the next one"
+    );
 }
