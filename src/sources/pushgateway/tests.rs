@@ -2,7 +2,8 @@ use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::http::{HttpService, PeerAddr};
+use crate::exposition::catalog::Rules;
+use crate::http::{Access, AccessControl, AccessRules, HttpService, PeerAddr, Tokens};
 use crate::model::Syntax;
 use crate::store::{EventOptions, Limits as StoreLimits, Mode, View, open};
 use crate::wire::FormatChoice;
@@ -55,7 +56,7 @@ fn text(body: &'static str, content_type: Option<&str>) -> PushedText {
 
 /// A group in the store as it is after pushes.
 fn after(pushes: &[(&PushedText, bool)]) -> GroupText {
-    let (inlet, view) = open(StoreLimits::default(), Mode::Raw, EventOptions::default());
+    let (inlet, view) = open(StoreLimits::default(), Mode::Merge(Rules::default()), EventOptions::default());
     let group = Group::from_path("/metrics/job/x").expect("a path");
     let mut last = GroupText {
         body: Vec::new(),
@@ -151,7 +152,7 @@ proptest! {
 
 /// A handler with a store.
 fn handler() -> (GroupHandler, View) {
-    let (inlet, view) = open(StoreLimits::default(), Mode::Raw, EventOptions::default());
+    let (inlet, view) = open(StoreLimits::default(), Mode::Merge(Rules::default()), EventOptions::default());
     let limits = Limits {
         format: FormatChoice::default(),
         max_message_bytes: 1 << 20,
@@ -174,11 +175,22 @@ async fn a_deletion_waits_for_what_is_being_stored_in_its_group() {
         let (handler, view) = handler();
         let group = Group::from_path("/metrics/job/x").expect("a path").app_name();
         let queue = Arc::clone(&handler.queues[queue_of(&group)]);
-        let service = HttpService::new(routes(handler), &[], Arc::default(), Arc::default());
+        let access = AccessControl::default();
+        let local = vec!["127.0.0.0/8".parse().expect("a network")];
+        let rules = AccessRules::of_networks(local, Vec::new());
+        access.set(
+            Access {
+                rules,
+                ..Access::default()
+            },
+            Tokens::default(),
+        );
+        let service = HttpService::new(routes(handler), &[], Arc::new(access), Arc::default());
         let ask = async |method: &str, path: &str, body: &'static str| {
             let request = Request::builder()
                 .method(method)
                 .uri(path)
+                .header("host", "test")
                 .body(Body::from(body))
                 .expect("a request");
             service.call(request, PeerAddr::Unix { uid: None }).await.0.status()
