@@ -1,7 +1,8 @@
 //! Access of commands to an HTTP port that has TLS and users.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use base64::Engine as _;
@@ -136,15 +137,11 @@ impl HttpAccess {
         let prefix = self.server.prefix();
         let header = match (&self.credentials_file, &self.token_file) {
             (Some(file), _) => {
-                if let Some(warning) = exposed(file) {
-                    tracing::warn!("{prefix}credentials-file: {warning}");
-                }
+                warn_of_exposed(&format!("{prefix}credentials-file"), file);
                 basic(&read_secret(file)?, &file.display().to_string())?
             }
             (None, Some(file)) => {
-                if let Some(warning) = exposed(file) {
-                    tracing::warn!("{prefix}token-file: {warning}");
-                }
+                warn_of_exposed(&format!("{prefix}token-file"), file);
                 bearer(&read_secret(file)?, &file.display().to_string())?
             }
             (None, None) => match (self.variable(CREDENTIALS_VARIABLE), self.variable(TOKEN_VARIABLE)) {
@@ -294,6 +291,17 @@ impl ServerCertVerifier for PinnedCertificate {
     }
 
     verify_signatures!(self => self.provider.signature_verification_algorithms);
+}
+
+/// Warns of a file with a secret that all users can read, once for each option: commands send several requests, and each reads the file again.
+fn warn_of_exposed(option: &str, file: &Path) {
+    /// Bounded by the options.
+    static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    if let Some(warning) = exposed(file)
+        && WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(option.to_owned())
+    {
+        tracing::warn!("{option}: {warning}");
+    }
 }
 
 #[cfg(test)]

@@ -156,7 +156,10 @@ async fn replicas_over_redis_serve_the_same_through_its_death() {
     for proxy in [&two, &three] {
         serves(proxy, "shop", "sold 2\n").await;
     }
-    // The engine came back empty, and has everything again for one that never saw it.
+    // The engine came back empty, and has everything again for one that never saw it, once all have written what they have.
+    for proxy in [&one, &two, &three] {
+        until("everything is written again", async || proxy.own(&pending).await == Some(0.0)).await;
+    }
     let four = redis.replica("").await;
     assert_eq!(four.text("/apps/large/metrics").await, large);
     assert!(four.finish().await.is_clean());

@@ -254,6 +254,15 @@ async fn keygen_and_scrape_use_the_key_of_a_configuration_file() {
     let bridge = directory.path().join("a bridge.key");
     let (_, bridge) = code(&["keygen", "--out", bridge.to_str().unwrap()]).await;
     let listening = format!("enabled = true\nlisten = \"127.0.0.1:0\"\nallow = [\"{}\"]\n", bridge.trim());
+    // A proxy that serves another key only, and names what it refuses.
+    let (own, port) = (directory.path().join("proxy.key"), free_port());
+    let (_, proxy) = code(&["keygen", "--out", own.to_str().unwrap()]).await;
+    let target = format!("{}@127.0.0.1:{port}", proxy.trim());
+    let _proxy = Proxy::with(&format!(
+        "p2p.enabled = true\np2p.listen = \"127.0.0.1:{port}\"\np2p.key_file = {own:?}\np2p.allow = [\"{}\"]",
+        bridge.trim()
+    ))
+    .await;
     for section in ["p2p", "bridge"] {
         let key = directory.path().join(format!("{section}.key"));
         let enabled = if section == "p2p" { &*listening } else { "" };
@@ -262,8 +271,7 @@ async fn keygen_and_scrape_use_the_key_of_a_configuration_file() {
         assert_eq!(code_of, Some(0), "{made}");
         assert_eq!(code(&["keygen", "--show", key.to_str().unwrap()]).await, (Some(0), made.clone()));
         assert_eq!(code(&["keygen", "--show", "-c", &file]).await, (Some(0), made.clone()));
-        let target = format!("{}@127.0.0.1:1", made.trim());
-        let (failed, told) = code(&["scrape", &target, "--timeout", "1", "-c", &file]).await;
+        let (failed, told) = code(&["scrape", &target, "-c", &file]).await;
         assert!(failed == Some(1) && told.contains(&format!("our key is {}", made.trim())), "{told}");
     }
     let file = write("[p2p]\nkey_file = \"p2p.key\"\n");
