@@ -137,11 +137,15 @@ impl HttpAccess {
         let prefix = self.server.prefix();
         let header = match (&self.credentials_file, &self.token_file) {
             (Some(file), _) => {
-                warn_of_exposed(&format!("{prefix}credentials-file"), file);
+                if let Some(warning) = exposed(file).filter(|_| is_first_warning(file)) {
+                    tracing::warn!("{prefix}credentials-file: {warning}");
+                }
                 basic(&read_secret(file)?, &file.display().to_string())?
             }
             (None, Some(file)) => {
-                warn_of_exposed(&format!("{prefix}token-file"), file);
+                if let Some(warning) = exposed(file).filter(|_| is_first_warning(file)) {
+                    tracing::warn!("{prefix}token-file: {warning}");
+                }
                 bearer(&read_secret(file)?, &file.display().to_string())?
             }
             (None, None) => match (self.variable(CREDENTIALS_VARIABLE), self.variable(TOKEN_VARIABLE)) {
@@ -293,15 +297,11 @@ impl ServerCertVerifier for PinnedCertificate {
     verify_signatures!(self => self.provider.signature_verification_algorithms);
 }
 
-/// Warns of a file with a secret that all users can read, once for each option: commands send several requests, and each reads the file again.
-fn warn_of_exposed(option: &str, file: &Path) {
+/// True once for each file: commands send several requests, and each reads its files again.
+fn is_first_warning(file: &Path) -> bool {
     /// Bounded by the options.
-    static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    if let Some(warning) = exposed(file)
-        && WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(option.to_owned())
-    {
-        tracing::warn!("{option}: {warning}");
-    }
+    static WARNED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(file.to_owned())
 }
 
 #[cfg(test)]
