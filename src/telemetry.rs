@@ -240,14 +240,10 @@ impl Telemetry {
 
     /// Counts a refusal and lists it among the latest, without a line in the log: for those that have a line of their own, as a failed poll.
     pub fn record_rejection(&self, rejection: Rejection<'_>) {
-        let Rejection {
-            source,
-            peer,
-            reason,
-            detail,
-        } = rejection;
-        self.rejected_total.with([source, reason]).inc();
-        self.refusals.record(source, &client(peer), reason, detail, Instant::now());
+        self.rejected_total.with([rejection.source, rejection.reason]).inc();
+        let client = client(rejection.peer);
+        self.refusals
+            .record(rejection.source, &client, rejection.reason, rejection.detail, Instant::now());
     }
 
     /// The latest refusals, the last one first; those of one client for one reason are one entry.

@@ -9,7 +9,7 @@ use crate::config::Threads;
 use crate::supervise::BLOCKING_THREADS;
 
 /// Time for blocking work of a service that still runs when all of its tasks have ended, such as a write to a file. State was written before.
-/// What is left is a lookup without an answer or a file system that hangs, which may take minutes or for ever.
+/// A lookup without an answer, or a file system that hangs, may take minutes or for ever.
 const BLOCKING_END: Duration = Duration::from_millis(200);
 
 /// A runtime for one future. Unlike tokio's, it does not wait for blocking work when it ends.

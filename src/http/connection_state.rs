@@ -91,9 +91,9 @@ pub(super) struct ConnectionState {
     pipelines: bool,
     /// Bytes of a request certainly came before that: the client asks ahead, and what its kernel has it may never read.
     asks_ahead: bool,
-    /// Since when a request that is not complete has been there, or the connection without its first one.
+    /// The beginning of a request that is not complete, or of the connection without its first one.
     request_since: Instant,
-    /// Until when the bytes of the body make up for a pause.
+    /// The time until which the bytes of the body make up for a pause.
     flows_until: Instant,
     /// The state that the connection slot has: idle, and counted as one without a complete request.
     slot_idle: bool,
@@ -149,7 +149,7 @@ impl ConnectionState {
         self.is_in_head() || self.awaits_body()
     }
 
-    /// Since when the request that is not complete has been there; of a connection without any, since its beginning.
+    /// The beginning of the request that is not complete; of a connection without any, its own.
     pub(super) fn request_since(&self) -> Instant {
         self.request_since
     }

@@ -70,15 +70,17 @@ async fn judged((dialed, accepted): (DialedConnection, AcceptedLink), register: 
     proxy.verifies(&event, &SECRET, bridge)
 }
 
+/// A bridge's listener on a free port, and its address.
+async fn registration_listener(bridge: &Identity) -> (QuicListener, QuicAddress) {
+    let listener = QuicListener::for_registration(bridge, "127.0.0.1:0", Arc::default()).await.unwrap();
+    let address = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap());
+    (listener, address.parse().unwrap())
+}
+
 #[tokio::test]
 async fn a_replayed_proof_is_worth_nothing() {
     let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
-    let mut listener = QuicListener::for_registration(&bridge, "127.0.0.1:0", Arc::default())
-        .await
-        .unwrap();
-    let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
-        .parse()
-        .unwrap();
+    let (mut listener, address) = registration_listener(&bridge).await;
     let first = linked(&mut listener, &proxy, &address).await;
     let recorded = register(&first.0, &proxy, bridge.public_key());
     assert!(judged(first, recorded.clone(), bridge.public_key()).await);
@@ -93,12 +95,7 @@ async fn a_replayed_proof_is_worth_nothing() {
 #[tokio::test]
 async fn another_protocol_is_refused_in_the_handshake() {
     let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
-    let mut listener = QuicListener::for_registration(&bridge, "127.0.0.1:0", Arc::default())
-        .await
-        .unwrap();
-    let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
-        .parse()
-        .unwrap();
+    let (mut listener, address) = registration_listener(&bridge).await;
     let refused = tokio::select! {
         refused = dial(&proxy, &address, Protocol::Scrape, 0) => refused.map(|_| ()).unwrap_err(),
         _ = listener.next() => panic!("it came through"),
@@ -109,12 +106,7 @@ async fn another_protocol_is_refused_in_the_handshake() {
 #[tokio::test]
 async fn what_is_no_control_message_ends_a_link() {
     let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
-    let mut listener = QuicListener::for_registration(&bridge, "127.0.0.1:0", Arc::default())
-        .await
-        .unwrap();
-    let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
-        .parse()
-        .unwrap();
+    let (mut listener, address) = registration_listener(&bridge).await;
     let (dialed, accepted) = linked(&mut listener, &proxy, &address).await;
     let (mut send, recv) = dialed.connection.open_bi().await.unwrap();
     send.write_all(&[0xff; 64]).await.unwrap();
@@ -408,12 +400,7 @@ async fn silent_links_keep_no_proxy_out() {
 #[tokio::test]
 async fn a_link_has_a_small_window_until_its_proxy_has_registered() {
     let (bridge, proxy) = (Identity::ephemeral().unwrap(), Identity::ephemeral().unwrap());
-    let mut listener = QuicListener::for_registration(&bridge, "127.0.0.1:0", Arc::default())
-        .await
-        .unwrap();
-    let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
-        .parse()
-        .unwrap();
+    let (mut listener, address) = registration_listener(&bridge).await;
     let (dialed, accepted) = linked(&mut listener, &proxy, &address).await;
     let (mut send, _recv) = dialed.connection.open_bi().await.unwrap();
     let flood = vec![0; 1 << 20];
@@ -605,12 +592,7 @@ async fn lost(events: &mut tokio::sync::broadcast::Receiver<LinkEvent>) -> Strin
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_that_floods_its_proxy_with_control_messages_gets_nowhere() {
     let bridge = Identity::ephemeral().unwrap();
-    let mut listener = QuicListener::for_registration(&bridge, "127.0.0.1:0", Arc::default())
-        .await
-        .unwrap();
-    let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
-        .parse()
-        .unwrap();
+    let (mut listener, address) = registration_listener(&bridge).await;
     let (_client, mut events) = lured(&address, some_metrics()).await;
 
     // Reports of deliveries that do not exist are ignored, and scrapes go on.
@@ -656,12 +638,7 @@ async fn a_bridge_that_floods_its_proxy_with_control_messages_gets_nowhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_that_closes_every_link_is_dialled_ever_more_rarely() {
     let bridge = Identity::ephemeral().unwrap();
-    let mut listener = QuicListener::for_registration(&bridge, "127.0.0.1:0", Arc::default())
-        .await
-        .unwrap();
-    let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
-        .parse()
-        .unwrap();
+    let (mut listener, address) = registration_listener(&bridge).await;
     let (_client, _events) = lured(&address, some_metrics()).await;
     let mut closed = Vec::new();
     for _ in 0..4 {
@@ -677,12 +654,7 @@ async fn a_bridge_that_closes_every_link_is_dialled_ever_more_rarely() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_that_asks_and_vanishes_again_and_again_gets_its_answers_given_back() {
     let bridge = Identity::ephemeral().unwrap();
-    let mut listener = QuicListener::for_registration(&bridge, "127.0.0.1:0", Arc::default())
-        .await
-        .unwrap();
-    let address: QuicAddress = format!("{}@{}", bridge.public_key(), listener.local_addr().unwrap())
-        .parse()
-        .unwrap();
+    let (mut listener, address) = registration_listener(&bridge).await;
     let (sender, mut outcomes) = tokio::sync::mpsc::unbounded_channel();
     let metrics = move |axum::Extension(connection): axum::Extension<Connection>| {
         let sender = sender.clone();

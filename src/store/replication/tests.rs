@@ -1,12 +1,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::model::{Client, Event, Format, LabelSet, ScraperId};
-use crate::store::{EventOptions, Limits, Mode, OriginId, View, open};
+use crate::store::{EventOptions, Limits, Mode, OriginId, Scrape, View, open};
 
 fn example() -> ReplicatedApp {
     ReplicatedApp {
@@ -121,13 +122,22 @@ fn client() -> Client {
     Client::Ip("127.0.0.1".parse().unwrap())
 }
 
+/// A scrape that waits for a lease, and its request.
+async fn asking<'a>(
+    view: &'a View,
+    shared: &SharedEvents,
+    (who, from): (&'a ScraperId, &'a Client),
+) -> (Pin<Box<impl Future<Output = Scrape> + 'a>>, LeaseRequest) {
+    let mut scrape = Box::pin(view.scrape_shared(who, from, NOW));
+    assert!(futures_util::poll!(&mut scrape).is_pending());
+    (scrape, shared.scrape().await)
+}
+
 #[tokio::test]
 async fn a_lease_is_given_back_if_its_scrape_ends_in_the_moment_it_is_granted() {
     let (view, shared) = replica_with_an_event().await;
     let (who, from) = (ScraperId::new("a").unwrap(), client());
-    let mut scrape = Box::pin(view.scrape_shared(&who, &from, NOW));
-    assert!(futures_util::poll!(&mut scrape).is_pending());
-    let request = shared.scrape().await;
+    let (scrape, request) = asking(&view, &shared, (&who, &from)).await;
     let lease = request.lease;
     drop(shared.take_unshared(10));
     request.grant(None);
@@ -142,9 +152,7 @@ async fn a_lease_is_given_back_if_its_scrape_ends_in_the_moment_it_is_granted() 
 async fn a_lease_is_given_back_if_its_scrape_has_ended_before() {
     let (view, shared) = replica_with_an_event().await;
     let (who, from) = (ScraperId::new("a").unwrap(), client());
-    let mut scrape = Box::pin(view.scrape_shared(&who, &from, NOW));
-    assert!(futures_util::poll!(&mut scrape).is_pending());
-    let request = shared.scrape().await;
+    let (scrape, request) = asking(&view, &shared, (&who, &from)).await;
     drop(scrape);
     assert!(request.is_over());
     let lease = request.lease;
@@ -158,9 +166,7 @@ async fn a_lease_is_given_back_if_its_scrape_has_ended_before() {
 async fn a_lease_that_is_used_is_kept_until_its_events_are_settled() {
     let (view, shared) = replica_with_an_event().await;
     let (who, from) = (ScraperId::new("a").unwrap(), client());
-    let mut scrape = Box::pin(view.scrape_shared(&who, &from, NOW));
-    assert!(futures_util::poll!(&mut scrape).is_pending());
-    let request = shared.scrape().await;
+    let (scrape, request) = asking(&view, &shared, (&who, &from)).await;
     let lease = request.lease;
     request.grant(None);
     let scraped = scrape.await;
