@@ -234,11 +234,13 @@ impl Catalog {
                 item.suppressed = of_counts.next().map_or(item.suppressed, |(_, id)| self.suppressed(*id, app));
                 return Some(vec![(name, item)]);
             }
+            let is_split = shared.in_conflict && text.shape() != Shape::Scalar;
             let differs = |id: Id<FamilyEntry>| {
                 let is_suppressed = self.suppressed(id, app).is_some_and(|suppressed| !suppressed.is_empty());
                 is_suppressed || contribution.labelled && self.shared(id).is_some_and(|it| it.rank != shared.rank)
             };
-            if !derived.iter().any(|(_, id)| differs(*id)) {
+            // Those of the family's own name too: bare samples of a histogram, quantiles of a summary.
+            if !is_split || !std::iter::once(id).chain(derived.iter().map(|(_, id)| *id)).any(differs) {
                 return Some(vec![(name, item)]);
             }
             // Other apps have newer ones of some of its samples, or its sample names need different labels: each name stands alone.

@@ -141,6 +141,42 @@ fn the_newest_of_the_same_series_stands_alone_where_it_is_to() {
 }
 
 #[test]
+fn a_newer_sample_of_a_type_in_conflict_leaves_the_other_samples_of_the_group() {
+    let cases = [
+        // A sample without suffix does not belong to the histogram, though its labels are the same.
+        (
+            "# TYPE x histogram\nx_bucket{n=\"0\",le=\"+Inf\"} 3\nx_sum{n=\"0\"} 9\nx_count{n=\"0\"} 3\nx{n=\"0\"} 1\n",
+            "# TYPE x gauge\nx{n=\"0\"} 2\n",
+            &[
+                "x_bucket{n=\"0\",le=\"+Inf\"} 3",
+                "x_count{n=\"0\"} 3",
+                "x_sum{n=\"0\"} 9",
+                "x{n=\"0\"} 2",
+            ][..],
+        ),
+        (
+            "# TYPE x summary\nx{quantile=\"0.5\"} 1\nx{quantile=\"1\"} 4\n",
+            "# TYPE x gauge\nx{quantile=\"0.5\"} 2\n",
+            &["x{quantile=\"0.5\"} 2", "x{quantile=\"1\"} 4"][..],
+        ),
+    ];
+    for (older, newer, expected) in cases {
+        let mut catalog = Catalog::new(Rules::new(None, Duplicates::Latest, &[]));
+        push(&mut catalog, "a", text(older));
+        push(&mut catalog, "b", text(newer));
+        let body = shown(&mut catalog, protobuf());
+        let decoded = protobuf::decode(&body, 1 << 20).unwrap().text;
+        let shown = String::from_utf8(decoded.to_vec())
+            .unwrap()
+            .replace("1.0\"", "1\"")
+            .replace(".0\n", "\n");
+        let mut lines: Vec<&str> = shown.lines().filter(|line| !line.starts_with('#')).collect();
+        lines.sort_unstable();
+        assert_eq!(lines, expected, "{shown}");
+    }
+}
+
+#[test]
 fn in_a_conflict_each_type_has_a_message_and_a_native_histogram_stays_whole() {
     let mut catalog = Catalog::new(Rules::default());
     push(&mut catalog, "a", read(&family_of("x", HISTOGRAM, &[labelled("i", "1")])));
