@@ -449,11 +449,13 @@ pub(crate) fn samples(exposition: &Exposition) -> Vec<Seen> {
 }
 
 /// The families of the text format that a family as written becomes: for each suffix its name beyond the family's own, and its type.
-fn text_family(syntax: Syntax, kind: MetricType, suffix: Suffix) -> (&'static str, MetricType, bool) {
+fn text_family(syntax: Syntax, kind: MetricType, suffix: Suffix, has_total: bool) -> (&'static str, MetricType, bool) {
     if syntax == Syntax::Text {
         return ("", kind, true);
     }
     match (kind, suffix) {
+        // A counter of the text format in OpenMetrics spelling.
+        (MetricType::Counter, Suffix::Bare) if !has_total => ("", MetricType::Counter, false),
         (MetricType::Counter, Suffix::Total) => ("_total", MetricType::Counter, true),
         (MetricType::Counter | MetricType::Histogram | MetricType::Summary, Suffix::Created) => ("_created", MetricType::Gauge, false),
         (MetricType::Histogram, Suffix::Bare | Suffix::Bucket | Suffix::Sum | Suffix::Count) => ("", kind, true),
@@ -476,8 +478,10 @@ fn parts(exposition: &Arc<Exposition>, extra_labels: &[(String, String)]) -> (BT
         let mut whole: BTreeSet<(String, Labels)> = BTreeSet::new();
         let mut names = BTreeSet::new();
         let mut first: BTreeMap<(Labels, bool), Labels> = BTreeMap::new();
-        for (mut seen, suffix, ordered) in read(exposition, family) {
-            let (beyond, kind, primary) = text_family(exposition.syntax(), family.kind, suffix);
+        let samples = read(exposition, family);
+        let has_total = samples.iter().any(|(_, suffix, _)| *suffix == Suffix::Total);
+        for (mut seen, suffix, ordered) in samples {
+            let (beyond, kind, primary) = text_family(exposition.syntax(), family.kind, suffix, has_total);
             let key = escaped_name(&format!("{}{beyond}", text(exposition.text(family.name))));
             let mut group = legacy(&ordered);
             names.extend(ordered.iter().map(|(name, _)| escaped_name(name)));
