@@ -7,10 +7,12 @@ use bytes::Bytes;
 
 use crate::family::{Family, FamilyFlags, MetricType, Suffix};
 use crate::fault::{Faults, MAX_FAULTS_KEPT};
+use crate::go_float::go_float;
+use crate::hash::label_hash;
 use crate::identity::Identity;
 use crate::memory::MemoryMeter;
 use crate::parse::{self, Hashes, ParseOutput, Repeated, Report, Template, escapes};
-use crate::protobuf::{self, DecodeError, Records, TextIndex};
+use crate::protobuf::{self, DecodeError, RecordFamily, Records, TextIndex};
 use crate::sample::{Runs, Samples};
 use crate::span::Span;
 use crate::syntax::Syntax;
@@ -145,6 +147,7 @@ impl Exposition {
                 bytes: records,
                 families,
                 carried: Box::default(),
+                series: HashSet::new(),
             })
         });
         let mut read = Self {
@@ -201,16 +204,16 @@ impl Exposition {
                 .and_then(|base| numbers.get(base))
                 .filter(|number| self.families[**number as usize].kind == MetricType::Counter);
             // A family of this very name keeps it, beside a counter that would claim it.
-            numbers.get(&*name).or(counter).copied()
+            let number = numbers.get(&*name).or(counter).copied();
+            // Without samples it goes out in no format.
+            number.filter(|number| self.families[*number as usize].samples > 0)
         };
         let mut found = Records::read(records, &number_of);
         if !self.faults.is_empty() {
             // Of several metrics with the same series the first stands, as in the text.
             let mut series: HashMap<u64, u32> = HashMap::new();
-            for number in found.families.iter().map(|it| it.family as usize).collect::<HashSet<_>>() {
-                self.series_hashes(&self.families[number])
-                    .for_each(|hash| *series.entry(hash).or_default() += 1);
-            }
+            let hashes = self.families.iter().flat_map(|family| self.series_hashes(family));
+            hashes.for_each(|hash| *series.entry(hash).or_default() += 1);
             let kept = protobuf::retain(&found.bytes, |hash| {
                 series.get_mut(&hash).is_some_and(|left| {
                     let is_left = *left > 0;
@@ -220,37 +223,57 @@ impl Exposition {
             });
             found = Records::read(kept, &number_of);
         }
-        found.carried = self.carried_by(&found, &numbers);
-        (!found.families.is_empty()).then(|| Arc::new(found))
+        if found.families.is_empty() {
+            return None;
+        }
+        let is_mixed = |record: &RecordFamily| {
+            let kind = self.families[record.family as usize].kind;
+            record.is_mixed || record.kind.metric_type() != kind
+        };
+        if !self.faults.is_empty() || found.families.iter().any(is_mixed) {
+            found.series = self.series_of(&protobuf::with_names(&found.bytes, |name| number_of(name).is_some()), &numbers);
+            found.carried = self.carried_by(&found);
+        }
+        Some(Arc::new(found))
     }
 
-    /// The families of samples without a header that records of another family have. `numbers` are those of the families by name.
-    fn carried_by(&self, records: &Records, numbers: &HashMap<&[u8], u32>) -> Box<[u32]> {
-        let mut carried = Vec::new();
-        for record in &records.families {
-            let family = &self.families[record.family as usize];
-            let known = family.kind.suffixes(Syntax::OpenMetrics);
-            let of_record = record.kind.metric_type().suffixes(Syntax::OpenMetrics).iter();
-            for suffix in of_record.filter(|suffix| !known.contains(suffix)) {
-                // The records of a counter have its name with `_total`, and so have those of other types that a body gives this name.
-                for total in ["", "_total"] {
-                    let name = [self.text(family.name), total.as_bytes(), suffix.as_str().as_bytes()].concat();
-                    let of_samples = numbers
-                        .get(&*name)
-                        .filter(|number| !self.has_header(&self.families[**number as usize]));
-                    carried.extend(of_samples.filter(|number| **number != record.family));
-                }
+    /// The hashes of the series that records have in this text. `numbers` are those of its families by name.
+    fn series_of(&self, records: &[u8], numbers: &HashMap<&[u8], u32>) -> HashSet<u64> {
+        let mut series = HashSet::new();
+        // Written by `decode`.
+        let Ok(decoded) = protobuf::decode(records, usize::MAX) else {
+            return series;
+        };
+        let own = Self::parse(decoded.text, Syntax::OpenMetrics);
+        for (name, sample) in own
+            .families()
+            .iter()
+            .flat_map(|family| own.samples(family).map(|sample| (own.text(family.name), sample)))
+        {
+            // Beside a family of the name of creation times the text has those of none.
+            if Suffix::between(name, sample.name) == Some(Suffix::Created) && numbers.contains_key(sample.name) {
+                continue;
+            }
+            let hash = sample.hash();
+            series.insert(hash);
+            // Groups of Pushgateway have bounds as Go writes them.
+            for label in sample.labels.filter(|label| matches!(label.name, b"le" | b"quantile")) {
+                let number = std::str::from_utf8(label.value).ok().and_then(|value| value.parse::<f64>().ok());
+                series.extend(number.map(|number| {
+                    let other = label_hash(label.name, go_float(number).as_bytes());
+                    hash.wrapping_sub(label_hash(label.name, label.value)).wrapping_add(other)
+                }));
             }
         }
-        carried.sort_unstable();
-        carried.dedup();
-        carried.into()
+        series
     }
 
-    /// True if the name of a family is that of a header, not of a sample.
-    fn has_header(&self, family: &Family) -> bool {
-        let before = &self.body[..family.name.start as usize];
-        !matches!(before, [] | [.., b'\n'] | [.., b'{', b'"'])
+    /// The families without records that have only series of records.
+    fn carried_by(&self, records: &Records) -> Box<[u32]> {
+        let of_records: HashSet<u32> = records.families.iter().map(|record| record.family).collect();
+        let others = (0..).zip(&self.families).filter(|(number, _)| !of_records.contains(number));
+        let is_carried = |family: &Family| family.samples > 0 && self.series_hashes(family).all(|hash| records.series.contains(&hash));
+        others.filter(|(_, family)| is_carried(family)).map(|(number, _)| number).collect()
     }
 
     /// The records, as [`Exposition::with_records`] takes them; empty if there are none.

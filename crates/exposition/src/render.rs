@@ -214,12 +214,15 @@ impl Item {
         } else {
             Box::new(samples)
         };
+        // They go out with the records.
+        let records = exposition.records().filter(|records| to.protobuf && !records.series.is_empty());
+        let is_carried = |sample: &Sample<'_>| records.is_some_and(|records| records.series.contains(&sample.hash()));
         let is_early = |sample: &Sample<'_>| source.flags.contains(FamilyFlags::EARLY_TIMES) && self.is_too_early(sample, to);
         for (suffix, sample) in samples {
             let stands = deduplicator
                 .as_mut()
                 .is_none_or(|deduplicator| deduplicator.admits(&sample, suffix));
-            if stands && self.names.contains(suffix.as_flag()) && !self.is_suppressed(&sample, suffix) && !is_early(&sample) {
+            if stands && self.names.contains(suffix.as_flag()) && !self.is_suppressed(&sample, suffix) && !is_early(&sample) && !is_carried(&sample) {
                 each(suffix, sample);
             }
         }

@@ -140,7 +140,7 @@ fn openmetrics_2_gets_the_labels_of_the_group_in_text_and_records() {
         "# TYPE h histogram",
         "h_bucket{a=\"1\",le=\"+Inf\",job=\"x\",instance=\"\"} 1",
         "h_count{a=\"1\",job=\"x\",instance=\"\"} 1",
-        "h_sum{a=\"1\",job=\"x\",instance=\"\"} 2.0",
+        "h_sum{a=\"1\",job=\"x\",instance=\"\"} 2",
         "# TYPE i info",
         "i_info{a=\"1\",job=\"x\",instance=\"\"} 1",
         "# EOF",

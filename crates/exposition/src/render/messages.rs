@@ -149,7 +149,13 @@ impl<'a> Encoder<'a> {
     fn encode(&mut self, out: &mut SliceWriter<'a>) {
         let item = self.item;
         if let Some(records) = item.exposition.records().filter(|records| !records.of(item.family).is_empty()) {
-            return self.records(records, out);
+            self.records(records, out);
+            let is_first = records.of(item.family).first().is_some_and(|first| first.kind == message_type(item.kind));
+            if is_first && !records.series.is_empty() {
+                // Samples that none of them has: of a family with the name of such samples, or beside lines with faults.
+                item.for_each_sample(self.to, |suffix, sample| self.leftovers.push((suffix, sample)));
+            }
+            return;
         }
         match item.kind {
             MetricType::Histogram | MetricType::Summary if item.grouping == MetricType::Unknown => {
