@@ -64,11 +64,12 @@ impl Catalog {
     /// series that are left out, or the name of the disambiguating label.
     pub(super) fn invalidate_with_base(&mut self, id: Id<FamilyEntry>) {
         self.invalidate_all(id);
-        if self.shared(id).is_none_or(|shared| shared.counts().derived == 0) {
-            return;
-        }
+        let Some(shared) = self.shared(id) else { return };
+        let is_derived = shared.counts().derived > 0;
         let key = self.families.key(&self.apps.slots, id);
-        let base = Suffix::split(&key).and_then(|(base, _)| self.find(base));
+        // Creation times are declared, and out of a group in conflict they go out as these.
+        let split = Suffix::split(&key).filter(|(_, suffix)| is_derived || *suffix == Suffix::Created);
+        let base = split.and_then(|(base, _)| self.find(base));
         if let Some(base) = base.filter(|base| self.shared(*base).is_some_and(|base| base.in_conflict)) {
             self.invalidate_all(base);
         }

@@ -3,6 +3,8 @@
 //! Unlike text, a body of messages may have several families of one name. So apps that contradict each other about a family each have a
 //! message of their type, and derived contributions have none. Creation times go out inside the metrics that they belong to.
 
+mod replaced;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -229,10 +231,17 @@ impl Catalog {
             let mut item = item(owner, &text, names, kind, labels(rank));
             item.suppressed = self.suppressed(id, app);
             if has_records(&owner.exposition, &text) {
-                // Records are whole: compared by their counts.
-                let mut of_counts = derived.iter().filter(|(suffix, _)| *suffix == Suffix::Count);
-                item.suppressed = of_counts.next().map_or(item.suppressed, |(_, id)| self.suppressed(*id, app));
-                return Some(vec![(name, item)]);
+                if text.shape() == Shape::Scalar && Shape::from(kind) != Shape::Scalar {
+                    // Of several types that a body gives the name: their groups have no sample among those of this family.
+                    item.suppressed = None;
+                }
+                if derived.is_empty() {
+                    return Some(vec![(name, item)]);
+                }
+                let left_out = std::iter::once((Suffix::Bare, item.suppressed.take()))
+                    .chain(derived.iter().map(|(suffix, id)| (*suffix, self.suppressed(*id, app))));
+                let items = replaced::in_part(item, &left_out.collect::<Vec<_>>());
+                return Some(items.into_iter().map(|item| (name.clone(), item)).collect());
             }
             let is_split = shared.in_conflict && text.shape() != Shape::Scalar;
             let differs = |id: Id<FamilyEntry>| {
@@ -250,16 +259,25 @@ impl Catalog {
             let alone = |names: FamilyFlags, rank: u8, id: Id<FamilyEntry>| Item {
                 names,
                 grouping: MetricType::Unknown,
+                untyped: true,
                 extra_labels: labels(rank),
                 suppressed: self.suppressed(id, app),
                 ..item.clone()
             };
+            // Creation times are then a family of their own, as in text.
+            let created = names.intersection(FamilyFlags::CREATED).difference(text.names);
+            let key = self.families.key(&self.apps.slots, id);
+            let of_created = self.find(&[&*key, Suffix::Created.as_str().as_bytes()].concat());
+            let of_created = of_created.filter(|_| !created.is_empty());
+            let of_created = of_created.map(|id| (created, self.shared(id).map_or(0, |it| it.rank), id));
+            let known = of_created.map_or(known, |_| known | created);
             let rest = alone(names.difference(known), shared.rank, id);
+            let of_created = of_created.map(|(names, rank, id)| alone(names, rank, id));
             let of_names = derived.iter().map(|(suffix, id)| {
                 let rank = self.shared(*id).map_or(rank, |it| it.rank);
                 alone(suffix.as_flag(), rank, *id)
             });
-            let items = std::iter::once(rest).chain(of_names);
+            let items = std::iter::once(rest).chain(of_created).chain(of_names);
             Some(items.map(|item| (name.clone(), item)).collect())
         });
         items.flatten()
@@ -351,6 +369,7 @@ fn item(app: &App, text: &TextFamily, names: FamilyFlags, kind: MetricType, extr
         extra_labels,
         suppressed: None,
         only_leftovers: false,
+        untyped: false,
     }
 }
 

@@ -176,6 +176,56 @@ fn a_newer_sample_of_a_type_in_conflict_leaves_the_other_samples_of_the_group() 
     }
 }
 
+/// The samples of a protobuf response in alphabetical order, as text.
+fn decoded_samples(body: &[u8]) -> Vec<String> {
+    let decoded = protobuf::decode(body, 1 << 20).unwrap().text;
+    let text = String::from_utf8(decoded.to_vec()).unwrap();
+    let mut lines: Vec<String> = text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn a_newer_sample_of_a_native_histogram_in_conflict_leaves_its_other_samples() {
+    for (name, others) in [
+        ("x_count", ["x_bucket{i=\"1\",le=\"+Inf\"} 3", "x_sum{i=\"1\"} 4.5"]),
+        ("x_sum", ["x_bucket{i=\"1\",le=\"+Inf\"} 3", "x_count{i=\"1\"} 3"]),
+    ] {
+        let mut catalog = Catalog::new(Rules::new(None, Duplicates::Latest, &[]));
+        let two = [labelled("i", "1"), labelled("i", "2")];
+        push(&mut catalog, "a", read(&family_of("x", HISTOGRAM, &two)));
+        push(&mut catalog, "b", text(&format!("# TYPE {name} gauge\n{name}{{i=\"1\"}} 9\n")));
+        let body = shown(&mut catalog, protobuf());
+        let whole = family_of("x", HISTOGRAM, &two[1..]);
+        assert!(memchr::memmem::find(&body, &whole).is_some(), "the other one stays whole");
+        let newer = format!("{name}{{i=\"1\"}} 9");
+        let mut expected: Vec<&str> = vec!["x_bucket{i=\"2\",le=\"+Inf\"} 3", "x_count{i=\"2\"} 3", "x_sum{i=\"2\"} 4.5", &newer];
+        expected.extend(others);
+        expected.sort_unstable();
+        assert_eq!(decoded_samples(&body), expected);
+        let text = String::from_utf8(shown(&mut catalog, Format::Text004.into())).unwrap();
+        let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        lines.sort_unstable();
+        assert_eq!(lines, expected, "as in text");
+        // Without the newer one all of it comes back.
+        catalog.remove("b");
+        assert_eq!(shown(&mut catalog, protobuf()), family_of("x", HISTOGRAM, &two));
+    }
+}
+
+#[test]
+fn a_creation_time_out_of_a_group_in_conflict_is_compared_with_creation_times() {
+    let group = "# TYPE x histogram\nx_bucket{le=\"+Inf\"} 1\nx_count 1\nx_sum 1\nx_created 1700000000\nx 5\n# EOF\n";
+    let mut catalog = Catalog::new(Rules::new(None, Duplicates::Latest, &[]));
+    push(&mut catalog, "a", Exposition::parse(Bytes::from_static(group.as_bytes()), Syntax::OpenMetrics));
+    push(&mut catalog, "b", text("# TYPE x gauge\nx 2\n"));
+    let mut expected = ["x 2", "x_bucket{le=\"+Inf\"} 1", "x_count 1", "x_created 1700000000", "x_sum 1"];
+    assert_eq!(decoded_samples(&shown(&mut catalog, protobuf())), expected);
+    push(&mut catalog, "c", text("# TYPE x_created gauge\nx_created 1800000000\n"));
+    expected[3] = "x_created 1800000000";
+    assert_eq!(decoded_samples(&shown(&mut catalog, protobuf())), expected);
+}
+
 #[test]
 fn in_a_conflict_each_type_has_a_message_and_a_native_histogram_stays_whole() {
     let mut catalog = Catalog::new(Rules::default());
