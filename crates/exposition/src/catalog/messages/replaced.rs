@@ -1,7 +1,8 @@
-//! Records of which another app has newer samples, while apps contradict each other about their family.
+//! Records of which another app has newer samples.
 //!
-//! Then each sample is compared alone, under its own name, but a record cannot lose one of its samples. So a record of which one is left out goes out
-//! as what is left of it: its other samples, untyped, as in text.
+//! While apps contradict each other about a family, each sample is compared alone, under its own name; so are those of a body that gives a name several
+//! types, which text shows under several names. But a record cannot lose one of its samples. So a record of which one is left out goes out as what is
+//! left of it: its other samples, untyped, as in text.
 
 use std::sync::Arc;
 
@@ -10,52 +11,50 @@ use crate::family::{FamilyFlags, MetricType, Suffix};
 use crate::identity::Identity;
 use crate::render::{Item, SuppressedSeries, record_groups};
 
-/// The series with a suffix that are left out, because another app's newer ones are exposed.
-pub(super) type LeftOut = (Suffix, Option<Arc<SuppressedSeries>>);
+/// The samples of an app's records with one suffix, as text shows them.
+pub(super) struct Part {
+    /// What their name has beyond that of the records.
+    pub(super) suffix: Suffix,
+    /// The number of the family of the text that they are in.
+    pub(super) family: u32,
+    /// The type by which they are compared with those of other apps.
+    pub(super) grouping: MetricType,
+    pub(super) is_labelled: bool,
+    /// The number in the name of the disambiguating label.
+    pub(super) rank: u8,
+    /// Those that are left out, because another app's newer ones are exposed.
+    pub(super) left_out: Option<Arc<SuppressedSeries>>,
+}
+
+impl Part {
+    /// What the names of the samples have beyond that of their family of the text.
+    fn own_suffix(&self, records: &Item) -> Suffix {
+        if self.family == records.family { self.suffix } else { Suffix::Bare }
+    }
+}
 
 /// The item of an app's records without those of which samples are left out, and items of what is left of these.
-pub(super) fn in_part(records: Item, left_out: &[LeftOut]) -> Vec<Item> {
-    let is_none = |(_, series): &LeftOut| series.as_ref().is_none_or(|series| series.is_empty());
-    if left_out.iter().all(is_none) {
+pub(super) fn in_part(records: Item, parts: &[Part]) -> Vec<Item> {
+    let has_none = |part: &Part| part.left_out.as_ref().is_none_or(|series| series.is_empty());
+    if parts.iter().all(has_none) {
         return vec![records];
     }
-    let exposition = Arc::clone(&records.exposition);
-    let family = &exposition.families()[records.family as usize];
-    let name = exposition.text(family.name);
-    let extra_labels = records.extra_labels.clone().unwrap_or_default();
-    let identity = |kind| Identity {
-        kind,
-        extra_labels: &extra_labels,
-        quoted: family.flags.contains(FamilyFlags::QUOTED),
-    };
-    let (of_series, of_group) = (identity(MetricType::Unknown), identity(kind_of_groups(&records)));
-    // A body may give the name several types.
     let groups = record_groups(&records);
-    let mut samples = Vec::new();
-    let mut replaced = SuppressedSeries::new();
-    for sample in exposition.samples(family) {
-        let Some(suffix) = Suffix::between(name, sample.name) else {
-            continue;
-        };
-        let series = of_series.of(&sample, suffix);
-        let group = Some(of_group.of(&sample, suffix)).filter(|group| has_samples(records.kind, suffix) && groups.contains(group));
-        let is_left_out = left_out
-            .iter()
-            .any(|(other, left_out)| *other == suffix && left_out.as_ref().is_some_and(|left_out| left_out.contains(&series)));
-        replaced.extend(group.filter(|_| is_left_out));
-        samples.push((suffix, series, group.filter(|_| !is_left_out)));
-    }
-    let rest = left_out.iter().filter_map(|(suffix, _)| {
-        let of_suffix = samples.iter().filter(|sample| sample.0 == *suffix);
-        let is_shown = |group: &Option<u64>| group.is_some_and(|group| replaced.contains(&group));
-        let (shown, hidden): (Vec<_>, Vec<_>) = of_suffix.partition(|sample| is_shown(&sample.2));
-        (!shown.is_empty()).then(|| Item {
-            names: suffix.as_flag(),
+    let samples: Vec<Vec<PartSample>> = parts.iter().map(|part| samples_of(part, &records, &groups)).collect();
+    let of_replaced = samples.iter().flatten().filter(|sample| sample.is_left_out);
+    let replaced: SuppressedSeries = of_replaced.filter_map(|sample| sample.group).collect();
+    let is_shown = |sample: &PartSample| !sample.is_left_out && sample.group.is_some_and(|group| replaced.contains(&group));
+    let rest = parts.iter().zip(&samples).filter(|(_, samples)| samples.iter().any(is_shown));
+    let rest = rest.map(|(part, samples)| {
+        let others = samples.iter().filter(|sample| !is_shown(sample));
+        Item {
+            family: part.family,
+            names: part.own_suffix(&records).as_flag(),
             grouping: MetricType::Unknown,
-            suppressed: Some(Arc::new(hidden.iter().map(|sample| sample.1).collect())),
+            suppressed: Some(Arc::new(others.map(|sample| sample.series).collect())),
             untyped: true,
             ..records.clone()
-        })
+        }
     });
     let rest: Vec<Item> = rest.collect();
     let whole = Item {
@@ -65,16 +64,45 @@ pub(super) fn in_part(records: Item, left_out: &[LeftOut]) -> Vec<Item> {
     std::iter::once(whole).chain(rest).collect()
 }
 
-/// The type by which samples are compared with the groups of records.
-fn kind_of_groups(records: &Item) -> MetricType {
-    match Shape::from(records.kind) {
+/// A sample of a part.
+struct PartSample {
+    /// Its identity alone.
+    series: u64,
+    /// That of the record that has it.
+    group: Option<u64>,
+    is_left_out: bool,
+}
+
+fn samples_of(part: &Part, records: &Item, groups: &SuppressedSeries) -> Vec<PartSample> {
+    let exposition = &records.exposition;
+    let family = &exposition.families()[part.family as usize];
+    let name = exposition.text(family.name);
+    let identity = |kind| Identity {
+        kind,
+        extra_labels: records.extra_labels.as_deref().unwrap_or_default(),
+        quoted: family.flags.contains(FamilyFlags::QUOTED),
+    };
+    let of_records = match Shape::from(records.kind) {
         Shape::Scalar => records.grouping,
         Shape::Histogram | Shape::Summary => records.kind,
-    }
+    };
+    let own = part.own_suffix(records);
+    let samples = exposition.samples(family);
+    let samples = samples.filter(|sample| Suffix::between(name, sample.name) == Some(own));
+    let read = |sample| {
+        let compared = identity(part.grouping).of(&sample, own);
+        let group = identity(of_records).of(&sample, part.suffix);
+        PartSample {
+            series: identity(MetricType::Unknown).of(&sample, own),
+            group: (has_samples(records.kind, part.suffix) && groups.contains(&group)).then_some(group),
+            is_left_out: part.left_out.as_ref().is_some_and(|series| series.contains(&compared)),
+        }
+    };
+    samples.map(read).collect()
 }
 
 /// True for the suffixes of the samples that a message of this type makes, creation times apart.
-const fn has_samples(kind: MetricType, suffix: Suffix) -> bool {
+pub(super) const fn has_samples(kind: MetricType, suffix: Suffix) -> bool {
     match kind {
         MetricType::Histogram | MetricType::GaugeHistogram => matches!(suffix, Suffix::Bucket | Suffix::Sum | Suffix::Count),
         MetricType::Summary => matches!(suffix, Suffix::Bare | Suffix::Sum | Suffix::Count),
