@@ -12,8 +12,8 @@ use crate::hash::label_hash;
 use crate::identity::Identity;
 use crate::memory::MemoryMeter;
 use crate::parse::{self, Hashes, ParseOutput, Repeated, Report, Template, escapes};
-use crate::protobuf::{self, DecodeError, RecordFamily, Records, TextIndex};
-use crate::sample::{Runs, Samples};
+use crate::protobuf::{self, DecodeError, RecordFamily, RecordSample, Records, TextIndex};
+use crate::sample::{Runs, Sample, Samples};
 use crate::span::Span;
 use crate::syntax::Syntax;
 use crate::timestamps::millis;
@@ -147,7 +147,7 @@ impl Exposition {
                 bytes: records,
                 families,
                 carried: Box::default(),
-                series: HashSet::new(),
+                samples: HashSet::new(),
             })
         });
         let mut read = Self {
@@ -211,16 +211,14 @@ impl Exposition {
         let mut found = Records::read(records, &number_of);
         if !self.faults.is_empty() {
             // Of several metrics with the same series the first stands, as in the text.
-            let mut series: HashMap<u64, u32> = HashMap::new();
-            let hashes = self.families.iter().flat_map(|family| self.series_hashes(family));
-            hashes.for_each(|hash| *series.entry(hash).or_default() += 1);
-            let kept = protobuf::retain(&found.bytes, |hash| {
-                series.get_mut(&hash).is_some_and(|left| {
-                    let is_left = *left > 0;
-                    *left = left.saturating_sub(1);
-                    is_left
-                })
+            let of_records: HashSet<u32> = found.families.iter().map(|record| record.family).collect();
+            let related = (0..).zip(&self.families).filter(|(number, family)| {
+                let base = Suffix::split(self.text(family.name)).and_then(|(base, _)| numbers.get(base));
+                of_records.contains(number) || base.is_some_and(|base| of_records.contains(base))
             });
+            let samples = related.flat_map(|(_, family)| self.samples(family));
+            let mut left: HashSet<RecordSample> = samples.map(|sample| (sample.hash(), sample.millis(self.syntax))).collect();
+            let kept = protobuf::retain(&found.bytes, |sample| left.remove(&sample));
             found = Records::read(kept, &number_of);
         }
         if found.families.is_empty() {
@@ -231,48 +229,55 @@ impl Exposition {
             record.is_mixed || record.kind.metric_type() != kind
         };
         if !self.faults.is_empty() || found.families.iter().any(is_mixed) {
-            found.series = self.series_of(&protobuf::with_names(&found.bytes, |name| number_of(name).is_some()), &numbers);
+            found.samples = self.samples_of(&protobuf::with_names(&found.bytes, |name| number_of(name).is_some()), &numbers);
             found.carried = self.carried_by(&found);
         }
         Some(Arc::new(found))
     }
 
-    /// The hashes of the series that records have in this text. `numbers` are those of its families by name.
-    fn series_of(&self, records: &[u8], numbers: &HashMap<&[u8], u32>) -> HashSet<u64> {
-        let mut series = HashSet::new();
+    /// The samples that records have in this text. `numbers` are those of its families by name.
+    fn samples_of(&self, records: &[u8], numbers: &HashMap<&[u8], u32>) -> HashSet<RecordSample> {
+        let mut samples = HashSet::new();
         // Written by `decode`.
         let Ok(decoded) = protobuf::decode(records, usize::MAX) else {
-            return series;
+            return samples;
         };
         let own = Self::parse(decoded.text, Syntax::OpenMetrics);
-        for (name, sample) in own
-            .families()
-            .iter()
-            .flat_map(|family| own.samples(family).map(|sample| (own.text(family.name), sample)))
-        {
+        for family in own.families() {
+            let name = own.text(family.name);
             // Beside a family of the name of creation times the text has those of none.
-            if Suffix::between(name, sample.name) == Some(Suffix::Created) && numbers.contains_key(sample.name) {
-                continue;
-            }
-            let hash = sample.hash();
-            series.insert(hash);
-            // Groups of Pushgateway have bounds as Go writes them.
-            for label in sample.labels.filter(|label| matches!(label.name, b"le" | b"quantile")) {
-                let number = std::str::from_utf8(label.value).ok().and_then(|value| value.parse::<f64>().ok());
-                series.extend(number.map(|number| {
-                    let other = label_hash(label.name, go_float(number).as_bytes());
-                    hash.wrapping_sub(label_hash(label.name, label.value)).wrapping_add(other)
-                }));
+            let is_there = |sample: &Sample<'_>| {
+                let is_created = Suffix::between(name, sample.name) == Some(Suffix::Created);
+                !is_created || !numbers.contains_key(sample.name)
+            };
+            for sample in own.samples(family).filter(is_there) {
+                let (hash, time) = (sample.hash(), sample.millis(own.syntax));
+                samples.insert((hash, time));
+                // Groups of Pushgateway have bounds as Go writes them.
+                for label in sample.labels.filter(|label| matches!(label.name, b"le" | b"quantile")) {
+                    let number = std::str::from_utf8(label.value).ok().and_then(|value| value.parse::<f64>().ok());
+                    samples.extend(number.map(|number| {
+                        let other = label_hash(label.name, go_float(number).as_bytes());
+                        (hash.wrapping_sub(label_hash(label.name, label.value)).wrapping_add(other), time)
+                    }));
+                }
             }
         }
-        series
+        samples
     }
 
-    /// The families without records that have only series of records.
+    /// True if a sample goes out with the records of its body.
+    pub(crate) fn is_of_records(&self, sample: &Sample<'_>) -> bool {
+        let records = self.records().filter(|records| !records.samples.is_empty());
+        records.is_some_and(|records| records.samples.contains(&(sample.hash(), sample.millis(self.syntax))))
+    }
+
+    /// The families without records that have only samples of records.
     fn carried_by(&self, records: &Records) -> Box<[u32]> {
         let of_records: HashSet<u32> = records.families.iter().map(|record| record.family).collect();
         let others = (0..).zip(&self.families).filter(|(number, _)| !of_records.contains(number));
-        let is_carried = |family: &Family| family.samples > 0 && self.series_hashes(family).all(|hash| records.series.contains(&hash));
+        let is_of_records = |sample: Sample<'_>| records.samples.contains(&(sample.hash(), sample.millis(self.syntax)));
+        let is_carried = |family: &Family| family.samples > 0 && self.samples(family).all(is_of_records);
         others.filter(|(_, family)| is_carried(family)).map(|(number, _)| number).collect()
     }
 

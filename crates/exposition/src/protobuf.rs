@@ -19,7 +19,7 @@ pub use content_type::{UnsupportedProtobuf, is_content_type};
 pub(crate) use decode::{BodyPlace, decode_indexed, places, read_time};
 pub use decode::{Decoded, decode};
 pub use error::{DecodeError, DecodeErrorKind};
-pub(crate) use records::{RecordFamily, Records, broken_rule, for_each_metric_label, read_label, retain, with_names};
+pub(crate) use records::{RecordFamily, RecordSample, Records, broken_rule, for_each_metric_label, read_label, retain, with_names};
 pub(crate) use text::{put_escaped, put_label as put_label_text};
 pub(crate) use text_index::TextIndex;
 

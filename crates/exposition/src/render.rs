@@ -218,8 +218,7 @@ impl Item {
         };
         // They go out with the records.
         let with_records = to.protobuf && !self.untyped;
-        let records = exposition.records().filter(|records| with_records && !records.series.is_empty());
-        let is_carried = |sample: &Sample<'_>| records.is_some_and(|records| records.series.contains(&sample.hash()));
+        let is_carried = |sample: &Sample<'_>| with_records && exposition.is_of_records(sample);
         let is_early = |sample: &Sample<'_>| source.flags.contains(FamilyFlags::EARLY_TIMES) && self.is_too_early(sample, to);
         for (suffix, sample) in samples {
             let stands = deduplicator

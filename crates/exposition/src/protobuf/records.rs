@@ -31,10 +31,13 @@ pub(crate) struct Records {
     /// The families of the text that have only samples of records of another family, in order. A body with several types of one name
     /// has them: in the text only the first one is a type.
     pub(crate) carried: Box<[u32]>,
-    /// The hashes of all series of the records, where families of the text have samples of records and other ones. Empty where each sample of a
-    /// family with records is one of theirs, and no other family has any, which nearly all bodies are like.
-    pub(crate) series: HashSet<u64>,
+    /// All samples of the records, where families of the text have samples of records and other ones. Empty where each sample of a family with
+    /// records is one of theirs, and no other family has any, which nearly all bodies are like.
+    pub(crate) samples: HashSet<RecordSample>,
 }
+
+/// A sample by the hash of its series and its time in milliseconds.
+pub(crate) type RecordSample = (u64, Option<i64>);
 
 /// The records of a family, or those of one type of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +85,7 @@ impl Records {
 
     /// The memory beside the bytes.
     pub(crate) fn index_bytes(&self) -> usize {
-        size_of_val(&*self.families) + size_of_val(&*self.carried) + self.series.capacity() * size_of::<u64>()
+        size_of_val(&*self.families) + size_of_val(&*self.carried) + self.samples.capacity() * size_of::<RecordSample>()
     }
 
     /// True if the samples of a family of the text are those of records of another one.
@@ -117,7 +120,7 @@ impl Records {
         Self {
             families: families.into(),
             carried: Box::default(),
-            series: HashSet::new(),
+            samples: HashSet::new(),
             bytes,
         }
     }
@@ -173,10 +176,10 @@ pub(crate) fn broken_rule(histogram: &[u8]) -> Option<DecodeErrorKind> {
     read.err().map(|(_, kind)| kind)
 }
 
-/// The messages with only those metrics that `keep` accepts by the name of a sample and the hash of a series: the count of a histogram or
-/// summary, the only sample of others. A histogram or summary with a label of the name that its buckets or quantiles have is left out: they would
+/// The messages with only those metrics that `keep` accepts by one of their samples: the count of a histogram or summary, the only sample of
+/// others. A histogram or summary with a label of the name that its buckets or quantiles have is left out: they would
 /// have it twice, for which Prometheus drops a whole scrape.
-pub(crate) fn retain(bytes: &Bytes, mut keep: impl FnMut(u64) -> bool) -> Bytes {
+pub(crate) fn retain(bytes: &Bytes, mut keep: impl FnMut(RecordSample) -> bool) -> Bytes {
     let mut kept = Vec::new();
     let mut messages = Fields::new(bytes, 0..bytes.len());
     while !messages.is_empty() {
@@ -203,7 +206,7 @@ pub(crate) fn retain(bytes: &Bytes, mut keep: impl FnMut(u64) -> bool) -> Bytes 
             let start = field.start;
             if let Ok(metric) = field.bytes()
                 && !has_label(bytes, metric.clone(), bound)
-                && keep(sample.wrapping_add(labels_hash(bytes, metric)))
+                && keep((sample.wrapping_add(labels_hash(bytes, metric.clone())), time_of(bytes, metric)))
             {
                 metrics.extend_from_slice(&bytes[start..fields.at()]);
             }
@@ -241,6 +244,19 @@ pub(crate) fn put_family(name: &[u8], kind: MessageType, is_mixed: bool, metric_
     if is_mixed {
         put_number(family::MIXED, 1, out);
     }
+}
+
+/// The time of a metric in milliseconds.
+fn time_of(body: &[u8], metric: Range<usize>) -> Option<i64> {
+    let mut time = None;
+    let mut fields = Fields::new(body, metric);
+    // Written by `decode`, which has read all of it.
+    while let Ok(Some(field)) = fields.next() {
+        if field.number == metric::TIMESTAMP_MS {
+            time = field.varint().ok().map(u64::cast_signed).filter(|time| *time != 0);
+        }
+    }
+    time
 }
 
 /// True if a metric has a label of this name.

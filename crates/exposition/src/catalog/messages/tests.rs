@@ -223,7 +223,7 @@ fn bodies_that_give_a_name_several_types_go_out_once_beside_each_other() {
     ];
     let series = |lines: &[String]| -> Vec<String> {
         let all = lines.iter().map(|line| line.rsplit_once(' ').unwrap().0.replace("app=\"a\"", "").replace("app=\"b\"", ""));
-        let mut all: Vec<String> = all.map(|series| series.replace(",}", "}").replace("{}", "").replace("1.0\"", "1\"")).collect();
+        let mut all: Vec<String> = all.map(|series| series.replace(",,", ",").replace(",}", "}").replace("{}", "").replace("1.0\"", "1\"")).collect();
         all.sort_unstable();
         all
     };
