@@ -192,7 +192,7 @@ fn read(name: &str, kind: u64, metric: &[Field<'_>], samples: &mut Vec<Seen>) {
 }
 
 /// A text as protobuf, most of its histograms with native buckets beside the classic ones: all observations in the zero bucket. `None` for one that gives a
-/// name several types, whose messages are compared elsewhere.
+/// name several types: these are compared elsewhere.
 pub(crate) fn with_natives(text: &Exposition, dice: &mut Dice) -> Option<Vec<u8>> {
     let body = body_of(&render_single(&Arc::new(text.clone()), PROTOBUF));
     let mut names = BTreeSet::new();
