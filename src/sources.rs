@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use self::receiver::Reservation;
 use crate::exposition::Exposition;
 use crate::exposition::openmetrics2::{self, TextTooLong};
 use crate::exposition::protobuf::DecodeError;
@@ -41,15 +42,22 @@ async fn decode_protobuf(body: Bytes, max_text: usize) -> Result<Exposition, Dec
     Exposition::decode(&body, max_text)
 }
 
-/// Reads a body of OpenMetrics 2.0, on a blocking thread if it is large. The text of OpenMetrics 1.0 may be as long as a body of text.
+/// Reads a pushed body of OpenMetrics 2.0, on a blocking thread if it is large. Waits until the memory for messages has room for what reading takes;
+/// the body and the text that is kept stay reserved. The text of OpenMetrics 1.0 may have `max_text` bytes.
 ///
 /// # Errors
 /// If it is longer. Other faults are in what is read.
-async fn read_openmetrics2(body: Bytes, max_text: usize) -> Result<Exposition, TextTooLong> {
-    if body.len() > LARGE_BYTES / TEXT_A_BYTE {
-        return blocking(move || openmetrics2::parse(&body, max_text)).await;
-    }
-    openmetrics2::parse(&body, max_text)
+async fn read_openmetrics2(body: Bytes, max_text: usize, reservation: &mut Reservation) -> Result<Exposition, TextTooLong> {
+    let bytes = body.len();
+    let kept = max_text.min(TEXT_A_BYTE * bytes);
+    reservation.reserve(bytes + READ_A_BYTE * bytes + kept).await;
+    let read = if bytes > LARGE_BYTES / TEXT_A_BYTE {
+        blocking(move || openmetrics2::parse(&body, max_text)).await?
+    } else {
+        openmetrics2::parse(&body, max_text)?
+    };
+    reservation.shrink_to(bytes + read.body().len());
+    Ok(read)
 }
 
 /// Interval at which a replica removes apps of a kind that it alone fills and that its settings do not list. Other replicas may bring one at any
@@ -70,6 +78,10 @@ async fn unlisted_apps(inlet: &Inlet, is_kind: impl Fn(&Origin) -> bool, is_list
 
 /// The bytes of text that a byte of protobuf makes at most as a rule: those of classic histograms, which repeat labels for each bucket.
 const TEXT_A_BYTE: usize = 8;
+
+/// The bytes that a byte of OpenMetrics 2.0 takes while it is read, beside the text that is kept: messages, the places of lines and the hashes of
+/// names, which small families have most of.
+const READ_A_BYTE: usize = 8;
 
 /// Texts longer than this are parsed on a blocking thread: at a gigabyte per second it takes a millisecond, and other tasks of a worker
 /// thread should not wait longer.

@@ -33,10 +33,6 @@ use crate::wire::pushgateway::{EXPIRE_AFTER_HEADER, EXPIRE_AFTER_PARAMETER};
 /// The ages at which an app may expire, as for `store.expire_after`: sooner it would be forgotten between two updates, and later is never.
 const EXPIRY_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(10 * 365 * 86_400);
 
-/// The bytes that a byte of OpenMetrics 2.0 takes while it is read, beside the text that is kept: messages, the places of lines and the hashes of
-/// names, which small families have most of.
-const READ_A_BYTE: usize = 8;
-
 /// The source of HTTP pushes in `/apps` and in the `source` label.
 const SOURCE: &str = "http";
 
@@ -162,16 +158,8 @@ async fn push(
             }
         }
     } else if is_openmetrics2 {
-        // What reading takes, and the text that is kept.
-        let reading = READ_A_BYTE * body.len();
-        reservation
-            .reserve(body.len() + reading + limit.bytes.min(TEXT_A_BYTE * body.len()))
-            .await;
-        match read_openmetrics2(body.clone(), limit.bytes).await {
-            Ok(read) => {
-                reservation.shrink_to(body.len() + read.body().len());
-                Some(Box::new(read))
-            }
+        match read_openmetrics2(body.clone(), limit.bytes, &mut reservation).await {
+            Ok(read) => Some(Box::new(read)),
             Err(error) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "bad_body", &format!("{app}: {error}")),
         }
     } else {

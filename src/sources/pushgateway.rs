@@ -18,12 +18,12 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
-use self::body::{ProtobufFault, PushedText, parse, parse_protobuf};
+use self::body::{BodyFault, PushedText, of_openmetrics2, parse, parse_protobuf};
 use self::group_text::{Draft, GroupText, PushTimes};
 use super::push::{Expiry, refusal_status, without_unknown_encoding};
 use super::receiver::{Budget, Limits, Reservation};
-use super::{LARGE_BYTES, TEXT_A_BYTE, push};
-use crate::exposition::protobuf;
+use super::{LARGE_BYTES, TEXT_A_BYTE, push, read_openmetrics2};
+use crate::exposition::{openmetrics2, protobuf};
 use crate::http::{BodyLimit, Connection, Role, Routes, read_kept_body, reply};
 use crate::model::{AppName, Clock, Format, Origin, Timestamp, Update};
 use crate::store::{App, Inlet, PutOptions, Receipt, Refused};
@@ -227,7 +227,21 @@ impl GroupHandler {
         reservation: &mut Reservation,
     ) -> Result<PushedText, Refusal> {
         let bad = |why: String| Refusal::new(StatusCode::BAD_REQUEST, "invalid", why);
+        let too_large = |why: String| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", why);
+        let refusal = |fault| match fault {
+            BodyFault::Invalid(why) => bad(why),
+            BodyFault::TooLong(why) => too_large(why),
+        };
         let (bytes, content_type) = (body.len(), content_type.map(str::to_owned));
+        let strips = self.rules.timestamps == TimestampRule::Strip;
+        if content_type.as_deref().is_some_and(openmetrics2::is_content_type) {
+            let read = read_openmetrics2(body.clone(), most, reservation).await;
+            let read = read.map_err(|error| too_large(error.to_string()))?;
+            let (group, is_large) = (group.clone(), read.record_bytes().len() > LARGE_BYTES);
+            let work = move || of_openmetrics2(&body, read, &group, strips, most);
+            let text = if is_large { blocking(work).await } else { work() };
+            return text.map_err(refusal);
+        }
         // Protobuf of another message or encoding is read as text, as at Pushgateway.
         if !content_type
             .as_deref()
@@ -238,17 +252,14 @@ impl GroupHandler {
             return text.map_err(bad);
         }
         reservation.reserve(bytes + most.min(TEXT_A_BYTE * bytes)).await;
-        let (group, strips) = (group.clone(), self.rules.timestamps == TimestampRule::Strip);
+        let group = group.clone();
         let work = move || parse_protobuf(&body, &group, strips, most);
         let text = if bytes > LARGE_BYTES / TEXT_A_BYTE {
             blocking(work).await
         } else {
             work()
         };
-        text.map_err(|fault| match fault {
-            ProtobufFault::Invalid(why) => bad(why),
-            ProtobufFault::TooLong(why) => Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", why),
-        })
+        text.map_err(refusal)
     }
 
     /// Stores a push once earlier ones of its group are stored. `bytes` is its length with the labels of the group.

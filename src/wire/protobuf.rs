@@ -1,4 +1,8 @@
 //! The protobuf wire format: <https://protobuf.dev/programming-guides/encoding/>.
+//!
+//! This reader is for messages of foreign protocols: those of Bitswap, and what Pushgateway keeps and is sent, as far as that is taken apart without
+//! looking into the metrics. The crate of the metric formats has one of its own, which is made for speed, gives the place of each fault in a body of
+//! metrics, and is not public; `wire` does not depend on that crate.
 
 /// The longest varint: 64 bits, seven in a byte.
 const MAX_VARINT_BYTES: usize = 10;

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use exporter_proxy::exposition::{Exposition, MetricType, Suffix};
 use exporter_proxy::model::Syntax;
 
-use crate::mixes::{Mix, Step};
+use crate::mixes::{self, Mix, Step};
 
 /// A sample: its name, labels that count, value, and timestamp in milliseconds.
 pub(crate) type Seen = (String, BTreeMap<String, String>, String, Option<i64>);
@@ -57,8 +56,12 @@ struct App {
     help: BTreeMap<String, String>,
     labels: Vec<(String, String)>,
     updated: u64,
-    last: (Syntax, String, Vec<(String, String)>),
+    last: Body,
 }
+
+/// A body as it came: its syntax, its text, the added labels, and the seed of native histograms.
+type Body = (Syntax, String, Vec<(String, String)>, Option<u64>);
+
 
 /// All applications, merged slowly.
 pub(crate) struct Model {
@@ -91,23 +94,29 @@ impl Model {
                 self.apps.remove(app);
                 self.labelled.retain(|(it, _)| it != app);
             }
-            Step::Replace { app, syntax, body, labels } => self.replace(app, *syntax, body, labels),
+            Step::Replace {
+                app,
+                syntax,
+                body,
+                labels,
+                natives,
+            } => self.replace(app, (*syntax, body.clone(), labels.clone(), *natives)),
         }
         self.settle();
     }
 
-    fn replace(&mut self, name: &str, syntax: Syntax, body: &str, labels: &[(String, String)]) {
-        let last = (syntax, body.to_owned(), labels.to_vec());
+    fn replace(&mut self, name: &str, last: Body) {
+        let (syntax, body, labels, natives) = &last;
         let before = self.apps.remove(name);
         if !self.latest && before.as_ref().is_some_and(|it| it.last == last) {
             self.apps.insert(name.to_owned(), before.expect("just seen"));
             return;
         }
-        let mut extra_labels = labels.to_vec();
+        let mut extra_labels = labels.clone();
         if let Some(label) = &self.app_label {
             extra_labels.push((label.clone(), name.to_owned()));
         }
-        let (mut parts, help) = parts(&Arc::new(Exposition::parse(Bytes::from(body.to_owned()), syntax)), &extra_labels);
+        let (mut parts, help) = parts(&Arc::new(mixes::exposition(body, *syntax, *natives)), &extra_labels);
         for (key, part) in &mut parts {
             let same = before
                 .as_ref()

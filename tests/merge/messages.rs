@@ -1,8 +1,14 @@
 //! Protobuf bodies as Prometheus reads them, once more and slowly, with nothing of the code that wrote them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use exporter_proxy::exposition::Exposition;
+use exporter_proxy::exposition::catalog::render_single;
 
 use crate::expected::Seen;
+use crate::mixes::Dice;
+use crate::{PROTOBUF, body_of};
 
 /// A field: its number and its value.
 type Field<'a> = (u64, Content<'a>);
@@ -183,4 +189,81 @@ fn read(name: &str, kind: u64, metric: &[Field<'_>], samples: &mut Vec<Seen>) {
         let base = name.strip_suffix("_total").filter(|_| kind == 0).unwrap_or(name);
         samples.push((format!("{base}_created"), labels, spelt(seconds + nanos / 1e9), time));
     }
+}
+
+/// A text as protobuf, most of its histograms with native buckets beside the classic ones: all observations in the zero bucket. `None` for one that gives a
+/// name several types: these are compared elsewhere.
+pub(crate) fn with_natives(text: &Exposition, dice: &mut Dice) -> Option<Vec<u8>> {
+    let body = body_of(&render_single(&Arc::new(text.clone()), PROTOBUF));
+    let mut names = BTreeSet::new();
+    if !messages(&body).into_iter().all(|message| names.insert(message.name)) {
+        return None;
+    }
+    let (mut rest, mut out) = (&body[..], Vec::new());
+    while !rest.is_empty() {
+        let mut add = |histogram: &[u8]| {
+            if dice.chance(70) { zero_bucket(histogram) } else { Vec::new() }
+        };
+        let family = appended(delimited(&mut rest), &[4, 7], &mut add);
+        put_varint(family.len() as u64, &mut out);
+        out.extend(family);
+    }
+    Some(out)
+}
+
+/// The fields of a native histogram with the count of a classic one.
+fn zero_bucket(histogram: &[u8]) -> Vec<u8> {
+    let fields = fields(histogram);
+    // The schema 3, and the threshold.
+    let mut out = vec![5 << 3, 6, 6 << 3 | 1];
+    out.extend(1e-9_f64.to_le_bytes());
+    match double(&fields, 4) {
+        float if float > 0.0 => {
+            out.push(8 << 3 | 1);
+            out.extend(float.to_le_bytes());
+        }
+        _ => {
+            out.push(7 << 3);
+            put_varint(number(&fields, 1).unwrap_or(0), &mut out);
+        }
+    }
+    out
+}
+
+/// A message with bytes added to each of the messages at a path of fields.
+fn appended(mut message: &[u8], path: &[u64], add: &mut dyn FnMut(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let mut out = Vec::new();
+    while !message.is_empty() {
+        let before = message;
+        let tag = varint(&mut message);
+        match tag & 7 {
+            0 => {
+                varint(&mut message);
+            }
+            1 => message = &message[8..],
+            _ => {
+                let inside = delimited(&mut message);
+                if tag >> 3 == path[0] {
+                    let inside = match &path[1..] {
+                        [] => [inside, &add(inside)[..]].concat(),
+                        rest => appended(inside, rest, add),
+                    };
+                    put_varint(tag, &mut out);
+                    put_varint(inside.len() as u64, &mut out);
+                    out.extend(inside);
+                    continue;
+                }
+            }
+        }
+        out.extend_from_slice(&before[..before.len() - message.len()]);
+    }
+    out
+}
+
+fn put_varint(mut number: u64, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    out.push(number.to_le_bytes()[0]);
 }

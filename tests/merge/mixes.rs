@@ -2,7 +2,11 @@
 
 use std::fmt::Write as _;
 
+use bytes::Bytes;
+use exporter_proxy::exposition::Exposition;
 use exporter_proxy::model::Syntax;
+
+use crate::messages::with_natives;
 
 /// A small generator of numbers (SplitMix64): the same seed gives the same mix on every machine.
 pub(crate) struct Dice(u64);
@@ -43,6 +47,8 @@ pub(crate) enum Step {
         syntax: Syntax,
         body: String,
         labels: Vec<(String, String)>,
+        /// The seed of native histograms: the body comes as protobuf with these.
+        natives: Option<u64>,
     },
     Remove {
         app: String,
@@ -103,13 +109,41 @@ impl Mix {
                         syntax,
                         body,
                         labels: labels.into_iter().collect(),
+                        natives: None,
                     }
                 }
             };
             steps.push(step);
         }
+        // Of dice of their own, so that the mixes without them stay what they were.
+        let mut dice = Dice::new(seed ^ 0x6e61_7469_7665);
+        // A record has one disambiguating label, and its samples in text may have different ones where that name is in use.
+        if dice.chance(30) && !steps.iter().any(|step| matches!(step, Step::Replace { body, .. } if body.contains("app=\""))) {
+            for step in &mut steps {
+                if let Step::Replace { natives, .. } = step {
+                    *natives = dice.chance(60).then(|| dice.next());
+                }
+            }
+        }
         Self { app_label, latest, steps }
     }
+
+    /// True if some bodies are protobuf with native histograms.
+    pub(crate) fn has_natives(&self) -> bool {
+        let has = |step: &Step| matches!(step, Step::Replace { natives: Some(_), .. });
+        self.steps.iter().any(has)
+    }
+}
+
+/// A body as it is read.
+pub(crate) fn exposition(body: &str, syntax: Syntax, natives: Option<u64>) -> Exposition {
+    let text = Exposition::parse(Bytes::from(body.to_owned()), syntax);
+    let natives = natives.and_then(|seed| with_natives(&text, &mut Dice::new(seed)));
+    natives.map_or(text, |messages| {
+        let read = Exposition::decode(&messages, usize::MAX).expect("valid native histograms");
+        assert!(read.faults().is_empty(), "our own bodies have none: {:?}", read.faults());
+        read
+    })
 }
 
 impl Mix {

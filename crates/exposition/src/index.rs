@@ -7,11 +7,13 @@ use bytes::Bytes;
 
 use crate::family::{Family, FamilyFlags, MetricType, Suffix};
 use crate::fault::{Faults, MAX_FAULTS_KEPT};
+use crate::go_float::go_float;
+use crate::hash::label_hash;
 use crate::identity::Identity;
 use crate::memory::MemoryMeter;
 use crate::parse::{self, Hashes, ParseOutput, Repeated, Report, Template, escapes};
-use crate::protobuf::{self, DecodeError, Records, TextIndex};
-use crate::sample::{Runs, Samples};
+use crate::protobuf::{self, DecodeError, RecordFamily, RecordSample, Records, TextIndex};
+use crate::sample::{Runs, Sample, Samples};
 use crate::span::Span;
 use crate::syntax::Syntax;
 use crate::timestamps::millis;
@@ -145,6 +147,7 @@ impl Exposition {
                 bytes: records,
                 families,
                 carried: Box::default(),
+                samples: HashSet::new(),
             })
         });
         let mut read = Self {
@@ -201,56 +204,81 @@ impl Exposition {
                 .and_then(|base| numbers.get(base))
                 .filter(|number| self.families[**number as usize].kind == MetricType::Counter);
             // A family of this very name keeps it, beside a counter that would claim it.
-            numbers.get(&*name).or(counter).copied()
+            let number = numbers.get(&*name).or(counter).copied();
+            // Without samples it goes out in no format.
+            number.filter(|number| self.families[*number as usize].samples > 0)
         };
         let mut found = Records::read(records, &number_of);
         if !self.faults.is_empty() {
             // Of several metrics with the same series the first stands, as in the text.
-            let mut series: HashMap<u64, u32> = HashMap::new();
-            for number in found.families.iter().map(|it| it.family as usize).collect::<HashSet<_>>() {
-                self.series_hashes(&self.families[number])
-                    .for_each(|hash| *series.entry(hash).or_default() += 1);
-            }
-            let kept = protobuf::retain(&found.bytes, |hash| {
-                series.get_mut(&hash).is_some_and(|left| {
-                    let is_left = *left > 0;
-                    *left = left.saturating_sub(1);
-                    is_left
-                })
+            let of_records: HashSet<u32> = found.families.iter().map(|record| record.family).collect();
+            let related = (0..).zip(&self.families).filter(|(number, family)| {
+                let base = Suffix::split(self.text(family.name)).and_then(|(base, _)| numbers.get(base));
+                of_records.contains(number) || base.is_some_and(|base| of_records.contains(base))
             });
+            let samples = related.flat_map(|(_, family)| self.samples(family));
+            let mut left: HashSet<RecordSample> = samples.map(|sample| (sample.hash(), sample.millis(self.syntax))).collect();
+            let kept = protobuf::retain(&found.bytes, |sample| left.remove(&sample));
             found = Records::read(kept, &number_of);
         }
-        found.carried = self.carried_by(&found, &numbers);
-        (!found.families.is_empty()).then(|| Arc::new(found))
+        if found.families.is_empty() {
+            return None;
+        }
+        let is_mixed = |record: &RecordFamily| {
+            let kind = self.families[record.family as usize].kind;
+            record.is_mixed || record.kind.metric_type() != kind
+        };
+        if !self.faults.is_empty() || found.families.iter().any(is_mixed) {
+            found.samples = self.samples_of(&protobuf::with_names(&found.bytes, |name| number_of(name).is_some()), &numbers);
+            found.carried = self.carried_by(&found);
+        }
+        Some(Arc::new(found))
     }
 
-    /// The families of samples without a header that records of another family have. `numbers` are those of the families by name.
-    fn carried_by(&self, records: &Records, numbers: &HashMap<&[u8], u32>) -> Box<[u32]> {
-        let mut carried = Vec::new();
-        for record in &records.families {
-            let family = &self.families[record.family as usize];
-            let known = family.kind.suffixes(Syntax::OpenMetrics);
-            let of_record = record.kind.metric_type().suffixes(Syntax::OpenMetrics).iter();
-            for suffix in of_record.filter(|suffix| !known.contains(suffix)) {
-                // The records of a counter have its name with `_total`, and so have those of other types that a body gives this name.
-                for total in ["", "_total"] {
-                    let name = [self.text(family.name), total.as_bytes(), suffix.as_str().as_bytes()].concat();
-                    let of_samples = numbers
-                        .get(&*name)
-                        .filter(|number| !self.has_header(&self.families[**number as usize]));
-                    carried.extend(of_samples.filter(|number| **number != record.family));
+    /// The samples that records have in this text. `numbers` are those of its families by name.
+    fn samples_of(&self, records: &[u8], numbers: &HashMap<&[u8], u32>) -> HashSet<RecordSample> {
+        let mut samples = HashSet::new();
+        // Written by `decode`.
+        let Ok(decoded) = protobuf::decode(records, usize::MAX) else {
+            return samples;
+        };
+        let own = Self::parse(decoded.text, Syntax::OpenMetrics);
+        for family in own.families() {
+            let name = own.text(family.name);
+            // Beside a family of the name of creation times the text has those of none.
+            let is_there = |sample: &Sample<'_>| {
+                let is_created = Suffix::between(name, sample.name) == Some(Suffix::Created);
+                !is_created || !numbers.contains_key(sample.name)
+            };
+            for sample in own.samples(family).filter(is_there) {
+                let (hash, time) = (sample.hash(), sample.millis(own.syntax));
+                samples.insert((hash, time));
+                // Groups of Pushgateway have bounds as Go writes them.
+                for label in sample.labels.filter(|label| matches!(label.name, b"le" | b"quantile")) {
+                    let number = std::str::from_utf8(label.value).ok().and_then(|value| value.parse::<f64>().ok());
+                    samples.extend(number.map(|number| {
+                        let other = label_hash(label.name, go_float(number).as_bytes());
+                        (hash.wrapping_sub(label_hash(label.name, label.value)).wrapping_add(other), time)
+                    }));
                 }
             }
         }
-        carried.sort_unstable();
-        carried.dedup();
-        carried.into()
+        samples
     }
 
-    /// True if the name of a family is that of a header, not of a sample.
-    fn has_header(&self, family: &Family) -> bool {
-        let before = &self.body[..family.name.start as usize];
-        !matches!(before, [] | [.., b'\n'] | [.., b'{', b'"'])
+    /// True if a sample goes out with the records of its body.
+    pub(crate) fn is_of_records(&self, sample: &Sample<'_>) -> bool {
+        let records = self.records().filter(|records| !records.samples.is_empty());
+        records.is_some_and(|records| records.samples.contains(&(sample.hash(), sample.millis(self.syntax))))
+    }
+
+    /// The families without records that have only samples of records.
+    fn carried_by(&self, records: &Records) -> Box<[u32]> {
+        let of_records: HashSet<u32> = records.families.iter().map(|record| record.family).collect();
+        let others = (0..).zip(&self.families).filter(|(number, _)| !of_records.contains(number));
+        let is_of_records = |sample: Sample<'_>| records.samples.contains(&(sample.hash(), sample.millis(self.syntax)));
+        let is_carried = |family: &Family| family.samples > 0 && self.samples(family).all(is_of_records);
+        others.filter(|(_, family)| is_carried(family)).map(|(number, _)| number).collect()
     }
 
     /// The records, as [`Exposition::with_records`] takes them; empty if there are none.

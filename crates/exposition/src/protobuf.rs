@@ -19,7 +19,7 @@ pub use content_type::{UnsupportedProtobuf, is_content_type};
 pub(crate) use decode::{BodyPlace, decode_indexed, places, read_time};
 pub use decode::{Decoded, decode};
 pub use error::{DecodeError, DecodeErrorKind};
-pub(crate) use records::{Records, broken_rule, for_each_metric_label, read_label, retain};
+pub(crate) use records::{RecordFamily, RecordSample, Records, broken_rule, for_each_metric_label, read_label, retain, with_names};
 pub(crate) use text::{put_escaped, put_label as put_label_text};
 pub(crate) use text_index::TextIndex;
 
@@ -35,6 +35,8 @@ pub(crate) mod field {
         pub(crate) const TYPE: u32 = 3;
         pub(crate) const METRIC: u32 = 4;
         pub(crate) const UNIT: u32 = 5;
+        /// Of records alone: their family of the text may have samples of other families as well.
+        pub(crate) const MIXED: u32 = 15;
     }
     pub(crate) mod metric {
         pub(crate) const LABEL: u32 = 1;

@@ -20,7 +20,7 @@ use crate::syntax::Syntax;
 
 pub use chunk::Chunk;
 pub(crate) use header::{Header, Help};
-pub(crate) use messages::{message_name_in, put_header};
+pub(crate) use messages::{message_name_in, put_header, record_groups};
 
 use sample::SampleFormatter;
 use series_deduplicator::SeriesDeduplicator;
@@ -104,6 +104,8 @@ pub(crate) struct Item {
     pub(crate) suppressed: Option<Arc<SuppressedSeries>>,
     /// True if only those samples are rendered that a protobuf message of the type cannot carry.
     pub(crate) only_leftovers: bool,
+    /// True if messages show each sample name untyped, whatever the type, and no records.
+    pub(crate) untyped: bool,
 }
 
 /// Hashes of suppressed series; see [`Identity`].
@@ -214,12 +216,15 @@ impl Item {
         } else {
             Box::new(samples)
         };
+        // They go out with the records.
+        let with_records = to.protobuf && !self.untyped;
+        let is_carried = |sample: &Sample<'_>| with_records && exposition.is_of_records(sample);
         let is_early = |sample: &Sample<'_>| source.flags.contains(FamilyFlags::EARLY_TIMES) && self.is_too_early(sample, to);
         for (suffix, sample) in samples {
             let stands = deduplicator
                 .as_mut()
                 .is_none_or(|deduplicator| deduplicator.admits(&sample, suffix));
-            if stands && self.names.contains(suffix.as_flag()) && !self.is_suppressed(&sample, suffix) && !is_early(&sample) {
+            if stands && self.names.contains(suffix.as_flag()) && !self.is_suppressed(&sample, suffix) && !is_early(&sample) && !is_carried(&sample) {
                 each(suffix, sample);
             }
         }

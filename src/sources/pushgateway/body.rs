@@ -8,6 +8,7 @@ use crate::exposition::group::{Bounds, GroupLabels};
 use crate::exposition::protobuf::{self, DecodeErrorKind};
 use crate::exposition::{Exposition, FamilyFlags, Fault, detect};
 use crate::model::Syntax;
+use crate::store::Refused;
 use crate::wire::ForeignFormat;
 use crate::wire::pushgateway::{Group, RelabelError, relabel};
 
@@ -17,7 +18,7 @@ pub(super) struct PushedText {
     text: Arc<Exposition>,
     /// A series that occurs twice, which Pushgateway finds in its check of consistency.
     duplicate: Option<String>,
-    /// Metrics of a protobuf body that text cannot carry, with the labels of the group.
+    /// Metrics of a body of protobuf or OpenMetrics 2.0 that text cannot carry, with the labels of the group.
     records: Bytes,
     bounds: Bounds,
 }
@@ -27,27 +28,51 @@ pub(super) struct PushedText {
 ///
 /// # Errors
 /// The fault of the body, or that it is too long.
-pub(super) fn parse_protobuf(body: &[u8], group: &Group, strips_timestamps: bool, most: usize) -> Result<PushedText, ProtobufFault> {
+pub(super) fn parse_protobuf(body: &[u8], group: &Group, strips_timestamps: bool, most: usize) -> Result<PushedText, BodyFault> {
     let relabelled = relabel(body, group, strips_timestamps, most).map_err(|error| match error {
-        RelabelError::TooLong(_) => ProtobufFault::TooLong(error.to_string()),
+        RelabelError::TooLong(_) => BodyFault::TooLong(error.to_string()),
         // The decoder names the place.
         RelabelError::Protobuf(_) => {
-            ProtobufFault::Invalid(protobuf::decode(body, most).map_or_else(|at| at.to_string(), |_| error.to_string()))
+            BodyFault::Invalid(protobuf::decode(body, most).map_or_else(|at| at.to_string(), |_| error.to_string()))
         }
     })?;
     let decoded = protobuf::decode(&relabelled, most).map_err(|error| match error.kind {
-        DecodeErrorKind::TooLong(_) => ProtobufFault::TooLong(error.to_string()),
-        _ => ProtobufFault::Invalid(error.to_string()),
+        DecodeErrorKind::TooLong(_) => BodyFault::TooLong(error.to_string()),
+        _ => BodyFault::Invalid(error.to_string()),
     })?;
     let text = Exposition::parse(decoded.text, Syntax::OpenMetrics);
-    let mut pushed = PushedText::of(text).map_err(|fault| ProtobufFault::Invalid(fault.reason.into_owned()))?;
+    let mut pushed = PushedText::of(text).map_err(|fault| BodyFault::Invalid(fault.reason.into_owned()))?;
     (pushed.records, pushed.bounds) = (decoded.records, Bounds::Go);
     Ok(pushed)
 }
 
-/// The fault of a body in protobuf.
+/// Takes what was read of the body of a push to a group in OpenMetrics 2.0. Metrics that text cannot carry get the labels of the group, without
+/// timestamps if these are stripped, and may then have `most` bytes. Samples of the text get them with those of other formats.
+///
+/// # Errors
+/// The faults of the body, as other pushes name them, or that it is too long.
+pub(super) fn of_openmetrics2(
+    body: &[u8],
+    read: Exposition,
+    group: &Group,
+    strips_timestamps: bool,
+    most: usize,
+) -> Result<PushedText, BodyFault> {
+    check_utf8(body).map_err(BodyFault::Invalid)?;
+    let records = relabel(&read.record_bytes(), group, strips_timestamps, most).map_err(|error| BodyFault::TooLong(error.to_string()))?;
+    let faults: Vec<Fault> = read.faults().iter().cloned().collect();
+    let refused = Refused::Invalid(faults, read.faults().total());
+    let mut pushed = PushedText::of(read).map_err(|_| {
+        let foreign = foreign(body).unwrap_or_default();
+        BodyFault::Invalid(format!("{refused}{foreign}"))
+    })?;
+    pushed.records = records.into();
+    Ok(pushed)
+}
+
+/// The fault of a body that is not read as it came.
 #[derive(Debug)]
-pub(super) enum ProtobufFault {
+pub(super) enum BodyFault {
     Invalid(String),
     TooLong(String),
 }
@@ -57,13 +82,7 @@ pub(super) enum ProtobufFault {
 /// # Errors
 /// The fault of the text, in the words of Pushgateway where it is the same.
 pub(super) fn parse(body: Bytes, content_type: Option<&str>) -> Result<PushedText, String> {
-    // Looking for bytes beyond ASCII takes a third of the time of validation.
-    if !body.is_ascii()
-        && let Err(error) = std::str::from_utf8(&body)
-    {
-        let foreign = foreign(&body).unwrap_or_default();
-        return Err(format!("the text is not UTF-8 (byte {}){foreign}", error.valid_up_to()));
-    }
+    check_utf8(&body)?;
     let syntax = content_type.and_then(Syntax::from_content_type).unwrap_or_else(|| detect(&body));
     if syntax == Syntax::Text {
         check_line_ends(&body)?;
@@ -73,6 +92,18 @@ pub(super) fn parse(body: Bytes, content_type: Option<&str>) -> Result<PushedTex
         let (line, column, reason) = (fault.line, fault.column, &fault.reason);
         format!("text format parsing error in line {line}: column {column}: {reason}{foreign}")
     })
+}
+
+/// Refuses what is not UTF-8.
+fn check_utf8(body: &[u8]) -> Result<(), String> {
+    // Looking for bytes beyond ASCII takes a third of the time of validation.
+    if !body.is_ascii()
+        && let Err(error) = std::str::from_utf8(body)
+    {
+        let foreign = foreign(body).unwrap_or_default();
+        return Err(format!("the text is not UTF-8 (byte {}){foreign}", error.valid_up_to()));
+    }
+    Ok(())
 }
 
 /// Another format that the body is in.
@@ -124,7 +155,7 @@ impl PushedText {
         self.bounds
     }
 
-    /// Metrics of a protobuf body that text cannot carry.
+    /// Metrics that text cannot carry, with the labels of the group.
     pub(super) fn records(&self) -> &[u8] {
         &self.records
     }

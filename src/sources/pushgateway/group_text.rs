@@ -1,12 +1,13 @@
 //! The text of a group after a push: what stays, what the push has, and the times of the last pushes.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use http::HeaderMap;
 
 use super::body::PushedText;
-use crate::exposition::group::{GroupLabels, Timestamps, as_text, copy_family};
+use crate::exposition::group::{GroupLabels, Timestamps, as_text, copy_family, unescape};
 use crate::exposition::{Exposition, Family};
 use crate::model::{Syntax, Timestamp};
 use crate::store::{App, Text};
@@ -96,8 +97,8 @@ impl Draft {
         let mut out = Vec::with_capacity(pushed.body().len() + added + 4 * labels.added_bytes());
         let mut records = Vec::new();
         if let Some(kept) = kept {
-            let names: HashSet<&[u8]> = families.clone().map(|family| pushed.text(family.name)).collect();
-            copy_families(&kept, |name| !names.contains(name), &mut out);
+            let names: HashSet<Cow<'_, [u8]>> = families.clone().map(|family| plain_name(pushed.text(family.name))).collect();
+            copy_families(&kept, |name| !names.contains(&*plain_name(name)), &mut out);
             // The name of a counter in protobuf has the suffix that it lacks in OpenMetrics.
             let is_new = |name: &[u8]| names.contains(name) || name.strip_suffix(b"_total").is_some_and(|name| names.contains(name));
             // They were read when they came.
@@ -143,6 +144,15 @@ impl GroupText {
             Syntax::Text => records.clear(),
         }
         Self { body, syntax, records }
+    }
+}
+
+/// The characters of a name that stands in a text, as messages have it.
+fn plain_name(name: &[u8]) -> Cow<'_, [u8]> {
+    if name.contains(&b'\\') {
+        unescape(name).into_bytes().into()
+    } else {
+        name.into()
     }
 }
 

@@ -122,6 +122,74 @@ fn a_group_in_openmetrics_stays_openmetrics_until_text_is_added() {
     assert_eq!(after(&[(&plain, true), (&openmetrics, true)]).syntax, Syntax::OpenMetrics);
 }
 
+fn in_openmetrics2(body: &'static str) -> Result<PushedText, BodyFault> {
+    let read = openmetrics2::parse(body.as_bytes(), 1 << 20).expect("a short text");
+    let group = Group::from_path("/metrics/job/x").expect("a path");
+    of_openmetrics2(body.as_bytes(), read, &group, false, 1 << 20)
+}
+
+#[test]
+fn openmetrics_2_gets_the_labels_of_the_group_in_text_and_records() {
+    let native = in_openmetrics2(
+        "# TYPE h histogram\nh{job=\"own\",a=\"1\"} {count:1,sum:2,schema:3,zero_threshold:0.5,zero_count:1}\n# TYPE i_info info\n\
+         i_info{a=\"1\"} 1\n# EOF\n",
+    )
+    .expect("a valid text");
+    let group = after(&[(&native, true)]);
+    let expected = [
+        "# TYPE h histogram",
+        "h_bucket{a=\"1\",le=\"+Inf\",job=\"x\",instance=\"\"} 1",
+        "h_count{a=\"1\",job=\"x\",instance=\"\"} 1",
+        "h_sum{a=\"1\",job=\"x\",instance=\"\"} 2",
+        "# TYPE i info",
+        "i_info{a=\"1\",job=\"x\",instance=\"\"} 1",
+        "# EOF",
+    ];
+    assert_eq!(lines(&group), expected);
+    let records = String::from_utf8_lossy(&group.records);
+    assert!(records.contains("\n\x03job\x12\x01x") && !records.contains("own"), "{records:?}");
+    // A push of the family in text leaves nothing of it, and one of another family all of it.
+    let other = text("# TYPE b gauge\nb 2\n# EOF\n", Some("application/openmetrics-text"));
+    assert_eq!(after(&[(&native, true), (&other, false)]).records, group.records);
+    let same = text("# TYPE h gauge\nh 2\n# EOF\n", Some("application/openmetrics-text"));
+    assert_eq!(after(&[(&native, true), (&same, false)]).records, b"");
+}
+
+#[test]
+fn faults_of_openmetrics_2_are_those_of_other_pushes() {
+    for (body, fault) in [
+        ("# TYPE h histogram\nh {count:1}\n# EOF\n", "line 2, column 3: the composite value lacks sum"),
+        ("up 1\n", "line 2, column 1: the end mark # EOF is missing"),
+        (
+            "# TYPE jobs counter\njobs_total 1\n# EOF\n",
+            "send it as application/openmetrics-text; version=1.0.0",
+        ),
+    ] {
+        match in_openmetrics2(body) {
+            Err(BodyFault::Invalid(why)) => assert!(why.contains(fault), "{why}"),
+            other => panic!("{body:?}: {other:?}"),
+        }
+    }
+    // A series that occurs twice is found in the check, as in other formats.
+    let twice = in_openmetrics2("up 1\nup 1\n# EOF\n").expect("a valid text").check(true);
+    assert!(
+        twice.as_ref().is_err_and(|why| why.starts_with("line 2, column 1: duplicate series")),
+        "{twice:?}"
+    );
+}
+
+#[test]
+fn a_pushed_family_replaces_records_of_its_name_also_with_characters_that_text_escapes() {
+    let native = |count: u8| {
+        let body = format!(
+            "# TYPE \"a\\\"b\" histogram\n{{\"a\\\"b\"}} {{count:{count},sum:2,schema:3,zero_threshold:0.5,zero_count:{count}}}\n# EOF\n"
+        );
+        in_openmetrics2(body.leak()).expect("a valid text")
+    };
+    let (first, second) = (native(1), native(2));
+    assert_eq!(after(&[(&first, true), (&second, false)]), after(&[(&second, true)]));
+}
+
 #[test]
 fn a_group_has_the_times_of_its_last_pushes_at_its_end() {
     let group = Group::from_path("/metrics/job/x").expect("a path");

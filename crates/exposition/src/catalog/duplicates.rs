@@ -348,6 +348,7 @@ impl Catalog {
         }
         self.queue_label_dependents(id, context);
         self.invalidate(id, app);
+        self.invalidate_base(id);
     }
 
     /// Labels the contributions that are derived from a family in conflict.

@@ -60,16 +60,30 @@ impl Catalog {
         }
     }
 
-    /// All of a family has changed, in a way that the messages of a family in conflict depend on if this one has the name of its samples: the
-    /// series that are left out, or the name of the disambiguating label.
+    /// All of a family has changed, in a way that messages of another one may depend on: the series that are left out, or the name of the
+    /// disambiguating label.
     pub(super) fn invalidate_with_base(&mut self, id: Id<FamilyEntry>) {
         self.invalidate_all(id);
-        if self.shared(id).is_none_or(|shared| shared.counts().derived == 0) {
-            return;
-        }
+        self.invalidate_base(id);
+    }
+
+    /// Invalidates the family of which messages have samples that text shows under the name of this one: a family in conflict, or one that a body
+    /// gives several types.
+    pub(super) fn invalidate_base(&mut self, id: Id<FamilyEntry>) {
+        let Some(shared) = self.shared(id) else { return };
+        let is_derived = shared.counts().derived > 0;
         let key = self.families.key(&self.apps.slots, id);
-        let base = Suffix::split(&key).and_then(|(base, _)| self.find(base));
-        if let Some(base) = base.filter(|base| self.shared(*base).is_some_and(|base| base.in_conflict)) {
+        let Some((base, suffix)) = Suffix::split(&key) else { return };
+        let Some(base) = self.find(base) else { return };
+        let depends = match self.families.get(base) {
+            None => false,
+            Some(FamilyRef::Private { app, at }) => self.apps.slots[app].families[at as usize].text().other_records,
+            // Creation times are declared, and out of a group in conflict they go out as these.
+            Some(FamilyRef::Shared(base)) => {
+                base.in_conflict && (is_derived || suffix == Suffix::Created) || base.counts().other_records > 0
+            }
+        };
+        if depends {
             self.invalidate_all(base);
         }
     }

@@ -3,13 +3,16 @@
 //! Unlike text, a body of messages may have several families of one name. So apps that contradict each other about a family each have a
 //! message of their type, and derived contributions have none. Creation times go out inside the metrics that they belong to.
 
+mod replaced;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use self::replaced::{Part, has_samples};
 use super::Catalog;
 use super::app::{App, AppFamily, AppId};
 use super::contributions::AppRange;
-use super::entry::{FamilyEntry, OpenMetricsForm, SharedFamily};
+use super::entry::{FamilyEntry, FamilyRef, OpenMetricsForm, SharedFamily};
 use super::paged::Id;
 use super::text_family::{Shape, TextFamily};
 use crate::family::{FamilyFlags, MetricType, Suffix};
@@ -69,9 +72,9 @@ impl Catalog {
     /// The messages of the private families of the apps of a range.
     pub(super) fn private_messages(&self, from: AppId, to: Option<AppId>) -> Vec<Item> {
         let mut items = Vec::new();
-        for (_, app) in self.apps.slots.range(from, to).filter(|(_, app)| app.private_bytes > 0) {
+        for (id, app) in self.apps.slots.range(from, to).filter(|(_, app)| app.private_bytes > 0) {
             for family in app.families.iter().filter(|family| !family.shared) {
-                self.private_message(app, family, &mut items);
+                self.private_message(id, app, family, &mut items);
             }
         }
         items
@@ -84,13 +87,13 @@ impl Catalog {
             if family.shared {
                 self.shared_messages(family.entry, AppRange::App(id), variant, &mut items);
             } else {
-                self.private_message(app, family, &mut items);
+                self.private_message(id, app, family, &mut items);
             }
         }
         items
     }
 
-    fn private_message(&self, app: &Arc<App>, family: &AppFamily, items: &mut Vec<Item>) {
+    fn private_message(&self, id: AppId, app: &Arc<App>, family: &AppFamily, items: &mut Vec<Item>) {
         let text = family.text();
         let Some(names) = message_names(&app.exposition, &text) else {
             return;
@@ -101,9 +104,14 @@ impl Catalog {
             app.given_labels()
         };
         for kind in own_kinds(app, &text, text.kind) {
-            let mut item = item(app, &text, names, kind, extra_labels.clone());
+            let item = item(app, &text, names, kind, extra_labels.clone());
+            let mut own = if has_records(&app.exposition, &text) {
+                self.record_items(family.entry, id, &text, &[], item)
+            } else {
+                vec![item]
+            };
             let source = &app.exposition.families()[text.family as usize];
-            item.header = Some(Box::new(Header {
+            own[0].header = Some(Box::new(Header {
                 name: message_name(app, &text, kind),
                 kind,
                 help: source.help().map(|help| Help {
@@ -112,7 +120,7 @@ impl Catalog {
                 }),
                 unit: source.unit().map(|unit| app.exposition.body().slice(unit.range())),
             }));
-            items.push(item);
+            items.append(&mut own);
         }
     }
 
@@ -229,10 +237,8 @@ impl Catalog {
             let mut item = item(owner, &text, names, kind, labels(rank));
             item.suppressed = self.suppressed(id, app);
             if has_records(&owner.exposition, &text) {
-                // Records are whole: compared by their counts.
-                let mut of_counts = derived.iter().filter(|(suffix, _)| *suffix == Suffix::Count);
-                item.suppressed = of_counts.next().map_or(item.suppressed, |(_, id)| self.suppressed(*id, app));
-                return Some(vec![(name, item)]);
+                let items = self.record_items(id, app, &text, &derived, item);
+                return Some(items.into_iter().map(|item| (name.clone(), item)).collect());
             }
             let is_split = shared.in_conflict && text.shape() != Shape::Scalar;
             let differs = |id: Id<FamilyEntry>| {
@@ -250,19 +256,89 @@ impl Catalog {
             let alone = |names: FamilyFlags, rank: u8, id: Id<FamilyEntry>| Item {
                 names,
                 grouping: MetricType::Unknown,
+                untyped: true,
                 extra_labels: labels(rank),
                 suppressed: self.suppressed(id, app),
                 ..item.clone()
             };
+            // Creation times are then a family of their own, as in text.
+            let created = names.intersection(FamilyFlags::CREATED).difference(text.names);
+            let key = self.families.key(&self.apps.slots, id);
+            let of_created = self.find(&[&*key, Suffix::Created.as_str().as_bytes()].concat());
+            let of_created = of_created.filter(|_| !created.is_empty());
+            let of_created = of_created.map(|id| (created, self.shared(id).map_or(0, |it| it.rank), id));
+            let known = of_created.map_or(known, |_| known | created);
             let rest = alone(names.difference(known), shared.rank, id);
+            let of_created = of_created.map(|(names, rank, id)| alone(names, rank, id));
             let of_names = derived.iter().map(|(suffix, id)| {
                 let rank = self.shared(*id).map_or(rank, |it| it.rank);
                 alone(suffix.as_flag(), rank, *id)
             });
-            let items = std::iter::once(rest).chain(of_names);
+            let items = std::iter::once(rest).chain(of_created).chain(of_names);
             Some(items.map(|item| (name.clone(), item)).collect())
         });
         items.flatten()
+    }
+
+    /// The items of an app's records of one type, where `item` has all of them.
+    fn record_items(
+        &self,
+        id: Id<FamilyEntry>,
+        app: AppId,
+        text: &TextFamily,
+        derived: &[(Suffix, Id<FamilyEntry>)],
+        mut item: Item,
+    ) -> Vec<Item> {
+        // Compared as groups, which are those of the records.
+        let are_groups = derived.is_empty() && !text.other_records;
+        if are_groups || text.suffix != Suffix::Bare {
+            return vec![item];
+        }
+        let entry_of = |suffix: Suffix| derived.iter().find(|(other, _)| *other == suffix).map_or(id, |(_, id)| *id);
+        let own = text.names.suffixes().filter_map(|suffix| self.part(suffix, entry_of(suffix), app));
+        let mut parts: Vec<Part> = own.collect();
+        if text.other_records {
+            let key = self.families.key(&self.apps.slots, id);
+            let is_other = |suffix: &Suffix| has_samples(item.kind, *suffix) && !text.names.contains(suffix.as_flag());
+            let others = Suffix::NAMED.into_iter().filter(is_other);
+            let others = others.filter_map(|suffix| self.part(suffix, self.find(&[&*key, suffix.as_str().as_bytes()].concat())?, app));
+            parts.extend(others.filter(|part| part.family != text.family));
+        }
+        if parts.iter().any(|part| part.is_labelled) {
+            let rank = parts.iter().map(|part| part.rank).fold(0, u8::max);
+            item.extra_labels = Some(self.with_label(&self.apps.slots[app], rank));
+        }
+        item.suppressed = None;
+        replaced::in_part(item, &parts)
+    }
+
+    /// The samples of an app that are exposed under this entry.
+    fn part(&self, suffix: Suffix, id: Id<FamilyEntry>, app: AppId) -> Option<Part> {
+        match self.families.get(id)? {
+            FamilyRef::Private { app: owner, at } => {
+                let family = self.apps.slots[owner].families.get(at as usize).filter(|_| owner == app)?;
+                Some(Part {
+                    suffix,
+                    family: family.text().family,
+                    grouping: family.text().kind,
+                    is_labelled: family.labelled,
+                    rank: 0,
+                    left_out: None,
+                })
+            }
+            FamilyRef::Shared(shared) => {
+                let contribution = shared.contributions.get(app)?;
+                let exposed = shared.exposed(contribution);
+                Some(Part {
+                    suffix,
+                    family: exposed.family,
+                    grouping: exposed.kind,
+                    is_labelled: contribution.labelled,
+                    rank: shared.rank,
+                    left_out: self.suppressed(id, app),
+                })
+            }
+        }
     }
 
     /// The families of the sample names of a histogram or summary in conflict.
@@ -351,6 +427,7 @@ fn item(app: &App, text: &TextFamily, names: FamilyFlags, kind: MetricType, extr
         extra_labels,
         suppressed: None,
         only_leftovers: false,
+        untyped: false,
     }
 }
 

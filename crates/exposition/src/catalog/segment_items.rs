@@ -255,6 +255,7 @@ fn item(
         extra_labels,
         suppressed: None,
         only_leftovers: false,
+        untyped: false,
     })
 }
 

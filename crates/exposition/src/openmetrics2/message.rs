@@ -1,4 +1,7 @@
 //! Messages of a rendered response, which is a list of slices: a message may begin in one and end in another.
+//!
+//! So the fields of families have a reader of their own, beside [`Fields`] for what lies in one piece: it copies no more than a metric that is in
+//! several slices, and its place can be kept while other responses have their turn. Metrics are read by [`Fields`].
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -3,6 +3,9 @@
 //! Two passes: the first collects the names of all families, because OpenMetrics gives a family of a type more names than its own, and a
 //! family that would claim the name of another is written without that claim. The second writes the text. Memory beside the text: one table
 //! of the names.
+//!
+//! Messages have no names of samples, so a body may have a family `x_bucket` beside a histogram `x`. In text that name is the histogram's: such a
+//! family is written behind all others and without headers, and its samples join those of the histogram. None is lost, and none occurs twice.
 
 mod labels;
 mod names;
@@ -65,7 +68,7 @@ pub(crate) fn decode_indexed(body: &[u8], max_text: usize) -> Result<(Decoded, O
     let mut scratch = Scratch::take();
     let names = Names::of(body, std::mem::take(&mut scratch.names))?;
     let mut decoder = Decoder::new(body, &names, max_text, scratch);
-    for_each_family(body, |range| decoder.family(range))?;
+    decoder.families()?;
     if std::str::from_utf8(decoder.out.text()).is_err() {
         for_each_family(body, |range| find_bad_text(body, range))?;
     }
@@ -148,7 +151,7 @@ enum TextForm {
     Typed,
     /// A counter with samples of this many bytes of its name, and `_total`.
     Total(usize),
-    /// Samples without headers, because the type would claim names of other families.
+    /// Samples without headers, because the name is one that the samples of another family have.
     Untyped,
 }
 
@@ -171,6 +174,8 @@ struct Decoder<'a> {
     text_lacks: bool,
     /// True if another family has the name of the creation times of this one.
     omits_created: bool,
+    /// True if a family was left for the end, because its name is one that the samples of another family have.
+    has_claimed: bool,
     /// The native histograms of the family, and those without classic buckets.
     native: u32,
     native_only: u32,
@@ -205,6 +210,7 @@ impl<'a> Decoder<'a> {
             seed: Seed::get(),
             text_lacks: false,
             omits_created: false,
+            has_claimed: false,
             native: 0,
             native_only: 0,
             family: 0,
@@ -245,30 +251,40 @@ impl<'a> Decoder<'a> {
 
     fn form(&self, head: &Head) -> TextForm {
         let (name, names) = (slice(self.body, &head.name), self.names);
-        match head.kind {
-            MessageType::Gauge | MessageType::Untyped | MessageType::Histogram | MessageType::Summary => TextForm::Typed,
-            MessageType::Counter => {
-                let base = name.strip_suffix(b"_total").filter(|base| !base.is_empty());
-                base.filter(|base| !names.contains(base))
-                    .map_or(TextForm::Typed, |base| TextForm::Total(base.len()))
-            }
-            MessageType::GaugeHistogram => {
-                let suffixes = [Suffix::Bucket, Suffix::GCount, Suffix::GSum];
-                let is_taken = suffixes.iter().any(|suffix| names.has(name, *suffix));
-                if is_taken { TextForm::Untyped } else { TextForm::Typed }
-            }
+        if head.kind != MessageType::Counter {
+            return TextForm::Typed;
         }
+        let base = name.strip_suffix(b"_total").filter(|base| !base.is_empty());
+        base.filter(|base| !names.contains(base) && !names.is_claimed(base))
+            .map_or(TextForm::Typed, |base| TextForm::Total(base.len()))
     }
 
-    fn family(&mut self, range: Range<usize>) -> Result<(), Fault> {
+    /// Writes all families, those with names that the samples of others have behind the others.
+    fn families(&mut self) -> Result<(), DecodeError> {
+        let body = self.body;
+        for_each_family(body, |range| self.family(range, false))?;
+        if std::mem::take(&mut self.has_claimed) {
+            self.family = 0;
+            for_each_family(body, |range| self.family(range, true))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a family, if it is one of those that are `claimed` by another one, or of the others.
+    fn family(&mut self, range: Range<usize>, claimed: bool) -> Result<(), Fault> {
         let kept = self.names.heads.get(self.family as usize);
         self.family += 1;
         let head = kept.map_or_else(|| Head::read(self.body, range), |head| Ok(head.clone()))?;
         if head.metrics == 0 {
             return Ok(());
         }
-        let form = self.form(&head);
         let name = slice(self.body, &head.name);
+        let is_claimed = self.names.is_claimed(name);
+        if is_claimed != claimed {
+            self.has_claimed |= is_claimed;
+            return Ok(());
+        }
+        let form = if claimed { TextForm::Untyped } else { self.form(&head) };
         let name = match form {
             TextForm::Total(len) => &name[..len],
             _ => name,
@@ -373,7 +389,8 @@ impl<'a> Decoder<'a> {
     /// Keeps the metrics of a family as they came, under its name and type. They are in this range, among other fields if there are any.
     fn record(&mut self, head: &Head, metrics: Range<usize>) -> Result<(), Fault> {
         let name = slice(self.body, &head.name);
-        records::put_family(name, head.kind, head.metric_bytes, &mut self.records);
+        let is_mixed = self.names.claims_others(name, head.kind);
+        records::put_family(name, head.kind, is_mixed, head.metric_bytes, &mut self.records);
         let start = self.records.len();
         if metrics.len() == head.metric_bytes {
             self.records.extend_from_slice(slice(self.body, &metrics));

@@ -1,5 +1,6 @@
 //! Records: metrics as they came, for what text cannot carry.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -30,7 +31,13 @@ pub(crate) struct Records {
     /// The families of the text that have only samples of records of another family, in order. A body with several types of one name
     /// has them: in the text only the first one is a type.
     pub(crate) carried: Box<[u32]>,
+    /// All samples of the records, where families of the text have samples of records and other ones. Empty where each sample of a family with
+    /// records is one of theirs, and no other family has any, which nearly all bodies are like.
+    pub(crate) samples: HashSet<RecordSample>,
 }
+
+/// A sample by the hash of its series and its time in milliseconds.
+pub(crate) type RecordSample = (u64, Option<i64>);
 
 /// The records of a family, or those of one type of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +45,8 @@ pub(crate) struct RecordFamily {
     /// The number of the family in the text.
     pub(crate) family: u32,
     pub(crate) kind: MessageType,
+    /// True if its family of the text may have samples of other families as well: the body has one with the name of such samples.
+    pub(crate) is_mixed: bool,
     /// The metrics, as fields of a family one after another.
     pub(crate) metrics: Span,
     /// The number of native histograms.
@@ -50,6 +59,7 @@ pub(crate) struct RecordFamily {
 pub(super) struct NamedRecords {
     pub(super) name: Range<usize>,
     pub(super) kind: MessageType,
+    pub(super) is_mixed: bool,
     pub(super) metrics: Range<usize>,
     pub(super) native: u32,
     pub(super) native_only: u32,
@@ -75,7 +85,7 @@ impl Records {
 
     /// The memory beside the bytes.
     pub(crate) fn index_bytes(&self) -> usize {
-        size_of_val(&*self.families) + size_of_val(&*self.carried)
+        size_of_val(&*self.families) + size_of_val(&*self.carried) + self.samples.capacity() * size_of::<RecordSample>()
     }
 
     /// True if the samples of a family of the text are those of records of another one.
@@ -96,6 +106,7 @@ impl Records {
                 families.push(RecordFamily {
                     family,
                     kind: named.kind,
+                    is_mixed: named.is_mixed,
                     metrics: Span::new(narrow(named.metrics.start), narrow(named.metrics.end)),
                     native: named.native,
                     native_only: named.native_only,
@@ -109,6 +120,7 @@ impl Records {
         Self {
             families: families.into(),
             carried: Box::default(),
+            samples: HashSet::new(),
             bytes,
         }
     }
@@ -119,6 +131,7 @@ impl NamedRecords {
         let mut named = Self {
             name: 0..0,
             kind: MessageType::Counter,
+            is_mixed: false,
             metrics: range.end..range.end,
             native: 0,
             native_only: 0,
@@ -128,6 +141,7 @@ impl NamedRecords {
             match field.number {
                 family::NAME => named.name = field.bytes()?,
                 family::TYPE => named.kind = MessageType::from_number(field.varint()?).unwrap_or(named.kind),
+                family::MIXED => named.is_mixed = true,
                 family::METRIC => {
                     named.metrics.start = named.metrics.start.min(field.start);
                     let (native, has_classic) = native_of(body, field.bytes()?)?;
@@ -162,9 +176,10 @@ pub(crate) fn broken_rule(histogram: &[u8]) -> Option<DecodeErrorKind> {
     read.err().map(|(_, kind)| kind)
 }
 
-/// The messages with only those metrics that `keep` accepts by the name of a sample and the hash of a series: the count of a histogram or
-/// summary, the only sample of others.
-pub(crate) fn retain(bytes: &Bytes, mut keep: impl FnMut(u64) -> bool) -> Bytes {
+/// The messages with only those metrics that `keep` accepts by one of their samples: the count of a histogram or summary, the only sample of
+/// others. A histogram or summary with a label of the name that its buckets or quantiles have is left out: they would
+/// have it twice, for which Prometheus drops a whole scrape.
+pub(crate) fn retain(bytes: &Bytes, mut keep: impl FnMut(RecordSample) -> bool) -> Bytes {
     let mut kept = Vec::new();
     let mut messages = Fields::new(bytes, 0..bytes.len());
     while !messages.is_empty() {
@@ -180,31 +195,78 @@ pub(crate) fn retain(bytes: &Bytes, mut keep: impl FnMut(u64) -> bool) -> Bytes 
         put_escaped(name, &mut sample);
         sample.extend_from_slice(suffix);
         let sample = name_hash(&sample);
+        let bound: &[u8] = match named.kind {
+            MessageType::Histogram | MessageType::GaugeHistogram => b"le",
+            MessageType::Summary => b"quantile",
+            MessageType::Counter | MessageType::Gauge | MessageType::Untyped => b"",
+        };
         let mut metrics = Vec::new();
         let mut fields = Fields::new(bytes, named.metrics);
         while let Ok(Some(field)) = fields.next() {
             let start = field.start;
             if let Ok(metric) = field.bytes()
-                && keep(sample.wrapping_add(labels_hash(bytes, metric)))
+                && !has_label(bytes, metric.clone(), bound)
+                && keep((sample.wrapping_add(labels_hash(bytes, metric.clone())), time_of(bytes, metric)))
             {
                 metrics.extend_from_slice(&bytes[start..fields.at()]);
             }
         }
         if !metrics.is_empty() {
-            put_family(name, named.kind, metrics.len(), &mut kept);
+            put_family(name, named.kind, named.is_mixed, metrics.len(), &mut kept);
             kept.extend_from_slice(&metrics);
         }
     }
     kept.into()
 }
 
+/// The messages of families with names that `is_known` accepts.
+pub(crate) fn with_names(bytes: &[u8], is_known: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(bytes.len());
+    let mut messages = Fields::new(bytes, 0..bytes.len());
+    while !messages.is_empty() {
+        let start = messages.at();
+        let Ok(range) = messages.delimited() else { break };
+        if NamedRecords::read(bytes, range).is_ok_and(|named| is_known(&bytes[named.name])) {
+            kept.extend_from_slice(&bytes[start..messages.at()]);
+        }
+    }
+    kept
+}
+
 /// Writes a length-delimited message up to its metrics, which take `metric_bytes`.
-pub(crate) fn put_family(name: &[u8], kind: MessageType, metric_bytes: usize, out: &mut Vec<u8>) {
+pub(crate) fn put_family(name: &[u8], kind: MessageType, is_mixed: bool, metric_bytes: usize, out: &mut Vec<u8>) {
     let type_bytes = 2;
+    let mixed_bytes = if is_mixed { 2 } else { 0 };
     let name_bytes = 1 + wire::varint_len(name.len() as u64) + name.len();
-    wire::put_varint((name_bytes + type_bytes + metric_bytes) as u64, out);
+    wire::put_varint((name_bytes + type_bytes + mixed_bytes + metric_bytes) as u64, out);
     put_bytes(family::NAME, name, out);
     put_number(family::TYPE, kind as u64, out);
+    if is_mixed {
+        put_number(family::MIXED, 1, out);
+    }
+}
+
+/// The time of a metric in milliseconds.
+fn time_of(body: &[u8], metric: Range<usize>) -> Option<i64> {
+    let mut time = None;
+    let mut fields = Fields::new(body, metric);
+    // Written by `decode`, which has read all of it.
+    while let Ok(Some(field)) = fields.next() {
+        if field.number == metric::TIMESTAMP_MS {
+            time = field.varint().ok().map(u64::cast_signed).filter(|time| *time != 0);
+        }
+    }
+    time
+}
+
+/// True if a metric has a label of this name.
+fn has_label(body: &[u8], metric: Range<usize>, name: &[u8]) -> bool {
+    let mut found = false;
+    let _ = for_each_metric_label(body, metric, &mut |name_range, _| {
+        found |= !name.is_empty() && body[name_range] == *name;
+        Ok(())
+    });
+    found
 }
 
 /// The hash of a metric's labels, as [`Sample::hash`](crate::Sample::hash) has it.

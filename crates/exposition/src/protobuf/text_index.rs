@@ -291,6 +291,7 @@ impl IndexBuilder {
             self.records.push(RecordFamily {
                 family: u32::try_from(self.families.len()).unwrap_or(u32::MAX).saturating_sub(1),
                 kind: self.kind,
+                is_mixed: false,
                 metrics,
                 native,
                 native_only,

@@ -1,4 +1,9 @@
 //! The wire format: fields of a message one after another, by offsets into the body.
+//!
+//! This is the reader of bodies and of all else that lies in one piece: it is as fast as it can be, and its faults name the byte. The one of
+//! [`openmetrics2`](crate::openmetrics2) reads the same format out of the slices of a rendered response, in which a message begins in one slice and
+//! ends in another, and stops at any place to go on there later; offsets into one body cannot say where that is. Inside of a metric it is this one
+//! again. The daemon has a reader of its own in its module `wire`, which knows no metrics.
 
 use std::ops::Range;
 

@@ -5,7 +5,7 @@
 //! one.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::header::Header;
@@ -148,13 +148,19 @@ impl<'a> Encoder<'a> {
 
     fn encode(&mut self, out: &mut SliceWriter<'a>) {
         let item = self.item;
-        if let Some(records) = item.exposition.records().filter(|records| !records.of(item.family).is_empty()) {
-            return self.records(records, out);
+        if item.untyped {
+            return item.for_each_sample(self.to, |suffix, sample| self.leftovers.push((suffix, sample)));
         }
-        match item.kind {
-            MetricType::Histogram | MetricType::Summary if item.grouping == MetricType::Unknown => {
+        if let Some(records) = item.exposition.records().filter(|records| !records.of(item.family).is_empty()) {
+            self.records(records, out);
+            let is_first = records.of(item.family).first().is_some_and(|first| first.kind == message_type(item.kind));
+            if is_first && !records.samples.is_empty() {
+                // Samples that none of them has: of a family with the name of such samples, or beside lines with faults.
                 item.for_each_sample(self.to, |suffix, sample| self.leftovers.push((suffix, sample)));
             }
+            return;
+        }
+        match item.kind {
             MetricType::Histogram | MetricType::Summary => self.groups(out),
             MetricType::Counter if item.source().flags.contains(FamilyFlags::CREATED) => self.groups(out),
             _ => item.for_each_sample(self.to, |suffix, sample| {
@@ -465,20 +471,16 @@ impl<'a> Encoder<'a> {
 
     /// Writes a record with other labels than it came with.
     fn record(&mut self, body: &[u8], range: Range<usize>, first: &mut HashMap<u64, u64>, out: &mut SliceWriter<'a>) {
-        // As text, in which labels are compared.
-        let mut text = Vec::new();
-        let _ = for_each_metric_label(body, range.clone(), &mut |name, value| {
-            put_label_text(&body[name], &body[value], &mut text);
-            Ok(())
-        });
+        let text = record_labels(body, range.clone());
         let labels = Labels::new(&text);
         let item = self.item;
-        let shown = labels_identity(&labels, item.extra_labels(), self.escapes);
-        let came = labels_identity(&labels, &[], false);
-        let is_suppressed = item.suppressed.as_ref().is_some_and(|suppressed| {
-            let quoted = item.source().flags.contains(FamilyFlags::QUOTED);
-            suppressed.contains(&labels_identity(&labels, item.extra_labels(), quoted))
-        });
+        let (kind, suffix) = (MetricType::Unknown, Suffix::Bare);
+        let shown = labels_identity(&labels, kind, suffix, item.extra_labels(), self.escapes);
+        let came = labels_identity(&labels, kind, suffix, &[], false);
+        let is_suppressed = item
+            .suppressed
+            .as_ref()
+            .is_some_and(|suppressed| suppressed.contains(&record_group(item, &labels)));
         if is_suppressed || *first.entry(shown).or_insert(came) != came {
             return;
         }
@@ -494,8 +496,45 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// The identity of a histogram or another metric with these labels.
-fn labels_identity(labels: &Labels<'_>, extra_labels: &[ExtraLabel], quoted: bool) -> u64 {
+/// The groups of the records of an item that have its type, as its samples are compared.
+pub(crate) fn record_groups(item: &Item) -> HashSet<u64> {
+    let mut groups = HashSet::new();
+    let Some(records) = item.exposition.records() else { return groups };
+    for entry in records.of(item.family).iter().filter(|entry| entry.kind == message_type(item.kind)) {
+        let mut fields = Fields::new(&records.bytes, entry.metrics.range());
+        // Written by `decode`, which has read all of it.
+        while let Ok(Some(field)) = fields.next() {
+            if let Ok(range) = field.bytes() {
+                groups.insert(record_group(item, &Labels::new(&record_labels(&records.bytes, range))));
+            }
+        }
+    }
+    groups
+}
+
+/// The labels of a record as text, in which labels are compared.
+fn record_labels(body: &[u8], metric: Range<usize>) -> Vec<u8> {
+    let mut text = Vec::new();
+    let _ = for_each_metric_label(body, metric, &mut |name, value| {
+        put_label_text(&body[name], &body[value], &mut text);
+        Ok(())
+    });
+    text
+}
+
+/// The group of a record with these labels, as the samples of the item are compared. A metric that has no group of samples may be a part of one in
+/// text, such as a quantile.
+fn record_group(item: &Item, labels: &Labels<'_>) -> u64 {
+    let quoted = item.source().flags.contains(FamilyFlags::QUOTED);
+    let (kind, suffix) = match item.kind {
+        MetricType::Histogram | MetricType::Summary | MetricType::GaugeHistogram => (MetricType::Unknown, Suffix::Count),
+        _ => (item.grouping, Suffix::Bare),
+    };
+    labels_identity(labels, kind, suffix, item.extra_labels(), quoted)
+}
+
+/// The identity of a sample with these labels.
+fn labels_identity(labels: &Labels<'_>, kind: MetricType, suffix: Suffix, extra_labels: &[ExtraLabel], quoted: bool) -> u64 {
     let sample = Sample {
         line: b"",
         name: b"",
@@ -506,11 +545,11 @@ fn labels_identity(labels: &Labels<'_>, extra_labels: &[ExtraLabel], quoted: boo
         exemplar: None,
     };
     let identity = Identity {
-        kind: MetricType::Unknown,
+        kind,
         extra_labels,
         quoted,
     };
-    identity.of(&sample, Suffix::Bare)
+    identity.of(&sample, suffix)
 }
 
 /// Writes a label, unescaped.

@@ -10,7 +10,7 @@ use crate::catalog::{Catalog, Duplicates, Rules, Selection, Update, render_singl
 use crate::gzip::{self, Compressor};
 use crate::index::{EarlyTimes, Exposition};
 use crate::negotiate::{Escaping, Format};
-use crate::protobuf::tests::{Message, family_of, histogram_of, native};
+use crate::protobuf::tests::{Message, contradicting, family_of, histogram_of, native};
 use crate::protobuf::{self, MessageType, field};
 use crate::render::OutputFormat;
 use crate::syntax::Syntax;
@@ -174,6 +174,104 @@ fn a_newer_sample_of_a_type_in_conflict_leaves_the_other_samples_of_the_group() 
         lines.sort_unstable();
         assert_eq!(lines, expected, "{shown}");
     }
+}
+
+/// The samples of a protobuf response in alphabetical order, as text.
+fn decoded_samples(body: &[u8]) -> Vec<String> {
+    let decoded = protobuf::decode(body, 1 << 20).unwrap().text;
+    let text = String::from_utf8(decoded.to_vec()).unwrap();
+    let mut lines: Vec<String> = text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn a_newer_sample_of_a_native_histogram_in_conflict_leaves_its_other_samples() {
+    for (name, others) in [
+        ("x_count", ["x_bucket{i=\"1\",le=\"+Inf\"} 3", "x_sum{i=\"1\"} 4.5"]),
+        ("x_sum", ["x_bucket{i=\"1\",le=\"+Inf\"} 3", "x_count{i=\"1\"} 3"]),
+    ] {
+        let mut catalog = Catalog::new(Rules::new(None, Duplicates::Latest, &[]));
+        let two = [labelled("i", "1"), labelled("i", "2")];
+        push(&mut catalog, "a", read(&family_of("x", HISTOGRAM, &two)));
+        push(&mut catalog, "b", text(&format!("# TYPE {name} gauge\n{name}{{i=\"1\"}} 9\n")));
+        let body = shown(&mut catalog, protobuf());
+        let whole = family_of("x", HISTOGRAM, &two[1..]);
+        assert!(memchr::memmem::find(&body, &whole).is_some(), "the other one stays whole");
+        let newer = format!("{name}{{i=\"1\"}} 9");
+        let mut expected: Vec<&str> = vec!["x_bucket{i=\"2\",le=\"+Inf\"} 3", "x_count{i=\"2\"} 3", "x_sum{i=\"2\"} 4.5", &newer];
+        expected.extend(others);
+        expected.sort_unstable();
+        assert_eq!(decoded_samples(&body), expected);
+        let text = String::from_utf8(shown(&mut catalog, Format::Text004.into())).unwrap();
+        let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        lines.sort_unstable();
+        assert_eq!(lines, expected, "as in text");
+        // Without the newer one all of it comes back.
+        catalog.remove("b");
+        assert_eq!(shown(&mut catalog, protobuf()), family_of("x", HISTOGRAM, &two));
+    }
+}
+
+#[test]
+fn bodies_that_give_a_name_several_types_go_out_once_beside_each_other() {
+    let kinds = [
+        MessageType::Gauge,
+        MessageType::Untyped,
+        MessageType::Summary,
+        MessageType::Histogram,
+    ];
+    let series = |lines: &[String]| -> Vec<String> {
+        let all = lines.iter().map(|line| line.rsplit_once(' ').unwrap().0.replace("app=\"a\"", "").replace("app=\"b\"", ""));
+        let mut all: Vec<String> = all.map(|series| series.replace(",,", ",").replace(",}", "}").replace("{}", "").replace("1.0\"", "1\"")).collect();
+        all.sort_unstable();
+        all
+    };
+    let samples = |text: Vec<u8>| -> Vec<String> {
+        let text = String::from_utf8(text).unwrap();
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    };
+    for (first, second) in kinds.into_iter().flat_map(|first| kinds.map(|second| (first, second))).filter(|(one, other)| one != other) {
+        let body = || read(&contradicting(first, second));
+        let others = [
+            body(),
+            read(&contradicting(second, first)),
+            text("# TYPE x gauge\nx{a=\"1\"} 7\n"),
+            text("# TYPE x gauge\nx{a=\"2\"} 7\n"),
+            text("# TYPE x_count gauge\nx_count{a=\"1\"} 7\n"),
+            text("# TYPE x_sum gauge\nx_sum{a=\"2\"} 7\n"),
+            text("# TYPE x_bucket gauge\nx_bucket{a=\"1\",le=\"+Inf\"} 7\nx_bucket{a=\"2\",le=\"+Inf\"} 7\n"),
+        ];
+        for (other, duplicates) in others.into_iter().flat_map(|other| [Duplicates::Latest, Duplicates::Label].map(|it| (other.clone(), it))) {
+            let mut catalog = Catalog::new(Rules::new(None, duplicates, &[]));
+            let what = format!("{first:?}, {second:?} {duplicates:?} {}", String::from_utf8_lossy(other.body()));
+            push(&mut catalog, "a", body());
+            shown(&mut catalog, protobuf());
+            push(&mut catalog, "b", other);
+            let lines = decoded_samples(&shown(&mut catalog, protobuf()));
+            let in_text = samples(shown(&mut catalog, Format::Text100(Escaping::AllowUtf8).into()));
+            assert_eq!(series(&lines), series(&in_text), "{what}");
+            let mut unique: Vec<&str> = lines.iter().map(|line| line.rsplit_once(' ').unwrap().0).collect();
+            unique.dedup();
+            assert_eq!(unique.len(), lines.len(), "{what}: {lines:#?}");
+            // As if it had been rendered now.
+            drop(catalog.evict(protobuf()));
+            assert_eq!(decoded_samples(&shown(&mut catalog, protobuf())), lines, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_creation_time_out_of_a_group_in_conflict_is_compared_with_creation_times() {
+    let group = "# TYPE x histogram\nx_bucket{le=\"+Inf\"} 1\nx_count 1\nx_sum 1\nx_created 1700000000\nx 5\n# EOF\n";
+    let mut catalog = Catalog::new(Rules::new(None, Duplicates::Latest, &[]));
+    push(&mut catalog, "a", Exposition::parse(Bytes::from_static(group.as_bytes()), Syntax::OpenMetrics));
+    push(&mut catalog, "b", text("# TYPE x gauge\nx 2\n"));
+    let mut expected = ["x 2", "x_bucket{le=\"+Inf\"} 1", "x_count 1", "x_created 1700000000", "x_sum 1"];
+    assert_eq!(decoded_samples(&shown(&mut catalog, protobuf())), expected);
+    push(&mut catalog, "c", text("# TYPE x_created gauge\nx_created 1800000000\n"));
+    expected[3] = "x_created 1800000000";
+    assert_eq!(decoded_samples(&shown(&mut catalog, protobuf())), expected);
 }
 
 #[test]

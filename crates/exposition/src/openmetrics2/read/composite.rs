@@ -319,12 +319,13 @@ impl Composite<'_> {
         Ok(())
     }
 
-    /// The name of the label that distinguishes buckets or quantiles in the other formats; empty if there are none.
+    /// The name of the label that distinguishes buckets or quantiles in the other formats; empty if there are none. Each histogram has a bucket
+    /// there, that of infinity.
     pub(super) const fn reserved_label(&self) -> &'static [u8] {
         match (self.is_summary, self.pairs.is_empty()) {
-            (true, _) => b"quantile",
-            (false, false) => b"le",
-            (false, true) => b"",
+            (true, false) => b"quantile",
+            (true, true) => b"",
+            (false, _) => b"le",
         }
     }
 

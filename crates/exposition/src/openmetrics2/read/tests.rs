@@ -223,6 +223,18 @@ fn faults_name_line_column_and_reason() {
             "line 2, column 1: the label le belongs to",
         ),
         (
+            "# TYPE h histogram\nh{le=\"1\"} {count:0,sum:0,schema:3,zero_threshold:1e-4,zero_count:0}\n# EOF\n",
+            "line 2, column 1: the label le belongs to",
+        ),
+        (
+            "# TYPE s summary\ns{quantile=\"1\"} {count:1,sum:1,quantile:[0.5:1]}\n# EOF\n",
+            "line 2, column 1: the label quantile belongs to",
+        ),
+        (
+            "# TYPE s summary\ns{quantile=\"x\"} {count:1,sum:1,quantile:[]}\n# EOF\n",
+            "line 2, column 1: the value of label quantile must be a number, not ",
+        ),
+        (
             "# TYPE h histogram\nh {count:1,sum:1,schema:9,zero_threshold:0,zero_count:0}\n# EOF\n",
             "line 2, column 25: the schema is a whole number from -4 to 8",
         ),
@@ -261,6 +273,18 @@ fn faults_name_line_column_and_reason() {
     let bad = [b"up{a=\"\xff\"} 1\n".as_slice(), b"# EOF\n"].concat();
     let read = parse(&bad, MAX).unwrap();
     assert_eq!(read.faults().first().unwrap().to_string(), "line 1, column 7: not UTF-8");
+}
+
+#[test]
+fn a_summary_without_quantiles_may_have_a_label_of_their_name() {
+    let samples = "# TYPE s summary\ns_count{quantile=\"0.5\"} 3\ns_sum{quantile=\"0.5\"} 9\n";
+    let original = Exposition::parse(samples.as_bytes().into(), Syntax::Text);
+    let first = text(original, Format::OpenMetrics200(UTF8));
+    assert_eq!(first, "# TYPE s summary\ns{quantile=\"0.5\"} {count:3,sum:9,quantile:[]}\n# EOF\n");
+    let back = parse(first.as_bytes(), MAX).unwrap();
+    assert!(back.faults().is_empty(), "{:?}", back.faults());
+    assert_eq!(text(back.clone(), Format::OpenMetrics200(UTF8)), first);
+    assert_eq!(text(back, Format::Text004), samples);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::protobuf::error::{DecodeError, DecodeErrorKind};
 use crate::protobuf::field::family;
 use crate::protobuf::text::slice;
 use crate::protobuf::wire::{Fault, Fields};
+use crate::syntax::Syntax;
 
 /// A message without its metrics.
 #[derive(Clone)]
@@ -105,6 +106,14 @@ pub(super) struct Name {
     len: u32,
     /// True if several messages have it.
     pub(super) repeated: bool,
+    /// The types of its messages, a bit for each.
+    kinds: u8,
+}
+
+/// The suffixes of the samples that each family of a type has, so that no other family can have such a name in text.
+fn required_suffixes(kind: MessageType) -> impl Iterator<Item = Suffix> {
+    let suffixes = kind.metric_type().suffixes(Syntax::OpenMetrics).iter().copied();
+    suffixes.filter(|suffix| !matches!(suffix, Suffix::Total | Suffix::Created))
 }
 
 impl Name {
@@ -153,8 +162,12 @@ impl<'a> Names<'a> {
         let body = self.body;
         let name = slice(body, &head.name);
         let hash = |it: &Name| name_hash(slice(body, &it.range()));
+        let kind = 1 << head.kind as u8;
         match self.table.find_mut(head.name_hash, |it| slice(body, &it.range()) == name) {
-            Some(known) => known.repeated = true,
+            Some(known) => {
+                known.repeated = true;
+                known.kinds |= kind;
+            }
             None => {
                 // No body is longer than 32 bits can count.
                 let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -162,6 +175,7 @@ impl<'a> Names<'a> {
                     start: narrow(head.name.start),
                     len: narrow(name.len()),
                     repeated: false,
+                    kinds: kind,
                 };
                 self.table.insert_unique(head.name_hash, entry, hash);
                 self.suffixes |= Suffix::split(name).map_or(FamilyFlags::NONE, |(_, suffix)| suffix.as_flag());
@@ -181,6 +195,22 @@ impl<'a> Names<'a> {
     /// True if a family has the name of another one with a suffix.
     pub(super) fn has(&self, base: &[u8], suffix: Suffix) -> bool {
         self.suffixes.contains(suffix.as_flag()) && self.contains(&[base, suffix.as_str().as_bytes()].concat())
+    }
+
+    /// True if a name is one that the samples of another family have, by its type.
+    pub(super) fn is_claimed(&self, name: &[u8]) -> bool {
+        // Most names with a suffix are those of counters.
+        let Some((base, suffix)) = Suffix::split(name).filter(|(_, suffix)| *suffix != Suffix::Total) else {
+            return false;
+        };
+        let Some(other) = self.get(base, name_hash(base)) else { return false };
+        let kinds = MessageType::ALL.into_iter().filter(|kind| other.kinds & (1 << *kind as u8) != 0);
+        kinds.flat_map(required_suffixes).any(|required| required == suffix)
+    }
+
+    /// True if another family has a name that the samples of a family of this name and type have.
+    pub(super) fn claims_others(&self, name: &[u8], kind: MessageType) -> bool {
+        required_suffixes(kind).any(|suffix| self.has(name, suffix))
     }
 }
 

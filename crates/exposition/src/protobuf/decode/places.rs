@@ -1,7 +1,7 @@
 //! The places in a body of parts of its text, for faults.
 
 use super::names::{Head, Names, NamesMemory};
-use super::{Decoder, MAX_BYTES, Scratch, for_each_family};
+use super::{Decoder, MAX_BYTES, Scratch};
 use crate::protobuf::error::quoted;
 use crate::protobuf::text::slice;
 use std::fmt;
@@ -47,7 +47,7 @@ pub(crate) fn places(body: &[u8], offsets: &[u32]) -> Vec<Option<BodyPlace>> {
     decoder.index.give_up();
     decoder.wanted = wanted;
     // All of it was decoded before.
-    let _ = for_each_family(body, |range| decoder.family(range));
+    let _ = decoder.families();
     for (at, place) in decoder.found {
         places[at] = Some(place);
     }
