@@ -108,7 +108,7 @@ impl ConnectionState {
             pipelines: false,
             asks_ahead: false,
             request_since: now,
-            pace: Pace::new(now),
+            pace: Pace::for_slot(now),
             slot_idle: true,
             slot_incomplete: true,
             eof: false,

@@ -214,7 +214,10 @@ async fn half_messages_of_one_address_keep_no_other_out() {
     .expect("the oldest are closed");
     let places = [proxy.tcp().to_string(), proxy.unix().display().to_string()];
     for (place, told) in places.iter().zip([over_tcp, over_unix]) {
-        assert!(told.contains("this address has too many connections with an incomplete message"), "{told}");
+        assert!(
+            told.contains("this address has too many connections with an incomplete message"),
+            "{told}"
+        );
         let series = format!("exporter_proxy_rejected_total{{source=\"{place}\",reason=\"stalled\"}}");
         let closed = proxy.own(&series).await.unwrap();
         assert!(closed >= (CROWD - SLOTS) as f64, "{series} {closed}");
@@ -260,7 +263,7 @@ async fn half_received_messages_share_a_budget_and_all_arrive_in_the_end() {
     until("all 8 are stored", async || proxy.own("exporter_proxy_apps").await == Some(8.0)).await;
 }
 
-/// Those who hold the budget stall for good, so whoever waits for them waits for ever.
+/// Those who hold the budget stall, so whoever waits for them waits for seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn small_messages_pass_those_who_hold_the_budget() {
     let proxy = Proxy::with("receiver.max_message_bytes = \"1MiB\"\nreceiver.max_inflight_bytes = \"1MiB\"").await;
@@ -280,6 +283,40 @@ async fn small_messages_pass_those_who_hold_the_budget() {
     proxy.shows("small 1\n").await;
     let pushed = proxy.send(http::Request::put("/apps/pushed/metrics"), "pushed 1\n").await;
     assert_eq!(pushed.status(), 200);
+}
+
+/// Two pushes that stop would hold more than the whole budget for half a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_holds_the_budget_and_stops_gives_it_to_large_messages() {
+    let proxy = Proxy::with("receiver.max_message_bytes = \"1MiB\"\nreceiver.max_inflight_bytes = \"1MiB\"").await;
+    let push = async || {
+        let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+        let head = "PUT /apps/held/metrics HTTP/1.1\r\nhost: localhost\r\ncontent-length: 900000\r\n\r\n";
+        let bytes = format!("{head}{}", "#".repeat(850_000));
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        stream
+    };
+    let (mut first, mut second) = (push().await, push().await);
+    let message = format!("{{\"large\":\"# {}\\nlarge 1\"}}", "x".repeat(700_000));
+    let messages = async {
+        loop {
+            assert_eq!(proxy.tcp_say(message.as_bytes()).await, "");
+        }
+    };
+    let (mut to_first, mut to_second) = (String::new(), String::new());
+    let answered = async {
+        tokio::select! {
+            read = first.read_to_string(&mut to_first) => read,
+            read = second.read_to_string(&mut to_second) => read,
+            () = messages => unreachable!("it goes on"),
+        }
+    };
+    tokio::time::timeout(PATIENCE, answered).await.unwrap().unwrap();
+    let answer = to_first + &to_second;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("others wait for the memory that it takes"), "{answer}");
+    assert_eq!(proxy.tcp_say(message.as_bytes()).await, "");
+    proxy.shows("large 1\n").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

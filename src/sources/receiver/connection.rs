@@ -59,6 +59,8 @@ enum Wake {
     Evicted,
     /// The message is to count against the address of its sender again.
     Counts,
+    /// Another message waits for the memory of this one, which hardly comes.
+    AskedBack,
     Stopping,
 }
 
@@ -72,6 +74,8 @@ enum End {
     Stalled,
     /// Another connection needs the slot, and the address of the sender has too many incomplete messages, of which this one hardly comes.
     TooManyIncomplete,
+    /// Another message waits for memory, and this one hardly comes.
+    MemoryAskedBack,
     /// Evicted, or the program stops.
     Closed,
     /// The connection failed.
@@ -86,6 +90,7 @@ impl End {
             Self::Broken => "invalid input",
             Self::Stalled => "message timeout",
             Self::TooManyIncomplete => "too many incomplete messages of its address",
+            Self::MemoryAskedBack => "another message needs its memory",
             Self::Closed => "evicted or stopping",
             Self::Failed(_) => "connection error",
         }
@@ -114,7 +119,7 @@ impl<'a> ReceiverConnection<'a> {
     pub(super) async fn run(mut self, slot: &Slot, stop: &CancellationToken) {
         if let Some(why) = self.shared.forbidden(self.stream.transport()) {
             self.refuse("forbidden", &why);
-            slot.unless_evicted(self.lingering_close()).await;
+            slot.unless_evicted(lingering_close(&mut self.stream)).await;
             return;
         }
         let buffered = |connection: &Self| connection.decoder.buffered();
@@ -145,6 +150,13 @@ impl<'a> ReceiverConnection<'a> {
                 let detail = format!("{TOO_MANY_INCOMPLETE}; dropped {} bytes", buffered(&self));
                 self.refuse("stalled", &detail);
             }
+            End::MemoryAskedBack => {
+                let detail = format!(
+                    "the message hardly arrives, and others wait for the memory that it takes (receiver.max_inflight_bytes); dropped {} bytes",
+                    buffered(&self)
+                );
+                self.refuse("stalled", &detail);
+            }
             End::Failed(error) if self.decoder.mid_message() => {
                 let detail = format!("the connection failed inside a message; dropped {} bytes: {error}", buffered(&self));
                 self.refuse("truncated", &detail);
@@ -156,11 +168,19 @@ impl<'a> ReceiverConnection<'a> {
             ),
             End::Broken | End::Closed => {}
         }
+        let Self {
+            mut stream,
+            decoder,
+            reservation,
+            ..
+        } = self;
+        // The memory of an incomplete message is free before the sender has closed.
+        drop((decoder, reservation));
         let closing = async {
             if is_broken {
-                self.lingering_close().await;
+                lingering_close(&mut stream).await;
             }
-            self.stream.end_session().await;
+            stream.end_session().await;
         };
         slot.unless_evicted(closing).await;
     }
@@ -182,6 +202,10 @@ impl<'a> ReceiverConnection<'a> {
                     stopping = true;
                     continue;
                 }
+                Wake::AskedBack => match self.gives_memory_back().await {
+                    true => return End::MemoryAskedBack,
+                    false => continue,
+                },
                 Wake::Evicted if mid_message => match self.gives_way(slot) {
                     true => return End::TooManyIncomplete,
                     false => continue,
@@ -263,11 +287,22 @@ impl<'a> ReceiverConnection<'a> {
     fn gives_way(&mut self, slot: &Slot) -> bool {
         let now = Instant::now();
         // The runtime may not have noticed yet what is unread.
-        if self.clock.pace.is_slow(now) && !self.stream.has_unread() {
+        if self.clock.slot_pace.is_slow(now) && !self.stream.has_unread() {
             return true;
         }
         self.counts_from = Some(now + COUNT_AGAIN);
         slot.requested();
+        false
+    }
+
+    /// Decides about an incomplete message whose memory is asked back. Returns true if it is to be dropped; otherwise another one is asked.
+    async fn gives_memory_back(&mut self) -> bool {
+        if !self.stream.has_unread() {
+            return true;
+        }
+        // The runtime has not noticed it yet.
+        yield_now().await;
+        self.reservation.keep();
         false
     }
 
@@ -279,6 +314,11 @@ impl<'a> ReceiverConnection<'a> {
 
     async fn wait(&mut self, allowance: usize, mid_message: bool, stopping: bool, slot: &Slot, stop: &CancellationToken) -> Wake {
         let (deadline, began, counts_from) = (self.clock.deadline(), self.clock.began, self.counts_from);
+        let (slow_from, reservation) = (self.clock.memory_pace.slow_from(), &mut self.reservation);
+        let asked_back = async {
+            sleep_until(slow_from).await;
+            reservation.asked_back().await;
+        };
         let unread = stopping && self.stream.has_unread();
         let mut spare = self.decoder.spare(allowance);
         let mut read = std::pin::pin!(self.stream.read_buf(&mut spare));
@@ -291,6 +331,7 @@ impl<'a> ReceiverConnection<'a> {
                 read = timeout_at(deadline, &mut read) => read.map_or(Wake::Stalled, Wake::Read),
                 () = stop.cancelled(), if !stopping => Wake::Stopping,
                 () = slot.evicted_after_grace(began) => Wake::Evicted,
+                () = asked_back => Wake::AskedBack,
                 () = sleep_until(counts_from.unwrap_or(deadline)), if counts_from.is_some() => Wake::Counts,
             },
             (false, false) => tokio::select! {
@@ -416,18 +457,18 @@ impl<'a> ReceiverConnection<'a> {
         // A sender that does not read must not block this task: the line is written at once or dropped.
         self.reply_failed = !matches!(self.stream.write_all(line.as_bytes()).now_or_never(), Some(Ok(())));
     }
+}
 
-    /// Drains the input after a refusal, so that the sender can read the error line.
-    async fn lingering_close(&mut self) {
-        let drain = async {
-            self.stream.shutdown().await?;
-            let mut sink = vec![0; SINK_BYTES];
-            while self.stream.read(&mut sink).await? > 0 {}
-            io::Result::Ok(())
-        };
-        // The result does not matter, because further input is discarded.
-        let _ = timeout(LINGERING_CLOSE_TIMEOUT, drain).await;
-    }
+/// Drains the input after a refusal, so that the sender can read the error line.
+async fn lingering_close(stream: &mut ReceiverStream) {
+    let drain = async {
+        stream.shutdown().await?;
+        let mut sink = vec![0; SINK_BYTES];
+        while stream.read(&mut sink).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // The result does not matter, because further input is discarded.
+    let _ = timeout(LINGERING_CLOSE_TIMEOUT, drain).await;
 }
 
 /// Times of the current message.
@@ -437,7 +478,8 @@ struct MessageClock {
     /// The beginning of the message, or of the connection before the first one.
     began: Instant,
     last_byte: Instant,
-    pace: Pace,
+    slot_pace: Pace,
+    memory_pace: Pace,
 }
 
 impl MessageClock {
@@ -446,22 +488,27 @@ impl MessageClock {
             idle_timeout,
             began: now,
             last_byte: now,
-            pace: Pace::new(now),
+            slot_pace: Pace::for_slot(now),
+            memory_pace: Pace::for_memory(now),
         }
     }
 
     fn message_begins(&mut self, now: Instant) {
         (self.began, self.last_byte) = (now, now);
+        self.memory_pace = Pace::for_memory(now);
     }
 
     fn bytes_came(&mut self, bytes: usize, now: Instant) {
         self.last_byte = now;
-        self.pace.add(bytes as u64, now);
+        self.slot_pace.add(bytes as u64, now);
+        self.memory_pace.add(bytes as u64, now);
     }
 
     fn extend(&mut self, waited: Duration) {
         self.began += waited;
         self.last_byte += waited;
+        self.slot_pace.extend(waited);
+        self.memory_pace.extend(waited);
     }
 
     fn deadline(&self) -> Instant {

@@ -9,7 +9,7 @@ fn seconds(count: f64) -> Duration {
 #[test]
 fn bytes_make_up_for_a_pause_of_a_second_at_most() {
     let began = Instant::now();
-    let mut pace = Pace::new(began);
+    let mut pace = Pace::for_slot(began);
     assert!(pace.is_slow(began));
     pace.add(SLOW / 4, began);
     assert!(!pace.is_slow(began + seconds(0.249)) && pace.is_slow(began + seconds(0.25)));
@@ -21,12 +21,29 @@ fn bytes_make_up_for_a_pause_of_a_second_at_most() {
     assert!(pace.is_slow(began + seconds(60.001)));
 }
 
+#[test]
+fn where_memory_is_short_a_client_has_longer_and_from_the_start() {
+    let began = Instant::now();
+    let mut pace = Pace::for_memory(began);
+    assert_eq!(pace.slow_from(), began + MEMORY_PAUSE);
+    pace.add(SLOW, began + seconds(1.0));
+    assert_eq!(
+        pace.slow_from(),
+        began + seconds(6.0),
+        "what arrives makes up for no more than that"
+    );
+    pace.add(SLOW, began + seconds(4.0));
+    assert_eq!(pace.slow_from(), began + seconds(7.0));
+    pace.extend(seconds(10.0));
+    assert!(!pace.is_slow(began + seconds(16.999)) && pace.is_slow(began + seconds(17.0)));
+}
+
 proptest! {
     /// A client with 16 KiB in each second is never slow, however these are split; one with half of that is slow before each of its pieces.
     #[test]
     fn a_steady_client_is_slow_below_the_rate_alone(pieces in 1..64_u32, whole_seconds in 2..20_u32) {
         let began = Instant::now();
-        let (mut enough, mut half) = (Pace::new(began), Pace::new(began));
+        let (mut enough, mut half) = (Pace::for_slot(began), Pace::for_slot(began));
         let span = seconds(1.0 / f64::from(pieces));
         let bytes = SLOW.div_ceil(u64::from(pieces));
         let mut slow = 0;
