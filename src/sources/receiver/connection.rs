@@ -250,11 +250,13 @@ impl<'a> ReceiverConnection<'a> {
             return READ_BYTES;
         }
         let held = self.decoder.memory_used();
-        self.reservation.shrink_to(held);
         let wanted = self.read_size();
+        // The share of the next read stays: each release wakes all that wait for memory, and a sender may send byte by byte.
+        self.reservation.shrink_to(held + wanted);
         if self.reservation.try_reserve(held + wanted) {
             return wanted;
         }
+        self.reservation.shrink_to(held);
         if held < FREE_BYTES {
             // Small messages never wait for the budget.
             return wanted.min(FREE_BYTES - held);

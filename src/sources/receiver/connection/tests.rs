@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 
 use futures_util::FutureExt as _;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
@@ -284,6 +286,32 @@ async fn a_large_message_that_progresses_is_waited_for() {
     sleep(GRACE_OVER).await;
     assert!(site.stored("a").is_some() && site.stored("b").is_some());
     assert_eq!(site.refused("stalled"), 0);
+}
+
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_message_in_small_pieces_does_not_wake_those_that_wait_for_memory() {
+    let site = Site::new(4, 0);
+    let (half, _) = half_and_whole();
+    let mut holder = site.open(1, half.as_bytes()).await;
+    let mut share = site.shared.budget.reservation();
+    let mut waits = Box::pin(share.reserve(FREE_BYTES + 1));
+    let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&wakes));
+    assert!(waits.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    for _ in 0..50 {
+        holder.send(b"xxxxxxxxxx").await;
+    }
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+    holder.send(b"\"}").await;
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 1, "the message is complete");
 }
 
 #[tokio::test(start_paused = true)]
