@@ -170,7 +170,7 @@ async fn busy_connections_wait_for_a_seat_and_none_is_lost() {
     until("all 64 are stored", async || proxy.own("exporter_proxy_apps").await == Some(64.0)).await;
 }
 
-/// Half a message on each of more connections than there are slots, from one address; to the Unix socket all clients are of one.
+/// Half a message on each of more connections than there are slots, from one address; on the Unix socket that is a user.
 #[tokio::test(flavor = "multi_thread")]
 async fn half_messages_of_one_address_keep_no_other_out() {
     const SLOTS: usize = 512;

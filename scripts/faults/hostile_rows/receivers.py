@@ -313,7 +313,7 @@ def half_messages(case, address, source, another):
 def half_sent(case):
     keep(case)
     over_tcp = half_messages(case, case.proxy.tcp, "127.0.0.2", "127.0.0.3")
-    # All of a Unix socket are of one address.
+    # All of one user are of one address there.
     over_unix = half_messages(case, case.proxy.unix, None, None)
     case.check(case.proxy.own("exporter_proxy_rejected_total", reason="stalled") > 0, "none was counted")
     check_kept(case)
