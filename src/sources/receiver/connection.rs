@@ -1,6 +1,7 @@
 //! One connection of a receiver: reads messages, stores updates, and reports refusals to the sender.
 
 use std::io;
+use std::mem;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -46,6 +47,8 @@ pub(super) struct ReceiverConnection<'a> {
     /// The time from which on an incomplete message counts against the address of its sender; `None` while it does, or while no message is
     /// complete yet.
     counts_from: Option<Instant>,
+    /// True after the slot was needed and bytes of the current message were found unread, which were too few to show progress if it is needed again.
+    looked_again: bool,
     /// True after an error line could not be written: the next one would fail as well.
     reply_failed: bool,
     /// Messages and refusals so far, for the log.
@@ -110,6 +113,7 @@ impl<'a> ReceiverConnection<'a> {
             reservation: shared.budget.reservation(),
             clock,
             counts_from: None,
+            looked_again: false,
             reply_failed: false,
             messages: 0,
         }
@@ -206,7 +210,7 @@ impl<'a> ReceiverConnection<'a> {
                     true => return End::MemoryAskedBack,
                     false => continue,
                 },
-                Wake::Evicted if mid_message => match self.gives_way(slot) {
+                Wake::Evicted if mid_message => match self.gives_way(slot).await {
                     true => return End::TooManyIncomplete,
                     false => continue,
                 },
@@ -280,24 +284,30 @@ impl<'a> ReceiverConnection<'a> {
 
     /// Stops counting the connection against the address of its sender, until the rest of a message is waited for.
     fn stop_counting(&mut self, slot: &Slot) {
+        self.looked_again = false;
         if self.counts_from.replace(Instant::now()).is_none() {
             slot.requested();
         }
     }
 
-    /// Decides about an incomplete message whose slot is needed. Returns true if it is to be dropped; otherwise another connection is evicted.
-    fn gives_way(&mut self, slot: &Slot) -> bool {
+    /// Decides about an incomplete message when its slot is needed. Returns true if it is to be dropped; otherwise another connection is evicted.
+    async fn gives_way(&mut self, slot: &Slot) -> bool {
         let now = Instant::now();
-        // The runtime may not have noticed yet what is unread.
-        if self.clock.slot_pace.is_slow(now) && !self.stream.has_unread() {
-            return true;
+        if !self.clock.slot_pace.is_slow(now) {
+            self.looked_again = false;
+            self.counts_from = Some(now + COUNT_AGAIN);
+            slot.requested();
+            return false;
         }
-        self.counts_from = Some(now + COUNT_AGAIN);
-        slot.requested();
-        false
+        if self.stream.has_unread() && !mem::replace(&mut self.looked_again, true) {
+            // The runtime may not have noticed it yet.
+            yield_now().await;
+            return false;
+        }
+        true
     }
 
-    /// Decides about an incomplete message whose memory is asked back. Returns true if it is to be dropped; otherwise another one is asked.
+    /// Decides about an incomplete message when its memory is asked back. Returns true if it is to be dropped; otherwise another one is asked.
     async fn gives_memory_back(&mut self) -> bool {
         if !self.stream.has_unread() {
             return true;

@@ -214,6 +214,24 @@ async fn a_message_that_has_stopped_to_progress_counts_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_byte_that_arrives_at_the_moment_of_the_eviction_is_no_progress() {
+    let site = Site::new(4, 1 << 20);
+    let mut crowd = Vec::new();
+    for _ in 0..4 {
+        crowd.push(site.open(1, HALF).await);
+    }
+    sleep(GRACE_OVER).await;
+    for sender in &crowd {
+        // The runtime has not noticed it yet when the slot is needed.
+        assert_eq!(sender.stream.try_write(b"x").unwrap(), 1);
+    }
+    let began = Instant::now();
+    let _taken = site.slots.take_for(at(2)).await;
+    assert!(began.elapsed() < COUNT_AGAIN, "{:?}", began.elapsed());
+    assert!(site.refused("stalled") > 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_that_waits_for_memory_does_not_count() {
     // The first one over the limit holds all memory, so the crowd waits for it.
     let site = Site::new(6, 0);
