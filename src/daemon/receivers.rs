@@ -21,7 +21,7 @@ use crate::supervise::listen::{BindError, BindErrorKind};
 use crate::supervise::slots::MAX_INCOMPLETE;
 use crate::supervise::{ConnectionSlots, Listener};
 
-/// Slots from which on an address may hold as many silent connections to a receiver as it ever may.
+/// Slots from which on an address may hold as many connections to a receiver without a complete message as it ever may.
 const ENOUGH_FOR_ADDRESS_LIMIT: usize = 2 * MAX_INCOMPLETE;
 
 /// The hint of the warnings about a Unix socket that is not where it usually is.
@@ -102,8 +102,8 @@ impl Receivers {
     /// Gives each receiver `slots` connection slots and adds it to the supervisor; the TCP receiver with TLS where a web configuration is
     /// given.
     ///
-    /// Silent senders are limited for each address where open files limit the slots, and where a sender that is slow to begin is one of many.
-    /// With few slots that are all that the operator wants, a burst of senders on a busy machine would lose messages to that limit.
+    /// Senders without a complete message are limited for each address where open files limit the slots, and where a sender that is slow is one of
+    /// many. With few slots that are all that the operator wants, a burst of senders on a busy machine would lose messages to that limit.
     pub(super) fn start(self, slots: usize, has_few_files: bool, tls: Option<Arc<WebPolicy>>, program: &mut Program) {
         let connection_slots = || match slots {
             _ if has_few_files => ConnectionSlots::for_few_files(slots),

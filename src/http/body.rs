@@ -8,13 +8,17 @@ use axum::body::Body;
 use axum::response::IntoResponse;
 use bytes::{Buf, Bytes};
 use flate2::write::MultiGzDecoder;
+use futures_util::FutureExt as _;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
+use http_body::Frame;
 use http_body_util::BodyExt;
 use snap::read::FrameDecoder;
 use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until};
 
 use super::reply;
+use crate::supervise::Pace;
 
 /// Memory set aside on the word of a Content-Length header alone; the rest follows as bytes arrive.
 const FIRST_ALLOCATION: usize = 64 * 1024;
@@ -59,6 +63,9 @@ pub enum BodyError {
     /// It stopped arriving: 408.
     #[error("timeout while reading the request body")]
     Stalled,
+    /// It hardly arrived, and its memory was asked back: 408.
+    #[error("the request body hardly arrives, and others wait for the memory that it takes")]
+    Slow,
     /// The connection failed or the chunks were malformed: 400.
     #[error("the body ended early: {0}")]
     Broken(#[source] axum::Error),
@@ -71,7 +78,7 @@ impl BodyError {
         match self {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Stalled => StatusCode::REQUEST_TIMEOUT,
+            Self::Stalled | Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Corrupt(_) | Self::CorruptSnappy(_) | Self::Broken(_) => StatusCode::BAD_REQUEST,
         }
     }
@@ -94,6 +101,15 @@ impl IntoResponse for BodyError {
 pub trait MemoryBudget: Send {
     /// Resolves once `bytes` in all may be held, which can take as long as others hold them.
     fn reserve(&mut self, bytes: usize) -> impl Future<Output = ()> + Send;
+
+    /// Resolves once others wait for what is held here; for a budget without an end it never does. The caller gives up what it reads or
+    /// [keeps](MemoryBudget::keep) it.
+    fn asked_back(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// Keeps what was asked back: the client goes on sending.
+    fn keep(&mut self) {}
 }
 
 /// Collects a request's body, unpacked where it is gzip or snappy, taking no more memory than `budget` has covered.
@@ -195,17 +211,20 @@ impl io::Read for SnappySteps<'_> {
 }
 
 async fn collect_into(mut sink: Sink, mut body: Body, limit: BodyLimit, budget: &mut impl MemoryBudget) -> Result<Sink, BodyError> {
-    let (mut packed, mut turn) = (0, 0);
-    while let Some(frame) = body.frame().await {
-        let Ok(mut data) = frame.map_err(broken)?.into_data() else {
+    let (mut packed, mut turn, mut pace) = (0, 0, Pace::for_memory(Instant::now()));
+    while let Some(frame) = next_frame(&mut body, pace, budget).await? {
+        let Ok(mut data) = frame.into_data() else {
             continue;
         };
         packed += data.len();
         if packed > limit.bytes {
             return Err(BodyError::TooLarge(limit));
         }
+        pace.add(data.len() as u64, Instant::now());
         while !data.is_empty() {
+            let since = Instant::now();
             budget.reserve(sink.needs(&data)).await;
+            pace.extend(since.elapsed());
             turn += sink.take(&mut data)? + STEP_COST;
             if turn >= TURN {
                 turn = 0;
@@ -214,6 +233,26 @@ async fn collect_into(mut sink: Sink, mut body: Body, limit: BodyLimit, budget: 
         }
     }
     Ok(sink)
+}
+
+/// The next piece of a body, unless the client is slow and its memory is asked back.
+async fn next_frame(body: &mut Body, pace: Pace, budget: &mut impl MemoryBudget) -> Result<Option<Frame<Bytes>>, BodyError> {
+    let asked_back = async {
+        sleep_until(pace.slow_from()).await;
+        budget.asked_back().await;
+    };
+    let frame = tokio::select! {
+        biased;
+        frame = body.frame() => frame,
+        () = asked_back => {
+            // The runtime may not have noticed yet what has arrived.
+            yield_now().await;
+            let frame = body.frame().now_or_never().ok_or(BodyError::Slow)?;
+            budget.keep();
+            frame
+        }
+    };
+    frame.transpose().map_err(broken)
 }
 
 /// Reads a request's body to its end and keeps nothing of it, so that its client gets the answer and can use the connection again.

@@ -2,12 +2,12 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Timers;
 use super::delivery::{DeliveryOutcome, TrackedResponse};
+use crate::supervise::Pace;
 
 /// Limit on responses of one connection with an open outcome. Only a client that pipelines requests has more than one, and its requests
 /// ack nothing anyway.
@@ -15,14 +15,6 @@ const MAX_OPEN: usize = 64;
 
 /// A body may take this many times the span in which a byte of it must arrive.
 const BODY_TOTAL: u32 = 5;
-
-/// Bytes of a body in a second that make its client one that goes on sending. A body that comes more slowly may be cut off where the client's
-/// address has too many incomplete requests: a byte from time to time would hold a connection slot for minutes. Mobile networks at the edge of
-/// their reach have more.
-const SLOW_BODY: u64 = 16 << 10;
-
-/// The longest time for which earlier bytes of a body make up for a pause.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Phase of the current request and response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,8 +85,8 @@ pub(super) struct ConnectionState {
     asks_ahead: bool,
     /// The beginning of a request that is not complete, or of the connection without its first one.
     request_since: Instant,
-    /// The time until which the bytes of the body make up for a pause.
-    flows_until: Instant,
+    /// The pace of the body.
+    pace: Pace,
     /// The state that the connection slot has: idle, and counted as one without a complete request.
     slot_idle: bool,
     slot_incomplete: bool,
@@ -116,7 +108,7 @@ impl ConnectionState {
             pipelines: false,
             asks_ahead: false,
             request_since: now,
-            flows_until: now,
+            pace: Pace::for_slot(now),
             slot_idle: true,
             slot_incomplete: true,
             eof: false,
@@ -161,7 +153,7 @@ impl ConnectionState {
             Phase::Head { .. } => true,
             Phase::Response { .. } => self.body_wait.is_some() && self.progress == ResponseProgress::Sending,
         };
-        waits && now >= self.flows_until
+        waits && self.pace.is_slow(now)
     }
 
     /// The change that the connection slot has to learn of; `waits` if nothing more of the client is there to be read.
@@ -216,7 +208,7 @@ impl ConnectionState {
                 self.pipelines |= is_beyond;
                 self.asks_ahead |= is_beyond && self.progress == ResponseProgress::Sending;
                 *body_left = body_left.saturating_sub(count);
-                self.body_came(count, now);
+                self.pace.add(count, now);
                 return outcomes;
             }
             Phase::Idle { .. } => {
@@ -232,13 +224,8 @@ impl ConnectionState {
         }
         let beyond = self.scan.feed(bytes) as u64;
         self.beyond_head += beyond;
-        self.body_came(beyond, now);
+        self.pace.add(beyond, now);
         outcomes
-    }
-
-    fn body_came(&mut self, bytes: u64, now: Instant) {
-        let worth = Duration::from_micros(bytes.saturating_mul(1_000_000) / SLOW_BODY);
-        self.flows_until = (self.flows_until.max(now) + worth.min(PAUSE)).min(now + PAUSE);
     }
 
     /// A byte has come while a response is being written: unless it belongs to the request's body, the client pipelines.

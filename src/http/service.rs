@@ -4,7 +4,6 @@ mod fallbacks;
 mod requests;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -34,6 +33,7 @@ use super::transport_io::TransportIo;
 use super::web::{Tls, WebPolicy};
 use super::web_config::subject_alt_names;
 use super::{Connection, MAX_HEAD, PeerAddr, Timers};
+use crate::supervise::slots::COUNT_AGAIN;
 use crate::supervise::{Accepted, Slot, Stream};
 
 /// The preface of an HTTP/2 client (RFC 9113, 3.4).
@@ -60,10 +60,6 @@ struct ServiceInner {
 
 /// Takes note of a request that was refused because its sender lacks a role: the client, the status, and the reason.
 pub type OnRefused = Arc<dyn Fn(&Client, StatusCode, &str) + Send + Sync>;
-
-/// The time after which a request counts as incomplete again, where its connection was to be evicted while it was our turn, or while its body
-/// came in time.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// All that is to be known about the other end of a stream besides its bytes.
 pub struct ConnectionInfo {
@@ -367,7 +363,7 @@ impl HttpService {
             if evicted_now && let Some(slot) = slot.filter(|slot| slot.is_evicted_as_incomplete() && !shared.state().is_idle()) {
                 if shared.is_sending() || !shared.state().is_slow(Instant::now()) {
                     // It is our turn, or the client goes on sending. Another connection is evicted; this one counts again a little later.
-                    (looked_again, look_at) = (false, Some(Instant::now() + LOOK_AGAIN));
+                    (looked_again, look_at) = (false, Some(Instant::now() + COUNT_AGAIN));
                     slot.requested();
                 } else if shared.has_unread() && !std::mem::replace(&mut looked_again, true) {
                     // The runtime may not have noticed it yet.

@@ -109,9 +109,13 @@ impl Listener {
     }
 }
 
-/// The address that a connection counts for. All clients of a Unix socket, which has slots of its own, are on this machine.
+/// The address that a connection counts for. A Unix socket has slots of its own, for which each user of this machine counts like an address: the
+/// number of a user has 32 bits, as an address of IPv4. Clients of an unknown user count together.
 fn address_of(stream: &Stream) -> IpAddr {
-    stream.peer().map_or(Ipv4Addr::LOCALHOST.into(), |peer| peer.ip())
+    match stream.peer() {
+        Some(peer) => peer.ip(),
+        None => Ipv4Addr::from_bits(stream.peer_uid().unwrap_or(u32::MAX)).into(),
+    }
 }
 
 /// Returns true if an error of accept(2) is about a client that has disconnected, and not about this process.

@@ -5,9 +5,9 @@
 //! [`Slot::busy`] and keeps its slot, and the next one is evicted. While all are busy, new connections wait in order of arrival.
 //!
 //! With a [limit for each address](ConnectionSlots::with_address_limit) a holder counts against its address until its client has sent a
-//! complete request, and again while it reports that its client is in the middle of one. Once all slots are taken, an address with too many
-//! incomplete requests loses the oldest of them first, before any idle holder is evicted: connections with half a request, opened again and
-//! again, must not close those of other clients.
+//! complete request, and again while it reports that its client is in the middle of one. To a receiver a message is a request. Once all slots
+//! are taken, an address with too many incomplete requests loses the oldest of them first, before any idle holder is evicted: connections with
+//! half a request, opened again and again, must not close those of other clients.
 
 mod incomplete;
 
@@ -39,6 +39,10 @@ const MIN_INCOMPLETE_GRACE: Duration = Duration::from_millis(2);
 /// than twice as many. A scraper of ten thousand targets has that many complete requests, and a client that is well has a request
 /// incomplete for a round trip.
 pub const MAX_INCOMPLETE: usize = 256;
+
+/// The time after which a holder counts against its address again, where it was to be evicted while it was our turn, or while its client went
+/// on sending.
+pub const COUNT_AGAIN: Duration = Duration::from_secs(1);
 
 /// The number of holders that are asked to leave beyond those that are lacking, where an address has too many incomplete requests.
 const INCOMPLETE_AT_ONCE: usize = 64;

@@ -82,13 +82,17 @@ impl Buffer {
         }
     }
 
-    /// Room for `wanted` more bytes, or for a read's worth if that is more; never for more than `allow`.
+    /// Room for `wanted` more bytes, or for a read's worth if that is more; never for more than `allow`, and for less where a message with room
+    /// for a large read would have to be moved.
     pub(super) fn spare(&mut self, wanted: usize, allow: usize) -> Limit<&mut Vec<u8>> {
         if self.aim == self.end() {
             self.read = (self.read * 2).min(LARGEST_READ);
         }
         let wanted = wanted.max(self.read.saturating_sub(self.len())).max(1);
         let n = wanted.min(allow.max(1));
+        // Growing can move the whole message, and a sender may send byte by byte: a buffer with room for a read does not grow.
+        let free = self.bytes.capacity() - self.bytes.len();
+        let n = if free < LARGEST_READ { n } else { n.min(free) };
         self.make_room(n);
         self.aim = self.end() + n as u64;
         (&mut self.bytes).limit(n)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use crate::harness::{PATIENCE, Proxy, converse, until};
 
@@ -170,6 +170,67 @@ async fn busy_connections_wait_for_a_seat_and_none_is_lost() {
     until("all 64 are stored", async || proxy.own("exporter_proxy_apps").await == Some(64.0)).await;
 }
 
+/// Half a message on each of more connections than there are slots, from one address; on the Unix socket that is a user.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_messages_of_one_address_keep_no_other_out() {
+    const SLOTS: usize = 512;
+    const CROWD: usize = 600;
+    let proxy = Proxy::with(&format!("exporter.concurrent_requests = {SLOTS}")).await;
+    let from = async |address: &str| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+        socket.connect(proxy.tcp()).await.unwrap()
+    };
+    let mut between = from("127.0.0.3").await;
+    between.write_all(b"{\"between\":\"between 1\"}").await.unwrap();
+    proxy.shows("between 1\n").await;
+    let (mut tcp, mut unix) = (Vec::new(), Vec::new());
+    for number in 0..CROWD {
+        // An earlier message makes no difference.
+        let whole: &[u8] = if number % 2 == 0 { b"" } else { b"{\"whole\":\"whole 1\"}" };
+        let bytes = [whole, b"{\"half\":\"ha"].concat();
+        let mut stream = from("127.0.0.2").await;
+        stream.write_all(&bytes).await.unwrap();
+        tcp.push(stream);
+        let mut stream = UnixStream::connect(proxy.unix()).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        unix.push(stream);
+    }
+    for number in 0..20 {
+        let other = from(&format!("127.0.1.{number}")).await;
+        let told = converse(other, format!("{{\"tcp{number}\":\"tcp{number} 1\"}}").as_bytes()).await;
+        assert_eq!(told, "");
+        let told = proxy.unix_say(format!("{{\"unix{number}\":\"unix{number} 1\"}}").as_bytes()).await;
+        assert_eq!(told, "");
+    }
+    proxy.shows("tcp19 1\n").await;
+    proxy.shows("unix19 1\n").await;
+    let (mut over_tcp, mut over_unix) = (String::new(), String::new());
+    tokio::time::timeout(PATIENCE, async {
+        tcp[0].read_to_string(&mut over_tcp).await.unwrap();
+        unix[0].read_to_string(&mut over_unix).await.unwrap();
+    })
+    .await
+    .expect("the oldest are closed");
+    let places = [proxy.tcp().to_string(), proxy.unix().display().to_string()];
+    for (place, told) in places.iter().zip([over_tcp, over_unix]) {
+        assert!(
+            told.contains("this address has too many connections with an incomplete message"),
+            "{told}"
+        );
+        let series = format!("exporter_proxy_rejected_total{{source=\"{place}\",reason=\"stalled\"}}");
+        let closed = proxy.own(&series).await.unwrap();
+        assert!(closed >= (CROWD - SLOTS) as f64, "{series} {closed}");
+    }
+    // One that is idle between two messages was not the one to go, and one of the youngest can complete its message.
+    between.write_all(b"{\"between\":\"between 2\"}").await.unwrap();
+    proxy.shows("between 2\n").await;
+    tcp.last_mut().unwrap().write_all(b"lf 1\"}").await.unwrap();
+    proxy.shows("half 1\n").await;
+    unix.last_mut().unwrap().write_all(b"lf 2\"}").await.unwrap();
+    proxy.shows("half 2\n").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_beyond_the_limit_is_refused_before_it_is_held() {
     let proxy = Proxy::with("receiver.max_message_bytes = \"64KiB\"").await;
@@ -202,7 +263,7 @@ async fn half_received_messages_share_a_budget_and_all_arrive_in_the_end() {
     until("all 8 are stored", async || proxy.own("exporter_proxy_apps").await == Some(8.0)).await;
 }
 
-/// Those who hold the budget stall for good, so whoever waits for them waits for ever.
+/// Those who hold the budget stall, so whoever waits for them waits for seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn small_messages_pass_those_who_hold_the_budget() {
     let proxy = Proxy::with("receiver.max_message_bytes = \"1MiB\"\nreceiver.max_inflight_bytes = \"1MiB\"").await;
@@ -222,6 +283,40 @@ async fn small_messages_pass_those_who_hold_the_budget() {
     proxy.shows("small 1\n").await;
     let pushed = proxy.send(http::Request::put("/apps/pushed/metrics"), "pushed 1\n").await;
     assert_eq!(pushed.status(), 200);
+}
+
+/// Two pushes that stop would hold more than the whole budget for half a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_holds_the_budget_and_stops_gives_it_to_large_messages() {
+    let proxy = Proxy::with("receiver.max_message_bytes = \"1MiB\"\nreceiver.max_inflight_bytes = \"1MiB\"").await;
+    let push = async || {
+        let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+        let head = "PUT /apps/held/metrics HTTP/1.1\r\nhost: localhost\r\ncontent-length: 900000\r\n\r\n";
+        let bytes = format!("{head}{}", "#".repeat(850_000));
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        stream
+    };
+    let (mut first, mut second) = (push().await, push().await);
+    let message = format!("{{\"large\":\"# {}\\nlarge 1\"}}", "x".repeat(700_000));
+    let messages = async {
+        loop {
+            assert_eq!(proxy.tcp_say(message.as_bytes()).await, "");
+        }
+    };
+    let (mut to_first, mut to_second) = (String::new(), String::new());
+    let answered = async {
+        tokio::select! {
+            read = first.read_to_string(&mut to_first) => read,
+            read = second.read_to_string(&mut to_second) => read,
+            () = messages => unreachable!("it goes on"),
+        }
+    };
+    tokio::time::timeout(PATIENCE, answered).await.unwrap().unwrap();
+    let answer = to_first + &to_second;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("others wait for the memory that it takes"), "{answer}");
+    assert_eq!(proxy.tcp_say(message.as_bytes()).await, "");
+    proxy.shows("large 1\n").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 """What senders on the TCP and the Unix socket can do."""
 
+import contextlib
 import json
 import random
 import socket
@@ -272,6 +273,54 @@ def stalled(case):
     swarm.close_all(streams + dribbling)
     check_kept(case)
     return "clients that stop after eleven bytes, and two that go on a byte at a time, with idle_timeout = 1", "; ".join(answers)
+
+
+def half_messages(case, address, source, another):
+    """3,000 of them from one address, each opened again when it is closed, each with a byte from time to time: none of another is kept out."""
+    def half(number):
+        stream = swarm.connect(address, source=source)
+        # An earlier message makes no difference.
+        with contextlib.suppress(OSError):
+            stream.sendall((b'{"whole":"whole 1"}' if number % 2 else b"") + b'{"kept":"ba')
+        return stream
+
+    between = swarm.connect(address, source=another)
+    between.sendall(b'{"between":"between 0"}')
+    case.until("a whole message is stored", lambda: case.proxy.ask("GET", "/apps/between")[0] == 200)
+    streams = [half(number) for number in range(case.so_many(3_000, 2_500))]
+    renewed, messages, end = 0, 0, time.monotonic() + (2 if case.quick else 10)
+    # In each round an eighth of them goes on, so that both programs do not only send and read bytes.
+    while time.monotonic() < end:
+        for number, stream in enumerate(streams):
+            if swarm.is_closed(stream):
+                stream.close()
+                streams[number] = half(number)
+                renewed += 1
+            elif number % 8 == messages % 8:
+                with contextlib.suppress(OSError):
+                    stream.send(b"x")
+        messages += 1
+        between.sendall(b'{"between":"between %d"}' % messages)
+    last = f"between {messages}\n"
+    case.until("the last whole message is stored", lambda: case.proxy.text("/apps/between/metrics") == last)
+    case.check(not swarm.is_closed(between), "a connection between two messages was closed")
+    case.check(renewed > 0, "none was closed, so there was no shortage")
+    swarm.close_all([between, *streams])
+    case.proxy.ask("DELETE", "/apps/between")
+    return len(streams), renewed
+
+
+@row("half-sent messages of one address", memory=128)
+def half_sent(case):
+    keep(case)
+    over_tcp = half_messages(case, case.proxy.tcp, "127.0.0.2", "127.0.0.3")
+    # All of one user are of one address there.
+    over_unix = half_messages(case, case.proxy.unix, None, None)
+    case.check(case.proxy.own("exporter_proxy_rejected_total", reason="stalled") > 0, "none was counted")
+    check_kept(case)
+    return f"{over_tcp[0]:,} connections from one address with half a message each, to TCP and then to the Unix socket, on which a byte follows " \
+        "from time to time, each opened again when it was closed", \
+        f"{over_tcp[1]:,} and {over_unix[1]:,} closed, the oldest first; one between two messages stayed"
 
 
 @row("idle connections that hold every seat", memory=96)

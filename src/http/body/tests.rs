@@ -3,10 +3,11 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use futures_util::{FutureExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http_body_util::StreamBody;
 use proptest::prelude::*;
 
@@ -35,7 +36,7 @@ fn gzip(data: &[u8]) -> Vec<u8> {
 fn pieces(data: &[u8], size: usize) -> Body {
     let pieces: Vec<_> = data
         .chunks(size)
-        .map(|piece| Ok::<_, Infallible>(http_body::Frame::data(Bytes::copy_from_slice(piece))))
+        .map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::copy_from_slice(piece))))
         .collect();
     Body::new(StreamBody::new(stream::iter(pieces)))
 }
@@ -70,7 +71,7 @@ async fn the_limit_holds_packed_and_unpacked() {
     assert_eq!(read(&gzip(&[0; 2_000_000]), 1_000, Some("x-gzip")).await, too_large);
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_LENGTH, "10001".parse().unwrap());
-    let never = Body::new(StreamBody::new(stream::pending::<Result<http_body::Frame<Bytes>, Infallible>>()));
+    let never = Body::new(StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>()));
     assert!(matches!(
         read_body(&headers, never, LIMIT, &mut Plenty(0)).await,
         Err(BodyError::TooLarge(LIMIT))
@@ -108,6 +109,51 @@ async fn memory_that_is_not_there_is_waited_for() {
     let (headers, mut never) = (HeaderMap::new(), Never);
     let waits = read_body(&headers, Body::from("a"), LIMIT, &mut never);
     assert!(waits.now_or_never().is_none());
+}
+
+/// A body in pieces with a pause before each.
+fn slow_pieces(count: usize, bytes: usize, pause: Duration) -> Body {
+    let piece = Bytes::from(vec![b'#'; bytes]);
+    let pieces = stream::iter(0..count).then(move |_| {
+        let frame = Ok::<_, Infallible>(Frame::data(piece.clone()));
+        async move {
+            tokio::time::sleep(pause).await;
+            frame
+        }
+    });
+    Body::new(StreamBody::new(Box::pin(pieces)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_hardly_arrives_gives_its_memory_back_where_it_is_wanted() {
+    /// A budget in which others always wait for memory.
+    struct Wanted;
+    impl MemoryBudget for Wanted {
+        async fn reserve(&mut self, _: usize) {}
+
+        async fn asked_back(&mut self) {}
+    }
+    const MANY: BodyLimit = BodyLimit {
+        bytes: 1 << 20,
+        key: "a.key",
+    };
+    let headers = HeaderMap::new();
+    // 20 KiB in each second, half a minute long.
+    let steady = slow_pieces(150, 4 << 10, Duration::from_millis(200));
+    let read = read_body(&headers, steady, MANY, &mut Wanted).await.unwrap();
+    assert_eq!(read.len(), 600 << 10);
+    // A pause that TCP needs for lost packets, after bytes that make up for it.
+    let lossy = slow_pieces(4, 100 << 10, Duration::from_secs(4));
+    assert_eq!(read_body(&headers, lossy, MANY, &mut Wanted).await.unwrap().len(), 400 << 10);
+    let began = Instant::now();
+    let slow = slow_pieces(1_000, 1 << 10, Duration::from_secs(1));
+    let error = read_body(&headers, slow, MANY, &mut Wanted).await.unwrap_err();
+    assert!(matches!(error, BodyError::Slow), "{error}");
+    assert_eq!(error.status(), StatusCode::REQUEST_TIMEOUT);
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    // The same while no other one waits.
+    let slow = slow_pieces(60, 1 << 10, Duration::from_secs(1));
+    assert_eq!(read_body(&headers, slow, MANY, &mut Plenty(0)).await.unwrap().len(), 60 << 10);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::{Mutex, Weak};
+use std::time::Duration;
 
 use proptest::prelude::*;
 

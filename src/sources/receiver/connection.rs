@@ -1,13 +1,15 @@
 //! One connection of a receiver: reads messages, stores updates, and reports refusals to the sender.
 
 use std::io;
+use std::mem;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use http::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::ListenerShared;
@@ -17,7 +19,8 @@ use crate::http::whole_response;
 use crate::model::{Client, Format, Update};
 use crate::sources::{LARGE_BYTES, unusable};
 use crate::store::PutOptions;
-use crate::supervise::{Slot, blocking};
+use crate::supervise::slots::COUNT_AGAIN;
+use crate::supervise::{Pace, Slot, blocking};
 use crate::telemetry::{Rejection, UpdateOutcome};
 use crate::wire::{Inbound, StreamDecoder};
 
@@ -28,6 +31,8 @@ const MESSAGE_TIMEOUTS: u32 = 5;
 /// Limit of the lingering close after a refusal: enough for the sender to read the error line, which a reset due to unread bytes would
 /// destroy.
 const LINGERING_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The reason for a connection that is closed because its address has too many incomplete messages.
+const TOO_MANY_INCOMPLETE: &str = "no free connection slots, and this address has too many connections with an incomplete message";
 /// Buffer size for draining input.
 const SINK_BYTES: usize = 16 * 1024;
 
@@ -38,7 +43,12 @@ pub(super) struct ReceiverConnection<'a> {
     peer: String,
     decoder: StreamDecoder,
     reservation: Reservation,
-    clock: MessageDeadline,
+    clock: MessageClock,
+    /// The time from which on an incomplete message counts against the address of its sender; `None` while it does, or while no message is
+    /// complete yet.
+    counts_from: Option<Instant>,
+    /// True after the slot was needed and bytes of the current message were found unread, which were too few to show progress if it is needed again.
+    looked_again: bool,
     /// True after an error line could not be written: the next one would fail as well.
     reply_failed: bool,
     /// Messages and refusals so far, for the log.
@@ -50,6 +60,10 @@ enum Wake {
     Read(io::Result<usize>),
     Stalled,
     Evicted,
+    /// The message is to count against the address of its sender again.
+    Counts,
+    /// Another message waits for the memory of this one, which hardly comes.
+    AskedBack,
     Stopping,
 }
 
@@ -61,6 +75,10 @@ enum End {
     Broken,
     /// A message was not completed in time.
     Stalled,
+    /// Another connection needs the slot, and the address of the sender has too many incomplete messages, of which this one hardly comes.
+    TooManyIncomplete,
+    /// Another message waits for memory, and this one hardly comes.
+    MemoryAskedBack,
     /// Evicted, or the program stops.
     Closed,
     /// The connection failed.
@@ -74,6 +92,8 @@ impl End {
             Self::Finished => "by the sender",
             Self::Broken => "invalid input",
             Self::Stalled => "message timeout",
+            Self::TooManyIncomplete => "too many incomplete messages of its address",
+            Self::MemoryAskedBack => "another message needs its memory",
             Self::Closed => "evicted or stopping",
             Self::Failed(_) => "connection error",
         }
@@ -84,7 +104,7 @@ impl<'a> ReceiverConnection<'a> {
     pub(super) fn new(stream: ReceiverStream, peer: String, shared: &'a ListenerShared) -> Self {
         let limits = shared.limits.borrow().clone();
         let decoder = StreamDecoder::new(limits.format, limits.max_message_bytes);
-        let clock = MessageDeadline::new(limits.idle_timeout, Instant::now());
+        let clock = MessageClock::new(limits.idle_timeout, Instant::now());
         Self {
             stream,
             shared,
@@ -92,6 +112,8 @@ impl<'a> ReceiverConnection<'a> {
             decoder,
             reservation: shared.budget.reservation(),
             clock,
+            counts_from: None,
+            looked_again: false,
             reply_failed: false,
             messages: 0,
         }
@@ -101,7 +123,7 @@ impl<'a> ReceiverConnection<'a> {
     pub(super) async fn run(mut self, slot: &Slot, stop: &CancellationToken) {
         if let Some(why) = self.shared.forbidden(self.stream.transport()) {
             self.refuse("forbidden", &why);
-            slot.unless_evicted(self.lingering_close()).await;
+            slot.unless_evicted(lingering_close(&mut self.stream)).await;
             return;
         }
         let buffered = |connection: &Self| connection.decoder.buffered();
@@ -128,6 +150,17 @@ impl<'a> ReceiverConnection<'a> {
                 );
                 self.refuse("stalled", &detail);
             }
+            End::TooManyIncomplete => {
+                let detail = format!("{TOO_MANY_INCOMPLETE}; dropped {} bytes", buffered(&self));
+                self.refuse("stalled", &detail);
+            }
+            End::MemoryAskedBack => {
+                let detail = format!(
+                    "the message hardly arrives, and others wait for the memory that it takes (receiver.max_inflight_bytes); dropped {} bytes",
+                    buffered(&self)
+                );
+                self.refuse("stalled", &detail);
+            }
             End::Failed(error) if self.decoder.mid_message() => {
                 let detail = format!("the connection failed inside a message; dropped {} bytes: {error}", buffered(&self));
                 self.refuse("truncated", &detail);
@@ -139,11 +172,19 @@ impl<'a> ReceiverConnection<'a> {
             ),
             End::Broken | End::Closed => {}
         }
+        let Self {
+            mut stream,
+            decoder,
+            reservation,
+            ..
+        } = self;
+        // The memory of an incomplete message is free before the sender has closed.
+        drop((decoder, reservation));
         let closing = async {
             if is_broken {
-                self.lingering_close().await;
+                lingering_close(&mut stream).await;
             }
-            self.stream.end_session().await;
+            stream.end_session().await;
         };
         slot.unless_evicted(closing).await;
     }
@@ -153,33 +194,53 @@ impl<'a> ReceiverConnection<'a> {
         loop {
             let mid_message = self.decoder.mid_message();
             let allowance = self.reserve_memory(mid_message, slot).await;
+            if mid_message {
+                self.count(slot);
+            }
             let read = match self.wait(allowance, mid_message, stopping, slot, stop).await {
                 Wake::Read(read) => read,
+                Wake::Counts => continue,
                 Wake::Stalled => return End::Stalled,
                 Wake::Stopping if stopping => return End::Closed,
                 Wake::Stopping => {
                     stopping = true;
                     continue;
                 }
+                Wake::AskedBack => match self.gives_memory_back().await {
+                    true => return End::MemoryAskedBack,
+                    false => continue,
+                },
+                Wake::Evicted if mid_message => match self.gives_way(slot).await {
+                    true => return End::TooManyIncomplete,
+                    false => continue,
+                },
                 Wake::Evicted => match self.final_read(allowance, slot).await {
                     Some(read) => read,
+                    None if self.stream.has_unread() => {
+                        // The runtime has not noticed it yet. Another connection is evicted.
+                        yield_now().await;
+                        slot.busy();
+                        continue;
+                    }
                     None => return End::Closed,
                 },
             };
+            let now = Instant::now();
             match read {
                 Ok(0) => return End::Finished,
                 Err(error) => return End::Failed(error),
-                Ok(_) => {}
+                Ok(bytes) => self.clock.bytes_came(bytes, now),
             }
-            // Also after complete messages only: the idle time restarts.
-            slot.requested();
-            let now = Instant::now();
-            self.clock.bytes_came(now);
-            if !self.take_messages().await {
+            // Also where no message is complete: the idle time restarts.
+            slot.busy();
+            if !self.take_messages(slot).await {
                 return End::Broken;
             }
-            if !mid_message {
-                self.clock.message_begins(now);
+            match (mid_message, self.decoder.mid_message()) {
+                (false, true) => self.clock.message_begins(now),
+                // An object without apps is a message too.
+                (true, false) => self.stop_counting(slot),
+                _ => {}
             }
         }
     }
@@ -192,22 +253,69 @@ impl<'a> ReceiverConnection<'a> {
             slot.idle();
             return READ_BYTES;
         }
-        slot.busy();
         let held = self.decoder.memory_used();
-        self.reservation.shrink_to(held);
         let wanted = self.read_size();
+        // The share of the next read stays: each release wakes all that wait for memory, and a sender may send byte by byte.
+        self.reservation.shrink_to(held + wanted);
         if self.reservation.try_reserve(held + wanted) {
             return wanted;
         }
+        self.reservation.shrink_to(held);
         if held < FREE_BYTES {
             // Small messages never wait for the budget.
             return wanted.min(FREE_BYTES - held);
         }
+        // Waiting for memory does not count against the sender.
+        self.stop_counting(slot);
         let since = Instant::now();
         self.reservation.reserve(held + wanted).await;
-        // Waiting for memory does not count against the sender.
         self.clock.extend(since.elapsed());
         wanted
+    }
+
+    /// Counts the connection against the address of its sender, because the rest of a message is waited for, unless it was found to progress a
+    /// moment ago.
+    fn count(&mut self, slot: &Slot) {
+        if self.counts_from.is_some_and(|from| from <= Instant::now()) {
+            self.counts_from = None;
+            slot.incomplete();
+        }
+    }
+
+    /// Stops counting the connection against the address of its sender, until the rest of a message is waited for.
+    fn stop_counting(&mut self, slot: &Slot) {
+        self.looked_again = false;
+        if self.counts_from.replace(Instant::now()).is_none() {
+            slot.requested();
+        }
+    }
+
+    /// Decides about an incomplete message when its slot is needed. Returns true if it is to be dropped; otherwise another connection is evicted.
+    async fn gives_way(&mut self, slot: &Slot) -> bool {
+        let now = Instant::now();
+        if !self.clock.slot_pace.is_slow(now) {
+            self.looked_again = false;
+            self.counts_from = Some(now + COUNT_AGAIN);
+            slot.requested();
+            return false;
+        }
+        if self.stream.has_unread() && !mem::replace(&mut self.looked_again, true) {
+            // The runtime may not have noticed it yet.
+            yield_now().await;
+            return false;
+        }
+        true
+    }
+
+    /// Decides about an incomplete message when its memory is asked back. Returns true if it is to be dropped; otherwise another one is asked.
+    async fn gives_memory_back(&mut self) -> bool {
+        if !self.stream.has_unread() {
+            return true;
+        }
+        // The runtime has not noticed it yet.
+        yield_now().await;
+        self.reservation.keep();
+        false
     }
 
     /// Size of the next read.
@@ -217,19 +325,26 @@ impl<'a> ReceiverConnection<'a> {
     }
 
     async fn wait(&mut self, allowance: usize, mid_message: bool, stopping: bool, slot: &Slot, stop: &CancellationToken) -> Wake {
-        let deadline = self.clock.deadline();
+        let (deadline, began, counts_from) = (self.clock.deadline(), self.clock.began, self.counts_from);
+        let (slow_from, reservation) = (self.clock.memory_pace.slow_from(), &mut self.reservation);
+        let asked_back = async {
+            sleep_until(slow_from).await;
+            reservation.asked_back().await;
+        };
         let unread = stopping && self.stream.has_unread();
         let mut spare = self.decoder.spare(allowance);
         let mut read = std::pin::pin!(self.stream.read_buf(&mut spare));
         // Bytes that the kernel received before the stop are still processed; the supervisor's timeout bounds that.
         match (mid_message, stopping) {
-            (true, true) => timeout_at(deadline, read).await.map_or(Wake::Stalled, Wake::Read),
             (false, true) if unread => Wake::Read(read.await),
             (false, true) => Wake::Stopping,
-            (true, false) => tokio::select! {
+            (true, _) => tokio::select! {
                 biased;
                 read = timeout_at(deadline, &mut read) => read.map_or(Wake::Stalled, Wake::Read),
-                () = stop.cancelled() => Wake::Stopping,
+                () = stop.cancelled(), if !stopping => Wake::Stopping,
+                () = slot.evicted_after_grace(began) => Wake::Evicted,
+                () = asked_back => Wake::AskedBack,
+                () = sleep_until(counts_from.unwrap_or(deadline)), if counts_from.is_some() => Wake::Counts,
             },
             (false, false) => tokio::select! {
                 biased;
@@ -240,25 +355,23 @@ impl<'a> ReceiverConnection<'a> {
         }
     }
 
-    /// After an eviction: reads bytes that have arrived or arrive within the grace period.
+    /// After an eviction between messages: reads bytes that have arrived or arrive within the grace period.
     async fn final_read(&mut self, allowance: usize, slot: &Slot) -> Option<io::Result<usize>> {
-        let until = self.clock.last_byte + slot.grace();
+        // Bytes that are no message, such as whitespace, prolong nothing.
+        let since = match slot.is_evicted_as_incomplete() {
+            true => self.clock.began,
+            false => self.clock.last_byte,
+        };
         let mut spare = self.decoder.spare(allowance);
-        if let Ok(read) = timeout_at(until, self.stream.read_buf(&mut spare)).await {
-            return Some(read);
-        }
-        // The kernel may have bytes for which this task was not woken yet.
-        if self.stream.has_unread() {
-            return Some(self.stream.read_buf(&mut spare).await);
-        }
-        None
+        timeout_at(since + slot.grace(), self.stream.read_buf(&mut spare)).await.ok()
     }
 
     /// Stores all complete messages. Returns false if nothing more can be read from this sender.
-    async fn take_messages(&mut self) -> bool {
+    async fn take_messages(&mut self, slot: &Slot) -> bool {
         while let Some(item) = self.decoder.next() {
             // One read may contain thousands of messages; other tasks run in between.
             consume_budget().await;
+            self.stop_counting(slot);
             self.clock.message_begins(Instant::now());
             self.messages += 1;
             match item {
@@ -356,48 +469,58 @@ impl<'a> ReceiverConnection<'a> {
         // A sender that does not read must not block this task: the line is written at once or dropped.
         self.reply_failed = !matches!(self.stream.write_all(line.as_bytes()).now_or_never(), Some(Ok(())));
     }
-
-    /// Drains the input after a refusal, so that the sender can read the error line.
-    async fn lingering_close(&mut self) {
-        let drain = async {
-            self.stream.shutdown().await?;
-            let mut sink = vec![0; SINK_BYTES];
-            while self.stream.read(&mut sink).await? > 0 {}
-            io::Result::Ok(())
-        };
-        // The result does not matter, because further input is discarded.
-        let _ = timeout(LINGERING_CLOSE_TIMEOUT, drain).await;
-    }
 }
 
-/// Deadline of the current message.
+/// Drains the input after a refusal, so that the sender can read the error line.
+async fn lingering_close(stream: &mut ReceiverStream) {
+    let drain = async {
+        stream.shutdown().await?;
+        let mut sink = vec![0; SINK_BYTES];
+        while stream.read(&mut sink).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // The result does not matter, because further input is discarded.
+    let _ = timeout(LINGERING_CLOSE_TIMEOUT, drain).await;
+}
+
+/// Times of the current message.
 #[derive(Debug)]
-struct MessageDeadline {
+struct MessageClock {
     idle_timeout: Duration,
+    /// The beginning of the message, or of the connection before the first one.
     began: Instant,
     last_byte: Instant,
+    slot_pace: Pace,
+    memory_pace: Pace,
 }
 
-impl MessageDeadline {
+impl MessageClock {
     fn new(idle_timeout: Duration, now: Instant) -> Self {
         Self {
             idle_timeout,
             began: now,
             last_byte: now,
+            slot_pace: Pace::for_slot(now),
+            memory_pace: Pace::for_memory(now),
         }
     }
 
     fn message_begins(&mut self, now: Instant) {
         (self.began, self.last_byte) = (now, now);
+        self.memory_pace = Pace::for_memory(now);
     }
 
-    fn bytes_came(&mut self, now: Instant) {
+    fn bytes_came(&mut self, bytes: usize, now: Instant) {
         self.last_byte = now;
+        self.slot_pace.add(bytes as u64, now);
+        self.memory_pace.add(bytes as u64, now);
     }
 
     fn extend(&mut self, waited: Duration) {
         self.began += waited;
         self.last_byte += waited;
+        self.slot_pace.extend(waited);
+        self.memory_pace.extend(waited);
     }
 
     fn deadline(&self) -> Instant {

@@ -26,3 +26,10 @@ fn errors_of_clients_are_told_from_ours() {
         assert!(!is_the_clients(&io::Error::from_raw_os_error(code)), "{code}");
     }
 }
+
+#[tokio::test]
+async fn a_client_of_a_unix_socket_counts_for_its_user() {
+    let (_near, far) = tokio::net::UnixStream::pair().expect("a pair of sockets");
+    let user = nix::unistd::getuid().as_raw();
+    assert_eq!(address_of(&Stream::unix(far)), IpAddr::from(user.to_be_bytes()));
+}

@@ -62,3 +62,20 @@ fn a_large_message_leaves_no_large_buffer_behind() {
     buffer.consume(1_000_010);
     assert_eq!(buffer.capacity(), 0);
 }
+
+#[test]
+fn a_large_message_in_small_pieces_is_seldom_moved() {
+    let mut buffer = Buffer::new();
+    fill(&mut buffer, &vec![b'x'; 2 * LARGEST_READ]);
+    let (mut moves, mut capacity) = (0, buffer.capacity());
+    while buffer.len() < 64 * LARGEST_READ {
+        // As for a message of unknown length, which doubles.
+        let wanted = buffer.len();
+        buffer.spare(wanted, usize::MAX).put_slice(&[b'y'; 100]);
+        if buffer.capacity() != capacity {
+            (moves, capacity) = (moves + 1, buffer.capacity());
+        }
+    }
+    assert!(moves <= 10, "{moves}");
+    assert!(buffer.unread().starts_with(b"x") && buffer.unread().ends_with(b"y"));
+}

@@ -78,3 +78,91 @@ async fn a_raised_limit_wakes_the_waiters() {
     assert!(waiting.await.is_ok());
     drop(first);
 }
+
+/// A budget of 100 KiB that is used up by an offered share of 20 KiB, one of 70 KiB, and one that is not offered.
+fn used_up() -> (Arc<Budget>, [Reservation; 3]) {
+    let budget = Budget::new(100 * KIB);
+    let shares = [20 * KIB, 70 * KIB, 20 * KIB].map(|bytes| {
+        let mut share = budget.reservation();
+        assert!(share.reserve(FREE_BYTES + bytes).now_or_never().is_some());
+        share
+    });
+    (budget, shares)
+}
+
+#[test]
+fn the_largest_offered_share_is_asked_back_while_a_reader_waits() {
+    let (budget, [mut small, mut large, in_work]) = used_up();
+    let mut small_offer = Box::pin(small.asked_back());
+    let mut large_offer = Box::pin(large.asked_back());
+    assert!(small_offer.as_mut().now_or_never().is_none());
+    assert!(large_offer.as_mut().now_or_never().is_none(), "no reader waits");
+    let mut waiter = budget.reservation();
+    let mut waits = Box::pin(waiter.reserve(FREE_BYTES + 10 * KIB));
+    assert!(waits.as_mut().now_or_never().is_none());
+    assert!(small_offer.as_mut().now_or_never().is_none());
+    assert!(large_offer.as_mut().now_or_never().is_some());
+    assert!(small_offer.as_mut().now_or_never().is_none(), "one on its way back is enough");
+    drop(large_offer);
+    drop(large);
+    assert!(waits.as_mut().now_or_never().is_some());
+    assert!(small_offer.as_mut().now_or_never().is_none());
+    drop((small_offer, waits));
+    drop((small, in_work, waiter));
+    let state = budget.state();
+    assert_eq!((state.used, state.waiting, state.offered.len(), state.asked), (0, 0, 0, None));
+}
+
+#[test]
+fn while_too_little_is_free_the_next_share_is_asked_back() {
+    let (budget, [mut small, mut large, _in_work]) = used_up();
+    let mut waiter = budget.reservation();
+    let mut waits = Box::pin(waiter.reserve(FREE_BYTES + 70 * KIB));
+    assert!(waits.as_mut().now_or_never().is_none());
+    assert!(large.asked_back().now_or_never().is_some(), "also one that is offered later");
+    let mut small_offer = Box::pin(small.asked_back());
+    assert!(small_offer.as_mut().now_or_never().is_none());
+    drop(large);
+    // The share in work keeps the right to exceed the limit.
+    assert!(waits.as_mut().now_or_never().is_none());
+    assert!(small_offer.as_mut().now_or_never().is_some());
+    drop(small_offer);
+    drop(small);
+    assert!(waits.as_mut().now_or_never().is_some());
+}
+
+#[test]
+fn a_share_that_is_kept_gives_its_turn_to_another_one() {
+    let (budget, [mut small, mut large, _in_work]) = used_up();
+    let mut small_offer = Box::pin(small.asked_back());
+    let mut large_offer = Box::pin(large.asked_back());
+    assert!(small_offer.as_mut().now_or_never().is_none() && large_offer.as_mut().now_or_never().is_none());
+    let mut waiter = budget.reservation();
+    let mut waits = Box::pin(waiter.reserve(FREE_BYTES + 10 * KIB));
+    assert!(waits.as_mut().now_or_never().is_none());
+    assert!(large_offer.as_mut().now_or_never().is_some());
+    drop(large_offer);
+    assert!(small_offer.as_mut().now_or_never().is_none());
+    large.keep();
+    assert!(small_offer.as_mut().now_or_never().is_some());
+    drop(small_offer);
+    small.keep();
+    assert!(large.asked_back().now_or_never().is_some(), "it is offered again");
+}
+
+#[test]
+fn a_reader_that_has_given_up_takes_no_share() {
+    let (budget, [mut small, mut large, _in_work]) = used_up();
+    let mut large_offer = Box::pin(large.asked_back());
+    assert!(large_offer.as_mut().now_or_never().is_none());
+    let mut waiter = budget.reservation();
+    assert!(waiter.reserve(FREE_BYTES + 10 * KIB).now_or_never().is_none());
+    assert!(large_offer.as_mut().now_or_never().is_none());
+    let mut small_offer = Box::pin(small.asked_back());
+    assert!(small_offer.as_mut().now_or_never().is_none());
+    let mut waits = Box::pin(waiter.reserve(FREE_BYTES + 10 * KIB));
+    assert!(waits.as_mut().now_or_never().is_none());
+    // Its message goes on at the same moment.
+    drop(large_offer);
+    assert!(small_offer.as_mut().now_or_never().is_some());
+}
