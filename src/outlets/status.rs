@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::app_filter::{AppFilter, State as StateOfApp};
@@ -148,11 +148,11 @@ impl StatusSources {
 }
 
 /// `GET /api/status`
-pub(super) async fn status(State(sources): State<Arc<StatusSources>>) -> Response<Body> {
+pub(super) async fn status(State(sources): State<Arc<StatusSources>>, headers: HeaderMap) -> Response<Body> {
     let selection = sources.listings.select(AppFilter::default(), MAX_FAULTS).await;
     let rendered = Arc::clone(&sources);
-    let render = move || reply::json(StatusCode::OK, &document(&rendered, &selection));
-    sources.listings.pages.render(render).await
+    let render = move || reply::rendered_json(StatusCode::OK, &document(&rendered, &selection));
+    sources.listings.pages.respond(&headers, render).await
 }
 
 /// The report as JSON, as docs/http.md describes it.
