@@ -18,7 +18,7 @@ use maud::{DOCTYPE, Markup, Render, html};
 use crate::http::{Permission, Routes, accepts, reply};
 use crate::model::printable;
 
-pub use compression::{MIN_GZIP_BYTES, encoded, encoding, set_encoding};
+pub use compression::{MIN_GZIP_BYTES, encoding, set_encoding};
 pub use live::{LiveUpdates, Version};
 pub use piece_queue::{PIECE_BYTES, PieceQueue, TextWriter};
 pub use render_queue::RenderQueue;

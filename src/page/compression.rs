@@ -30,7 +30,7 @@ pub fn set_encoding(head: &mut HeaderMap, encoding: ContentEncoding) {
 /// A rendered response in this encoding; as it is if it is shorter than [`MIN_GZIP_BYTES`]. Call it where rendering is done: it takes about ten
 /// milliseconds for each megabyte.
 #[must_use]
-pub fn encoded(response: Response<String>, encoding: ContentEncoding) -> Response<Body> {
+pub(super) fn encoded(response: Response<String>, encoding: ContentEncoding) -> Response<Body> {
     let (mut head, text) = response.into_parts();
     let is_large = text.len() >= MIN_GZIP_BYTES;
     let encoding = if is_large { encoding } else { ContentEncoding::Identity };
