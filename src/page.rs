@@ -20,7 +20,7 @@ use crate::model::printable;
 
 pub use compression::{MIN_GZIP_BYTES, encoding, set_encoding};
 pub use live::{LiveUpdates, Version};
-pub use piece_queue::{PIECE_BYTES, PieceQueue, TextWriter};
+pub use piece_queue::{PIECE_BYTES, PieceQueue, PieceWriter};
 pub use render_queue::RenderQueue;
 
 const STYLE: &str = include_str!("page/page.css");

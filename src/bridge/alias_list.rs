@@ -9,7 +9,7 @@ use tabled::grid::util::string::get_line_width;
 use super::alias_table::Transport;
 use super::proxy_registry::AliasListing;
 use crate::model::{Timestamp, printable, printable_json};
-use crate::page::TextWriter;
+use crate::page::PieceWriter;
 
 const COLUMNS: [&str; 7] = ["Alias", "Hostname", "Service", "Key", "Registered", "Expires", "State"];
 
@@ -80,18 +80,18 @@ pub(super) fn list_bytes(list: &[AliasListing]) -> u64 {
 }
 
 /// A list of aliases as JSON.
-pub(super) struct AliasJson {
+pub(super) struct AliasJsonWriter {
     list: Vec<AliasListing>,
     next: usize,
 }
 
-impl AliasJson {
+impl AliasJsonWriter {
     pub(super) fn new(list: Vec<AliasListing>) -> Self {
         Self { list, next: 0 }
     }
 }
 
-impl TextWriter for AliasJson {
+impl PieceWriter for AliasJsonWriter {
     fn write(&mut self, out: &mut Vec<u8>, enough: usize) -> bool {
         while out.len() < enough {
             let is_first = self.next == 0;
@@ -112,21 +112,21 @@ impl TextWriter for AliasJson {
 }
 
 /// A list of aliases as a table, with notes below it. It is drawn here and not by the library, which takes many times the time and memory.
-pub(super) struct AliasTable {
+pub(super) struct AliasTableWriter {
     list: Vec<AliasListing>,
     next: usize,
     notes: String,
     /// Once it is begun.
-    frame: Option<Frame>,
+    frame: Option<TableFrame>,
 }
 
 /// The widths of the columns, and the line between two rows.
-struct Frame {
+struct TableFrame {
     widths: [usize; 7],
     line: String,
 }
 
-impl Frame {
+impl TableFrame {
     fn of(list: &[AliasListing]) -> Self {
         let mut widths = COLUMNS.map(get_line_width);
         for listed in list {
@@ -162,7 +162,7 @@ fn cells(listed: &AliasListing) -> [String; 7] {
     columns(listed).map(|cell| cell.replace(['\n', '\t'], " "))
 }
 
-impl AliasTable {
+impl AliasTableWriter {
     pub(super) fn new(list: Vec<AliasListing>, notes: String) -> Self {
         Self {
             list,
@@ -173,11 +173,11 @@ impl AliasTable {
     }
 }
 
-impl TextWriter for AliasTable {
+impl PieceWriter for AliasTableWriter {
     fn write(&mut self, out: &mut Vec<u8>, enough: usize) -> bool {
         let list = &self.list;
         let frame = self.frame.get_or_insert_with(|| {
-            let frame = Frame::of(list);
+            let frame = TableFrame::of(list);
             out.extend_from_slice(frame.line.as_bytes());
             frame.write_row(out, &COLUMNS);
             frame

@@ -24,7 +24,7 @@ use super::relay::{APPS_PATH, Outgoing, Relay};
 use super::remote_claims::BridgeMember;
 use crate::http::{Connection, Scheme, reply};
 use crate::model::{AppName, printable_json};
-use crate::page::{PieceQueue, TextWriter};
+use crate::page::{PieceQueue, PieceWriter};
 use crate::peer::Link;
 use crate::supervise::blocking;
 
@@ -149,7 +149,7 @@ impl TargetList {
     }
 }
 
-impl TextWriter for TargetList {
+impl PieceWriter for TargetList {
     fn write(&mut self, out: &mut Vec<u8>, enough: usize) -> bool {
         while out.len() < enough {
             let is_first = self.next == (0, 0);

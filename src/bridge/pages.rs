@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::ENDPOINTS;
-use super::alias_list::{AliasJson, AliasTable, columns, time};
+use super::alias_list::{AliasJsonWriter, AliasTableWriter, columns, time};
 use super::alias_moves::AliasMove;
 use super::proxy_registry::{AliasListing, ProxyRegistry};
 use crate::http::{ServerMetrics, accepts, path_segment, reply};
@@ -54,9 +54,9 @@ pub(super) async fn aliases(State(pages): State<Arc<Pages>>, Query(params): Quer
     let registry = Arc::clone(&pages.registry);
     let list = blocking(move || registry.list()).await;
     if as_json {
-        return pages.pieces.respond_encoded(&headers, "application/json", AliasJson::new(list)).await;
+        return pages.pieces.respond_encoded(&headers, "application/json", AliasJsonWriter::new(list)).await;
     }
-    let table = AliasTable::new(list, pages.notes.text());
+    let table = AliasTableWriter::new(list, pages.notes.text());
     pages.pieces.respond_encoded(&headers, "text/plain; charset=utf-8", table).await
 }
 

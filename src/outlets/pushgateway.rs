@@ -18,7 +18,7 @@ use super::table::rfc3339;
 use crate::exposition::{Exposition, Sample};
 use crate::http::{Role, Routes, reply};
 use crate::model::{AppName, Timestamp};
-use crate::page::{PieceQueue, TextWriter};
+use crate::page::{PieceQueue, PieceWriter};
 use crate::store::{App, Text, View};
 use crate::supervise::blocking;
 use crate::wire::pushgateway::{PUSH_FAILURE_TIME, PUSH_TIME, SOURCE};
@@ -106,7 +106,7 @@ impl Listing {
     }
 }
 
-impl TextWriter for Listing {
+impl PieceWriter for Listing {
     fn write(&mut self, out: &mut Vec<u8>, enough: usize) -> bool {
         if !std::mem::replace(&mut self.begun, true) {
             out.extend_from_slice(br#"{"status":"success","data":["#);

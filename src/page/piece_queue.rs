@@ -26,7 +26,7 @@ pub const PIECE_BYTES: usize = 256 << 10;
 const PIECES_AT_ONCE: usize = 1;
 
 /// A text that is written piece by piece.
-pub trait TextWriter: Send + 'static {
+pub trait PieceWriter: Send + 'static {
     /// Appends to `out` until it has `enough` bytes, which may be some more, or until the text ends. Returns false at the end. It is called on a
     /// thread for blocking work.
     fn write(&mut self, out: &mut Vec<u8>, enough: usize) -> bool;
@@ -59,7 +59,7 @@ struct Pieces<W> {
 /// A piece, true if it is compressed, and what is left.
 type NextPiece<W> = (Bytes, bool, Option<Pieces<W>>);
 
-impl<W: TextWriter> Pieces<W> {
+impl<W: PieceWriter> Pieces<W> {
     fn next(mut self) -> NextPiece<W> {
         let mut text = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
         let has_more = self.writer.write(&mut text, PIECE_BYTES);
@@ -77,12 +77,12 @@ impl<W: TextWriter> Pieces<W> {
 
 impl PieceQueue {
     /// A response of this type, for a client that gets the text as it is.
-    pub async fn respond<W: TextWriter>(self: &Arc<Self>, content_type: &'static str, writer: W) -> Response<Body> {
+    pub async fn respond<W: PieceWriter>(self: &Arc<Self>, content_type: &'static str, writer: W) -> Response<Body> {
         self.respond_in(ContentEncoding::Identity, content_type, writer).await.0
     }
 
     /// A response of this type, compressed if a request with these headers accepts that and the text is large.
-    pub async fn respond_encoded<W: TextWriter>(
+    pub async fn respond_encoded<W: PieceWriter>(
         self: &Arc<Self>,
         headers: &HeaderMap,
         content_type: &'static str,
@@ -93,7 +93,7 @@ impl PieceQueue {
         response
     }
 
-    async fn respond_in<W: TextWriter>(
+    async fn respond_in<W: PieceWriter>(
         self: &Arc<Self>,
         encoding: ContentEncoding,
         content_type: &'static str,
@@ -117,7 +117,7 @@ impl PieceQueue {
     }
 
     /// A response of unknown length.
-    fn stream<W: TextWriter>(self: &Arc<Self>, first: Bytes, rest: Pieces<W>) -> Response<Body> {
+    fn stream<W: PieceWriter>(self: &Arc<Self>, first: Bytes, rest: Pieces<W>) -> Response<Body> {
         // What the writer keeps is there until the last piece is written; a piece is counted as it is sent.
         let held = Arc::new(AtomicU64::new(rest.writer.memory()));
         let memory = ResponseMemory::changing(Arc::clone(&held));
@@ -136,7 +136,7 @@ impl PieceQueue {
         response
     }
 
-    async fn next<W: TextWriter>(&self, pieces: Pieces<W>) -> NextPiece<W> {
+    async fn next<W: PieceWriter>(&self, pieces: Pieces<W>) -> NextPiece<W> {
         // Never closed.
         let _turn = self.turns.acquire().await;
         blocking(move || pieces.next()).await

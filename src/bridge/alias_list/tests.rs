@@ -29,7 +29,7 @@ pub(in crate::bridge) fn listed(alias: &str, hostname: &str) -> AliasListing {
 }
 
 /// A text in pieces of at least this many bytes.
-pub(in crate::bridge) fn written(mut writer: impl TextWriter, bytes: usize) -> String {
+pub(in crate::bridge) fn written(mut writer: impl PieceWriter, bytes: usize) -> String {
     let mut whole = Vec::new();
     loop {
         let mut piece = Vec::new();
@@ -53,7 +53,7 @@ fn the_pieces_of_a_list_are_what_a_tree_gives() {
         let tree = Value::Array(list(aliases).iter().map(facts).collect()).to_string();
         let expected = format!("{}\n", printable_json(&tree));
         for bytes in [1, 200, usize::MAX] {
-            assert_eq!(written(AliasJson::new(list(aliases)), bytes), expected, "{aliases} in pieces of {bytes}");
+            assert_eq!(written(AliasJsonWriter::new(list(aliases)), bytes), expected, "{aliases} in pieces of {bytes}");
         }
     }
 }
@@ -67,7 +67,7 @@ fn the_table_is_what_the_library_draws() {
         let end = if notes.is_empty() || notes.ends_with('\n') { "" } else { "\n" };
         let expected = format!("{}\n{}{end}", rows.build().with(Style::ascii()), printable(notes));
         for bytes in [1, 200, usize::MAX] {
-            let table = AliasTable::new(list(aliases), notes.to_owned());
+            let table = AliasTableWriter::new(list(aliases), notes.to_owned());
             assert_eq!(written(table, bytes), expected, "{aliases} in pieces of {bytes}");
         }
     }
@@ -75,6 +75,6 @@ fn the_table_is_what_the_library_draws() {
 
 #[test]
 fn a_cell_has_one_line() {
-    let table = written(AliasTable::new(vec![listed("a", "one\ntwo\tthree")], String::new()), usize::MAX);
+    let table = written(AliasTableWriter::new(vec![listed("a", "one\ntwo\tthree")], String::new()), usize::MAX);
     assert!(table.contains("| one two three |"), "{table}");
 }

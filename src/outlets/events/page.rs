@@ -45,7 +45,7 @@ pub(super) fn draw(overview: &EventsOverview, now: Timestamp) -> String {
 
 /// Scrapers and events, the newest event first. Members have the order of their names.
 #[derive(Debug, Serialize)]
-pub(super) struct Listed<'a> {
+pub(super) struct EventList<'a> {
     accepted: u64,
     events: Vec<ListedEvent<'a>>,
     scrapers: Vec<ListedScraper<'a>>,
@@ -81,8 +81,8 @@ enum ListedValue {
 }
 
 /// The overview for JSON.
-pub(super) fn json(overview: &EventsOverview, now: Timestamp) -> Listed<'_> {
-    Listed {
+pub(super) fn json(overview: &EventsOverview, now: Timestamp) -> EventList<'_> {
+    EventList {
         accepted: overview.accepted,
         events: overview.recent.iter().rev().map(|record| event(overview, record)).collect(),
         scrapers: overview.scrapers.iter().map(scraper).collect(),

@@ -12,7 +12,7 @@ struct Lines {
     end: usize,
 }
 
-impl TextWriter for Lines {
+impl PieceWriter for Lines {
     fn write(&mut self, out: &mut Vec<u8>, enough: usize) -> bool {
         while self.next < self.end {
             if out.len() >= enough {
