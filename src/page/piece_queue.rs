@@ -38,13 +38,13 @@ pub trait PieceWriter: Send + 'static {
 /// Writes the texts of responses, a piece of one after a piece of another.
 #[derive(Debug)]
 pub struct PieceQueue {
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 impl Default for PieceQueue {
     fn default() -> Self {
         Self {
-            turns: Semaphore::new(PIECES_AT_ONCE),
+            turns: Arc::new(Semaphore::new(PIECES_AT_ONCE)),
         }
     }
 }
@@ -137,9 +137,13 @@ impl PieceQueue {
     }
 
     async fn next<W: PieceWriter>(&self, pieces: Pieces<W>) -> NextPiece<W> {
-        // Never closed.
-        let _turn = self.turns.acquire().await;
-        blocking(move || pieces.next()).await
+        // It is never closed. The work has the turn: it goes on where its client has gone.
+        let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
+        blocking(move || {
+            let _turn = turn;
+            pieces.next()
+        })
+        .await
     }
 }
 

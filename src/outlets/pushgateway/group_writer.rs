@@ -349,21 +349,30 @@ fn samples_by_metric(text: &Exposition, family: &Family, label: &str) -> Vec<(u3
         }
     };
     let mut found = Vec::with_capacity(family.samples as usize);
-    let (mut samples, mut last, mut metrics) = (text.samples(family), (BTreeMap::new(), 0), 0);
+    let (mut samples, mut last, mut metrics) = (text.samples(family), None, 0);
     loop {
         let place = samples.position();
         let Some(sample) = samples.next() else { break };
-        let labels = labels(&sample, Some(label));
-        // As a rule those of one metric follow each other.
-        if metrics == 0 || last.0 != labels {
-            let metric = find(&labels, place, metrics);
-            metrics += u32::from(metric == metrics);
-            last = (labels, metric);
-        }
-        found.push((last.1, place));
+        let metric = match &last {
+            // As a rule those of one metric follow each other, with their labels in one order.
+            Some((before, metric)) if has_same_labels(before, &sample, label) => *metric,
+            _ => {
+                let metric = find(&labels(&sample, Some(label)), place, metrics);
+                metrics += u32::from(metric == metrics);
+                metric
+            }
+        };
+        found.push((metric, place));
+        last = Some((sample, metric));
     }
     found.sort_by_key(|(metric, _)| *metric);
     found
+}
+
+/// Returns true if two samples have the same labels in the same order and form, but for one.
+fn has_same_labels(one: &Sample<'_>, other: &Sample<'_>, without: &str) -> bool {
+    let wanted = |label: &Label<'_>| label.name != without.as_bytes();
+    one.labels.clone().filter(wanted).eq(other.labels.clone().filter(wanted))
 }
 
 /// The values of one metric, and what stands behind them.
