@@ -77,7 +77,10 @@ pub(super) async fn targets(
     }
     let url = connection.public_url(&uri, &headers);
     let base = Base {
-        address: url.as_ref().map_or(discovery.address.as_str(), |url| url.authority.as_str()).to_owned(),
+        address: url
+            .as_ref()
+            .map_or(discovery.address.as_str(), |url| url.authority.as_str())
+            .to_owned(),
         prefix: url.as_ref().map_or("", |url| url.prefix.as_str()).to_owned(),
         scheme: url.as_ref().and_then(|url| url.scheme).map(Scheme::as_str),
     };

@@ -54,7 +54,10 @@ pub(super) async fn aliases(State(pages): State<Arc<Pages>>, Query(params): Quer
     let registry = Arc::clone(&pages.registry);
     let list = blocking(move || registry.list()).await;
     if as_json {
-        return pages.pieces.respond_encoded(&headers, "application/json", AliasJsonWriter::new(list)).await;
+        return pages
+            .pieces
+            .respond_encoded(&headers, "application/json", AliasJsonWriter::new(list))
+            .await;
     }
     let table = AliasTableWriter::new(list, pages.notes.text());
     pages.pieces.respond_encoded(&headers, "text/plain; charset=utf-8", table).await

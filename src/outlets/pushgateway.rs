@@ -161,10 +161,7 @@ async fn not_allowed(method: Method) -> Response<Body> {
 }
 
 fn with_headers(mut response: Response<Body>) -> Response<Body> {
-    let headers: [(HeaderName, &str); 2] = [
-        (CONTENT_TYPE, JSON),
-        (CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
-    ];
+    let headers: [(HeaderName, &str); 2] = [(CONTENT_TYPE, JSON), (CACHE_CONTROL, "no-cache, no-store, must-revalidate")];
     for (name, value) in headers {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }

@@ -112,7 +112,11 @@ impl PieceQueue {
         };
         let content_type = HeaderValue::from_static(content_type);
         response.headers_mut().insert(CONTENT_TYPE, content_type);
-        let encoding = if is_gzip { ContentEncoding::Gzip } else { ContentEncoding::Identity };
+        let encoding = if is_gzip {
+            ContentEncoding::Gzip
+        } else {
+            ContentEncoding::Identity
+        };
         (response, encoding)
     }
 

@@ -95,7 +95,12 @@ pub async fn packed_and_plain(address: std::net::SocketAddr, path: &str, accept:
     let (mut member, mut text) = (flate2::bufread::GzDecoder::new(&packed.body()[..]), String::new());
     member.read_to_string(&mut text).unwrap();
     assert!(member.into_inner().is_empty(), "{path}: nothing follows the one member");
-    assert!(packed.body().len() * 3 < text.len(), "{path}: {} bytes for {}", packed.body().len(), text.len());
+    assert!(
+        packed.body().len() * 3 < text.len(),
+        "{path}: {} bytes for {}",
+        packed.body().len(),
+        text.len()
+    );
     [text, String::from_utf8(plain.body().to_vec()).unwrap()]
 }
 

@@ -53,7 +53,11 @@ fn the_pieces_of_a_list_are_what_a_tree_gives() {
         let tree = Value::Array(list(aliases).iter().map(facts).collect()).to_string();
         let expected = format!("{}\n", printable_json(&tree));
         for bytes in [1, 200, usize::MAX] {
-            assert_eq!(written(AliasJsonWriter::new(list(aliases)), bytes), expected, "{aliases} in pieces of {bytes}");
+            assert_eq!(
+                written(AliasJsonWriter::new(list(aliases)), bytes),
+                expected,
+                "{aliases} in pieces of {bytes}"
+            );
         }
     }
 }
@@ -75,6 +79,9 @@ fn the_table_is_what_the_library_draws() {
 
 #[test]
 fn a_cell_has_one_line() {
-    let table = written(AliasTableWriter::new(vec![listed("a", "one\ntwo\tthree")], String::new()), usize::MAX);
+    let table = written(
+        AliasTableWriter::new(vec![listed("a", "one\ntwo\tthree")], String::new()),
+        usize::MAX,
+    );
     assert!(table.contains("| one two three |"), "{table}");
 }

@@ -75,6 +75,9 @@ async fn what_the_writer_keeps_counts_until_the_last_piece() {
         assert!(frame.data_ref().unwrap().len() < PIECE_BYTES + 100);
         counted.push(kept(&memory));
     }
-    assert!(counted.len() > 3 && counted[0] > 0 && counted.is_sorted_by(|one, next| one >= next), "{counted:?}");
+    assert!(
+        counted.len() > 3 && counted[0] > 0 && counted.is_sorted_by(|one, next| one >= next),
+        "{counted:?}"
+    );
     assert_eq!(counted.last(), Some(&0));
 }

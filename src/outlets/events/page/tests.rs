@@ -46,7 +46,7 @@ fn people_and_programs_see_who_waits_for_what() {
         "{drawn}"
     );
     let overview = overview();
-    let listed = super::json(&overview, Timestamp::from_millis(0));
+    let listed = json(&overview, Timestamp::from_millis(0));
     let json = serde_json::to_value(&listed).unwrap();
     // A tree of objects sorts their members.
     assert_eq!(serde_json::to_string(&listed).unwrap(), json.to_string());

@@ -73,7 +73,6 @@ fn family_metrics(text: &Exposition, family: &Family) -> Vec<Value> {
     metrics
 }
 
-
 /// The group that a text makes.
 fn app(text: String, syntax: Option<Syntax>, mode: Mode) -> Arc<App> {
     let (inlet, view) = open(Limits::default(), mode, EventOptions::default());
@@ -111,7 +110,11 @@ fn pieces(app: &App, bytes: usize) -> Vec<u8> {
 fn assert_same(app: &App) {
     let expected = tree(app).to_string();
     for bytes in [1, 7, 100, usize::MAX] {
-        assert_eq!(String::from_utf8(pieces(app, bytes)).unwrap(), expected, "in pieces of {bytes} bytes");
+        assert_eq!(
+            String::from_utf8(pieces(app, bytes)).unwrap(),
+            expected,
+            "in pieces of {bytes} bytes"
+        );
     }
 }
 
@@ -129,8 +132,13 @@ fn the_pieces_of_a_group_are_what_a_tree_gives() {
     }
     let empty = app(String::new(), Some(Syntax::Text), Mode::Merge(Rules::default()));
     assert_same(&empty);
-    let open_metrics = "# TYPE a counter\na_total{job=\"x\"} 1\n# TYPE g gaugehistogram\ng_bucket{le=\"+Inf\"} 1\ng_gcount 1\ng_gsum 2\n# EOF\n";
-    assert_same(&app(open_metrics.to_owned(), Some(Syntax::OpenMetrics), Mode::Merge(Rules::default())));
+    let open_metrics =
+        "# TYPE a counter\na_total{job=\"x\"} 1\n# TYPE g gaugehistogram\ng_bucket{le=\"+Inf\"} 1\ng_gcount 1\ng_gsum 2\n# EOF\n";
+    assert_same(&app(
+        open_metrics.to_owned(),
+        Some(Syntax::OpenMetrics),
+        Mode::Merge(Rules::default()),
+    ));
 }
 
 /// A line of a family of one of three types.
@@ -152,7 +160,11 @@ fn line() -> impl Strategy<Value = String> {
         Just(("c", "z")),
     ];
     (family, number.clone(), number, 0..3, 0..3).prop_map(|((name, label), at, value, one, two)| {
-        let at = if label.is_empty() { String::new() } else { format!("{label}=\"{at}\",") };
+        let at = if label.is_empty() {
+            String::new()
+        } else {
+            format!("{label}=\"{at}\",")
+        };
         format!("{name}{{b=\"{one}\",{at}a=\"{two}\"}} {value}\n")
     })
 }
