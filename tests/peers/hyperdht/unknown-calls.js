@@ -1,0 +1,48 @@
+// Clients that call methods that a bridge does not have, each with a new key once its connection is closed. Prints the numbers of closed
+// connections, of calls, of refusals and of other answers, and ends by itself.
+//
+//   node unknown-calls.js BOOTSTRAP KEY CLIENTS SECONDS
+//
+// The key is z-base-32.
+const DHT = require('hyperdht')
+const ProtomuxRPC = require('protomux-rpc')
+const z32 = require('z32')
+
+// Of a connection; far more than the bridge refuses on one.
+const CALLS = 100
+// A name that is cut in the refusal.
+const METHOD = 'x'.repeat(1000)
+
+const [bootstrap, text, clients, seconds] = process.argv.slice(2)
+const key = z32.decode(text)
+const dht = new DHT({ bootstrap: [bootstrap] })
+const end = Date.now() + seconds * 1000
+let [connections, calls, refused, others] = [0, 0, 0, 0]
+
+function refuse(error) {
+  if (/unknown method/i.test(error.message)) refused++
+}
+
+async function client() {
+  while (Date.now() < end) {
+    const socket = dht.connect(key, { keyPair: DHT.keyPair() })
+    const closed = new Promise((resolve) => socket.on('close', () => resolve(true)))
+    const late = new Promise((resolve) => setTimeout(resolve, end + 2000 - Date.now(), false))
+    socket.on('error', () => {})
+    const rpc = new ProtomuxRPC(socket, { protocol: 'register-alias' })
+    for (let call = 0; call < CALLS; call++) {
+      calls++
+      rpc.request(`${METHOD}${call}`, null).then(() => others++, refuse)
+    }
+    if (await Promise.race([closed, late])) connections++
+    socket.destroy()
+  }
+}
+
+async function main() {
+  await Promise.all(Array.from({ length: Number(clients) }, client))
+  console.log(`${connections} ${calls} ${refused} ${others}`)
+  process.exit(0)
+}
+
+main()
