@@ -64,15 +64,22 @@ impl SharedRegistry {
     pub fn take(&self, most: usize) -> Vec<OutgoingClaim> {
         let now = Instant::now();
         let mut state = self.0.lock();
-        let names = state.shared.as_mut().map(|shared| {
+        loop {
+            let Some(shared) = &mut state.shared else { return Vec::new() };
             let names: Vec<AppName> = shared.unwritten.iter().take(most).cloned().collect();
             for name in &names {
                 shared.unwritten.remove(name);
-                shared.in_flight.insert(name.clone());
             }
-            names
-        });
-        names.into_iter().flatten().map(|name| state.outgoing(name, now)).collect()
+            let is_last = names.is_empty();
+            let claims: Vec<OutgoingClaim> = names.into_iter().filter_map(|name| state.outgoing(name, now)).collect();
+            // None of them may be left to write, with others behind them.
+            if is_last || !claims.is_empty() {
+                if let Some(shared) = &mut state.shared {
+                    shared.in_flight.extend(claims.iter().map(|claim| claim.name.clone()));
+                }
+                return claims;
+            }
+        }
     }
 
     /// Notes that the engine has a record, with its place in the order.
@@ -86,6 +93,12 @@ impl SharedRegistry {
         self.0.after(notifications);
     }
 
+    /// Notes that the engine has another record than the one that was to be removed. That record is among the changes to
+    /// [apply](Self::apply), which decides about it.
+    pub fn superseded(&self, claim: &OutgoingClaim) {
+        self.with(|shared| shared.in_flight.remove(&claim.name));
+    }
+
     /// True if more records have changed than are kept: all have to be compared with the engine again.
     #[must_use]
     pub fn overflowed(&self) -> bool {
@@ -94,7 +107,7 @@ impl SharedRegistry {
 
     /// Compares the records of this bridge with those that the engine has, after all of them were read: writes those that it lacks or has
     /// as others, and removes those without a claim. Those with a write that has not ended are written again, because the engine may have an
-    /// earlier record of the same claim, and because the removal of another bridge's record shows in nothing else.
+    /// earlier record of the same claim.
     pub fn reconcile(&self, there: &HashMap<AppName, ClaimOrder>) {
         self.with(|shared| {
             shared.overflowed = false;
@@ -141,12 +154,25 @@ impl SharedRegistry {
                     registered: claim
                         .registered
                         .unwrap_or_else(|| earlier(incoming.order, incoming.age_when_written)),
+                    written: incoming.order,
                     renewed: now.checked_sub(incoming.age).unwrap_or(now),
                     claim,
                 };
                 Some(remote).filter(|_| incoming.age < expiry)
             }
         };
+        if let Some(shared) = &mut state.shared {
+            match &claim {
+                None => shared.remote.removed(&incoming.name, incoming.order),
+                Some(claim) if shared.remote.is_revoked(claim) => {
+                    shared.mark(incoming.name.clone());
+                    drop(state);
+                    self.0.to_write.notify_one();
+                    return ClaimRead::Skipped;
+                }
+                Some(_) => {}
+            }
+        }
         let alias = claim.as_ref().map(|claim| claim.claim.alias.clone()).or(known);
         let Some(alias) = alias else { return ClaimRead::Skipped };
         let here = state.aliases.get(alias.as_str(), now);
