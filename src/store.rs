@@ -19,6 +19,7 @@ mod parallel;
 mod persistence;
 mod polled_events;
 mod raw;
+mod receipt;
 mod rendered;
 mod replication;
 mod response_cache;
@@ -35,9 +36,10 @@ pub use events::{
     Scrape, ScraperOverview, ScraperStatus, StoredEvent, inspect_shared,
 };
 pub use housekeeping::Housekeeping;
-pub use inlet::{EmitError, Inlet, PutOptions, Receipt, Refused};
+pub use inlet::{Inlet, PutOptions};
 pub use limits::{Limits, Mode};
 pub use polled_events::{EventFamilies, PolledEvent, PolledEvents, take_events};
+pub use receipt::{EmitError, Receipt, Refused};
 pub use rendered::{PendingExposition, RenderedExposition};
 pub use replication::{
     LeaseRequest, LocalChange, LocalChanges, OwnEvent, ReadEvent, ReplicatedApp, ReplicatedOutcome, Settlement, SharedEvents,

@@ -31,7 +31,7 @@ pub mod stream;
 pub mod unix_socket;
 
 pub use accept::{Accepted, ListenerStats};
-pub use blocking::{BLOCKING_THREADS, MAX_HANGING, blocking, blocking_within};
+pub use blocking::{BLOCKING_THREADS, MAX_HANGING, blocking, blocking_holding, blocking_within};
 pub use cgroup::default_memory_limit;
 pub use listen::{AddressFamilies, BindError, BindErrorKind, Listener};
 pub use memory::MallocTrim;

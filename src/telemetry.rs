@@ -174,7 +174,7 @@ instruments! {
         cluster_members: PerLabel<Gauge, 1> = PerLabel::new(["engine"]),
         /// Changes of aliases that the engine of the cluster does not have yet.
         cluster_pending_changes: PerLabel<Gauge, 1> = PerLabel::new(["engine"]),
-        /// Writes of aliases to the engine, by result: stored, failed.
+        /// Writes of aliases to the engine, by result: stored, superseded by a registration that came after a removal, failed.
         cluster_writes_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),
         /// Changes of aliases by other bridges that were read from the engine, by result: applied, skipped, refused.
         cluster_reads_total: PerLabel<Counter, 1> = PerLabel::new(["result"]),

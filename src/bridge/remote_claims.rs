@@ -37,8 +37,20 @@ pub(super) struct RemoteClaim {
     pub(super) claim: SharedClaim,
     pub(super) since: ClaimOrder,
     pub(super) registered: ClaimOrder,
+    /// The order of its record.
+    pub(super) written: ClaimOrder,
     /// The time of the last registration, by the clock of this process.
     pub(super) renewed: Instant,
+}
+
+/// A claim that is to be removed from the engine, as it was when it was forgotten here.
+#[derive(Debug, Clone, Copy)]
+struct Revocation {
+    key: PublicKey,
+    registered: ClaimOrder,
+    /// The order of its record, as it was read last.
+    written: ClaimOrder,
+    renewed: Instant,
 }
 
 impl RemoteClaim {
@@ -63,6 +75,8 @@ pub(super) struct RemoteClaims {
     claims: HashMap<AppName, RemoteClaim>,
     by_alias: BTreeMap<Alias, Vec<AppName>>,
     by_key: HashMap<PublicKey, Vec<AppName>>,
+    /// The claims to remove from the engine, until it has removed them. Bounded by [`MAX_CLAIMS`].
+    revoked: HashMap<AppName, Revocation>,
     /// The bridges that were there at the last heartbeat, without this one; `None` before the first one.
     members: Option<HashMap<String, BridgeMember>>,
 }
@@ -103,6 +117,49 @@ impl RemoteClaims {
         Some(gone)
     }
 
+    /// Removes the claim of a name, which is to be removed from the engine as well. Returns false if too many of them wait for that.
+    pub(super) fn revoke(&mut self, name: &AppName) -> bool {
+        let Some(gone) = self.remove(name) else { return true };
+        if self.revoked.len() >= MAX_CLAIMS && !self.revoked.contains_key(name) {
+            return false;
+        }
+        let revocation = Revocation {
+            key: gone.claim.key,
+            registered: gone.registered,
+            written: gone.written,
+            renewed: gone.renewed,
+        };
+        self.revoked.insert(gone.name, revocation);
+        true
+    }
+
+    /// Returns the order of the record that is to be removed from the engine, if there is one.
+    pub(super) fn revoked(&self, name: &AppName) -> Option<ClaimOrder> {
+        self.revoked.get(name).map(|revocation| revocation.written)
+    }
+
+    /// Compares a claim that was read with the one of its name that is to be removed. Returns true if they are the same registration, which its
+    /// bridge has only written again: this record is to be removed then. Another registration came after the removal, and stays.
+    pub(super) fn is_revoked(&mut self, claim: &RemoteClaim) -> bool {
+        let Some(revocation) = self.revoked.get_mut(&claim.name) else {
+            return false;
+        };
+        let is_same = (revocation.key, revocation.registered) == (claim.claim.key, claim.registered);
+        if is_same {
+            revocation.written = claim.written;
+        } else {
+            self.revoked.remove(&claim.name);
+        }
+        is_same
+    }
+
+    /// Notes that the engine has removed the record of a name, with this order.
+    pub(super) fn removed(&mut self, name: &AppName, order: ClaimOrder) {
+        if self.revoked(name).is_some_and(|written| written < order) {
+            self.revoked.remove(name);
+        }
+    }
+
     /// Returns the claims on an alias.
     pub(super) fn of<'s>(&'s self, alias: &str) -> impl Iterator<Item = &'s RemoteClaim> + use<'s> {
         self.by_alias
@@ -124,6 +181,8 @@ impl RemoteClaims {
 
     /// Removes the claims that were not renewed within `expiry`, and returns their aliases.
     pub(super) fn expire(&mut self, expiry: Duration, now: Instant) -> Vec<Alias> {
+        self.revoked
+            .retain(|_, revocation| now.saturating_duration_since(revocation.renewed) < expiry);
         let is_old = |claim: &&RemoteClaim| now.saturating_duration_since(claim.renewed) >= expiry;
         let old: Vec<AppName> = self.claims.values().filter(is_old).map(|claim| claim.name.clone()).collect();
         let gone = old.iter().filter_map(|name| self.remove(name));

@@ -2,7 +2,7 @@
 //! heartbeats are sent, until the connection fails.
 //!
 //! A record has one writer, so nothing is compared but presence: each session begins with all records, and writes what the engine lacks of
-//! its own.
+//! its own. Another bridge can only remove it, as it has seen it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -170,6 +170,7 @@ impl BridgeReplica {
             age: claim.age,
             ttl: Some(claim.ttl + TTL_SLACK),
             delayed: false,
+            replaces: claim.replaces.map(revision_of),
         };
         let written = engine.put(write).await;
         let result = match &written {
@@ -178,8 +179,9 @@ impl BridgeReplica {
             Err(_) => "failed",
         };
         self.telemetry.cluster_writes_total.with([result]).inc();
-        if let Written::Stored(revision) = written? {
-            self.registry.written(claim, order(revision));
+        match written? {
+            Written::Stored(revision) => self.registry.written(claim, order(revision)),
+            Written::Superseded => self.registry.superseded(claim),
         }
         Ok(())
     }
@@ -268,6 +270,14 @@ fn order(revision: Revision) -> ClaimOrder {
     ClaimOrder {
         millis: revision.millis,
         sequence: revision.sequence,
+    }
+}
+
+/// The revision of a place in the order of claims.
+fn revision_of(order: ClaimOrder) -> Revision {
+    Revision {
+        millis: order.millis,
+        sequence: order.sequence,
     }
 }
 

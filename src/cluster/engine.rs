@@ -52,6 +52,8 @@ pub(super) struct Write {
     pub(super) ttl: Option<Duration>,
     /// True if the write is skipped where the engine has a state with the same or a later time of update.
     pub(super) delayed: bool,
+    /// The revision of the state that it replaces: the write is skipped where the engine has another one, or none.
+    pub(super) replaces: Option<Revision>,
 }
 
 /// The outcome of a write.
@@ -59,7 +61,7 @@ pub(super) struct Write {
 pub(super) enum Written {
     /// It is stored, with this revision.
     Stored(Revision),
-    /// A later state was there.
+    /// It is skipped: a later state was there, or another one than it replaces.
     Superseded,
 }
 

@@ -226,7 +226,7 @@ impl Replica {
                     session.set_version(scraper, version);
                     let Some(current) = current else { continue };
                     // A scraper that came to another replica meanwhile comes back here.
-                    if !is_removal || !session.events.is_stale(&current) {
+                    if !is_removal || !session.events.is_forgotten(scraper, &current) {
                         let _ = session.events.merge(scraper, &current);
                     }
                 }

@@ -93,6 +93,9 @@ impl Engine for FakeEngine {
         if write.delayed && data.apps.get(&write.app).is_some_and(|there| there.at >= write.at) {
             return Ok(Written::Superseded);
         }
+        if write.replaces.is_some() && data.apps.get(&write.app).map(|there| there.revision) != write.replaces {
+            return Ok(Written::Superseded);
+        }
         data.millis += 1;
         let revision = Revision {
             millis: data.millis,

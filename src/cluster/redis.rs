@@ -197,6 +197,7 @@ impl Engine for Redis {
         put.arg(i32::from(write.delayed)).arg(ttl).arg(removed);
         put.arg(if count > 0 { &[] } else { &record[..] }).arg(count).arg(chunks);
         put.arg(MAX_CHANGES).arg(millis(CHUNK_TTL));
+        put.arg(write.replaces.map_or_else(String::new, |revision| revision.to_string()));
         let reply = self.commands.ask(&put).await?;
         match reply {
             Value::Nil => Ok(Written::Superseded),

@@ -236,6 +236,7 @@ impl Replica {
                 age: Duration::ZERO,
                 ttl: None,
                 delayed: change.delayed,
+                replaces: None,
             },
             (Some((app, age)), None) => {
                 let kib = u32::try_from(app.body.len() >> 10).unwrap_or(u32::MAX).min(WRITTEN_KIB);
@@ -249,6 +250,7 @@ impl Replica {
                     age,
                     ttl: expiry.map(|expiry| expiry.saturating_sub(age) + TTL_SLACK),
                     delayed: change.delayed,
+                    replaces: None,
                 }
             }
         };

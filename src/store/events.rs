@@ -11,6 +11,7 @@
 //! At a replica of a cluster the log has the events of all replicas, and a cursor is the set of events that a scraper has received from any of
 //! them ([`shared_cursor`]); [`shared`] is what the replicas exchange.
 
+mod absences;
 mod cursor;
 mod idempotency;
 mod journal_entry;

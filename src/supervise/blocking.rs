@@ -1,6 +1,8 @@
 //! Work that takes too long for a thread that serves connections.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
@@ -40,6 +42,42 @@ pub async fn blocking_within<T: Send + 'static>(permits: &'static Semaphore, wor
         work()
     })
     .await
+}
+
+/// Does the work as [`blocking`] does. The thread holds `permits`, and gives them back for what `later` resolves to, if it still works then.
+///
+/// It is for work that may hang, of which only the time shows that it does: it is counted among other work that hangs from then on. Where the
+/// caller has given up, the thread keeps what it holds.
+pub async fn blocking_holding<P: Send + 'static, T: Send + 'static>(
+    permits: P,
+    later: impl Future<Output = P>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    let held = Arc::new(Mutex::new(Some(permits)));
+    let of_thread = GiveBack(Arc::clone(&held));
+    let mut working = pin!(blocking(move || {
+        let _of_thread = of_thread;
+        work()
+    }));
+    tokio::select! {
+        biased;
+        result = &mut working => return result,
+        others = later => *lock(&held) = Some(others),
+    }
+    working.await
+}
+
+/// Gives back the permits of a thread at the end of its work. The caller, which may have exchanged them, may be there for longer.
+struct GiveBack<P>(Arc<Mutex<Option<P>>>);
+
+impl<P> Drop for GiveBack<P> {
+    fn drop(&mut self) {
+        lock(&self.0).take();
+    }
+}
+
+fn lock<P>(held: &Mutex<Option<P>>) -> MutexGuard<'_, Option<P>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One function for all kinds of work, so that the runtime's task is compiled once and not for each of them.

@@ -6,14 +6,19 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{MAX_HANGING, blocking_within};
+use super::{MAX_HANGING, blocking_holding, blocking_within};
 
 /// Lookups of polled endpoints, upstreams and Bitswap peers at a time. Thousands of names are resolved in seconds by a resolver that works.
 const PEER_LOOKUPS: usize = 128;
 
-/// The same for peers with a last lookup of [`SLOW`] or longer.
+/// The most of them that are the first ones of their peers. No server may answer any of these, and names that were found must not wait for them.
+const FIRST_PEER_LOOKUPS: usize = 96;
+const _: () = assert!(FIRST_PEER_LOOKUPS < PEER_LOOKUPS, "names that were found have places of their own");
+
+/// The same for lookups that have taken [`SLOW`], and for peers of which the last one has.
 const SLOW_PEER_LOOKUPS: usize = 64;
 
 /// Lookups of bridges, engines and listening addresses at a time: there are a few dozen of them, which must not wait for the thousands of
@@ -31,6 +36,7 @@ const SLOW: Duration = Duration::from_secs(2);
 /// The lookups of endpoints, upstreams and Bitswap peers.
 static PEERS: LookupPool = LookupPool {
     usual: Semaphore::const_new(PEER_LOOKUPS),
+    first: Semaphore::const_new(FIRST_PEER_LOOKUPS),
     slow: Semaphore::const_new(SLOW_PEER_LOOKUPS),
     slow_after: SLOW,
     resolve: system_resolver,
@@ -87,9 +93,44 @@ fn system_resolver(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 #[derive(Debug)]
 struct LookupPool {
     usual: Semaphore,
+    /// Of the usual ones: those of names of which nothing is known yet.
+    first: Semaphore,
     slow: Semaphore,
     slow_after: Duration,
     resolve: fn(&str, u16) -> io::Result<Vec<SocketAddr>>,
+}
+
+impl LookupPool {
+    /// Resolves a name for a peer with a last lookup of this pace.
+    ///
+    /// A lookup that turns out to be slow counts as one from then on, as soon as there is a place for it: its thread cannot be stopped, but its
+    /// usual place is free for names that are answered. Until then it keeps that place, so the threads are bounded.
+    async fn look_up(&'static self, pace: Pace, host: String, port: u16) -> Outcome {
+        let work = move || timed(|| (self.resolve)(&host, port));
+        if pace == Pace::Slow {
+            return blocking_within(&self.slow, work).await;
+        }
+        // Such semaphores are never closed.
+        let first = match pace == Pace::Unknown {
+            true => self.first.acquire().await.ok(),
+            false => None,
+        };
+        let usual = self.usual.acquire().await.ok();
+        let slow = async {
+            sleep(self.slow_after).await;
+            [None, self.slow.acquire().await.ok()]
+        };
+        blocking_holding([first, usual], slow, work).await
+    }
+}
+
+/// The pace of the last lookup of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// There was none.
+    Unknown,
+    Usual,
+    Slow,
 }
 
 /// The outcome of a lookup.
@@ -102,20 +143,20 @@ struct Outcome {
 
 /// Resolves on a thread, with one of these permits.
 async fn resolve(permits: &'static Semaphore, resolver: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static) -> Outcome {
-    let work = move || {
-        let begun = Instant::now();
-        let found = resolver();
-        Outcome {
-            found,
-            took: begun.elapsed(),
-        }
-    };
-    let outcome = blocking_within(permits, work).await;
-    let found = outcome.found.and_then(|found| match found.is_empty() {
+    blocking_within(permits, move || timed(resolver)).await
+}
+
+/// Resolves, and measures the time. Blocks.
+fn timed(resolver: impl FnOnce() -> io::Result<Vec<SocketAddr>>) -> Outcome {
+    let begun = Instant::now();
+    let found = resolver().and_then(|found| match found.is_empty() {
         true => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
         false => Ok(found),
     });
-    Outcome { found, ..outcome }
+    Outcome {
+        found,
+        took: begun.elapsed(),
+    }
 }
 
 /// The lookups of one peer that is connected to again and again, one at a time: of an endpoint, or an upstream.
@@ -126,8 +167,7 @@ async fn resolve(permits: &'static Semaphore, resolver: impl FnOnce() -> io::Res
 pub struct PeerLookup {
     pool: &'static LookupPool,
     running: Option<RunningLookup>,
-    /// True if the last lookup was slow.
-    is_slow: bool,
+    pace: Pace,
 }
 
 #[derive(Debug)]
@@ -148,7 +188,7 @@ impl PeerLookup {
         Self {
             pool,
             running: None,
-            is_slow: false,
+            pace: Pace::Unknown,
         }
     }
 
@@ -169,7 +209,8 @@ impl PeerLookup {
         self.running = None;
         // A panic of the resolver is that of the task.
         let outcome = outcome.map_err(io::Error::other)?;
-        self.is_slow = outcome.took >= self.pool.slow_after;
+        let is_slow = outcome.took >= self.pool.slow_after;
+        self.pace = if is_slow { Pace::Slow } else { Pace::Usual };
         outcome.found
     }
 
@@ -186,13 +227,10 @@ impl PeerLookup {
     }
 
     fn start(&self, host: &str, port: u16) -> RunningLookup {
-        let pool = self.pool;
-        let permits = if self.is_slow { &pool.slow } else { &pool.usual };
-        let name = host.to_owned();
         RunningLookup {
             host: host.to_owned(),
             port,
-            task: AbortOnDropHandle::new(tokio::spawn(resolve(permits, move || (pool.resolve)(&name, port)))),
+            task: AbortOnDropHandle::new(tokio::spawn(self.pool.look_up(self.pace, host.to_owned(), port))),
         }
     }
 }

@@ -354,8 +354,13 @@ async fn two_bridges_over_redis_serve_the_proxies_of_both() {
     })
     .await;
     assert!(two.targets().contains("my host:"));
+    // One that starts now reads it from the engine.
+    let three = redis.bridge(new_folder()).await;
+    until("a third bridge lists it", async || three.targets().contains("my host:")).await;
     assert_eq!(ask(two.http, Request::delete("/aliases/my%20host"), "").await.status(), 202);
-    until("it is forgotten", async || !two.targets().contains("my host:")).await;
+    for bridge in [&two, &three] {
+        until("it is forgotten", async || !bridge.targets().contains("my host:")).await;
+    }
 }
 
 /// Reads one whole response to a request for `path`, and then resets the connection, as a balancer does that has no more use for it.

@@ -1,5 +1,7 @@
 //! The threat model, held against the tests and scripts that it names.
 
+use std::path::PathBuf;
+
 use crate::source::{files, read, root};
 
 /// The kinds of evidence that a row can name.
@@ -18,16 +20,29 @@ fn exists(evidence: &str) -> bool {
     let Some((module, test)) = place.split_once("::") else {
         return false;
     };
-    let file = match is_unit {
-        true => format!("src/{module}/tests.rs"),
-        false => format!("tests/border/{module}.rs"),
-    };
     let is_test = |line: &str| line.trim_start().trim_start_matches("async ").starts_with(&format!("fn {test}("));
-    let text = if root().join(&file).is_file() { read(&file) } else { return false };
-    let lines: Vec<&str> = text.lines().collect();
-    lines
-        .windows(2)
-        .any(|pair| is_test(pair[1]) && pair[0].trim_start().starts_with("#["))
+    let has_test = |file: &PathBuf| {
+        let text = read(file);
+        let lines: Vec<&str> = text.lines().collect();
+        lines
+            .windows(2)
+            .any(|pair| is_test(pair[1]) && pair[0].trim_start().starts_with("#["))
+    };
+    let found = match is_unit {
+        true => unit_tests(module),
+        false => vec![PathBuf::from(format!("tests/border/{module}.rs"))],
+    };
+    found.iter().filter(|file| root().join(file).is_file()).any(has_test)
+}
+
+/// The files of the unit tests of a module.
+fn unit_tests(module: &str) -> Vec<PathBuf> {
+    let directory = format!("src/{module}/tests");
+    let mut found = vec![PathBuf::from(format!("{directory}.rs"))];
+    if root().join(&directory).is_dir() {
+        found.extend(files(&directory));
+    }
+    found
 }
 
 #[test]

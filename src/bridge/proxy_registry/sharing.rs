@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::{Notification, RegistryState};
 use crate::bridge::alias_table::{AliasChange, AliasEntry, AliasPolicy, AliasUnavailable, MAX_ALIASES, Transport};
 use crate::bridge::remote_claims::{BridgeMember, RemoteClaim, RemoteClaims};
-use crate::bridge::shared_claim::{ClaimOrder, SharedClaim, record_name};
+use crate::bridge::shared_claim::{ClaimOrder, SharedClaim, bridge_of, record_name};
 use crate::model::AppName;
 use crate::peer::{Alias, PublicKey};
 
@@ -40,6 +40,8 @@ pub struct OutgoingClaim {
     pub age: Duration,
     /// The time after which the claim expires.
     pub ttl: Duration,
+    /// At the removal of another bridge's record: the order of the record that is removed. Another one is a later one, and stays.
+    pub replaces: Option<ClaimOrder>,
     /// The registration that the record is about.
     version: Option<(PublicKey, Instant)>,
 }
@@ -80,6 +82,8 @@ struct OwnClaim {
     since: Option<ClaimOrder>,
     registered: Option<ClaimOrder>,
     written: Option<ClaimOrder>,
+    /// The order of a removal by another bridge that was read while a record was being written: it counts if it is the later one.
+    removed: Option<ClaimOrder>,
 }
 
 /// The state that a bridge of a cluster has beside its table.
@@ -104,6 +108,15 @@ impl SharedState {
     fn mark(&mut self, name: AppName) {
         if self.unwritten.len() < MAX_UNWRITTEN || self.unwritten.contains(&name) {
             self.unwritten.insert(name);
+        } else {
+            self.overflowed = true;
+        }
+    }
+
+    /// Forgets a claim of another bridge, and has its record removed as it is known here.
+    fn revoke(&mut self, name: AppName) {
+        if self.remote.revoke(&name) {
+            self.mark(name);
         } else {
             self.overflowed = true;
         }
@@ -289,10 +302,7 @@ impl RegistryState {
             .filter(is_orphan)
             .map(|claim| claim.name.clone())
             .collect();
-        for name in orphans {
-            shared.remote.remove(&name);
-            shared.mark(name);
-        }
+        orphans.into_iter().for_each(|name| shared.revoke(name));
     }
 
     fn publish_from(&mut self, alias: &Alias, address: Option<SocketAddr>, now: Instant) {
@@ -312,6 +322,7 @@ impl RegistryState {
             since: None,
             registered: None,
             written: None,
+            removed: None,
         };
         match shared.own.get_mut(alias) {
             Some(own) if own.key == entry.key => {
@@ -338,11 +349,9 @@ impl RegistryState {
     pub(super) fn forget_remote(&mut self, alias: &str) -> bool {
         let Some(shared) = &mut self.shared else { return false };
         let names: Vec<AppName> = shared.remote.of(alias).map(|claim| claim.name.clone()).collect();
-        for name in &names {
-            shared.remote.remove(name);
-            shared.mark(name.clone());
-        }
-        !names.is_empty()
+        let is_known = !names.is_empty();
+        names.into_iter().for_each(|name| shared.revoke(name));
+        is_known
     }
 
     /// Forgets the claims that have expired here, as all bridges do. Returns true if there were any of other bridges.
@@ -396,21 +405,27 @@ impl RegistryState {
         notifications
     }
 
-    /// The record of an alias, as it is to be written.
-    fn outgoing(&self, name: AppName, now: Instant) -> OutgoingClaim {
-        let removal = |name| OutgoingClaim {
+    /// The record of an alias, as it is to be written; `None` for one of another bridge that is not to be removed any more.
+    fn outgoing(&self, name: AppName, now: Instant) -> Option<OutgoingClaim> {
+        let shared = self.shared.as_ref()?;
+        let removal = |name, replaces| OutgoingClaim {
             name,
             record: None,
             age: Duration::ZERO,
             ttl: Duration::ZERO,
+            replaces,
             version: None,
         };
-        let found = self.shared.as_ref().and_then(|shared| {
-            let alias = shared.names.get(&name)?;
-            Some((shared, self.aliases.get(alias.as_str(), now)?, shared.own.get(alias)?))
-        });
-        let Some((shared, entry, own)) = found.filter(|(_, entry, own)| entry.key == own.key) else {
-            return removal(name);
+        if bridge_of(&name) != &*shared.id {
+            let seen = shared.remote.revoked(&name)?;
+            return Some(removal(name, Some(seen)));
+        }
+        let found = shared
+            .names
+            .get(&name)
+            .and_then(|alias| Some((self.aliases.get(alias.as_str(), now)?, shared.own.get(alias)?)));
+        let Some((entry, own)) = found.filter(|(entry, own)| entry.key == own.key) else {
+            return Some(removal(name, None));
         };
         let claim = SharedClaim {
             alias: entry.alias.clone(),
@@ -424,29 +439,51 @@ impl RegistryState {
             since: own.since,
             registered: own.registered,
         };
-        OutgoingClaim {
+        Some(OutgoingClaim {
             name,
             record: Some(claim.encode()),
             age: now.saturating_duration_since(entry.renewed),
             ttl: self.aliases.expires(entry).saturating_duration_since(now),
+            replaces: None,
             version: Some((entry.key, entry.renewed)),
-        }
+        })
     }
 
-    fn note_written(&mut self, claim: &OutgoingClaim, order: ClaimOrder) {
-        let Some(shared) = &mut self.shared else { return };
+    /// Notes that the engine has a record. Returns true if another bridge has removed it since.
+    fn note_written(&mut self, claim: &OutgoingClaim, order: ClaimOrder) -> bool {
+        let Some(shared) = &mut self.shared else { return false };
         shared.in_flight.remove(&claim.name);
+        shared.remote.removed(&claim.name, order);
         let Some(own) = shared.names.get(&claim.name).and_then(|alias| shared.own.get_mut(alias)) else {
-            return;
+            return false;
         };
         own.written = Some(order);
-        let Some((key, renewed)) = claim.version else { return };
+        let removed = own.removed.take();
+        let Some((key, renewed)) = claim.version else { return false };
         if own.key == key {
             own.since.get_or_insert(order);
         }
         if (own.key, own.renewed) == (key, renewed) {
             own.registered.get_or_insert(earlier(order, claim.age));
         }
+        own.registered.is_some() && removed.is_some_and(|removed| removed > order)
+    }
+
+    /// Forgets the claim of this bridge on an alias, of which another bridge has removed the record. Returns the notification of the proxy that
+    /// holds it again.
+    fn forget_own(&mut self, alias: &Alias, now: Instant) -> Option<Notification> {
+        let shared = self.shared.as_mut()?;
+        let name = shared.disown(alias)?;
+        if shared.in_flight.contains(&name) {
+            // The record that is being written now goes as well.
+            shared.mark(name);
+        }
+        tracing::info!(%alias, "forgotten by request at another bridge");
+        self.apps.remove(alias.as_str());
+        let (_, restored) = self.aliases.forget(alias.as_str(), now)?;
+        let restored = restored?;
+        self.publish(alias, now);
+        Some(self.restored(&restored))
     }
 
     /// Takes a record of another bridge, or a removal.

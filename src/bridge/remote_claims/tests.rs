@@ -22,6 +22,7 @@ fn claim(bridge: &str, alias: &str, key: u8, renewed: Instant) -> RemoteClaim {
         },
         since: ClaimOrder::default(),
         registered: ClaimOrder::default(),
+        written: ClaimOrder::default(),
         renewed,
     }
 }
@@ -92,4 +93,59 @@ fn the_table_is_bounded() {
     }
     assert!(!table.put(named(MAX_CLAIMS)));
     assert!(table.put(named(0)), "a known claim is replaced");
+}
+
+#[test]
+fn the_removals_that_wait_for_the_engine_are_bounded() {
+    let mut table = RemoteClaims::default();
+    let mut put_and_revoke = |n: usize| {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&n.to_le_bytes());
+        let mut claim = claim("b1", &format!("x{n}"), 0, Instant::now());
+        claim.claim.key = PublicKey::new(key);
+        let name = claim.name.clone();
+        assert!(table.put(claim));
+        table.revoke(&name)
+    };
+    assert!((0..MAX_CLAIMS).all(&mut put_and_revoke));
+    assert!(!put_and_revoke(MAX_CLAIMS));
+    assert!(put_and_revoke(0), "a known one is replaced");
+    assert_eq!(table.aliases().count(), 0);
+}
+
+#[test]
+fn a_claim_is_removed_as_it_was_seen_until_another_registration_takes_its_place() {
+    let now = Instant::now();
+    let order = |millis| ClaimOrder { millis, sequence: 0 };
+    let registered = |key, at, written| RemoteClaim {
+        registered: order(at),
+        written: order(written),
+        ..claim("b1", "x", key, now)
+    };
+    let seen = registered(1, 5, 5);
+    let name = seen.name.clone();
+    let revoked = || {
+        let mut table = RemoteClaims::default();
+        assert!(table.put(seen.clone()) && table.revoke(&name));
+        assert_eq!((table.of("x").count(), table.revoked(&name)), (0, Some(order(5))));
+        table
+    };
+    // Its bridge has written it again, with the state of a link.
+    let mut table = revoked();
+    assert!(table.is_revoked(&registered(1, 5, 8)));
+    assert_eq!(table.revoked(&name), Some(order(8)));
+    // An earlier removal was of an earlier record.
+    table.removed(&name, order(7));
+    assert_eq!(table.revoked(&name), Some(order(8)));
+    table.removed(&name, order(9));
+    assert_eq!(table.revoked(&name), None);
+    for later in [registered(1, 6, 6), registered(2, 5, 6)] {
+        let mut table = revoked();
+        assert!(!table.is_revoked(&later));
+        assert_eq!(table.revoked(&name), None);
+        assert!(!table.is_revoked(&seen), "there is no removal any more");
+    }
+    let mut table = revoked();
+    table.expire(Duration::from_secs(100), now + Duration::from_secs(100));
+    assert_eq!(table.revoked(&name), None, "it has expired everywhere");
 }

@@ -148,6 +148,40 @@ async fn a_bridge_goes_on_without_the_engine_and_writes_what_has_changed_when_it
     assert_eq!(three.bridge.holder("kept"), None);
 }
 
+/// In paused time, in which a registration and its record have the same moment.
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_is_written_late_does_not_undo_a_later_registration() {
+    let engine = FakeEngine::default();
+    let another_way = FakeEngine {
+        away: Arc::default(),
+        ..engine.clone()
+    };
+    let one = Node::joined("one", &engine).await;
+    let mut two = Node::joined("two", &another_way).await;
+    one.bridge.register("a", 1).unwrap();
+    two.until("a", 1, "bridge one").await;
+    // The session of the second bridge notices the loss only when it writes.
+    *another_way.away.lock().unwrap() = true;
+    assert!(two.bridge.forget("a"));
+    assert_eq!(two.lost().await, "away");
+    let before = engine.data.lock().unwrap().millis;
+    tokio::time::advance(Duration::from_millis(1)).await;
+    one.bridge.register("a", 1).unwrap();
+    while engine.data.lock().unwrap().millis == before {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    another_way.set_away(false);
+    two.connect(&another_way).await;
+    two.until("a", 1, "bridge one").await;
+    // All that the second bridge had to write before this is in the engine before it.
+    while two.bridge.shared.pending() > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    two.bridge.register("later", 2).unwrap();
+    one.until("later", 2, "bridge two").await;
+    assert_eq!(one.bridge.holder("a"), Some((1, "here".to_owned())));
+}
+
 #[tokio::test]
 async fn a_change_during_whose_write_the_engine_failed_is_written_when_it_is_back_with_its_data() {
     let engine = FakeEngine::default();

@@ -20,7 +20,7 @@ use crate::model::{Client, Event, IdempotencyKey, LabelSet, Timestamp};
 use crate::store::{EmitError, EventOptions, Inlet, Limits, Mode, PersistenceHandle, Scrape, ScraperStatus, View, WhenEngineAway, open_in};
 use crate::telemetry::Telemetry;
 
-/// The time of day of all replicas.
+/// The time of day of all replicas, unless a test gives one another clock.
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
 fn who(name: &str) -> ScraperId {
@@ -42,6 +42,8 @@ struct Node {
     when_away: WhenEngineAway,
     /// Its way to the engine, which all nodes share.
     engine: FakeEngine,
+    /// The time of day by its clock.
+    now: Timestamp,
     running: Option<Running>,
     starts: u32,
 }
@@ -85,12 +87,17 @@ fn declared(names: &[&str]) -> EventOptions {
 
 impl Node {
     async fn started(name: &'static str, engine: &FakeEngine, options: &EventOptions) -> Self {
+        Self::started_at(name, engine, options, NOW).await
+    }
+
+    async fn started_at(name: &'static str, engine: &FakeEngine, options: &EventOptions, now: Timestamp) -> Self {
         let mut node = Self {
             name,
             directory: tempfile::tempdir().unwrap(),
             options: options.clone(),
             when_away: WhenEngineAway::Accept,
             engine: another_way(engine),
+            now,
             running: None,
             starts: 0,
         };
@@ -105,7 +112,7 @@ impl Node {
             ..self.options.clone()
         };
         let mode = Mode::Merge(Rules::new(None, Duplicates::Label, &[]));
-        let (inlet, view, files) = open_in(self.directory.path(), Limits::default(), mode, options, NOW).unwrap();
+        let (inlet, view, files) = open_in(self.directory.path(), Limits::default(), mode, options, self.now).unwrap();
         let files = files.start(|_, _| {}).unwrap();
         let events = inlet.share_events(self.when_away, false).unwrap();
         let changes = inlet.record_changes(true);
@@ -188,13 +195,13 @@ impl Node {
         let key = key.map(|key| IdempotencyKey::new(key).unwrap());
         self.running()
             .inlet
-            .emit(Self::event(value, series), key, &client(), NOW)
+            .emit(Self::event(value, series), key, &client(), self.now)
             .await
             .map(drop)
     }
 
     async fn scrape(&self, scraper: &str) -> Scrape {
-        self.running().view.scrape_shared(&who(scraper), &client(), NOW).await
+        self.running().view.scrape_shared(&who(scraper), &client(), self.now).await
     }
 
     /// A scrape that arrives.
@@ -597,6 +604,47 @@ async fn a_scraper_that_comes_to_one_replica_is_kept_by_all_and_else_by_none() {
     quiet(&nodes).await;
     assert!(nodes.iter().all(|node| node.session().events.scrapers().is_empty()));
     assert!(engine.data.lock().unwrap().events.scrapers.is_empty());
+}
+
+/// Time passes at all replicas, in steps as a clock goes.
+async fn pass_seconds(nodes: &mut [Node], seconds: usize) {
+    for _ in 0..seconds.div_ceil(5) {
+        for node in &mut *nodes {
+            node.now = node.now.plus(Duration::from_secs(5));
+            node.running().inlet.sweep(node.now);
+        }
+        quiet(nodes).await;
+    }
+}
+
+#[tokio::test]
+async fn a_scraper_is_known_everywhere_whatever_the_clocks_of_the_replicas() {
+    let engine = FakeEngine::default();
+    let hours = |hours: u64| NOW.plus(Duration::from_secs(3_600 * hours));
+    let options = EventOptions::default();
+    let mut nodes = [
+        Node::started_at("behind", &engine, &options, hours(0)).await,
+        Node::started_at("right", &engine, &options, hours(1)).await,
+        Node::started_at("ahead", &engine, &options, hours(2)).await,
+    ];
+    pass(&engine, LONG);
+    let known = |nodes: &[Node]| -> usize { nodes.iter().map(|node| node.session().events.scrapers().len()).sum() };
+    for _ in 0..2 {
+        // It is new, or was forgotten, and comes to the replica with the earliest clock.
+        assert!(nodes[0].take("a").await.is_empty());
+        pass_seconds(&mut nodes, 60).await;
+        assert_eq!(known(&nodes), 3);
+        nodes[0].post(1.0, "x", None).await.unwrap();
+        quiet(&nodes).await;
+        assert_eq!(nodes[2].take("a").await, [1.0]);
+        quiet(&nodes).await;
+        assert!(nodes[0].take("a").await.is_empty() && nodes[1].take("a").await.is_empty());
+        pass_seconds(&mut nodes, 600).await;
+        assert_eq!(known(&nodes), 3);
+        pass_seconds(&mut nodes, 300).await;
+        assert_eq!(known(&nodes), 0);
+        assert!(engine.data.lock().unwrap().events.scrapers.is_empty());
+    }
 }
 
 #[tokio::test]

@@ -7,9 +7,13 @@ use super::reply;
 use crate::cluster::engine::EngineError;
 
 /// Writes an app. Keys: app, changes, index. Arguments: name, time, age, delayed, time to live, removed, record, number of chunks, their
-/// key, length of the stream, time to live of the chunks. Returns the revision, or nothing if a later state is there.
+/// key, length of the stream, time to live of the chunks, the revision that is replaced or nothing. Returns the revision, or nothing if a later
+/// state is there, or another one than is replaced.
 const PUT: &str = "
-local old = redis.call('HMGET', KEYS[1], 't', 'c')
+local old = redis.call('HMGET', KEYS[1], 't', 'c', 'r')
+if ARGV[12] ~= '' and old[3] ~= ARGV[12] then
+  return nil
+end
 if ARGV[4] == '1' and old[1] and tonumber(old[1]) >= tonumber(ARGV[2]) then
   return nil
 end

@@ -9,8 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::Health;
 use super::journal::{Journal, NotAccepted};
+use crate::store::EmitError;
 use crate::store::events::{Accepted, Events, Submission};
-use crate::store::inlet::EmitError;
 
 /// The most events that wait for the disk; further producers wait for a place. A disk that takes a tenth of a second for
 /// a batch so still serves 10,000 of them a second.

@@ -147,7 +147,7 @@ impl Events {
         !self.log.has_read(source) && (is_recent || is_pending)
     }
 
-    /// The age of something with this time of day, by the wall clocks of this machine and of the one that noted the time.
+    /// The age of an event with this time of day, by the wall clocks of this machine and of the one that accepted it.
     fn age_of(&self, at: Timestamp) -> Duration {
         self.clock.last().since(self.clock.moment_of(at))
     }
@@ -233,7 +233,12 @@ impl Events {
     /// there are too many scrapers.
     pub(in crate::store) fn merge(&mut self, who: &ScraperId, state: &[u8]) -> Option<bool> {
         let mut record = decode_scraper(state)?;
-        let (now, seen) = (self.clock.last(), self.clock.moment_of(record.cursor.seen));
+        let now = self.clock.last();
+        if !self.scrapers.contains_key(who) && self.absences.lasts(who, record.cursor.seen) {
+            // The engine still has it, or has it again.
+            self.changes.changed(who);
+            return Some(true);
+        }
         let limit = MAX_SCRAPERS + self.options.scrapers.len();
         let known = self.scrapers.len();
         let Some(scraper) = self.scrapers.get_mut(who) else {
@@ -242,8 +247,10 @@ impl Events {
             }
             record.cursor.fresh = false;
             record.cursor.settle(&self.log);
-            let scraper = Scraper::restored(ScraperPosition::Shared(record.cursor), seen, record.regular);
+            // It may have come just now: the time of its last scrape is by the clock of another machine, and says nothing here.
+            let scraper = Scraper::restored(ScraperPosition::Shared(record.cursor), now, record.regular);
             self.scrapers.insert(who.clone(), scraper);
+            self.absences.end(who);
             self.changes.changed_elsewhere(who);
             return Some(false);
         };
@@ -301,9 +308,17 @@ impl Events {
         }))
     }
 
-    /// True if the engine's state of a scraper says that it did not come for too long.
-    pub(in crate::store) fn is_stale(&self, state: &[u8]) -> bool {
-        decode_scraper(state).is_none_or(|record| self.age_of(record.cursor.seen) >= self.forgotten_after())
+    /// True if the engine's state of a scraper is of the absence for which it was forgotten here, so that it came to no replica since, or cannot
+    /// be read.
+    pub(in crate::store) fn is_forgotten(&self, who: &ScraperId, state: &[u8]) -> bool {
+        decode_scraper(state).is_none_or(|record| self.absences.lasts(who, record.cursor.seen))
+    }
+
+    /// The reported time of the first scrape of a scraper that is not known: later than its last one before an absence, whatever clock that was
+    /// of.
+    pub(super) fn first_seen(&mut self, who: &ScraperId) -> Timestamp {
+        let (_, wall) = self.clock.last_both();
+        self.absences.end(who).map_or(wall, |last| wall.max(last.plus(SEEN_STEP)))
     }
 
     /// Takes scrapers of which the engine lacks the state, at most `most`. If a state cannot be written, the scraper is to be noted again.

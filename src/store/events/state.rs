@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::absences::Absences;
 use super::idempotency::{IdempotencyCache, UsedKey, fingerprint};
 use super::log::Log;
 use super::monotonic::{MonotonicClock, MonotonicTime};
@@ -110,6 +111,8 @@ pub(in crate::store) struct Events {
     pub(super) log: Log,
     /// Bounded by [`MAX_SCRAPERS`], the declared ones not counted.
     pub(super) scrapers: HashMap<ScraperId, Scraper, foldhash::fast::RandomState>,
+    /// At a replica of a cluster: the scrapers that it has forgotten.
+    pub(super) absences: Absences,
     /// The scraper of each lease. At most one for each scraper.
     pub(super) leases: HashMap<LeaseId, ScraperId>,
     pub(super) next_lease: u64,
@@ -140,6 +143,7 @@ impl Events {
             options,
             log,
             scrapers: HashMap::default(),
+            absences: Absences::default(),
             leases: HashMap::new(),
             next_lease: 1,
             keys: IdempotencyCache::default(),
@@ -396,9 +400,9 @@ impl Events {
     /// Registers a scraper, with the events of the window for new scrapers.
     fn register(&mut self, who: &ScraperId, now: MonotonicTime) {
         self.drop_unclaimed(now);
-        let (_, wall) = self.clock.last_both();
+        let seen = self.first_seen(who);
         let scraper = Scraper {
-            cursor: ScraperPosition::at(&self.log, self.window_start(now), wall),
+            cursor: ScraperPosition::at(&self.log, self.window_start(now), seen),
             lease: None,
             seen: now,
             // With the state that is written now.

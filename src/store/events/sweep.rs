@@ -57,6 +57,7 @@ impl Events {
         self.drop_unclaimed(now);
         self.free_delivered(now);
         self.keys.expire(now);
+        self.absences.expire(now, self.forgotten_after());
         self.changes.take_losses()
     }
 
@@ -69,6 +70,9 @@ impl Events {
         let mut unclaimed = None;
         for (who, mut scraper) in gone {
             unclaimed = unclaimed.max(Some(self.count_losses(&who, &mut scraper)));
+            if let ScraperPosition::Shared(cursor) = &scraper.cursor {
+                self.absences.begin(&who, cursor.seen, now);
+            }
             self.changes.changed(&who);
         }
         self.note_unclaimed(unclaimed);

@@ -417,10 +417,10 @@ impl SharedEvents {
         self.shared.events().state_of(scraper).map(Bytes::from)
     }
 
-    /// True if the engine's state of a scraper says that it did not come for too long at any replica, or cannot be read.
+    /// True if the engine's state of a scraper is of the absence for which this replica has forgotten it, or cannot be read.
     #[must_use]
-    pub fn is_stale(&self, state: &[u8]) -> bool {
-        self.shared.events().is_stale(state)
+    pub fn is_forgotten(&self, scraper: &ScraperId, state: &[u8]) -> bool {
+        self.shared.events().is_forgotten(scraper, state)
     }
 
     /// The engine has the state of a scraper.

@@ -35,6 +35,48 @@ async fn a_thread_holds_its_permit_when_its_caller_is_gone() {
     assert_eq!(blocking_within(&PERMITS, || 6 * 7).await, 42);
 }
 
+/// The permits that are given out for work that hangs.
+async fn permit_of(permits: &'static Semaphore) -> Option<tokio::sync::SemaphorePermit<'static>> {
+    permits.acquire().await.ok()
+}
+
+#[tokio::test]
+async fn a_thread_exchanges_its_permit_while_it_works_and_gives_back_the_other_one() {
+    static USUAL: Semaphore = Semaphore::const_new(1);
+    static SLOW: Semaphore = Semaphore::const_new(1);
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let mut abandoned = Box::pin(blocking_holding(permit_of(&USUAL).await, permit_of(&SLOW), move || {
+        let _ = held.recv();
+    }));
+    assert!(futures_util::poll!(&mut abandoned).is_pending());
+    assert_eq!((USUAL.available_permits(), SLOW.available_permits()), (1, 0));
+    // The thread holds it also without its caller.
+    drop(abandoned);
+    assert_eq!((USUAL.available_permits(), SLOW.available_permits()), (1, 0));
+    drop(release);
+    drop(permit_of(&SLOW).await);
+    assert_eq!((USUAL.available_permits(), SLOW.available_permits()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_thread_keeps_its_permit_until_there_is_another_one() {
+    static USUAL: Semaphore = Semaphore::const_new(1);
+    static SLOW: Semaphore = Semaphore::const_new(0);
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let mut working = Box::pin(blocking_holding(permit_of(&USUAL).await, permit_of(&SLOW), move || {
+        let _ = held.recv();
+        6 * 7
+    }));
+    assert!(futures_util::poll!(&mut working).is_pending());
+    assert_eq!(USUAL.available_permits(), 0);
+    drop(release);
+    assert_eq!(working.await, 42);
+    assert_eq!((USUAL.available_permits(), SLOW.available_permits()), (1, 0));
+    let panicked = blocking_holding(permit_of(&USUAL).await, permit_of(&SLOW), || -> u8 { panic!("in the work") });
+    assert!(AssertUnwindSafe(panicked).catch_unwind().await.is_err());
+    assert_eq!(USUAL.available_permits(), 1);
+}
+
 #[test]
 fn work_that_never_began_has_no_result() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -65,6 +65,9 @@ impl Drop for Release {
     }
 }
 
+/// Lookups are slow after this time in tests in which none is.
+const NEVER: Duration = Duration::from_secs(3_600);
+
 const FOUND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 
 #[test]
@@ -72,8 +75,9 @@ fn lookups_that_hang_leave_threads_to_other_work() {
     static RESOLVER: DeadResolver = DeadResolver::new();
     static POOL: LookupPool = LookupPool {
         usual: Semaphore::const_new(3),
+        first: Semaphore::const_new(3),
         slow: Semaphore::const_new(1),
-        slow_after: SLOW,
+        slow_after: NEVER,
         resolve: |_, _| RESOLVER.resolve(),
     };
     let runtime = Builder::new_current_thread().max_blocking_threads(4).enable_time().build().unwrap();
@@ -114,11 +118,12 @@ fn a_lookup_that_outlives_its_caller_is_that_of_the_next_one() {
     static RESOLVER: DeadResolver = DeadResolver::new();
     static POOL: LookupPool = LookupPool {
         usual: Semaphore::const_new(8),
+        first: Semaphore::const_new(8),
         slow: Semaphore::const_new(8),
-        slow_after: SLOW,
+        slow_after: NEVER,
         resolve: |_, _| RESOLVER.resolve(),
     };
-    let runtime = Builder::new_current_thread().build().unwrap();
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     let _release = Release(&RESOLVER);
     runtime.block_on(async {
         let mut peer = PeerLookup::in_pool(&POOL);
@@ -138,6 +143,7 @@ fn names_that_were_slow_wait_for_each_other_only() {
     static RESOLVER: DeadResolver = DeadResolver::new();
     static POOL: LookupPool = LookupPool {
         usual: Semaphore::const_new(1),
+        first: Semaphore::const_new(1),
         slow: Semaphore::const_new(1),
         // Every lookup is a slow one.
         slow_after: Duration::ZERO,
@@ -146,7 +152,7 @@ fn names_that_were_slow_wait_for_each_other_only() {
             _ => Ok(vec![FOUND]),
         },
     };
-    let runtime = Builder::new_current_thread().build().unwrap();
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     let _release = Release(&RESOLVER);
     runtime.block_on(async {
         let mut dead = [PeerLookup::in_pool(&POOL), PeerLookup::in_pool(&POOL)];
@@ -162,10 +168,78 @@ fn names_that_were_slow_wait_for_each_other_only() {
     });
 }
 
+#[test]
+fn a_lookup_that_turns_out_to_be_slow_leaves_its_place_to_others() {
+    static RESOLVER: DeadResolver = DeadResolver::new();
+    static POOL: LookupPool = LookupPool {
+        usual: Semaphore::const_new(1),
+        first: Semaphore::const_new(1),
+        slow: Semaphore::const_new(1),
+        slow_after: Duration::from_millis(1),
+        resolve: |host, _| match host {
+            "dead.example" => RESOLVER.resolve(),
+            _ => Ok(vec![FOUND]),
+        },
+    };
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let _release = Release(&RESOLVER);
+    runtime.block_on(async {
+        let mut dead = [PeerLookup::in_pool(&POOL), PeerLookup::in_pool(&POOL)];
+        assert!(poll!(Box::pin(dead[0].addresses("dead.example", 9))).is_pending());
+        blocking(|| RESOLVER.wait_for(1)).await;
+        // Never looked up before, as the dead one, which has the only place.
+        let mut fine = PeerLookup::in_pool(&POOL);
+        let found = tokio::time::timeout(PATIENCE, fine.addresses("fine.example", 9)).await;
+        assert_eq!(found.expect("the place is free").unwrap(), [FOUND]);
+        assert_eq!((POOL.usual.available_permits(), POOL.first.available_permits()), (1, 1));
+        // While the place of slow ones is taken, a further one keeps its own.
+        assert!(poll!(Box::pin(dead[1].addresses("dead.example", 9))).is_pending());
+        blocking(|| RESOLVER.wait_for(2)).await;
+        assert_eq!((POOL.usual.available_permits(), POOL.slow.available_permits()), (0, 0));
+        // The threads are there without their peers, and the tasks that have waited for them have ended.
+        drop(dead);
+        blocking(|| ()).await;
+        assert_eq!((POOL.usual.available_permits(), POOL.slow.available_permits()), (0, 0));
+        RESOLVER.release();
+        drop(POOL.slow.acquire().await);
+        assert_eq!(fine.addresses("fine.example", 9).await.unwrap(), [FOUND]);
+    });
+}
+
+#[test]
+fn names_that_were_found_do_not_wait_for_new_ones() {
+    static RESOLVER: DeadResolver = DeadResolver::new();
+    static POOL: LookupPool = LookupPool {
+        usual: Semaphore::const_new(2),
+        first: Semaphore::const_new(1),
+        slow: Semaphore::const_new(0),
+        slow_after: NEVER,
+        resolve: |host, _| match host {
+            "dead.example" => RESOLVER.resolve(),
+            _ => Ok(vec![FOUND]),
+        },
+    };
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let _release = Release(&RESOLVER);
+    runtime.block_on(async {
+        let mut fine = PeerLookup::in_pool(&POOL);
+        assert_eq!(fine.addresses("fine.example", 9).await.unwrap(), [FOUND]);
+        let mut dead: Vec<PeerLookup> = (0..10).map(|_| PeerLookup::in_pool(&POOL)).collect();
+        for peer in &mut dead {
+            assert!(poll!(Box::pin(peer.addresses("dead.example", 9))).is_pending());
+        }
+        blocking(|| RESOLVER.wait_for(1)).await;
+        let found = tokio::time::timeout(PATIENCE, fine.addresses("fine.example", 9)).await;
+        assert_eq!(found.expect("a place is left").unwrap(), [FOUND]);
+        assert_eq!((POOL.usual.available_permits(), RESOLVER.hanging()), (1, 1));
+    });
+}
+
 #[tokio::test]
 async fn an_address_needs_no_lookup_and_no_thread() {
     static POOL: LookupPool = LookupPool {
         usual: Semaphore::const_new(0),
+        first: Semaphore::const_new(0),
         slow: Semaphore::const_new(0),
         slow_after: SLOW,
         resolve: |_, _| panic!("an address is no name"),

@@ -64,15 +64,22 @@ impl SharedRegistry {
     pub fn take(&self, most: usize) -> Vec<OutgoingClaim> {
         let now = Instant::now();
         let mut state = self.0.lock();
-        let names = state.shared.as_mut().map(|shared| {
+        loop {
+            let Some(shared) = &mut state.shared else { return Vec::new() };
             let names: Vec<AppName> = shared.unwritten.iter().take(most).cloned().collect();
             for name in &names {
                 shared.unwritten.remove(name);
-                shared.in_flight.insert(name.clone());
             }
-            names
-        });
-        names.into_iter().flatten().map(|name| state.outgoing(name, now)).collect()
+            let is_last = names.is_empty();
+            let claims: Vec<OutgoingClaim> = names.into_iter().filter_map(|name| state.outgoing(name, now)).collect();
+            // None of them may be left to write, with others behind them.
+            if is_last || !claims.is_empty() {
+                if let Some(shared) = &mut state.shared {
+                    shared.in_flight.extend(claims.iter().map(|claim| claim.name.clone()));
+                }
+                return claims;
+            }
+        }
     }
 
     /// Notes that the engine has a record, with its place in the order.
@@ -81,9 +88,20 @@ impl SharedRegistry {
         let notifications = {
             let mut state = self.0.lock();
             let alias = state.shared.as_ref().and_then(|shared| shared.names.get(&claim.name).cloned());
-            state.transition(alias.as_slice(), now, |state| state.note_written(claim, order))
+            let mut is_removed = false;
+            let mut notifications = state.transition(alias.as_slice(), now, |state| is_removed = state.note_written(claim, order));
+            if let Some(alias) = alias.filter(|_| is_removed) {
+                notifications.extend(state.forget_own(&alias, now));
+            }
+            notifications
         };
         self.0.after(notifications);
+    }
+
+    /// Notes that the engine has another record than the one that was to be removed. That record is among the changes to
+    /// [apply](Self::apply), which decides about it.
+    pub fn superseded(&self, claim: &OutgoingClaim) {
+        self.with(|shared| shared.in_flight.remove(&claim.name));
     }
 
     /// True if more records have changed than are kept: all have to be compared with the engine again.
@@ -94,7 +112,7 @@ impl SharedRegistry {
 
     /// Compares the records of this bridge with those that the engine has, after all of them were read: writes those that it lacks or has
     /// as others, and removes those without a claim. Those with a write that has not ended are written again, because the engine may have an
-    /// earlier record of the same claim, and because the removal of another bridge's record shows in nothing else.
+    /// earlier record of the same claim.
     pub fn reconcile(&self, there: &HashMap<AppName, ClaimOrder>) {
         self.with(|shared| {
             shared.overflowed = false;
@@ -141,12 +159,25 @@ impl SharedRegistry {
                     registered: claim
                         .registered
                         .unwrap_or_else(|| earlier(incoming.order, incoming.age_when_written)),
+                    written: incoming.order,
                     renewed: now.checked_sub(incoming.age).unwrap_or(now),
                     claim,
                 };
                 Some(remote).filter(|_| incoming.age < expiry)
             }
         };
+        if let Some(shared) = &mut state.shared {
+            match &claim {
+                None => shared.remote.removed(&incoming.name, incoming.order),
+                Some(claim) if shared.remote.is_revoked(claim) => {
+                    shared.mark(incoming.name.clone());
+                    drop(state);
+                    self.0.to_write.notify_one();
+                    return ClaimRead::Skipped;
+                }
+                Some(_) => {}
+            }
+        }
         let alias = claim.as_ref().map(|claim| claim.claim.alias.clone()).or(known);
         let Some(alias) = alias else { return ClaimRead::Skipped };
         let here = state.aliases.get(alias.as_str(), now);
@@ -179,28 +210,27 @@ impl SharedRegistry {
     /// Takes the removal of a record of this bridge by another one, at which the alias was forgotten.
     fn forgotten(&self, incoming: &IncomingClaim, is_followed: bool, now: Instant) -> ClaimRead {
         let mut state = self.0.lock();
-        let Some(shared) = &state.shared else { return ClaimRead::Skipped };
-        // A registration that the last session did not get written may be later than the removal; one that is being written now has an
-        // order of its own in a moment.
-        let is_waiting = shared.unwritten.contains(&incoming.name) || (!is_followed && shared.in_flight.contains(&incoming.name));
-        let alias = shared.names.get(&incoming.name).cloned();
-        let written = alias.as_ref().and_then(|alias| shared.own.get(alias)).and_then(|own| own.written);
-        let is_news = incoming.record.is_none() && !is_waiting && written.is_some_and(|written| written < incoming.order);
-        let Some(alias) = alias.filter(|_| is_news) else {
+        let Some(shared) = &mut state.shared else {
             return ClaimRead::Skipped;
         };
-        let restored = state.aliases.forget(alias.as_str(), now).and_then(|(_, restored)| restored);
-        state.apps.remove(alias.as_str());
-        if let Some(shared) = &mut state.shared {
-            shared.disown(&alias);
+        let Some(alias) = shared.names.get(&incoming.name).cloned() else {
+            return ClaimRead::Skipped;
+        };
+        let Some(own) = shared.own.get_mut(&alias).filter(|_| incoming.record.is_none()) else {
+            return ClaimRead::Skipped;
+        };
+        if own.registered.is_none() {
+            // A registration that the engine does not have yet comes after the removal. The order of one that is being written is known in a
+            // moment; one that the last session did not get written is written again.
+            own.removed = Some(incoming.order).filter(|_| is_followed && shared.in_flight.contains(&incoming.name));
+            return ClaimRead::Skipped;
         }
-        let notifications: Vec<Notification> = restored.iter().map(|entry| state.restored(entry)).collect();
-        if restored.is_some() {
-            state.publish(&alias, now);
+        if own.written.is_none_or(|written| written >= incoming.order) {
+            return ClaimRead::Skipped;
         }
+        let notification = state.forget_own(&alias, now);
         drop(state);
-        tracing::info!(%alias, "forgotten by request at another bridge");
-        self.0.after(notifications);
+        self.0.after(notification.into_iter().collect());
         ClaimRead::Applied
     }
 

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod model;
+
 use std::collections::BTreeMap;
 
 use super::fake::{EXPIRY, FakeBridge};
@@ -17,22 +19,34 @@ impl Records {
     /// Writes what a bridge has to write.
     fn write(&mut self, bridge: &FakeBridge) {
         for claim in bridge.shared.take(100) {
-            self.millis += 1;
-            let order = ClaimOrder {
-                millis: self.millis,
-                sequence: 0,
-            };
-            let incoming = IncomingClaim {
-                name: claim.name.clone(),
-                order,
-                age_when_written: claim.age,
-                age: claim.age,
-                record: claim.record.clone(),
-            };
-            self.all.insert(claim.name.clone(), incoming);
-            self.changed.push(claim.name.clone());
-            bridge.shared.written(&claim, order);
+            match self.put(&claim) {
+                Some(order) => bridge.shared.written(&claim, order),
+                None => bridge.shared.superseded(&claim),
+            }
         }
+    }
+
+    /// Writes a record, if it replaces what is there.
+    fn put(&mut self, claim: &OutgoingClaim) -> Option<ClaimOrder> {
+        let there = self.all.get(&claim.name).map(|there| there.order);
+        if claim.replaces.is_some() && there != claim.replaces {
+            return None;
+        }
+        self.millis += 1;
+        let order = ClaimOrder {
+            millis: self.millis,
+            sequence: 0,
+        };
+        let incoming = IncomingClaim {
+            name: claim.name.clone(),
+            order,
+            age_when_written: claim.age,
+            age: claim.age,
+            record: claim.record.clone(),
+        };
+        self.all.insert(claim.name.clone(), incoming);
+        self.changed.push(claim.name.clone());
+        Some(order)
     }
 
     /// Exchanges all changes between bridges, until there are none.
@@ -304,6 +318,130 @@ fn a_removal_by_another_bridge_does_not_undo_a_registration_that_was_being_writt
     assert_eq!(one.targets(), ["a"]);
     records.exchange(&[&one, &two]);
     assert_eq!((one.holder("a"), two.holder("a")), (held(1, "here"), held(1, "bridge one")));
+}
+
+/// The stage that the removal of another bridge's alias had reached when the connection was lost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Reached {
+    Nothing,
+    TheConnection,
+    TheEngine,
+}
+
+/// In paused time, in which a registration and its record have the same moment.
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_is_repeated_does_not_undo_a_later_registration() {
+    for reached in [Reached::Nothing, Reached::TheConnection, Reached::TheEngine] {
+        for key in [1, 2] {
+            let (one, two, mut records) = two(AliasPolicy::Replace);
+            one.register("a", 1).unwrap();
+            records.exchange(&[&one, &two]);
+            assert!(two.forget("a"));
+            let taken = match reached {
+                Reached::Nothing => Vec::new(),
+                Reached::TheConnection | Reached::TheEngine => two.shared.take(100),
+            };
+            if reached == Reached::TheEngine {
+                assert!(records.put(&taken[0]).is_some());
+                records.exchange(&[&one]);
+                assert_eq!(one.holder("a"), None, "it has learned of the removal");
+            }
+            tokio::time::advance(Duration::from_millis(1)).await;
+            one.register("a", key).unwrap();
+            records.exchange(&[&one]);
+            records.load(&two);
+            records.exchange(&[&one, &two]);
+            let holders = (one.holder("a"), two.holder("a"));
+            assert_eq!(holders, (held(key, "here"), held(key, "bridge one")), "{reached:?}, key {key}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_comes_after_a_later_registration_does_not_undo_it() {
+    let (one, two, mut records) = two(AliasPolicy::Replace);
+    one.register("a", 1).unwrap();
+    records.exchange(&[&one, &two]);
+    assert!(two.forget("a"));
+    // Neither bridge has read what the other one does.
+    tokio::time::advance(Duration::from_millis(1)).await;
+    one.register("a", 1).unwrap();
+    records.write(&one);
+    records.write(&two);
+    assert_eq!((two.holder("a"), two.shared.pending()), (None, 0));
+    records.exchange(&[&one, &two]);
+    assert_eq!((one.holder("a"), two.holder("a")), (held(1, "here"), held(1, "bridge one")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_is_read_while_a_registration_is_written_counts_if_it_is_later() {
+    for is_later in [false, true] {
+        let (one, two, mut records) = two(AliasPolicy::Replace);
+        one.register("a", 1).unwrap();
+        records.exchange(&[&one, &two]);
+        let name = records.all.keys().next().unwrap().clone();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        if !is_later {
+            assert!(two.forget("a"));
+            records.write(&two);
+        }
+        one.register("a", 1).unwrap();
+        let taken = one.shared.take(100);
+        let mut written = None;
+        if is_later {
+            written = records.put(&taken[0]);
+            two.shared.apply(&records.all[&name], true);
+            assert!(two.forget("a"));
+            records.write(&two);
+        }
+        assert_eq!(one.shared.apply(&records.all[&name], true), ClaimRead::Skipped);
+        let order = written.or_else(|| records.put(&taken[0])).unwrap();
+        one.shared.written(&taken[0], order);
+        records.exchange(&[&one, &two]);
+        let expected = if is_later {
+            (None, None)
+        } else {
+            (held(1, "here"), held(1, "bridge one"))
+        };
+        assert_eq!((one.holder("a"), two.holder("a")), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_counts_while_the_record_is_only_written_again() {
+    let (one, two, mut records) = two(AliasPolicy::Replace);
+    one.register("a", 1).unwrap();
+    records.exchange(&[&one, &two]);
+    let name = records.all.keys().next().unwrap().clone();
+    // One reads an engine without its record, and writes it again. The removal is earlier in the engine.
+    let there = std::mem::take(&mut records.all);
+    records.load(&one);
+    let taken = one.shared.take(100);
+    records.all = there;
+    assert!(two.forget("a"));
+    records.write(&two);
+    assert_eq!(one.shared.apply(&records.all[&name], true), ClaimRead::Applied);
+    let order = records.put(&taken[0]).unwrap();
+    one.shared.written(&taken[0], order);
+    records.exchange(&[&one, &two]);
+    assert_eq!((one.holder("a"), two.holder("a")), (None, None));
+    assert!(records.all.values().all(|claim| claim.record.is_none()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_reaches_a_record_that_was_only_written_again() {
+    let (one, two, mut records) = two(AliasPolicy::Replace);
+    one.register("a", 1).unwrap();
+    records.exchange(&[&one, &two]);
+    assert!(two.forget("a"));
+    // The engine loses its data, and the first bridge writes its record again.
+    records.all.clear();
+    records.load(&one);
+    records.write(&two);
+    assert_eq!(two.shared.pending(), 0, "there is nothing to remove yet");
+    records.exchange(&[&one, &two]);
+    assert_eq!((one.holder("a"), two.holder("a")), (None, None));
+    assert!(records.all.values().all(|claim| claim.record.is_none()));
 }
 
 #[test]

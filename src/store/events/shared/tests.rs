@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::super::absences::Absences;
 use super::super::shared_cursor::{MAX_WAITING, Progress};
 use super::super::sources::MAX_ORIGINS;
 use super::super::tests::{home, ms, push, who};
-use super::super::{Admission, DropReason, Dropped, EventOptions, JournalEntry, Owner, StoredEvent, Submission};
+use super::super::{Admission, DropReason, Dropped, EventOptions, JournalEntry, MonotonicTime, Owner, StoredEvent, Submission};
 use super::*;
 use crate::model::{Event, EventId, IdempotencyKey, LabelSet};
 
@@ -137,8 +138,6 @@ fn a_corrected_clock_makes_nothing_of_other_replicas_older() {
     events.merge(&who("a"), &regular_state(6_399_000)).unwrap();
     events.sweep(ms(6_401_000));
     assert_eq!(events.known(), [who("a")]);
-    assert!(!events.is_stale(&regular_state(6_399_000)));
-    assert!(events.is_stale(&regular_state(6_401_000 - 750_000)));
     // A key of an event of another replica is kept for as long as one of this replica.
     let keyed = Submission {
         key: Some(IdempotencyKey::new("k").unwrap()),
@@ -158,7 +157,6 @@ fn a_corrected_clock_makes_nothing_of_other_replicas_older() {
 #[test]
 fn scrapes_are_reported_also_after_the_clock_was_corrected() {
     let (mut events, mut other) = (corrected(), corrected());
-    let seen = |events: &Events| decode_scraper(&events.state_of(&who("a")).unwrap()).unwrap().cursor.seen;
     // Reported by a clock that is ahead by an hour.
     events.merge(&who("a"), &regular_state(10_000_000)).unwrap();
     other.merge(&who("a"), &regular_state(10_000_000)).unwrap();
@@ -183,15 +181,89 @@ fn scrapes_are_reported_also_after_the_clock_was_corrected() {
     assert!(other.known().is_empty());
 }
 
+/// A replica that learns at `now` of a scraper that was last seen at `seen`, by the clock of another replica.
+fn knowing(name: &str, seen: i64, now: i64) -> Events {
+    let mut events = Events::new(EventOptions {
+        replica: Some(origin(1)),
+        ..EventOptions::default()
+    });
+    events.sweep(ms(now));
+    assert_eq!(events.merge(&who(name), &regular_state(seen)), Some(false));
+    events
+}
+
+/// Sweeps each second between two times in seconds.
+fn sweep_between(events: &mut Events, from: i64, until: i64) {
+    for second in from + 1..=until {
+        events.sweep(ms(1_000 * second));
+    }
+}
+
+/// The reported time of the last scrape of scraper "a".
+fn seen(events: &Events) -> Timestamp {
+    decode_scraper(&events.state_of(&who("a")).unwrap()).unwrap().cursor.seen
+}
+
+#[test]
+fn a_scraper_of_a_replica_with_any_clock_is_known_for_the_whole_timeout() {
+    for seen in [1, 5_000_000, 20_000_000] {
+        let mut events = knowing("a", seen, 10_000_000);
+        sweep_between(&mut events, 10_000, 10_749);
+        assert_eq!(events.known(), [who("a")], "last seen at {seen}");
+        sweep_between(&mut events, 10_749, 10_750);
+        assert!(events.known().is_empty(), "last seen at {seen}");
+    }
+}
+
+#[test]
+fn a_scraper_that_was_forgotten_is_not_known_again_by_a_state_of_that_time() {
+    let mut events = knowing("a", 1, 1);
+    let (same, behind) = (regular_state(1), regular_state(0));
+    sweep_between(&mut events, 0, 751);
+    assert_eq!((events.known().len(), events.take_unshared(10).len()), (0, 1));
+    assert!(events.is_forgotten(&who("a"), &same) && events.is_forgotten(&who("a"), b"nonsense"));
+    assert_eq!(events.merge(&who("a"), &same), Some(true));
+    // Its state is removed from the engine again.
+    assert_eq!((events.known().len(), events.take_unshared(10).len()), (0, 1));
+    // Another replica has seen it, which had forgotten it as well and started again, with a clock that is behind.
+    assert!(!events.is_forgotten(&who("a"), &behind));
+    assert_eq!(events.merge(&who("a"), &behind), Some(false));
+    assert_eq!(events.known(), [who("a")]);
+    // By then all other replicas have forgotten it as well.
+    let mut events = knowing("a", 1, 1);
+    sweep_between(&mut events, 0, 1_502);
+    assert_eq!(events.merge(&who("a"), &same), Some(false));
+}
+
+#[test]
+fn the_first_scrape_after_an_absence_is_reported_as_a_later_one() {
+    // By a clock that is ahead.
+    let mut events = knowing("a", 10_000_000, 1_000);
+    sweep_between(&mut events, 1, 752);
+    assert!(events.known().is_empty());
+    events.visit(&who("a"), &home(), ms(752_000), false);
+    assert_eq!(seen(&events), ms(10_000_001));
+}
+
+#[test]
+fn the_scrapers_that_were_forgotten_are_bounded() {
+    let mut absences = Absences::default();
+    let now = MonotonicTime::default();
+    for n in 0..=MAX_SCRAPERS {
+        absences.begin(&who(&n.to_string()), ms(1), now);
+    }
+    assert!(absences.lasts(&who("0"), ms(1)) && !absences.lasts(&who(&MAX_SCRAPERS.to_string()), ms(1)));
+    absences.begin(&who("0"), ms(2), now);
+    assert!(!absences.lasts(&who("0"), ms(1)) && absences.lasts(&who("0"), ms(2)));
+    assert_eq!((absences.end(&who("0")), absences.end(&who("0"))), (Some(ms(2)), None));
+}
+
 #[test]
 fn a_report_of_another_replica_stands_for_one_of_this_replica() {
     let mut events = replica(100);
     events.sweep(ms(1_000));
     events.visit(&who("a"), &home(), ms(1_000), false);
-    let seen = |events: &Events| decode_scraper(&events.state_of(&who("a")).unwrap()).unwrap().cursor.seen;
-    for second in 1..=80 {
-        events.sweep(ms(1_000 + 1_000 * second));
-    }
+    sweep_between(&mut events, 1, 81);
     // Its clock is behind by a second.
     events.merge(&who("a"), &regular_state(80_000)).unwrap();
     events.visit(&who("a"), &home(), ms(82_000), false);
