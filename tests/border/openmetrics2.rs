@@ -154,8 +154,11 @@ async fn a_group_of_pushgateway_takes_openmetrics_2_by_its_version() {
         let answer = proxy.send(request, body.to_owned()).await;
         (answer.status().as_u16(), String::from_utf8_lossy(answer.body()).into_owned())
     };
-    let composite = "{count:3,sum:4.5,schema:3,zero_threshold:4.973232364097867e-42,zero_count:1,positive_spans:[-2:2],positive_buckets:[1,1]}";
-    let body = format!("# TYPE latency histogram\nlatency{{path=\"/\"}} {composite}\n# TYPE build_info info\nbuild_info{{version=\"1\"}} 1\n# EOF\n");
+    let composite =
+        "{count:3,sum:4.5,schema:3,zero_threshold:4.973232364097867e-42,zero_count:1,positive_spans:[-2:2],positive_buckets:[1,1]}";
+    let body = format!(
+        "# TYPE latency histogram\nlatency{{path=\"/\"}} {composite}\n# TYPE build_info info\nbuild_info{{version=\"1\"}} 1\n# EOF\n"
+    );
     assert_eq!(push("; version=2.0.0", &body).await, (200, String::new()));
     let lines = async || {
         let two = text(&asked(&proxy, "/metrics?own=false", OPENMETRICS_2).await);
@@ -164,11 +167,18 @@ async fn a_group_of_pushgateway_takes_openmetrics_2_by_its_version() {
     };
     let stored = lines().await;
     let native = format!("latency{{path=\"/\",job=\"backup\",instance=\"\"}} {composite}");
-    for line in [&*native, "# TYPE build_info info", "build_info{version=\"1\",job=\"backup\",instance=\"\"} 1"] {
+    for line in [
+        &*native,
+        "# TYPE build_info info",
+        "build_info{version=\"1\",job=\"backup\",instance=\"\"} 1",
+    ] {
         assert!(stored.iter().any(|stored| stored == line), "{line}: {stored:#?}");
     }
     // What other pushes are refused for, in the same words, and the group stays.
-    let (lacks_sum, in_1) = ("# TYPE h histogram\nh {count:1}\n# EOF\n", "# TYPE jobs counter\njobs_total 1\n# EOF\n");
+    let (lacks_sum, in_1) = (
+        "# TYPE h histogram\nh {count:1}\n# EOF\n",
+        "# TYPE jobs counter\njobs_total 1\n# EOF\n",
+    );
     for bad in [lacks_sum, in_1, "up 1\n"] {
         let (status, why) = push("; version=2.0.0", bad).await;
         let other = Request::put("/apps/app/metrics").header("content-type", "application/openmetrics-text; version=2.0.0");

@@ -62,7 +62,6 @@ struct App {
 /// A body as it came: its syntax, its text, the added labels, and the seed of native histograms.
 type Body = (Syntax, String, Vec<(String, String)>, Option<u64>);
 
-
 /// All applications, merged slowly.
 pub(crate) struct Model {
     app_label: Option<String>,

@@ -118,7 +118,11 @@ impl Mix {
         // Of dice of their own, so that the mixes without them stay what they were.
         let mut dice = Dice::new(seed ^ 0x6e61_7469_7665);
         // A record has one disambiguating label, and its samples in text may have different ones where that name is in use.
-        if dice.chance(30) && !steps.iter().any(|step| matches!(step, Step::Replace { body, .. } if body.contains("app=\""))) {
+        if dice.chance(30)
+            && !steps
+                .iter()
+                .any(|step| matches!(step, Step::Replace { body, .. } if body.contains("app=\"")))
+        {
             for step in &mut steps {
                 if let Step::Replace { natives, .. } = step {
                     *natives = dice.chance(60).then(|| dice.next());

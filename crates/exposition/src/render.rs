@@ -224,7 +224,12 @@ impl Item {
             let stands = deduplicator
                 .as_mut()
                 .is_none_or(|deduplicator| deduplicator.admits(&sample, suffix));
-            if stands && self.names.contains(suffix.as_flag()) && !self.is_suppressed(&sample, suffix) && !is_early(&sample) && !is_carried(&sample) {
+            if stands
+                && self.names.contains(suffix.as_flag())
+                && !self.is_suppressed(&sample, suffix)
+                && !is_early(&sample)
+                && !is_carried(&sample)
+            {
                 each(suffix, sample);
             }
         }

@@ -158,7 +158,10 @@ fn openmetrics_2_gets_the_labels_of_the_group_in_text_and_records() {
 #[test]
 fn faults_of_openmetrics_2_are_those_of_other_pushes() {
     for (body, fault) in [
-        ("# TYPE h histogram\nh {count:1}\n# EOF\n", "line 2, column 3: the composite value lacks sum"),
+        (
+            "# TYPE h histogram\nh {count:1}\n# EOF\n",
+            "line 2, column 3: the composite value lacks sum",
+        ),
         ("up 1\n", "line 2, column 1: the end mark # EOF is missing"),
         (
             "# TYPE jobs counter\njobs_total 1\n# EOF\n",
@@ -173,7 +176,9 @@ fn faults_of_openmetrics_2_are_those_of_other_pushes() {
     // A series that occurs twice is found in the check, as in other formats.
     let twice = in_openmetrics2("up 1\nup 1\n# EOF\n").expect("a valid text").check(true);
     assert!(
-        twice.as_ref().is_err_and(|why| why.starts_with("line 2, column 1: duplicate series")),
+        twice
+            .as_ref()
+            .is_err_and(|why| why.starts_with("line 2, column 1: duplicate series")),
         "{twice:?}"
     );
 }

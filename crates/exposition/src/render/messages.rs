@@ -153,7 +153,10 @@ impl<'a> Encoder<'a> {
         }
         if let Some(records) = item.exposition.records().filter(|records| !records.of(item.family).is_empty()) {
             self.records(records, out);
-            let is_first = records.of(item.family).first().is_some_and(|first| first.kind == message_type(item.kind));
+            let is_first = records
+                .of(item.family)
+                .first()
+                .is_some_and(|first| first.kind == message_type(item.kind));
             if is_first && !records.samples.is_empty() {
                 // Samples that none of them has: of a family with the name of such samples, or beside lines with faults.
                 item.for_each_sample(self.to, |suffix, sample| self.leftovers.push((suffix, sample)));

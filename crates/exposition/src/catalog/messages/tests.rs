@@ -199,7 +199,12 @@ fn a_newer_sample_of_a_native_histogram_in_conflict_leaves_its_other_samples() {
         let whole = family_of("x", HISTOGRAM, &two[1..]);
         assert!(memchr::memmem::find(&body, &whole).is_some(), "the other one stays whole");
         let newer = format!("{name}{{i=\"1\"}} 9");
-        let mut expected: Vec<&str> = vec!["x_bucket{i=\"2\",le=\"+Inf\"} 3", "x_count{i=\"2\"} 3", "x_sum{i=\"2\"} 4.5", &newer];
+        let mut expected: Vec<&str> = vec![
+            "x_bucket{i=\"2\",le=\"+Inf\"} 3",
+            "x_count{i=\"2\"} 3",
+            "x_sum{i=\"2\"} 4.5",
+            &newer,
+        ];
         expected.extend(others);
         expected.sort_unstable();
         assert_eq!(decoded_samples(&body), expected);
@@ -222,8 +227,18 @@ fn bodies_that_give_a_name_several_types_go_out_once_beside_each_other() {
         MessageType::Histogram,
     ];
     let series = |lines: &[String]| -> Vec<String> {
-        let all = lines.iter().map(|line| line.rsplit_once(' ').unwrap().0.replace("app=\"a\"", "").replace("app=\"b\"", ""));
-        let mut all: Vec<String> = all.map(|series| series.replace(",,", ",").replace(",}", "}").replace("{}", "").replace("1.0\"", "1\"")).collect();
+        let all = lines
+            .iter()
+            .map(|line| line.rsplit_once(' ').unwrap().0.replace("app=\"a\"", "").replace("app=\"b\"", ""));
+        let mut all: Vec<String> = all
+            .map(|series| {
+                series
+                    .replace(",,", ",")
+                    .replace(",}", "}")
+                    .replace("{}", "")
+                    .replace("1.0\"", "1\"")
+            })
+            .collect();
         all.sort_unstable();
         all
     };
@@ -231,7 +246,11 @@ fn bodies_that_give_a_name_several_types_go_out_once_beside_each_other() {
         let text = String::from_utf8(text).unwrap();
         text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     };
-    for (first, second) in kinds.into_iter().flat_map(|first| kinds.map(|second| (first, second))).filter(|(one, other)| one != other) {
+    for (first, second) in kinds
+        .into_iter()
+        .flat_map(|first| kinds.map(|second| (first, second)))
+        .filter(|(one, other)| one != other)
+    {
         let body = || read(&contradicting(first, second));
         let others = [
             body(),
@@ -242,7 +261,10 @@ fn bodies_that_give_a_name_several_types_go_out_once_beside_each_other() {
             text("# TYPE x_sum gauge\nx_sum{a=\"2\"} 7\n"),
             text("# TYPE x_bucket gauge\nx_bucket{a=\"1\",le=\"+Inf\"} 7\nx_bucket{a=\"2\",le=\"+Inf\"} 7\n"),
         ];
-        for (other, duplicates) in others.into_iter().flat_map(|other| [Duplicates::Latest, Duplicates::Label].map(|it| (other.clone(), it))) {
+        for (other, duplicates) in others
+            .into_iter()
+            .flat_map(|other| [Duplicates::Latest, Duplicates::Label].map(|it| (other.clone(), it)))
+        {
             let mut catalog = Catalog::new(Rules::new(None, duplicates, &[]));
             let what = format!("{first:?}, {second:?} {duplicates:?} {}", String::from_utf8_lossy(other.body()));
             push(&mut catalog, "a", body());
@@ -265,7 +287,11 @@ fn bodies_that_give_a_name_several_types_go_out_once_beside_each_other() {
 fn a_creation_time_out_of_a_group_in_conflict_is_compared_with_creation_times() {
     let group = "# TYPE x histogram\nx_bucket{le=\"+Inf\"} 1\nx_count 1\nx_sum 1\nx_created 1700000000\nx 5\n# EOF\n";
     let mut catalog = Catalog::new(Rules::new(None, Duplicates::Latest, &[]));
-    push(&mut catalog, "a", Exposition::parse(Bytes::from_static(group.as_bytes()), Syntax::OpenMetrics));
+    push(
+        &mut catalog,
+        "a",
+        Exposition::parse(Bytes::from_static(group.as_bytes()), Syntax::OpenMetrics),
+    );
     push(&mut catalog, "b", text("# TYPE x gauge\nx 2\n"));
     let mut expected = ["x 2", "x_bucket{le=\"+Inf\"} 1", "x_count 1", "x_created 1700000000", "x_sum 1"];
     assert_eq!(decoded_samples(&shown(&mut catalog, protobuf())), expected);

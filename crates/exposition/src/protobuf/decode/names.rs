@@ -203,7 +203,9 @@ impl<'a> Names<'a> {
         let Some((base, suffix)) = Suffix::split(name).filter(|(_, suffix)| *suffix != Suffix::Total) else {
             return false;
         };
-        let Some(other) = self.get(base, name_hash(base)) else { return false };
+        let Some(other) = self.get(base, name_hash(base)) else {
+            return false;
+        };
         let kinds = MessageType::ALL.into_iter().filter(|kind| other.kinds & (1 << *kind as u8) != 0);
         kinds.flat_map(required_suffixes).any(|required| required == suffix)
     }

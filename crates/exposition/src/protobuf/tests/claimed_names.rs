@@ -22,7 +22,9 @@ fn samples(read: &Exposition) -> Vec<Seen> {
                 .filter(|label| !label.value.is_empty())
                 .map(|label| {
                     let value = match label.name {
-                        b"le" | b"quantile" => text(label.value).parse::<f64>().map_or_else(|_| text(label.value), |bound| bound.to_string()),
+                        b"le" | b"quantile" => text(label.value)
+                            .parse::<f64>()
+                            .map_or_else(|_| text(label.value), |bound| bound.to_string()),
                         _ => text(label.value),
                     };
                     (text(label.name), value)
@@ -51,8 +53,10 @@ fn in_each_format(read: &Exposition) -> [(&'static str, Vec<Seen>); 3] {
     let parsed = |format, syntax| samples(&Exposition::parse(rendered(read, format).into(), syntax));
     let open = Format::OpenMetrics100(Some(Escaping::AllowUtf8));
     let text = Format::Text100(Escaping::AllowUtf8);
+    let again = Exposition::decode(&rendered(read, PROTOBUF), MAX).unwrap();
+    assert!(!again.faults().iter().any(|fault| fault.is_duplicate), "{:?}", again.faults());
     [
-        ("protobuf", samples(&Exposition::decode(&rendered(read, PROTOBUF), MAX).unwrap())),
+        ("protobuf", samples(&again)),
         ("OpenMetrics", parsed(open, Syntax::OpenMetrics)),
         ("text", parsed(text, Syntax::Text)),
     ]
@@ -66,7 +70,11 @@ fn same_in_each_format(read: &Exposition, what: &str) {
 }
 
 fn gauge(name: &str, instance: &str) -> Vec<u8> {
-    family_of(name, MessageType::Gauge, &[scalar_of(MessageType::Gauge, 7.0).label("of", instance)])
+    family_of(
+        name,
+        MessageType::Gauge,
+        &[scalar_of(MessageType::Gauge, 7.0).label("of", instance)],
+    )
 }
 
 fn classic() -> Message {
@@ -108,7 +116,10 @@ fn families_with_names_of_samples_lose_none_and_double_none() {
                 assert_eq!(samples(&bodies[0]), samples(&bodies[1]), "{what}: whichever comes first");
                 for read in &bodies {
                     same_in_each_format(read, &what);
-                    assert!(!is_native || read.native_histograms() > 0, "{what}: the native histogram x stays whole");
+                    assert!(
+                        !is_native || read.native_histograms() > 0,
+                        "{what}: the native histogram x stays whole"
+                    );
                 }
             }
         }
@@ -162,7 +173,10 @@ fn what_the_proxy_writes_of_broken_groups_is_read_whole_by_another_one() {
 fn a_family_that_has_a_name_twice_shares_it_with_a_third_one() {
     for kind in [MessageType::Gauge, MessageType::Summary] {
         let twice = contradicting(kind, MessageType::Histogram);
-        for body in [[gauge("x_bucket", "b"), twice.clone()].concat(), [twice, gauge("x_bucket", "b")].concat()] {
+        for body in [
+            [gauge("x_bucket", "b"), twice.clone()].concat(),
+            [twice, gauge("x_bucket", "b")].concat(),
+        ] {
             let read = Exposition::decode(&body, MAX).unwrap();
             assert!(read.faults().is_empty(), "{:?}", read.faults());
             same_in_each_format(&read, "a name of two types and one of samples");
@@ -190,7 +204,10 @@ fn a_label_that_buckets_and_quantiles_have_costs_these_alone() {
         let has = |fault: &str| read.faults().iter().any(|it| it.reason.contains(fault));
         assert!(has("twice"), "{kind:?}: {:?}", read.faults());
         let kept: Vec<String> = samples(&read).into_iter().map(|(name, ..)| name).collect();
-        assert!(kept.contains(&"x_count".to_owned()) && kept.contains(&"x_sum".to_owned()), "{kept:?}");
+        assert!(
+            kept.contains(&"x_count".to_owned()) && kept.contains(&"x_sum".to_owned()),
+            "{kept:?}"
+        );
         same_in_each_format(&read, "a label of buckets or quantiles");
     }
 }
@@ -207,7 +224,13 @@ proptest! {
         }
         let expected = samples(&read);
         for (format, seen) in in_each_format(&read) {
-            prop_assert_eq!(&seen, &expected, "{}\n{}", format, String::from_utf8_lossy(read.body()));
+            // A record may have a sample that text refuses, such as one with a label of buckets in a body that gives a name several types.
+            let may_have_more = format == "protobuf" && !read.faults().is_empty();
+            let is_there = |sample: &Seen| seen.binary_search(sample).is_ok();
+            prop_assert!(
+                seen == expected || may_have_more && expected.iter().all(is_there),
+                "{}\n{:?}\n{:?}\n{}", format, seen, expected, String::from_utf8_lossy(read.body())
+            );
         }
     }
 }
