@@ -8,7 +8,7 @@ mod replaced;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use self::replaced::{Part, has_samples};
+use self::replaced::{RecordPart, has_samples};
 use super::Catalog;
 use super::app::{App, AppFamily, AppId};
 use super::contributions::AppRange;
@@ -296,7 +296,7 @@ impl Catalog {
         }
         let entry_of = |suffix: Suffix| derived.iter().find(|(other, _)| *other == suffix).map_or(id, |(_, id)| *id);
         let own = text.names.suffixes().filter_map(|suffix| self.part(suffix, entry_of(suffix), app));
-        let mut parts: Vec<Part> = own.collect();
+        let mut parts: Vec<RecordPart> = own.collect();
         if text.other_records {
             let key = self.families.key(&self.apps.slots, id);
             let is_other = |suffix: &Suffix| has_samples(item.kind, *suffix) && !text.names.contains(suffix.as_flag());
@@ -313,11 +313,11 @@ impl Catalog {
     }
 
     /// The samples of an app that are exposed under this entry.
-    fn part(&self, suffix: Suffix, id: Id<FamilyEntry>, app: AppId) -> Option<Part> {
+    fn part(&self, suffix: Suffix, id: Id<FamilyEntry>, app: AppId) -> Option<RecordPart> {
         match self.families.get(id)? {
             FamilyRef::Private { app: owner, at } => {
                 let family = self.apps.slots[owner].families.get(at as usize).filter(|_| owner == app)?;
-                Some(Part {
+                Some(RecordPart {
                     suffix,
                     family: family.text().family,
                     grouping: family.text().kind,
@@ -329,7 +329,7 @@ impl Catalog {
             FamilyRef::Shared(shared) => {
                 let contribution = shared.contributions.get(app)?;
                 let exposed = shared.exposed(contribution);
-                Some(Part {
+                Some(RecordPart {
                     suffix,
                     family: exposed.family,
                     grouping: exposed.kind,

@@ -12,7 +12,7 @@ use crate::identity::Identity;
 use crate::render::{Item, SuppressedSeries, record_groups};
 
 /// The samples of an app's records with one suffix, as text shows them.
-pub(super) struct Part {
+pub(super) struct RecordPart {
     /// What their name has beyond that of the records.
     pub(super) suffix: Suffix,
     /// The number of the family of the text that they are in.
@@ -26,7 +26,7 @@ pub(super) struct Part {
     pub(super) left_out: Option<Arc<SuppressedSeries>>,
 }
 
-impl Part {
+impl RecordPart {
     /// What the names of the samples have beyond that of their family of the text.
     fn own_suffix(&self, records: &Item) -> Suffix {
         if self.family == records.family { self.suffix } else { Suffix::Bare }
@@ -34,8 +34,8 @@ impl Part {
 }
 
 /// The item of an app's records without those of which samples are left out, and items of what is left of these.
-pub(super) fn in_part(records: Item, parts: &[Part]) -> Vec<Item> {
-    let has_none = |part: &Part| part.left_out.as_ref().is_none_or(|series| series.is_empty());
+pub(super) fn in_part(records: Item, parts: &[RecordPart]) -> Vec<Item> {
+    let has_none = |part: &RecordPart| part.left_out.as_ref().is_none_or(|series| series.is_empty());
     if parts.iter().all(has_none) {
         return vec![records];
     }
@@ -73,7 +73,7 @@ struct PartSample {
     is_left_out: bool,
 }
 
-fn samples_of(part: &Part, records: &Item, groups: &SuppressedSeries) -> Vec<PartSample> {
+fn samples_of(part: &RecordPart, records: &Item, groups: &SuppressedSeries) -> Vec<PartSample> {
     let exposition = &records.exposition;
     let family = &exposition.families()[part.family as usize];
     let name = exposition.text(family.name);

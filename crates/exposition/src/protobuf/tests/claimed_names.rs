@@ -53,8 +53,10 @@ fn in_each_format(read: &Exposition) -> [(&'static str, Vec<Seen>); 3] {
     let parsed = |format, syntax| samples(&Exposition::parse(rendered(read, format).into(), syntax));
     let open = Format::OpenMetrics100(Some(Escaping::AllowUtf8));
     let text = Format::Text100(Escaping::AllowUtf8);
+    let again = Exposition::decode(&rendered(read, PROTOBUF), MAX).unwrap();
+    assert!(!again.faults().iter().any(|fault| fault.is_duplicate), "{:?}", again.faults());
     [
-        ("protobuf", samples(&Exposition::decode(&rendered(read, PROTOBUF), MAX).unwrap())),
+        ("protobuf", samples(&again)),
         ("OpenMetrics", parsed(open, Syntax::OpenMetrics)),
         ("text", parsed(text, Syntax::Text)),
     ]
@@ -222,7 +224,13 @@ proptest! {
         }
         let expected = samples(&read);
         for (format, seen) in in_each_format(&read) {
-            prop_assert_eq!(&seen, &expected, "{}\n{}", format, String::from_utf8_lossy(read.body()));
+            // A record may have a sample that text refuses, such as one with a label of buckets in a body that gives a name several types.
+            let may_have_more = format == "protobuf" && !read.faults().is_empty();
+            let is_there = |sample: &Seen| seen.binary_search(sample).is_ok();
+            prop_assert!(
+                seen == expected || may_have_more && expected.iter().all(is_there),
+                "{}\n{:?}\n{:?}\n{}", format, seen, expected, String::from_utf8_lossy(read.body())
+            );
         }
     }
 }
