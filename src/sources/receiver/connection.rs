@@ -18,7 +18,6 @@ use crate::http::whole_response;
 use crate::model::{Client, Format, Update};
 use crate::sources::{LARGE_BYTES, unusable};
 use crate::store::PutOptions;
-use crate::supervise::slots::COUNT_AGAIN;
 use crate::supervise::{Pace, Slot, blocking};
 use crate::telemetry::{Rejection, UpdateOutcome};
 use crate::wire::{Inbound, StreamDecoder};
@@ -206,7 +205,7 @@ impl<'a> ReceiverConnection<'a> {
                     true => return End::MemoryAskedBack,
                     false => continue,
                 },
-                Wake::Evicted if mid_message => match self.gives_way(slot) {
+                Wake::Evicted if mid_message => match self.gives_way(slot).await {
                     true => return End::TooManyIncomplete,
                     false => continue,
                 },
@@ -285,19 +284,24 @@ impl<'a> ReceiverConnection<'a> {
         }
     }
 
-    /// Decides about an incomplete message whose slot is needed. Returns true if it is to be dropped; otherwise another connection is evicted.
-    fn gives_way(&mut self, slot: &Slot) -> bool {
-        let now = Instant::now();
-        // The runtime may not have noticed yet what is unread.
-        if self.clock.slot_pace.is_slow(now) && !self.stream.has_unread() {
-            return true;
+    /// Decides about an incomplete message when its slot is needed. Returns true if it is to be dropped; otherwise another connection is evicted.
+    async fn gives_way(&mut self, slot: &Slot) -> bool {
+        let pace = self.clock.slot_pace;
+        if !pace.is_slow(Instant::now()) {
+            // What has arrived makes up for this time and no longer: for a byte that is a moment.
+            self.counts_from = Some(pace.slow_from());
+            slot.requested();
+            return false;
         }
-        self.counts_from = Some(now + COUNT_AGAIN);
-        slot.requested();
-        false
+        if self.stream.has_unread() {
+            // The runtime has not noticed it yet. It is read first.
+            yield_now().await;
+            return false;
+        }
+        true
     }
 
-    /// Decides about an incomplete message whose memory is asked back. Returns true if it is to be dropped; otherwise another one is asked.
+    /// Decides about an incomplete message when its memory is asked back. Returns true if it is to be dropped; otherwise another one is asked.
     async fn gives_memory_back(&mut self) -> bool {
         if !self.stream.has_unread() {
             return true;
