@@ -148,12 +148,17 @@ impl ConnectionState {
 
     /// Returns true if the rest of a request is waited for, of which little has come lately.
     pub(super) fn is_slow(&self, now: Instant) -> bool {
+        self.slow_from().is_some_and(|from| now >= from)
+    }
+
+    /// The time from which on little has come lately, if nothing more comes; `None` while nothing is waited for.
+    pub(super) fn slow_from(&self) -> Option<Instant> {
         let waits = match self.phase {
             Phase::Idle { .. } | Phase::Response { body_left: 0 } => false,
             Phase::Head { .. } => true,
             Phase::Response { .. } => self.body_wait.is_some() && self.progress == ResponseProgress::Sending,
         };
-        waits && self.pace.is_slow(now)
+        waits.then(|| self.pace.slow_from())
     }
 
     /// The change that the connection slot has to learn of; `waits` if nothing more of the client is there to be read.

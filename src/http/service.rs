@@ -361,9 +361,12 @@ impl HttpService {
             };
             stopping |= !evicted_now;
             if evicted_now && let Some(slot) = slot.filter(|slot| slot.is_evicted_as_incomplete() && !shared.state().is_idle()) {
-                if shared.is_sending() || !shared.state().is_slow(Instant::now()) {
-                    // It is our turn, or the client goes on sending. Another connection is evicted; this one counts again a little later.
-                    (looked_again, look_at) = (false, Some(Instant::now() + COUNT_AGAIN));
+                let now = Instant::now();
+                if shared.is_sending() || !shared.state().is_slow(now) {
+                    // It is our turn, or the client goes on sending. Another connection is evicted; this one counts again a little later, or once
+                    // what has come makes up for nothing more.
+                    let slow_from = shared.state().slow_from().filter(|from| now < *from);
+                    (looked_again, look_at) = (false, Some(slow_from.unwrap_or(now + COUNT_AGAIN)));
                     slot.requested();
                 } else if shared.has_unread() && !std::mem::replace(&mut looked_again, true) {
                     // The runtime may not have noticed it yet.

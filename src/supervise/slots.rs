@@ -40,8 +40,7 @@ const MIN_INCOMPLETE_GRACE: Duration = Duration::from_millis(2);
 /// incomplete for a round trip.
 pub const MAX_INCOMPLETE: usize = 256;
 
-/// The time after which a holder counts against its address again, where it was to be evicted while it was our turn, or while its client went
-/// on sending.
+/// The time after which a holder counts against its address again, where it was to be evicted while it was our turn.
 pub const COUNT_AGAIN: Duration = Duration::from_secs(1);
 
 /// The number of holders that are asked to leave beyond those that are lacking, where an address has too many incomplete requests.

@@ -1,7 +1,6 @@
 //! One connection of a receiver: reads messages, stores updates, and reports refusals to the sender.
 
 use std::io;
-use std::mem;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -19,7 +18,6 @@ use crate::http::whole_response;
 use crate::model::{Client, Format, Update};
 use crate::sources::{LARGE_BYTES, unusable};
 use crate::store::PutOptions;
-use crate::supervise::slots::COUNT_AGAIN;
 use crate::supervise::{Pace, Slot, blocking};
 use crate::telemetry::{Rejection, UpdateOutcome};
 use crate::wire::{Inbound, StreamDecoder};
@@ -47,8 +45,6 @@ pub(super) struct ReceiverConnection<'a> {
     /// The time from which on an incomplete message counts against the address of its sender; `None` while it does, or while no message is
     /// complete yet.
     counts_from: Option<Instant>,
-    /// True after the slot was needed and bytes of the current message were found unread, which were too few to show progress if it is needed again.
-    looked_again: bool,
     /// True after an error line could not be written: the next one would fail as well.
     reply_failed: bool,
     /// Messages and refusals so far, for the log.
@@ -113,7 +109,6 @@ impl<'a> ReceiverConnection<'a> {
             reservation: shared.budget.reservation(),
             clock,
             counts_from: None,
-            looked_again: false,
             reply_failed: false,
             messages: 0,
         }
@@ -284,7 +279,6 @@ impl<'a> ReceiverConnection<'a> {
 
     /// Stops counting the connection against the address of its sender, until the rest of a message is waited for.
     fn stop_counting(&mut self, slot: &Slot) {
-        self.looked_again = false;
         if self.counts_from.replace(Instant::now()).is_none() {
             slot.requested();
         }
@@ -292,15 +286,15 @@ impl<'a> ReceiverConnection<'a> {
 
     /// Decides about an incomplete message when its slot is needed. Returns true if it is to be dropped; otherwise another connection is evicted.
     async fn gives_way(&mut self, slot: &Slot) -> bool {
-        let now = Instant::now();
-        if !self.clock.slot_pace.is_slow(now) {
-            self.looked_again = false;
-            self.counts_from = Some(now + COUNT_AGAIN);
+        let pace = self.clock.slot_pace;
+        if !pace.is_slow(Instant::now()) {
+            // What has arrived makes up for this time and no longer: for a byte that is a moment.
+            self.counts_from = Some(pace.slow_from());
             slot.requested();
             return false;
         }
-        if self.stream.has_unread() && !mem::replace(&mut self.looked_again, true) {
-            // The runtime may not have noticed it yet.
+        if self.stream.has_unread() {
+            // The runtime has not noticed it yet. It is read first.
             yield_now().await;
             return false;
         }

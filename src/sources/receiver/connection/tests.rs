@@ -208,7 +208,10 @@ async fn a_message_that_has_stopped_to_progress_counts_again() {
     let began = Instant::now();
     let _taken = site.slots.take_for(at(2)).await;
     let waited = began.elapsed();
-    assert!((COUNT_AGAIN..COUNT_AGAIN * 2).contains(&waited), "{waited:?}");
+    assert!(
+        (Duration::from_millis(950)..Duration::from_millis(1_050)).contains(&waited),
+        "{waited:?}"
+    );
     let closed = crowd.iter().filter(|sender| sender.running.is_finished()).count();
     assert_eq!((closed, site.refused("stalled")), (1, 1));
 }
@@ -227,7 +230,7 @@ async fn a_byte_that_arrives_at_the_moment_of_the_eviction_is_no_progress() {
     }
     let began = Instant::now();
     let _taken = site.slots.take_for(at(2)).await;
-    assert!(began.elapsed() < COUNT_AGAIN, "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
     assert!(site.refused("stalled") > 0);
 }
 
