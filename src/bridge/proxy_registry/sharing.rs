@@ -82,6 +82,8 @@ struct OwnClaim {
     since: Option<ClaimOrder>,
     registered: Option<ClaimOrder>,
     written: Option<ClaimOrder>,
+    /// The order of a removal by another bridge that was read while a record was being written: it counts if it is the later one.
+    removed: Option<ClaimOrder>,
 }
 
 /// The state that a bridge of a cluster has beside its table.
@@ -320,6 +322,7 @@ impl RegistryState {
             since: None,
             registered: None,
             written: None,
+            removed: None,
         };
         match shared.own.get_mut(alias) {
             Some(own) if own.key == entry.key => {
@@ -446,21 +449,41 @@ impl RegistryState {
         })
     }
 
-    fn note_written(&mut self, claim: &OutgoingClaim, order: ClaimOrder) {
-        let Some(shared) = &mut self.shared else { return };
+    /// Notes that the engine has a record. Returns true if another bridge has removed it since.
+    fn note_written(&mut self, claim: &OutgoingClaim, order: ClaimOrder) -> bool {
+        let Some(shared) = &mut self.shared else { return false };
         shared.in_flight.remove(&claim.name);
         shared.remote.removed(&claim.name, order);
         let Some(own) = shared.names.get(&claim.name).and_then(|alias| shared.own.get_mut(alias)) else {
-            return;
+            return false;
         };
         own.written = Some(order);
-        let Some((key, renewed)) = claim.version else { return };
+        let removed = own.removed.take();
+        let Some((key, renewed)) = claim.version else { return false };
         if own.key == key {
             own.since.get_or_insert(order);
         }
         if (own.key, own.renewed) == (key, renewed) {
             own.registered.get_or_insert(earlier(order, claim.age));
         }
+        own.registered.is_some() && removed.is_some_and(|removed| removed > order)
+    }
+
+    /// Forgets the claim of this bridge on an alias, of which another bridge has removed the record. Returns the notification of the proxy that
+    /// holds it again.
+    fn forget_own(&mut self, alias: &Alias, now: Instant) -> Option<Notification> {
+        let shared = self.shared.as_mut()?;
+        let name = shared.disown(alias)?;
+        if shared.in_flight.contains(&name) {
+            // The record that is being written now goes as well.
+            shared.mark(name);
+        }
+        tracing::info!(%alias, "forgotten by request at another bridge");
+        self.apps.remove(alias.as_str());
+        let (_, restored) = self.aliases.forget(alias.as_str(), now)?;
+        let restored = restored?;
+        self.publish(alias, now);
+        Some(self.restored(&restored))
     }
 
     /// Takes a record of another bridge, or a removal.

@@ -88,7 +88,12 @@ impl SharedRegistry {
         let notifications = {
             let mut state = self.0.lock();
             let alias = state.shared.as_ref().and_then(|shared| shared.names.get(&claim.name).cloned());
-            state.transition(alias.as_slice(), now, |state| state.note_written(claim, order))
+            let mut is_removed = false;
+            let mut notifications = state.transition(alias.as_slice(), now, |state| is_removed = state.note_written(claim, order));
+            if let Some(alias) = alias.filter(|_| is_removed) {
+                notifications.extend(state.forget_own(&alias, now));
+            }
+            notifications
         };
         self.0.after(notifications);
     }
@@ -205,28 +210,27 @@ impl SharedRegistry {
     /// Takes the removal of a record of this bridge by another one, at which the alias was forgotten.
     fn forgotten(&self, incoming: &IncomingClaim, is_followed: bool, now: Instant) -> ClaimRead {
         let mut state = self.0.lock();
-        let Some(shared) = &state.shared else { return ClaimRead::Skipped };
-        // A registration that the last session did not get written may be later than the removal; one that is being written now has an
-        // order of its own in a moment.
-        let is_waiting = shared.unwritten.contains(&incoming.name) || (!is_followed && shared.in_flight.contains(&incoming.name));
-        let alias = shared.names.get(&incoming.name).cloned();
-        let written = alias.as_ref().and_then(|alias| shared.own.get(alias)).and_then(|own| own.written);
-        let is_news = incoming.record.is_none() && !is_waiting && written.is_some_and(|written| written < incoming.order);
-        let Some(alias) = alias.filter(|_| is_news) else {
+        let Some(shared) = &mut state.shared else {
             return ClaimRead::Skipped;
         };
-        let restored = state.aliases.forget(alias.as_str(), now).and_then(|(_, restored)| restored);
-        state.apps.remove(alias.as_str());
-        if let Some(shared) = &mut state.shared {
-            shared.disown(&alias);
+        let Some(alias) = shared.names.get(&incoming.name).cloned() else {
+            return ClaimRead::Skipped;
+        };
+        let Some(own) = shared.own.get_mut(&alias).filter(|_| incoming.record.is_none()) else {
+            return ClaimRead::Skipped;
+        };
+        if own.registered.is_none() {
+            // A registration that the engine does not have yet comes after the removal. The order of one that is being written is known in a
+            // moment; one that the last session did not get written is written again.
+            own.removed = Some(incoming.order).filter(|_| is_followed && shared.in_flight.contains(&incoming.name));
+            return ClaimRead::Skipped;
         }
-        let notifications: Vec<Notification> = restored.iter().map(|entry| state.restored(entry)).collect();
-        if restored.is_some() {
-            state.publish(&alias, now);
+        if own.written.is_none_or(|written| written >= incoming.order) {
+            return ClaimRead::Skipped;
         }
+        let notification = state.forget_own(&alias, now);
         drop(state);
-        tracing::info!(%alias, "forgotten by request at another bridge");
-        self.0.after(notifications);
+        self.0.after(notification.into_iter().collect());
         ClaimRead::Applied
     }
 

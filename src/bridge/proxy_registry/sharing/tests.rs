@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod model;
+
 use std::collections::BTreeMap;
 
 use super::fake::{EXPIRY, FakeBridge};
@@ -369,6 +371,61 @@ async fn a_removal_that_comes_after_a_later_registration_does_not_undo_it() {
     assert_eq!((two.holder("a"), two.shared.pending()), (None, 0));
     records.exchange(&[&one, &two]);
     assert_eq!((one.holder("a"), two.holder("a")), (held(1, "here"), held(1, "bridge one")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_is_read_while_a_registration_is_written_counts_if_it_is_later() {
+    for is_later in [false, true] {
+        let (one, two, mut records) = two(AliasPolicy::Replace);
+        one.register("a", 1).unwrap();
+        records.exchange(&[&one, &two]);
+        let name = records.all.keys().next().unwrap().clone();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        if !is_later {
+            assert!(two.forget("a"));
+            records.write(&two);
+        }
+        one.register("a", 1).unwrap();
+        let taken = one.shared.take(100);
+        let mut written = None;
+        if is_later {
+            written = records.put(&taken[0]);
+            two.shared.apply(&records.all[&name], true);
+            assert!(two.forget("a"));
+            records.write(&two);
+        }
+        assert_eq!(one.shared.apply(&records.all[&name], true), ClaimRead::Skipped);
+        let order = written.or_else(|| records.put(&taken[0])).unwrap();
+        one.shared.written(&taken[0], order);
+        records.exchange(&[&one, &two]);
+        let expected = if is_later {
+            (None, None)
+        } else {
+            (held(1, "here"), held(1, "bridge one"))
+        };
+        assert_eq!((one.holder("a"), two.holder("a")), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_counts_while_the_record_is_only_written_again() {
+    let (one, two, mut records) = two(AliasPolicy::Replace);
+    one.register("a", 1).unwrap();
+    records.exchange(&[&one, &two]);
+    let name = records.all.keys().next().unwrap().clone();
+    // One reads an engine without its record, and writes it again. The removal is earlier in the engine.
+    let there = std::mem::take(&mut records.all);
+    records.load(&one);
+    let taken = one.shared.take(100);
+    records.all = there;
+    assert!(two.forget("a"));
+    records.write(&two);
+    assert_eq!(one.shared.apply(&records.all[&name], true), ClaimRead::Applied);
+    let order = records.put(&taken[0]).unwrap();
+    one.shared.written(&taken[0], order);
+    records.exchange(&[&one, &two]);
+    assert_eq!((one.holder("a"), two.holder("a")), (None, None));
+    assert!(records.all.values().all(|claim| claim.record.is_none()));
 }
 
 #[tokio::test(start_paused = true)]
