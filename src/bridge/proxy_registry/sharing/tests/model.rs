@@ -70,8 +70,8 @@ struct World {
     read: [usize; 2],
     taken: [Vec<Taken>; 2],
     steps: u64,
-    /// True if a registration was the last request.
-    is_registered: bool,
+    /// The bridge and the key of the last request, if it was a registration.
+    registered: Option<(usize, u8)>,
 }
 
 impl World {
@@ -83,7 +83,7 @@ impl World {
             read: [0; 2],
             taken: [Vec::new(), Vec::new()],
             steps: 0,
-            is_registered: false,
+            registered: None,
         }
     }
 
@@ -95,11 +95,11 @@ impl World {
         match step {
             Step::Register { bridge, key } => {
                 self.bridges[bridge].register(ALIAS, key).unwrap();
-                self.is_registered = true;
+                self.registered = Some((bridge, key));
             }
             Step::Forget { bridge } => {
                 if self.bridges[bridge].forget(ALIAS) {
-                    self.is_registered = false;
+                    self.registered = None;
                 }
             }
             Step::Take { bridge } if self.taken[bridge].is_empty() => {
@@ -159,16 +159,18 @@ impl World {
     }
 
     fn check(&self) {
-        let key = |bridge: &FakeBridge| bridge.holder(ALIAS).map(|(key, _)| key);
-        let (one, two) = (key(&self.bridges[0]), key(&self.bridges[1]));
-        assert_eq!(one, two, "the bridges differ");
-        assert!(one.is_some() || !self.is_registered, "the last registration was undone");
+        let holder = |bridge: &FakeBridge| bridge.holder(ALIAS).map(|(key, _)| key);
+        assert_eq!(holder(&self.bridges[0]), holder(&self.bridges[1]), "the bridges differ");
         let now = Instant::now();
-        for (bridge, id) in self.bridges.iter().zip(["one", "two"]) {
+        for (at, id) in ["one", "two"].into_iter().enumerate() {
+            let state = self.bridges[at].registry.lock();
+            let key = state.aliases.get(ALIAS, now).map(|entry| entry.key);
+            if let Some((_, last)) = self.registered.filter(|(bridge, _)| *bridge == at) {
+                assert_eq!(key, Some(PublicKey::new([last; 32])), "the last registration was undone");
+            }
             let name = record_name(id, &Alias::new(ALIAS).unwrap()).unwrap();
             let is_written = self.records.all.get(&name).is_some_and(|record| record.record.is_some());
-            let is_held = bridge.registry.lock().aliases.get(ALIAS, now).is_some();
-            assert_eq!(is_written, is_held, "the record of {id}");
+            assert_eq!(is_written, key.is_some(), "the record of bridge {id}");
         }
     }
 }
