@@ -107,7 +107,7 @@
 // | `protobuf` | the protobuf format to text, index and records | `byte_scan`, `escape`, `family`, `hash`, `sample`, `span`, `syntax` |
 // | `check` | all problems of a text | `family`, `parse`, `reason`, `syntax` |
 // | `fault` | faults of a text | `parse`, `protobuf`, `reason`, `syntax` |
-// | `index` | a parsed text | `family`, `fault`, `identity`, `memory`, `parse`, `protobuf`, `sample`, `span`, `syntax`, `timestamps` |
+// | `index` | a parsed text | `family`, `fault`, `go_float`, `hash`, `identity`, `memory`, `parse`, `protobuf`, `sample`, `span`, `syntax`, `timestamps` |
 // | `openmetrics2` | OpenMetrics 2.0, out and in | `escape`, `family`, `fault`, `hash`, `index`, `parse`, `protobuf`, `sample`, `syntax`, `timestamps` |
 // | `render` | families to text and messages | `escape`, `family`, `gzip`, `hash`, `identity`, `index`, `memory`, `negotiate`, `parse`, `protobuf`, `sample`, `syntax`, `timestamps` |
 // | `catalog` | the families of all applications, merged | all above |

@@ -13,7 +13,7 @@ use crate::render::{Item, SuppressedSeries, record_groups};
 
 /// The samples of an app's records with one suffix, as text shows them.
 pub(super) struct RecordPart {
-    /// What their name has beyond that of the records.
+    /// Their name beyond that of the records.
     pub(super) suffix: Suffix,
     /// The number of the family of the text that they are in.
     pub(super) family: u32,
@@ -27,7 +27,7 @@ pub(super) struct RecordPart {
 }
 
 impl RecordPart {
-    /// What the names of the samples have beyond that of their family of the text.
+    /// The names of the samples beyond that of their family of the text.
     fn own_suffix(&self, records: &Item) -> Suffix {
         if self.family == records.family { self.suffix } else { Suffix::Bare }
     }
