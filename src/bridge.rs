@@ -5,6 +5,7 @@
 //! file. The bridge stores no metrics. It reads a response body from its link as fast as the link delivers it and buffers it for a slow
 //! reader, so that a slow reader does not block others.
 
+mod alias_list;
 mod alias_moves;
 mod alias_table;
 mod discovery;
@@ -52,7 +53,7 @@ use self::relay::Relay;
 use self::targets_file_writer::TargetsFileWriter;
 use crate::http::{Role, Routes, ServerMetrics};
 use crate::model::Clock;
-use crate::page::{self, LiveUpdates};
+use crate::page::{self, LiveUpdates, PieceQueue};
 use crate::peer::{ConnectionPool, LinkEvents, PublicKey, QuicListener, REGISTER_INTERVAL, RegistrationServer, SharedSecret};
 use crate::supervise::{Notes, Readiness, Service, limits};
 use crate::telemetry::BridgeTelemetry;
@@ -246,9 +247,11 @@ impl Bridge {
             settings: self.settings.subscribe(),
             relay: relay.clone(),
         };
+        let pieces = Arc::<PieceQueue>::default();
         let discovery = Discovery {
             registry: self.registry.clone(),
             address,
+            pieces: Arc::clone(&pieces),
             relay: relay.as_ref().map(|(relay, _)| Arc::clone(relay)),
         };
         let is_shared = relay.is_some();
@@ -262,6 +265,7 @@ impl Bridge {
             hyperdht,
             started: Instant::now(),
             queue: page::RenderQueue::default(),
+            pieces,
         });
         let watched = Arc::clone(&pages);
         let mut scrapes = Routes::new();

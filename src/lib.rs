@@ -42,7 +42,7 @@
 //! | [`peer_samples`] | the peers of polled IPFS nodes and of the Bitswap monitor | `model` |
 //! | [`store`] | updates and events, and the files that keep them across restarts | `model`, `exposition`, `telemetry`, `supervise`, `bus` |
 //! | [`http`] | HTTP/1.1 over any byte stream, without routes | `model`, `telemetry`, `supervise` |
-//! | [`page`] | the frame of the pages for browsers: style, script, updates | `model`, `supervise`, `http` |
+//! | [`page`] | the frame of the pages for browsers: style, script, updates, rendering in turns, compression | `model`, `exposition`, `supervise`, `http` |
 //! | [`sources`] | the writers and their HTTP handlers | `model`, `wire`, `exposition`, `telemetry`, `supervise`, `http`, `bus`, `peer_samples`, [`store::Inlet`] |
 //! | [`outlets`] | the readers and their HTTP handlers | `model`, `wire`, `exposition`, `telemetry`, `supervise`, `http`, `page`, `bus`, `peer_samples`, [`store::View`] |
 //! | [`peer`] | links to remote scrapers: identity, registration, QUIC, HyperDHT (the cargo feature `hyperdht`) | `hyperdht`, `model`, `wire`, `telemetry`, `supervise`, `http` |

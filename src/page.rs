@@ -1,9 +1,12 @@
-//! The frame of the pages for browsers: style, script, and the stream that says when a page is out of date.
+//! The frame of the pages for browsers: style, script, the stream that says when a page is out of date, and the queues and the compression of
+//! what is rendered for people.
 //!
 //! A page is complete without its script. The script fetches the page again when the stream says so, and replaces the parts that have an
 //! id. Nothing on a page comes from elsewhere, and its policy forbids inline styles and scripts.
 
+mod compression;
 mod live;
+mod piece_queue;
 mod render_queue;
 
 use axum::body::Body;
@@ -15,7 +18,9 @@ use maud::{DOCTYPE, Markup, Render, html};
 use crate::http::{Permission, Routes, accepts, reply};
 use crate::model::printable;
 
+pub use compression::{MIN_GZIP_BYTES, encoding, set_encoding};
 pub use live::{LiveUpdates, Version};
+pub use piece_queue::{PIECE_BYTES, PieceQueue, PieceWriter};
 pub use render_queue::RenderQueue;
 
 const STYLE: &str = include_str!("page/page.css");
@@ -28,7 +33,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 /// A page of this title. `root` leads from the page to the root of the port, such as `""` or `"../"`, so that a page works below any
 /// prefix.
 #[must_use]
-pub fn page(title: &str, root: &str, body: &Markup) -> Response<Body> {
+pub fn page(title: &str, root: &str, body: &Markup) -> Response<String> {
     let page = html! {
         (DOCTYPE)
         html lang="en" {

@@ -1,5 +1,6 @@
 //! `GET /sd`: service discovery for Prometheus's `http_sd_configs`, with one target for each alias and one for each app.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,18 +12,21 @@ use futures_util::StreamExt as _;
 use http::header::{ACCEPT, HOST, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, Limited};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
+use super::alias_list::list_bytes;
 use super::alias_table::Transport;
 use super::forward::ScrapeForwarder;
 use super::proxy_registry::{AliasListing, ProxyRegistry, Route};
 use super::relay::{APPS_PATH, Outgoing, Relay};
 use super::remote_claims::BridgeMember;
 use crate::http::{Connection, Scheme, reply};
-use crate::model::AppName;
+use crate::model::{AppName, printable_json};
+use crate::page::{PieceQueue, PieceWriter};
 use crate::peer::Link;
+use crate::supervise::blocking;
 
 /// Age at which a list of apps is requested again.
 const APPS_TTL: Duration = Duration::from_secs(15);
@@ -42,6 +46,8 @@ pub(super) struct Discovery {
     pub(super) registry: Arc<ProxyRegistry>,
     /// Target address for requests without a Host header.
     pub(super) address: String,
+    /// Writes the targets.
+    pub(super) pieces: Arc<PieceQueue>,
     /// The way to the other bridges of a cluster.
     pub(super) relay: Option<Arc<Relay>>,
 }
@@ -71,30 +77,59 @@ pub(super) async fn targets(
     }
     let url = connection.public_url(&uri, &headers);
     let base = Base {
-        address: url.as_ref().map_or(discovery.address.as_str(), |url| url.authority.as_str()),
-        prefix: url.as_ref().map_or("", |url| url.prefix.as_str()),
+        address: url
+            .as_ref()
+            .map_or(discovery.address.as_str(), |url| url.authority.as_str())
+            .to_owned(),
+        prefix: url.as_ref().map_or("", |url| url.prefix.as_str()).to_owned(),
         scheme: url.as_ref().and_then(|url| url.scheme).map(Scheme::as_str),
     };
-    let list = discovery.registry.list();
-    let targets: Vec<Value> = list.iter().flat_map(|listed| groups(listed, &base, params.apps)).collect();
-    reply::json(StatusCode::OK, &Value::Array(targets))
+    let registry = Arc::clone(&discovery.registry);
+    let list = blocking(move || registry.list()).await;
+    let targets = TargetList::new(list, base, params.apps);
+    discovery.pieces.respond("application/json", targets).await
 }
 
 /// The address of this bridge as its clients see it.
-struct Base<'a> {
-    address: &'a str,
-    prefix: &'a str,
+struct Base {
+    address: String,
+    prefix: String,
     scheme: Option<&'static str>,
 }
 
-fn groups(listed: &AliasListing, base: &Base<'_>, with_apps: bool) -> Vec<Value> {
-    let entry = &listed.entry;
-    let alias = entry.alias.as_str();
-    // Prometheus encodes the path, so it is not encoded here.
-    let path = format!("{}/scrape/{alias}/metrics", base.prefix);
-    let group = |app: Option<&str>| {
+/// The targets of aliases and of their apps, written piece by piece: each proxy may have thousands of apps.
+struct TargetList {
+    list: Vec<AliasListing>,
+    base: Base,
+    with_apps: bool,
+    /// The next target: its alias, and the app, of which 0 stands for the proxy itself.
+    next: (usize, usize),
+}
+
+impl TargetList {
+    fn new(list: Vec<AliasListing>, base: Base, with_apps: bool) -> Self {
+        Self {
+            list,
+            base,
+            with_apps,
+            next: (0, 0),
+        }
+    }
+
+    /// The apps that have targets of their own; `None` if the target of the proxy covers them.
+    fn apps<'a>(&self, listed: &'a AliasListing) -> Option<&'a [String]> {
+        // Over HyperDHT a proxy returns all of its metrics; single apps cannot be requested.
+        let is_whole = listed.link.is_none() && listed.entry.transport == Transport::Hyperdht;
+        (self.with_apps && !is_whole).then_some(&*listed.apps.1)
+    }
+
+    /// The target of a proxy, or of one of its apps.
+    fn target(&self, listed: &AliasListing, app: Option<&str>) -> Value {
+        let (entry, base) = (&listed.entry, &self.base);
+        let alias = entry.alias.as_str();
         let mut labels = json!({
-            "__metrics_path__": path,
+            // Prometheus encodes the path, so it is not encoded here.
+            "__metrics_path__": format!("{}/scrape/{alias}/metrics", base.prefix),
             "alias": alias,
             "hostname": entry.hostname,
             "service": entry.service,
@@ -103,23 +138,44 @@ fn groups(listed: &AliasListing, base: &Base<'_>, with_apps: bool) -> Vec<Value>
         if let Some(scheme) = base.scheme {
             labels["__scheme__"] = scheme.into();
         }
-        if let Some(app) = app {
-            labels["app"] = app.into();
-            labels["__param_app"] = app.into();
-            labels["__param_own"] = "false".into();
+        match app {
+            Some(app) => {
+                labels["app"] = app.into();
+                labels["__param_app"] = app.into();
+                labels["__param_own"] = "false".into();
+            }
+            // The apps have targets of their own, so this target covers the proxy's self metrics only.
+            None if self.apps(listed).is_some() => labels["__param_only"] = "own".into(),
+            None => {}
         }
         json!({ "targets": [base.address], "labels": labels })
-    };
-    let mut proxy = group(None);
-    // Over HyperDHT a proxy returns all of its metrics; single apps cannot be requested.
-    let is_whole = listed.link.is_none() && entry.transport == Transport::Hyperdht;
-    if !with_apps || is_whole {
-        return vec![proxy];
     }
-    // The apps have targets of their own, so this target covers the proxy's self metrics only.
-    proxy["labels"]["__param_only"] = "own".into();
-    let apps = listed.apps.1.iter().map(|app| group(Some(app)));
-    [proxy].into_iter().chain(apps).collect()
+}
+
+impl PieceWriter for TargetList {
+    fn write(&mut self, out: &mut Vec<u8>, enough: usize) -> bool {
+        while out.len() < enough {
+            let is_first = self.next == (0, 0);
+            let (alias, number) = self.next;
+            let Some(listed) = self.list.get(alias) else {
+                out.extend_from_slice(if is_first { "[]\n" } else { "]\n" }.as_bytes());
+                return false;
+            };
+            let apps = self.apps(listed).unwrap_or_default();
+            let app = number.checked_sub(1).and_then(|number| apps.get(number));
+            let target = self.target(listed, app.map(String::as_str)).to_string();
+            out.push(if is_first { b'[' } else { b',' });
+            out.extend_from_slice(printable_json(&target).as_bytes());
+            self.next = if number < apps.len() { (alias, number + 1) } else { (alias + 1, 0) };
+        }
+        true
+    }
+
+    fn memory(&self) -> u64 {
+        // The names of apps may have been replaced in the registry.
+        let names = self.list.iter().flat_map(|listed| listed.apps.1.iter());
+        list_bytes(&self.list) + names.map(|name| (size_of::<String>() + name.len()) as u64).sum::<u64>()
+    }
 }
 
 /// Refreshes the outdated lists of apps of all connected proxies, those of other bridges as well.
@@ -191,22 +247,26 @@ pub(super) async fn relayed(State(forwarder): State<Arc<ScrapeForwarder>>, uri: 
     let Some(found) = found else {
         return reply::text(StatusCode::BAD_GATEWAY, "Upstream unavailable");
     };
-    let list: Vec<Value> = found.iter().map(|name| json!({ "name": name })).collect();
-    reply::json(StatusCode::OK, &json!({ "apps": list }))
+    let apps = found.iter().map(|name| ListedApp { name: name.into() }).collect();
+    reply::json(StatusCode::OK, &AppList { apps })
+}
+
+/// The part of a proxy's list of apps that counts here.
+#[derive(Debug, Serialize, Deserialize)]
+struct AppList<'a> {
+    apps: Vec<ListedApp<'a>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ListedApp<'a> {
+    name: Cow<'a, str>,
 }
 
 /// Returns the names in a proxy's list of apps; `None` if the response is not such a list, in which case the previous list is kept.
 fn names(list: &[u8]) -> Option<Arc<[String]>> {
-    #[derive(Deserialize)]
-    struct List {
-        apps: Vec<App>,
-    }
-    #[derive(Deserialize)]
-    struct App {
-        name: String,
-    }
-    let list: List = serde_json::from_slice(list).ok()?;
-    let names = list.apps.into_iter().map(|app| app.name).filter(|name| AppName::new(name).is_ok());
+    let list: AppList<'_> = serde_json::from_slice(list).ok()?;
+    let names = list.apps.into_iter().map(|app| app.name.into_owned());
+    let names = names.filter(|name| AppName::new(name).is_ok());
     Some(names.take(MAX_APPS).collect())
 }
 

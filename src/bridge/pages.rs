@@ -6,25 +6,21 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use chrono::{DateTime, SecondsFormat, Utc};
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::uri::Authority;
 use http::{HeaderMap, Response, StatusCode};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tabled::builder::Builder;
-use tabled::settings::Style;
 
 use super::ENDPOINTS;
+use super::alias_list::{AliasJsonWriter, AliasTableWriter, columns, time};
 use super::alias_moves::AliasMove;
-use super::alias_table::Transport;
 use super::proxy_registry::{AliasListing, ProxyRegistry};
 use crate::http::{ServerMetrics, accepts, path_segment, reply};
-use crate::model::{Timestamp, printable};
-use crate::page::{self, Plain, RenderQueue, section, span};
+use crate::page::{self, PieceQueue, Plain, RenderQueue, section, span};
 use crate::peer::PublicKey;
-use crate::supervise::{Notes, Readiness};
+use crate::supervise::{Notes, Readiness, blocking};
 use crate::telemetry::{ClusterMember, ClusterState, RecentRefusal};
 
 /// Limit on the aliases of the HTML overview; `/aliases` lists all of them.
@@ -41,6 +37,7 @@ pub(super) struct Pages {
     pub(super) hyperdht: bool,
     pub(super) started: tokio::time::Instant,
     pub(super) queue: RenderQueue,
+    pub(super) pieces: Arc<PieceQueue>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -48,85 +45,22 @@ pub(super) struct AliasesParams {
     format: Option<String>,
 }
 
-fn time(at: Timestamp) -> String {
-    DateTime::<Utc>::from_timestamp_millis(at.as_millis())
-        .map_or_else(|| "?".to_owned(), |at| at.to_rfc3339_opts(SecondsFormat::Secs, true))
-}
-
-/// The table columns of one alias.
-fn columns(listed: &AliasListing) -> [String; 7] {
-    let AliasListing {
-        entry,
-        registered,
-        expires,
-        link,
-        bridge,
-        ..
-    } = listed;
-    let state = match link {
-        Some(link) => format!("connected, {:.1} ms away", link.rtt().as_secs_f64() * 1_000.0),
-        None if bridge.is_some() => format!("over the bridge {}", bridge.as_ref().map_or("", |bridge| &bridge.name)),
-        None if entry.transport == Transport::Hyperdht => "dialed over HyperDHT".to_owned(),
-        None => "not connected".to_owned(),
-    };
-    [
-        printable(entry.alias.as_str()).into_owned(),
-        printable(&entry.hostname).into_owned(),
-        printable(&entry.service).into_owned(),
-        entry.key.to_string(),
-        time(*registered),
-        time(*expires),
-        state,
-    ]
-}
-
-const COLUMNS: [&str; 7] = ["Alias", "Hostname", "Service", "Key", "Registered", "Expires", "State"];
-
 /// `GET /aliases`
 pub(super) async fn aliases(State(pages): State<Arc<Pages>>, Query(params): Query<AliasesParams>, headers: HeaderMap) -> Response<Body> {
-    let list = pages.registry.list();
     let as_json = params
         .format
         .as_deref()
         .map_or_else(|| accepts(&headers, "application/json"), |format| format == "json");
+    let registry = Arc::clone(&pages.registry);
+    let list = blocking(move || registry.list()).await;
     if as_json {
-        let list: Vec<Value> = list.iter().map(facts).collect();
-        return reply::json(StatusCode::OK, &Value::Array(list));
+        return pages
+            .pieces
+            .respond_encoded(&headers, "application/json", AliasJsonWriter::new(list))
+            .await;
     }
-    let mut rows = Builder::default();
-    rows.push_record(COLUMNS);
-    for listed in &list {
-        rows.push_record(columns(listed));
-    }
-    let table = rows.build().with(Style::ascii()).to_string();
-    reply::text(StatusCode::OK, format_args!("{table}\n{}", pages.notes.text()))
-}
-
-fn facts(listed: &AliasListing) -> Value {
-    let AliasListing {
-        entry,
-        registered,
-        expires,
-        link,
-        bridge,
-        ..
-    } = listed;
-    json!({
-        "alias": entry.alias.as_str(),
-        "hostname": entry.hostname,
-        "service": entry.service,
-        "key": entry.key.to_string(),
-        "registered": time(*registered),
-        "expires": time(*expires),
-        "over": match (link, entry.transport) {
-            (Some(_), _) | (None, Transport::Quic) => Some("quic"),
-            (None, Transport::Hyperdht) => Some("hyperdht"),
-            (None, Transport::Unknown) => None,
-        },
-        "connected": listed.is_connected(),
-        "bridge": bridge.as_ref().map(|bridge| &bridge.name),
-        "round_trip_seconds": link.as_ref().map(|link| link.rtt().as_secs_f64()),
-    })
+    let table = AliasTableWriter::new(list, pages.notes.text());
+    pages.pieces.respond_encoded(&headers, "text/plain; charset=utf-8", table).await
 }
 
 /// `DELETE /aliases/{alias}`
@@ -151,7 +85,14 @@ pub(super) async fn metrics(State(pages): State<Arc<Pages>>) -> Response<Body> {
 }
 
 /// `GET /api/status`
-pub(super) async fn status(State(pages): State<Arc<Pages>>) -> Response<Body> {
+pub(super) async fn status(State(pages): State<Arc<Pages>>, headers: HeaderMap) -> Response<Body> {
+    let rendered = Arc::clone(&pages);
+    let render = move || reply::rendered_json(StatusCode::OK, &document(&rendered));
+    pages.queue.respond(&headers, render).await
+}
+
+/// The state as JSON, as docs/p2p.md describes it.
+fn document(pages: &Pages) -> Value {
     let (now, list) = (Instant::now(), pages.registry.list());
     let obstacles = pages.readiness.obstacles();
     let age = |at: Instant| now.saturating_duration_since(at).as_secs();
@@ -161,7 +102,7 @@ pub(super) async fn status(State(pages): State<Arc<Pages>>) -> Response<Body> {
             "count": fault.count, "age_seconds": age(fault.last),
         })
     };
-    let value = json!({
+    json!({
         "role": "bridge",
         "version": env!("CARGO_PKG_VERSION"),
         "time": time((pages.registry.clock)()),
@@ -177,8 +118,7 @@ pub(super) async fn status(State(pages): State<Arc<Pages>>) -> Response<Body> {
             "address": moved.address.map(|address| address.to_string()), "count": moved.count, "age_seconds": age(moved.last),
         })).collect::<Vec<_>>(),
         "faults": pages.registry.telemetry.recent_link_faults().iter().map(fault).collect::<Vec<_>>(),
-    });
-    reply::json(StatusCode::OK, &value)
+    })
 }
 
 /// The bridges of the cluster, as the status of a proxy lists replicas.
@@ -196,9 +136,9 @@ fn cluster_facts(cluster: &ClusterState) -> Value {
 /// `GET /`
 pub(super) async fn index(State(pages): State<Arc<Pages>>, headers: HeaderMap) -> Response<Body> {
     if page::is_wanted(&headers) {
-        let rendered = Arc::clone(&pages);
-        let render = move || page::page("exporter-proxy bridge", "", &overview(&rendered, &headers));
-        return pages.queue.render(render).await;
+        let (rendered, asked) = (Arc::clone(&pages), headers.clone());
+        let render = move || page::page("exporter-proxy bridge", "", &overview(&rendered, &asked));
+        return pages.queue.respond(&headers, render).await;
     }
     let width = ENDPOINTS.iter().map(|(request, _)| request.len()).max().unwrap_or(0);
     let mut text = format!("exporter-proxy {}, a bridge: {}\n\n", env!("CARGO_PKG_VERSION"), pages.key);

@@ -1,16 +1,24 @@
 //! Short answers, as text that ends in a newline.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use axum::body::Body;
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
+use serde::Serialize;
 
 use crate::model::{is_hidden, printable, printable_json};
 
 /// An answer of plain text; a newline is added where it lacks one. Characters that a terminal interprets are escaped.
 #[must_use]
 pub fn text(status: StatusCode, text: impl Display) -> Response<Body> {
+    rendered_text(status, text).map(Body::from)
+}
+
+/// As [`text`], with the text as the body.
+#[must_use]
+pub fn rendered_text(status: StatusCode, text: impl Display) -> Response<String> {
     let mut text = printable(&text.to_string()).into_owned();
     if !text.ends_with('\n') {
         text.push('\n');
@@ -28,16 +36,28 @@ pub fn go_error(status: StatusCode, text: &str) -> Response<Body> {
     response
 }
 
-/// A JSON value, ended by a newline for those who read it in a terminal.
+/// A value as JSON, ended by a newline for those who read it in a terminal.
 #[must_use]
-pub fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
-    let text = value.to_string();
-    answer(status, "application/json", format!("{}\n", printable_json(&text)))
+pub fn json(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    rendered_json(status, value).map(Body::from)
+}
+
+/// As [`json`], with the text as the body.
+#[must_use]
+pub fn rendered_json(status: StatusCode, value: &impl Serialize) -> Response<String> {
+    let text = serde_json::to_string(value).expect("the program's own values have texts as keys, which JSON needs");
+    let escaped = match printable_json(&text) {
+        Cow::Owned(escaped) => Some(escaped),
+        Cow::Borrowed(_) => None,
+    };
+    let mut text = escaped.unwrap_or(text);
+    text.push('\n');
+    answer(status, "application/json", text)
 }
 
 /// A page for a browser, which may load nothing from anywhere.
 #[must_use]
-pub fn html(page: String) -> Response<Body> {
+pub fn html(page: String) -> Response<String> {
     let mut answer = answer(StatusCode::OK, "text/html; charset=utf-8", page);
     let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'");
     answer.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -62,8 +82,8 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
+fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<String> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     response
         .headers_mut()

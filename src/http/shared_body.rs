@@ -103,7 +103,8 @@ impl ResponseMemory {
         rows.ahead.iter().for_each(|ahead| row(&Arc::downgrade(ahead), true));
     }
 
-    pub(super) fn unshared(&self) -> Arc<AtomicU64> {
+    /// Bytes that the response keeps and shares with nothing, without the frame in work.
+    pub(crate) fn unshared(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.rows().unshared)
     }
 

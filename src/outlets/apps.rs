@@ -14,8 +14,10 @@ use super::listing_cache::{ListingCache, ListingFormat};
 use super::query::Query;
 use super::table::Present;
 use super::{index, table, unknown_app};
+use crate::exposition::gzip::{self, Piece};
+use crate::exposition::negotiate::ContentEncoding;
 use crate::http::{SharedBody, Slices, accepts, reply};
-use crate::page;
+use crate::page::{self, MIN_GZIP_BYTES};
 use crate::store::View;
 use crate::supervise::Notes;
 use crate::telemetry::Telemetry;
@@ -108,9 +110,24 @@ pub(super) async fn all(State(listing): State<Arc<AppsHandler>>, Query(params): 
         ),
         ListingFormat::Csv | ListingFormat::Targets => (String::new(), String::new()),
     };
-    let own = |text: String| Slices::new(vec![text.into()]);
-    let mut response = SharedBody::new(vec![own(head), Arc::clone(&prepared.row), own(end)]).into_response();
+    let encoding = match prepared.len() >= MIN_GZIP_BYTES {
+        true => page::encoding(&headers),
+        false => ContentEncoding::Identity,
+    };
+    let rows = match encoding {
+        ContentEncoding::Identity => {
+            let own = |text: String| Slices::new(vec![text.into()]);
+            vec![own(head), Arc::clone(&prepared.row), own(end)]
+        }
+        ContentEncoding::Gzip => {
+            let listed = listing.listings.compressed(&prepared).await;
+            let [head, end] = [head, end].map(|text| Piece::stored(&[text.into()]));
+            gzip::join([&head, &listed, &end])
+        }
+    };
+    let mut response = SharedBody::new(rows).into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    page::set_encoding(response.headers_mut(), encoding);
     response
 }
 
@@ -126,17 +143,14 @@ pub(super) async fn one(
     };
     let present = Present::of(&listing.view, listing.listings.clock);
     let updates = listing.telemetry.recent_updates(&app.name);
+    let queue = &listing.listings.pages;
     if params.format.is_none() && page::is_wanted(&headers) {
         // The text of a large app takes a moment.
-        return listing
-            .listings
-            .pages
-            .render(move || index::app_page(&app, present, &updates))
-            .await;
+        return queue.respond(&headers, move || index::app_page(&app, present, &updates)).await;
     }
-    if params.json(&headers) {
-        reply::json(StatusCode::OK, &table::all_facts(&app, present, &updates))
-    } else {
-        reply::text(StatusCode::OK, table::describe(&app, present))
-    }
+    let rendered = match params.json(&headers) {
+        true => reply::rendered_json(StatusCode::OK, &table::all_facts(&app, present, &updates)),
+        false => reply::rendered_text(StatusCode::OK, table::describe(&app, present)),
+    };
+    queue.compressed(&headers, rendered).await
 }

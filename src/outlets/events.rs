@@ -31,6 +31,7 @@ use crate::exposition::catalog::Selection;
 use crate::exposition::negotiate::{ContentEncoding, Format};
 use crate::http::{Connection, Delivery, DeliveryOutcome, Role, Routes, Sender, is_from_browser, reply};
 use crate::model::{Clock, ScraperId};
+use crate::page::RenderQueue;
 use crate::store::{Lease, LeaseId, RenderedExposition, ScraperStatus, StoredEvent, View};
 use crate::supervise::{Service, blocking};
 use crate::telemetry::Telemetry;
@@ -71,6 +72,8 @@ pub struct EventOutlet {
     /// The response that carries each scraper's lease. At most one for each scraper; settled ones are replaced.
     in_flight: Mutex<HashMap<ScraperId, (LeaseId, Delivery)>>,
     blocks: Blocks,
+    /// With a thousand scrapers that have not got any event `/events` has megabytes, so one is rendered at a time.
+    pages: RenderQueue,
 }
 
 /// Events on their way into a response.
@@ -118,6 +121,7 @@ impl EventOutlet {
             in_cluster,
             in_flight: Mutex::default(),
             blocks: Blocks::default(),
+            pages: RenderQueue::default(),
         }
     }
 
@@ -319,10 +323,13 @@ async fn page(
     Query(params): Query<super::apps::QueryParams>,
     headers: HeaderMap,
 ) -> Response<Body> {
-    let (overview, now) = (outlet.view.events(), (outlet.clock)());
-    if params.json(&headers) {
-        reply::json(StatusCode::OK, &page::json(&overview, now))
-    } else {
-        reply::text(StatusCode::OK, page::draw(&overview, now))
-    }
+    let (view, now, as_json) = (outlet.view.clone(), (outlet.clock)(), params.json(&headers));
+    let render = move || {
+        let overview = view.events();
+        match as_json {
+            true => reply::rendered_json(StatusCode::OK, &page::json(&overview, now)),
+            false => reply::rendered_text(StatusCode::OK, page::draw(&overview, now)),
+        }
+    };
+    outlet.pages.respond(&headers, render).await
 }

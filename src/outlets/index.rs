@@ -72,7 +72,7 @@ pub(super) async fn index(
         let selection = index.sources.listings.select(filter.clone(), MAX_ROWS).await;
         let rendered = Arc::clone(&index);
         let render = move || page::page("exporter-proxy", "", &overview(&rendered, &filter, &selection, may_delete));
-        return index.sources.listings.pages.render(render).await;
+        return index.sources.listings.pages.respond(&headers, render).await;
     }
     reply::text(
         StatusCode::OK,
@@ -365,7 +365,7 @@ fn endpoints(endpoints: &[(&str, &str)]) -> Markup {
 }
 
 /// The page of one app.
-pub(super) fn app_page(app: &App, present: Present, updates: &[UpdateRun]) -> Response<Body> {
+pub(super) fn app_page(app: &App, present: Present, updates: &[UpdateRun]) -> Response<String> {
     let status = present.status(app);
     let exposition = app.text.exposition();
     let families = exposition.map_or(&[] as &[Family], |text| text.families());

@@ -1,15 +1,17 @@
 //! Listings of all applications, each prepared once for all who ask at about the same time, and away from the threads that serve
 //! connections.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::app_filter::{AppCounts, AppFilter, Listed, Order, with_states};
 use super::table::Present;
 use super::{discovery, table};
+use crate::exposition::gzip::{CompressionLevel, Compressor, Piece};
 use crate::http::Slices;
 use crate::model::Clock;
 use crate::page::RenderQueue;
@@ -55,7 +57,12 @@ impl ListingFormat {
             Self::Csv => (table::csv(listed, present), 0),
             Self::Targets => (discovery::fragments(listed), 0),
         };
-        Listing { row, width, counts }
+        Listing {
+            row,
+            gzip: OnceLock::new(),
+            width,
+            counts,
+        }
     }
 }
 
@@ -64,10 +71,24 @@ impl ListingFormat {
 pub(super) struct Listing {
     /// The text, shared by all responses.
     pub(super) row: Slices,
+    /// The same compressed, once it was asked for so.
+    gzip: OnceLock<Piece>,
     /// The width of a table in characters.
     pub(super) width: usize,
     /// All apps, those included that a filter leaves out.
     pub(super) counts: AppCounts,
+}
+
+impl Listing {
+    /// The length of the text in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.row.iter().map(Bytes::len).sum()
+    }
+
+    fn compress(&self) -> Piece {
+        let compress = || Piece::compress(&self.row, CompressionLevel::Fast, &mut Compressor::new());
+        self.gzip.get_or_init(compress).clone()
+    }
 }
 
 /// The listings of a view.
@@ -168,6 +189,15 @@ impl ListingCache {
             filtering: RenderQueue::default(),
             pages: RenderQueue::default(),
         }
+    }
+
+    /// The text of a listing as a part of a gzip member. It is compressed once for all who ask for it.
+    pub(super) async fn compressed(&self, listing: &Arc<Listing>) -> Piece {
+        if let Some(piece) = listing.gzip.get() {
+            return piece.clone();
+        }
+        let listing = Arc::clone(listing);
+        self.pages.render(move || listing.compress()).await
     }
 
     /// A listing of the apps that a filter names, sorted by name unless it says otherwise.

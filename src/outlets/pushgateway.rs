@@ -1,36 +1,30 @@
 //! The reading part of Pushgateway's API: `GET /api/v1/metrics` and `/api/v1/status`.
 
-use std::collections::{BTreeMap, HashMap};
-use std::convert::Infallible;
+mod group_writer;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::vec;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::get;
-use bytes::Bytes;
-use futures_util::stream;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
-use serde_json::{Map, Value, json};
-use tokio::sync::Semaphore;
+use serde_json::json;
 
+use self::group_writer::GroupWriter;
 use super::table::rfc3339;
-use crate::exposition::group::{as_text, unescape};
-use crate::exposition::{Exposition, Family, Label, MetricType, Sample, Suffix, go_float};
-use crate::http::{ResponseMemory, Role, Routes, reply};
-use crate::model::{AppName, Syntax, Timestamp};
+use crate::exposition::{Exposition, Sample};
+use crate::http::{Role, Routes, reply};
+use crate::model::{AppName, Timestamp};
+use crate::page::{PieceQueue, PieceWriter};
 use crate::store::{App, Text, View};
 use crate::supervise::blocking;
-use crate::wire::pushgateway::{INSTANCE, PUSH_FAILURE_TIME, PUSH_TIME, SOURCE};
+use crate::wire::pushgateway::{PUSH_FAILURE_TIME, PUSH_TIME, SOURCE};
 
-/// Parts of listings that are made at the same time: the JSON of a group may be some times as large as its text.
-const PARTS_AT_ONCE: usize = 1;
-
-/// Bytes after which a part of a listing ends, with the group that it has reached: all groups at once may be some times as large as what is
-/// stored.
-const PART_BYTES: usize = 256 << 10;
+/// The type of the answers.
+const JSON: &str = "application/json";
 
 /// Handler of the endpoints about Pushgateway groups.
 #[derive(Debug)]
@@ -39,8 +33,8 @@ pub struct PushgatewayOutlet {
     started: Timestamp,
     flags: BTreeMap<&'static str, String>,
     prefix: Arc<str>,
-    /// For [`PARTS_AT_ONCE`] parts.
-    turns: Semaphore,
+    /// A listing may be some times as large as what is stored.
+    pieces: Arc<PieceQueue>,
 }
 
 impl PushgatewayOutlet {
@@ -53,7 +47,7 @@ impl PushgatewayOutlet {
             started,
             flags,
             prefix,
-            turns: Semaphore::new(PARTS_AT_ONCE),
+            pieces: Arc::default(),
         }
     }
 
@@ -72,7 +66,7 @@ pub(super) fn routes(outlet: Arc<PushgatewayOutlet>) -> Routes {
         .with_state(outlet)
 }
 
-/// `GET /api/v1/metrics`: all groups with their families. Made in parts as the client takes them, of the groups that there are at the start.
+/// `GET /api/v1/metrics`: all groups with their families. Written piece by piece, of the groups that there are at the start.
 async fn metrics(State(outlet): State<Arc<PushgatewayOutlet>>) -> Response<Body> {
     let view = outlet.view.clone();
     let names = blocking(move || {
@@ -80,57 +74,66 @@ async fn metrics(State(outlet): State<Arc<PushgatewayOutlet>>) -> Response<Body>
         let groups = apps.iter().filter(|app| &*app.origin.source == SOURCE);
         groups.map(|app| app.name.clone()).collect::<Vec<_>>()
     });
-    let names = names.await;
-    // The list of names is there until the last part is made; the part in work is counted as it is sent.
-    let held = Arc::new(AtomicU64::new(size_of_val(&*names) as u64));
-    let memory = ResponseMemory::changing(Arc::clone(&held));
-    let listing = Listing {
-        names: names.into_iter(),
-        text: br#"{"status":"success","data":["#.to_vec(),
-        has_groups: false,
-    };
-    let parts = stream::unfold(Some(listing), move |listing| {
-        let (outlet, held) = (Arc::clone(&outlet), Arc::clone(&held));
-        async move {
-            // Never closed.
-            let _turn = outlet.turns.acquire().await;
-            let (view, listing) = (outlet.view.clone(), listing?);
-            let (part, rest) = blocking(move || listing.part(&view)).await;
-            if rest.is_none() {
-                held.store(0, Ordering::Relaxed);
-            }
-            Some((Ok::<_, Infallible>(part), rest))
-        }
-    });
-    let mut response = with_headers(Response::new(Body::from_stream(parts)));
-    response.extensions_mut().insert(memory);
-    response
+    let listing = Listing::new(outlet.view.clone(), names.await);
+    with_headers(outlet.pieces.respond(JSON, listing).await)
 }
 
 /// The rest of a listing of all groups.
+#[derive(Debug)]
 struct Listing {
+    view: View,
+    /// The groups that are not begun yet.
     names: vec::IntoIter<AppName>,
-    /// Text that is not sent yet.
-    text: Vec<u8>,
+    /// Bytes of the list of all names.
+    names_bytes: u64,
+    /// The group in work.
+    group: Option<GroupWriter>,
+    /// True once the beginning was written, and a group.
+    begun: bool,
     has_groups: bool,
 }
 
 impl Listing {
-    /// The next part, and what is left; `None` at the end.
-    fn part(mut self, view: &View) -> (Bytes, Option<Self>) {
-        while self.text.len() < PART_BYTES {
+    fn new(view: View, names: Vec<AppName>) -> Self {
+        Self {
+            view,
+            names_bytes: size_of_val(&*names) as u64,
+            names: names.into_iter(),
+            group: None,
+            begun: false,
+            has_groups: false,
+        }
+    }
+}
+
+impl PieceWriter for Listing {
+    fn write(&mut self, out: &mut Vec<u8>, enough: usize) -> bool {
+        if !std::mem::replace(&mut self.begun, true) {
+            out.extend_from_slice(br#"{"status":"success","data":["#);
+        }
+        while out.len() < enough {
+            if let Some(group) = &mut self.group {
+                if !group.write(out, enough) {
+                    self.group = None;
+                }
+                continue;
+            }
             let Some(name) = self.names.next() else {
-                self.text.extend_from_slice(b"]}");
-                return (self.text.into_boxed_slice().into(), None);
+                out.extend_from_slice(b"]}");
+                return false;
             };
             // It may be gone.
-            let Some(app) = view.app(name.as_str()) else { continue };
+            let Some(app) = self.view.app(name.as_str()) else { continue };
             if std::mem::replace(&mut self.has_groups, true) {
-                self.text.push(b',');
+                out.push(b',');
             }
-            self.text.extend_from_slice(group(&app).to_string().as_bytes());
+            self.group = Some(GroupWriter::new(&app));
         }
-        (std::mem::take(&mut self.text).into_boxed_slice().into(), Some(self))
+        true
+    }
+
+    fn memory(&self) -> u64 {
+        self.names_bytes + self.group.as_ref().map_or(0, GroupWriter::memory)
     }
 }
 
@@ -158,10 +161,7 @@ async fn not_allowed(method: Method) -> Response<Body> {
 }
 
 fn with_headers(mut response: Response<Body>) -> Response<Body> {
-    let headers: [(HeaderName, &str); 2] = [
-        (CONTENT_TYPE, "application/json"),
-        (CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
-    ];
+    let headers: [(HeaderName, &str); 2] = [(CONTENT_TYPE, JSON), (CACHE_CONTROL, "no-cache, no-store, must-revalidate")];
     for (name, value) in headers {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
@@ -191,112 +191,11 @@ fn parsed(app: &App) -> Arc<Exposition> {
     }
 }
 
-/// The same in the text format, which has the names of Pushgateway's families.
-fn parsed_as_text(app: &App) -> Arc<Exposition> {
-    let text = parsed(app);
-    match text.syntax() {
-        Syntax::Text => text,
-        Syntax::OpenMetrics => Arc::new(Exposition::parse(as_text(&text).into(), Syntax::Text)),
-    }
-}
-
-/// A group as JSON: its labels, the outcome of its last push, and its families by name.
-fn group(app: &App) -> Value {
-    let text = parsed_as_text(app);
-    let time = |name: &str| gauge(&text, name).and_then(|sample| number(&sample)).unwrap_or(0.0);
-    let mut value = Map::new();
-    value.insert("labels".to_owned(), json!(group_labels(app, &text)));
-    let succeeded = time(PUSH_FAILURE_TIME.0) <= time(PUSH_TIME.0);
-    value.insert("last_push_successful".to_owned(), succeeded.into());
-    // As at Pushgateway, a push that failed moves the time of its own gauge alone.
-    let failed = push_time(&text, PUSH_FAILURE_TIME.0);
-    let (pushed, failed) = (app.updated.and_then(rfc3339), app.updated.max(failed).and_then(rfc3339));
-    for family in text.families().iter().filter(|family| family.samples > 0) {
-        let mut facts = json!({
-            "time_stamp": if text.text(family.name) == PUSH_FAILURE_TIME.0.as_bytes() { &failed } else { &pushed },
-            "type": type_word(family.kind),
-            "metrics": family_metrics(&text, family),
-        });
-        if let Some(help) = family.help() {
-            facts["help"] = unescape(text.text(help)).into();
-        }
-        value.insert(unescape(text.text(family.name)), facts);
-    }
-    Value::Object(value)
-}
-
-/// The labels of the group: those of its gauges, without the instance that each sample gets.
-fn group_labels(app: &App, text: &Exposition) -> BTreeMap<String, String> {
-    let mut labels = gauge(text, PUSH_TIME.0).map_or_else(BTreeMap::new, |sample| labels(&sample, None));
-    let is_added = |value: &String| value.is_empty() && !app.name.as_str().contains(&format!(",{INSTANCE}=\"\""));
-    if labels.get(INSTANCE).is_some_and(is_added) {
-        labels.remove(INSTANCE);
-    }
-    labels
-}
-
 /// The only sample of one of the gauges about pushes, which stand at the end.
 fn gauge<'a>(text: &'a Exposition, name: &str) -> Option<Sample<'a>> {
     let mut families = text.families().iter().rev();
     let family = families.find(|family| text.text(family.name) == name.as_bytes())?;
     text.samples(family).next()
-}
-
-const fn type_word(kind: MetricType) -> &'static str {
-    match kind {
-        MetricType::Counter => "COUNTER",
-        MetricType::Gauge => "GAUGE",
-        MetricType::Histogram => "HISTOGRAM",
-        MetricType::Summary => "SUMMARY",
-        MetricType::GaugeHistogram => "GAUGE_HISTOGRAM",
-        MetricType::Unknown | MetricType::Info | MetricType::StateSet => "UNTYPED",
-    }
-}
-
-/// The metrics of a family: one for each sample, and of a histogram or summary one for all samples with the same labels.
-fn family_metrics(text: &Exposition, family: &Family) -> Vec<Value> {
-    let (bound, values) = match family.kind {
-        MetricType::Histogram => ("le", "buckets"),
-        MetricType::Summary => ("quantile", "quantiles"),
-        _ => {
-            let metric = |sample: Sample<'_>| {
-                let value = number(&sample).map_or_else(String::new, go_float);
-                json!({ "labels": labels(&sample, None), "value": value })
-            };
-            return text.samples(family).map(metric).collect();
-        }
-    };
-    let (mut metrics, mut places) = (Vec::<Value>::new(), HashMap::<BTreeMap<String, String>, usize>::new());
-    let name = text.text(family.name);
-    for sample in text.samples(family) {
-        let labels = labels(&sample, Some(bound));
-        let place = *places.entry(labels).or_insert_with_key(|labels| {
-            metrics.push(json!({ "labels": labels, "count": "0", "sum": "0", values: {} }));
-            metrics.len() - 1
-        });
-        let Some(value) = number(&sample) else { continue };
-        let metric = &mut metrics[place];
-        match Suffix::between(name, sample.name) {
-            Some(Suffix::Sum) => metric["sum"] = go_float(value).into(),
-            Some(Suffix::Count) => metric["count"] = count(value).into(),
-            _ => {
-                let at = sample.labels.clone().find(|label| label.name == bound.as_bytes());
-                let Some(at) = at.and_then(|label| float(label.value)) else {
-                    continue;
-                };
-                let value = if bound == "le" { count(value) } else { go_float(value) };
-                metric[values][go_float(at)] = value.into();
-            }
-        }
-    }
-    metrics
-}
-
-/// The labels of a sample but for one.
-fn labels(sample: &Sample<'_>, without: Option<&str>) -> BTreeMap<String, String> {
-    let wanted = |label: &Label<'_>| without.is_none_or(|without| label.name != without.as_bytes());
-    let pair = |label: Label<'_>| (unescape(label.name), unescape(label.value));
-    sample.labels.clone().filter(wanted).map(pair).collect()
 }
 
 fn number(sample: &Sample<'_>) -> Option<f64> {
@@ -306,15 +205,6 @@ fn number(sample: &Sample<'_>) -> Option<f64> {
 /// A number that was checked when the text was parsed: the standard library has the same grammar.
 fn float(text: &[u8]) -> Option<f64> {
     std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-/// A count, which is usually a whole number.
-fn count(value: f64) -> String {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    if value.fract() == 0.0 && (0.0..EXACT).contains(&value) {
-        return format!("{value:.0}");
-    }
-    go_float(value)
 }
 
 #[cfg(test)]

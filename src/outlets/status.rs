@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::State;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::app_filter::{AppFilter, State as StateOfApp};
@@ -148,43 +149,80 @@ impl StatusSources {
 }
 
 /// `GET /api/status`
-pub(super) async fn status(State(sources): State<Arc<StatusSources>>) -> Response<Body> {
+pub(super) async fn status(State(sources): State<Arc<StatusSources>>, headers: HeaderMap) -> Response<Body> {
     let selection = sources.listings.select(AppFilter::default(), MAX_FAULTS).await;
     let rendered = Arc::clone(&sources);
-    let render = move || reply::json(StatusCode::OK, &document(&rendered, &selection));
-    sources.listings.pages.render(render).await
+    let render = move || reply::rendered_json(StatusCode::OK, &document(&rendered, &selection, &rendered.report()));
+    sources.listings.pages.respond(&headers, render).await
 }
 
-/// The report as JSON, as docs/http.md describes it.
-fn document(sources: &StatusSources, selection: &Selection) -> Value {
-    let report = sources.report();
+/// The report for JSON, as docs/http.md describes it. Members have the order of their names.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    apps: Value,
+    cluster: Option<Value>,
+    events: Option<EventFacts<'a>>,
+    faults: Vec<Value>,
+    limits: Vec<Value>,
+    links: Vec<Value>,
+    not_ready_because: Option<Vec<&'a str>>,
+    notes: &'a [String],
+    ready: bool,
+    refused: Vec<Value>,
+    removed: Vec<Value>,
+    role: &'static str,
+    scrapers: Vec<Value>,
+    time: Option<String>,
+    uptime_seconds: u64,
+    version: &'static str,
+}
+
+/// Events, of which a thousand scrapers may have the same long ones to get: their labels are not copied.
+#[derive(Debug, Serialize)]
+struct EventFacts<'a> {
+    accepted: u64,
+    scrapers: Vec<PendingFacts<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct PendingFacts<'a> {
+    declared: bool,
+    in_flight: usize,
+    last_scrape: Option<String>,
+    lost: u64,
+    pending: u64,
+    pending_labels: Vec<&'a str>,
+    scraper: &'a str,
+}
+
+fn document<'a>(sources: &StatusSources, selection: &Selection, report: &'a Report) -> Document<'a> {
     let counts = selection.counts;
     let faults = selection
         .listed
         .iter()
         .filter(|(_, status)| StateOfApp::of(status) != StateOfApp::Ok);
     let faults = faults.take(MAX_FAULTS);
-    json!({
-        "role": "proxy",
-        "version": env!("CARGO_PKG_VERSION"),
-        "time": table::rfc3339((sources.listings.clock)()),
-        "uptime_seconds": report.uptime_seconds,
-        "ready": report.obstacles.is_none(),
-        "not_ready_because": report.obstacles.as_deref().map(|lines| lines.lines().collect::<Vec<_>>()),
-        "notes": report.notes,
-        "apps": {
+    Document {
+        apps: json!({
             "total": counts.apps(), "ok": counts.ok, "stale": counts.stale, "fault": counts.fault,
             "series": counts.series, "bytes": counts.bytes,
-        },
-        "faults": faults.map(|(app, status)| table::facts(app, status)).collect::<Vec<_>>(),
-        "refused": report.refusals.iter().map(|refusal| refused(&report, refusal)).collect::<Vec<_>>(),
-        "removed": report.removals.iter().map(|removal| removed(&report, removal)).collect::<Vec<_>>(),
-        "events": report.events.as_ref().map(events),
-        "scrapers": report.scrapers.iter().map(|scraper| self::scraper(&report, scraper)).collect::<Vec<_>>(),
-        "links": report.links.iter().map(|(bridge, state)| link(&report, bridge, state)).collect::<Vec<_>>(),
-        "cluster": report.cluster.as_ref().map(cluster),
-        "limits": report.usage.iter().map(limit).collect::<Vec<_>>(),
-    })
+        }),
+        cluster: report.cluster.as_ref().map(cluster),
+        events: report.events.as_ref().map(events),
+        faults: faults.map(|(app, status)| table::facts(app, status)).collect(),
+        limits: report.usage.iter().map(limit).collect(),
+        links: report.links.iter().map(|(bridge, state)| link(report, bridge, state)).collect(),
+        not_ready_because: report.obstacles.as_deref().map(|lines| lines.lines().collect()),
+        notes: &report.notes,
+        ready: report.obstacles.is_none(),
+        refused: report.refusals.iter().map(|refusal| refused(report, refusal)).collect(),
+        removed: report.removals.iter().map(|removal| removed(report, removal)).collect(),
+        role: "proxy",
+        scrapers: report.scrapers.iter().map(|scraper| self::scraper(report, scraper)).collect(),
+        time: table::rfc3339((sources.listings.clock)()),
+        uptime_seconds: report.uptime_seconds,
+        version: env!("CARGO_PKG_VERSION"),
+    }
 }
 
 fn refused(report: &Report, refusal: &RecentRefusal) -> Value {
@@ -211,15 +249,20 @@ pub(super) fn pending_labels<'a>(overview: &'a EventsOverview, ids: &'a [crate::
     ids.iter().filter_map(labels).take(MAX_PENDING)
 }
 
-fn events(overview: &EventsOverview) -> Value {
-    let scrapers = overview.scrapers.iter().map(|scraper| {
-        json!({
-            "scraper": scraper.scraper.as_str(), "pending": scraper.pending, "in_flight": scraper.in_flight, "lost": scraper.lost,
-            "last_scrape": scraper.last_scrape.and_then(table::rfc3339), "declared": scraper.declared,
-            "pending_labels": pending_labels(overview, &scraper.pending_ids).collect::<Vec<_>>(),
-        })
+fn events(overview: &EventsOverview) -> EventFacts<'_> {
+    let scrapers = overview.scrapers.iter().map(|scraper| PendingFacts {
+        declared: scraper.declared,
+        in_flight: scraper.in_flight,
+        last_scrape: scraper.last_scrape.and_then(table::rfc3339),
+        lost: scraper.lost,
+        pending: scraper.pending,
+        pending_labels: pending_labels(overview, &scraper.pending_ids).collect(),
+        scraper: scraper.scraper.as_str(),
     });
-    json!({ "accepted": overview.accepted, "scrapers": scrapers.collect::<Vec<_>>() })
+    EventFacts {
+        accepted: overview.accepted,
+        scrapers: scrapers.collect(),
+    }
 }
 
 fn scraper(report: &Report, scraper: &Scraper) -> Value {

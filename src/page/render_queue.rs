@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
+use http::{HeaderMap, Response};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
+use super::compression::{MIN_GZIP_BYTES, encoded, encoding};
+use crate::exposition::negotiate::ContentEncoding;
 use crate::supervise::blocking;
 
 /// The longest pause after a page. One that took longer was delayed by other work of the machine.
@@ -19,7 +23,21 @@ pub struct RenderQueue {
 }
 
 impl RenderQueue {
-    /// Renders a page.
+    /// Renders a response, and compresses it if a request with these headers accepts that and it is large.
+    pub async fn respond(&self, headers: &HeaderMap, work: impl FnOnce() -> Response<String> + Send + 'static) -> Response<Body> {
+        let encoding = encoding(headers);
+        self.render(move || encoded(work(), encoding)).await
+    }
+
+    /// A response that was rendered without a turn, compressed as by [`RenderQueue::respond`].
+    pub async fn compressed(&self, headers: &HeaderMap, response: Response<String>) -> Response<Body> {
+        if response.body().len() < MIN_GZIP_BYTES || encoding(headers) == ContentEncoding::Identity {
+            return encoded(response, ContentEncoding::Identity);
+        }
+        self.respond(headers, move || response).await
+    }
+
+    /// Renders a page, or a part of one.
     pub async fn render<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
         let mut next = self.next.lock().await;
         if let Some(until) = *next {

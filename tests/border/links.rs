@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 use crate::harness::{PATIENCE, Proxy, ask, bulk, free_port, peer, repository, until};
 use crate::keep_alive::KeepAlive;
 use crate::peers::Prometheus;
+use crate::web::packed_and_plain;
 
 pub const SECRET: &str = "1111111111111111111111111111111111111111111111111111111111111111";
 
@@ -591,6 +592,32 @@ async fn the_page_of_a_bridge_shows_aliases_faults_and_the_configuration_of_a_pr
         assert!(page.contains(part), "{part}: {page}");
     }
     assert_eq!(bridge.status("/ui/page.js").await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_aliases_are_listed_in_pieces_and_compressed_for_people() {
+    const ALIASES: usize = 2_000;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("prometheus")).unwrap();
+    let key = PublicKey::new([9; 32]);
+    let targets: Vec<String> = (0..ALIASES).map(|number| format!("alias {number}:{key}:h:s")).collect();
+    let text = serde_json::json!([{ "labels": { "job": "aliases" }, "targets": targets }]);
+    std::fs::write(folder.path().join("prometheus/targets.json"), text.to_string()).unwrap();
+    let bridge = TestBridge::with(folder, free_port(), "").await;
+    let [packed, plain] = packed_and_plain(bridge.http, "/aliases", "*/*").await;
+    assert_eq!(packed, plain);
+    assert!(plain.contains("| alias 1999 |"), "{plain}");
+    let [packed, plain] = packed_and_plain(bridge.http, "/aliases?format=json", "*/*").await;
+    assert_eq!(packed, plain);
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&plain).unwrap();
+    assert_eq!((listed.len(), &listed[0]["hostname"]), (ALIASES, &"h".into()));
+    let pages = packed_and_plain(bridge.http, "/", "text/html").await;
+    assert!(pages.iter().all(|page| page.contains("and 1000 more")));
+    // Prometheus takes these, usually from near by.
+    let targets = ask(bridge.http, Request::get("/sd").header("accept-encoding", "gzip"), "").await;
+    let listed: Vec<serde_json::Value> = serde_json::from_slice(targets.body()).unwrap();
+    assert_eq!(listed.len(), ALIASES);
+    assert!(targets.headers().get("content-encoding").is_none() && targets.headers().get("vary").is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

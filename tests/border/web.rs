@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{Proxy, bulk, until};
+use crate::harness::{Proxy, ask, bulk, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn push_scrape_and_forget() {
@@ -80,6 +80,65 @@ async fn zipped(proxy: &Proxy, path: &str) -> (String, usize) {
         .read_to_string(&mut text)
         .unwrap();
     (text, answer.body().len())
+}
+
+/// The text of a response to a client that accepts gzip, which was compressed, and of one to a client that does not.
+pub async fn packed_and_plain(address: std::net::SocketAddr, path: &str, accept: &str) -> [String; 2] {
+    let request = || Request::get(path).header("accept", accept);
+    let packed = ask(address, request().header("accept-encoding", "gzip, br"), "").await;
+    let plain = ask(address, request(), "").await;
+    assert_eq!(packed.headers()["content-encoding"], "gzip", "{path}");
+    assert!(plain.headers().get("content-encoding").is_none(), "{path}");
+    for response in [&packed, &plain] {
+        assert_eq!(response.headers()["vary"], "accept, accept-encoding", "{path}");
+    }
+    let (mut member, mut text) = (flate2::bufread::GzDecoder::new(&packed.body()[..]), String::new());
+    member.read_to_string(&mut text).unwrap();
+    assert!(member.into_inner().is_empty(), "{path}: nothing follows the one member");
+    assert!(
+        packed.body().len() * 3 < text.len(),
+        "{path}: {} bytes for {}",
+        packed.body().len(),
+        text.len()
+    );
+    [text, String::from_utf8(plain.body().to_vec()).unwrap()]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_pages_and_listings_are_compressed_for_clients_that_accept_it() {
+    let proxy = Proxy::start().await;
+    let faulty: serde_json::Map<String, Value> = (0..100).map(|number| (format!("app {number}"), "a 1\nb\n".into())).collect();
+    proxy.tcp_say(Value::from(faulty).to_string().as_bytes()).await;
+    proxy.send(Request::put("/apps/large/metrics"), bulk("m", 100_000)).await;
+    for (path, accept, part) in [
+        ("/", "text/html", "app 99"),
+        ("/?q=app", "text/html", "app 99"),
+        ("/apps", "*/*", "| app 99 "),
+        ("/apps?format=json", "*/*", "\"app 99\""),
+        ("/apps?format=wide&q=app", "*/*", "| app 99 "),
+        ("/apps/large", "text/html", "<h1>large</h1>"),
+        ("/api/status", "*/*", "\"app 99\""),
+    ] {
+        let texts = packed_and_plain(proxy.http, path, accept).await;
+        assert!(texts.iter().all(|text| text.contains(part)), "{path}: {texts:?}");
+        let [packed, plain] = texts.map(|text| text.len());
+        // Ages grow meanwhile.
+        assert!(packed.abs_diff(plain) < 300, "{path}: {packed} and {plain} bytes");
+    }
+    for path in ["/apps?q=app%2099", "/apps/large?format=json"] {
+        let small = proxy.ask(Request::get(path).header("accept-encoding", "gzip")).await;
+        assert!(small.headers().get("content-encoding").is_none(), "{path}");
+        assert_eq!(small.headers()["vary"], "accept, accept-encoding", "{path}");
+    }
+    let mut stream = TcpStream::connect(proxy.http).await.unwrap();
+    let live = b"GET /ui/live HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n";
+    stream.write_all(live).await.unwrap();
+    let mut head = Vec::new();
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    assert!(head.contains("text/event-stream") && !head.contains("content-encoding"), "{head}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use crate::identity::Identity;
 use crate::memory::MemoryMeter;
 use crate::parse::{self, Hashes, ParseOutput, Repeated, Report, Template, escapes};
 use crate::protobuf::{self, DecodeError, Records, TextIndex};
-use crate::sample::{Runs, Samples};
+use crate::sample::{Runs, SamplePosition, Samples};
 use crate::span::Span;
 use crate::syntax::Syntax;
 use crate::timestamps::millis;
@@ -431,6 +431,12 @@ impl Exposition {
     #[must_use]
     pub fn samples<'a>(&'a self, family: &'a Family) -> Samples<'a> {
         Samples::new(self.runs(family), self.text(family.name), family, self.syntax)
+    }
+
+    /// The samples of a family from a place on, which [`Samples::position`] gave for this family of this text.
+    #[must_use]
+    pub fn samples_from<'a>(&'a self, family: &'a Family, place: SamplePosition) -> Samples<'a> {
+        self.samples(family).starting_at(place)
     }
 
     /// The hashes of a family's series, in the order of its samples; see [`Sample::hash`](super::Sample::hash).

@@ -146,7 +146,7 @@ pub use go_float::go_float;
 pub use index::{EarlyTimes, Exposition};
 pub use memory::MemoryMeter;
 pub use reason::Severity;
-pub use sample::{Exemplar, Label, Labels, MAX_EXEMPLAR_CHARS, Runs, Sample, Samples};
+pub use sample::{Exemplar, Label, Labels, MAX_EXEMPLAR_CHARS, Runs, Sample, SamplePosition, Samples};
 pub use span::Span;
 pub use syntax::Syntax;
 

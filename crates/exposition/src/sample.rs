@@ -2,6 +2,8 @@
 //!
 //! The lines were checked when the text was received, so this only finds the positions of their parts.
 
+use std::num::NonZeroU32;
+
 use crate::byte_scan::find_special;
 use crate::family::{Family, MetricType, Suffix};
 use crate::hash::Seed;
@@ -161,12 +163,25 @@ impl<'a> Iterator for Runs<'a> {
         self.spans.next().map(|span| span.of(self.body))
     }
 
+    fn nth(&mut self, n: usize) -> Option<&'a [u8]> {
+        self.spans.nth(n).map(|span| span.of(self.body))
+    }
+
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.spans.size_hint()
     }
 }
 
 impl ExactSizeIterator for Runs<'_> {}
+
+/// A place among the samples of a family: before one of them, or at the end; see [`Samples::position`]. It takes eight bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SamplePosition {
+    /// Runs that are not begun.
+    runs_left: u32,
+    /// Bytes left of the run in work; none if it has ended.
+    rest: Option<NonZeroU32>,
+}
 
 /// Iterator over the samples of a family; see [`Exposition::samples`](super::Exposition::samples).
 #[derive(Debug, Clone)]
@@ -191,6 +206,28 @@ impl<'a> Samples<'a> {
             exemplars_at,
             family: name,
         }
+    }
+
+    /// The place before the next sample, where [`Exposition::samples_from`](super::Exposition::samples_from) goes on.
+    #[must_use]
+    pub fn position(&self) -> SamplePosition {
+        // A text has less than 4 GiB: its spans have offsets of 32 bits.
+        let short = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        SamplePosition {
+            runs_left: short(self.runs.len()),
+            rest: self.rest.and_then(|rest| NonZeroU32::new(short(rest.len()))),
+        }
+    }
+
+    /// The samples from a place on, for those of a whole family.
+    pub(super) fn starting_at(mut self, place: SamplePosition) -> Self {
+        let begun = self.runs.len().saturating_sub(place.runs_left as usize);
+        let in_work = begun.checked_sub(1).and_then(|last| self.runs.nth(last));
+        self.rest = in_work.zip(place.rest).and_then(|(run, rest)| {
+            let start = run.len().checked_sub(rest.get() as usize)?;
+            run.get(start..)
+        });
+        self
     }
 }
 

@@ -1,6 +1,8 @@
 //! `GET /events`: pending and recent events as a table and as JSON.
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+use serde::Serialize;
 use tabled::builder::Builder;
 use tabled::settings::Style;
 
@@ -41,42 +43,77 @@ pub(super) fn draw(overview: &EventsOverview, now: Timestamp) -> String {
     )
 }
 
-/// `{"time":..., "accepted":..., "scrapers":[...], "events":[...]}`, the newest event first.
-pub(super) fn json(overview: &EventsOverview, now: Timestamp) -> Value {
-    let scrapers: Vec<_> = overview.scrapers.iter().map(scraper).collect();
-    let events: Vec<_> = overview.recent.iter().rev().map(|record| event(overview, record)).collect();
-    json!({ "time": rfc3339(now), "accepted": overview.accepted, "scrapers": scrapers, "events": events })
+/// Scrapers and events, the newest event first. Members have the order of their names.
+#[derive(Debug, Serialize)]
+pub(super) struct EventList<'a> {
+    accepted: u64,
+    events: Vec<ListedEvent<'a>>,
+    scrapers: Vec<ListedScraper<'a>>,
+    time: Option<String>,
 }
 
-fn scraper(scraper: &ScraperOverview) -> Value {
-    let ids: Vec<u64> = scraper.pending_ids.iter().map(|id| id.0).collect();
-    json!({
-        "scraper": scraper.scraper.as_str(),
-        "pending": scraper.pending,
-        "pending_ids": ids,
-        "in_flight": scraper.in_flight,
-        "lost": scraper.lost,
-        "last_scrape": scraper.last_scrape.and_then(rfc3339),
-        "declared": scraper.declared,
-    })
+#[derive(Debug, Serialize)]
+struct ListedScraper<'a> {
+    declared: bool,
+    in_flight: usize,
+    last_scrape: Option<String>,
+    lost: u64,
+    pending: u64,
+    pending_ids: Vec<u64>,
+    scraper: &'a str,
 }
 
-fn event(overview: &EventsOverview, record: &StoredEvent) -> Value {
-    let labels: Map<_, _> = record
-        .event
-        .labels
-        .iter()
-        .map(|(name, value)| (name.to_owned(), value.into()))
-        .collect();
-    // JSON has no infinities and no NaN.
-    let value = serde_json::Number::from_f64(record.event.value).map_or_else(|| record.event.value.to_string().into(), Value::from);
-    json!({
-        "id": record.id.0,
-        "time": rfc3339(record.at),
-        "labels": labels,
-        "value": value,
-        "pending_for": pending_for(overview, record),
-    })
+#[derive(Debug, Serialize)]
+struct ListedEvent<'a> {
+    id: u64,
+    labels: BTreeMap<&'a str, String>,
+    pending_for: Vec<&'a str>,
+    time: Option<String>,
+    value: ListedValue,
+}
+
+/// A value: JSON has no infinities and no NaN.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum ListedValue {
+    Finite(f64),
+    Other(String),
+}
+
+/// The overview for JSON.
+pub(super) fn json(overview: &EventsOverview, now: Timestamp) -> EventList<'_> {
+    EventList {
+        accepted: overview.accepted,
+        events: overview.recent.iter().rev().map(|record| event(overview, record)).collect(),
+        scrapers: overview.scrapers.iter().map(scraper).collect(),
+        time: rfc3339(now),
+    }
+}
+
+fn scraper(scraper: &ScraperOverview) -> ListedScraper<'_> {
+    ListedScraper {
+        declared: scraper.declared,
+        in_flight: scraper.in_flight,
+        last_scrape: scraper.last_scrape.and_then(rfc3339),
+        lost: scraper.lost,
+        pending: scraper.pending,
+        pending_ids: scraper.pending_ids.iter().map(|id| id.0).collect(),
+        scraper: scraper.scraper.as_str(),
+    }
+}
+
+fn event<'a>(overview: &'a EventsOverview, record: &'a StoredEvent) -> ListedEvent<'a> {
+    let value = record.event.value;
+    ListedEvent {
+        id: record.id.0,
+        labels: record.event.labels.iter().collect(),
+        pending_for: pending_for(overview, record),
+        time: rfc3339(record.at),
+        value: match value.is_finite() {
+            true => ListedValue::Finite(value),
+            false => ListedValue::Other(value.to_string()),
+        },
+    }
 }
 
 /// The scrapers that have not got an event, as far as they are listed with it.

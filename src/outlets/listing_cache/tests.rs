@@ -88,6 +88,20 @@ async fn a_listing_is_prepared_once_for_all_who_ask() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_listing_is_compressed_once_for_all_who_ask() {
+    use crate::exposition::gzip::join;
+
+    let (inlet, listings) = listings();
+    (0..100).for_each(|number| put(&inlet, &format!("app {number}")));
+    let listing = listings.get(ListingFormat::Json).await;
+    let (one, other) = tokio::join!(listings.compressed(&listing), listings.compressed(&listing));
+    // The same slices, and not only equal ones.
+    let [one, other] = [one, other].map(|piece| join([&piece]).remove(1));
+    assert!(Arc::ptr_eq(&one, &other));
+    assert!(one.iter().map(Bytes::len).sum::<usize>() < listing.len() / 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_application_that_was_only_announced_is_listed() {
     let (inlet, listings) = listings();
     assert_eq!(names(&*listings.get(ListingFormat::Json).await), 0);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use bytes::Bytes;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -10,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::exposition::catalog::Rules;
 use crate::http::{ConnectionInfo, HttpService, HttpStats, PeerAddr, StalledResponses};
-use crate::model::{AppName, Format, Origin, Update};
+use crate::model::{Format, Origin, Update};
+use crate::page::PIECE_BYTES;
 use crate::store::{EventOptions, Inlet, Limits, Mode, PutOptions, open};
 
 const NOW: Timestamp = Timestamp::from_millis(1_764_437_212_123);
@@ -32,10 +34,17 @@ fn put(inlet: &Inlet, app: AppName, text: String) {
     inlet.put(update, PutOptions::WHOLE).unwrap();
 }
 
+/// The JSON of an app that is a group.
+fn group(app: &App) -> Vec<u8> {
+    let mut text = Vec::new();
+    assert!(!GroupWriter::new(app).write(&mut text, usize::MAX), "all is written at once");
+    text
+}
+
 fn listed(name: &str, text: &str, mode: Mode) -> Value {
     let (inlet, view) = open(Limits::default(), mode, EventOptions::default());
     put(&inlet, AppName::new(name).unwrap(), text.to_owned());
-    group(&view.apps()[0])
+    serde_json::from_slice(&group(&view.apps()[0])).unwrap()
 }
 
 const TIMES: &str = "# TYPE push_failure_time_seconds gauge\npush_failure_time_seconds{job=\"x\",instance=\"\"} 5\n\
@@ -95,7 +104,7 @@ fn buckets_and_quantiles_are_those_of_one_metric() {
 }
 
 #[test]
-fn a_listing_is_made_in_parts_and_leaves_out_what_is_gone() {
+fn a_listing_is_written_in_pieces_and_leaves_out_what_is_gone() {
     let (inlet, view) = open(Limits::default(), Mode::Merge(Rules::default()), EventOptions::default());
     let app = |n: usize| AppName::new(&format!("pushgateway: job=\"{n}\"")).unwrap();
     let line = |n: usize, at: usize| format!("a{{job=\"{n}\",at=\"{at:050}\"}} 1\n");
@@ -107,18 +116,15 @@ fn a_listing_is_made_in_parts_and_leaves_out_what_is_gone() {
             format!("{text}{TIMES}").replace("job=\"x\"", &format!("job=\"{n}\"")),
         );
     }
-    let mut listing = Some(Listing {
-        names: (0..5).map(app).collect::<Vec<_>>().into_iter(),
-        text: br#"{"status":"success","data":["#.to_vec(),
-        has_groups: false,
-    });
+    let mut listing = Listing::new(view, (0..5).map(app).collect());
     inlet.remove(&app(3), NOW);
-    let (mut parts, mut whole) = (0, Vec::new());
-    while let Some(left) = listing {
-        let (part, rest) = left.part(&view);
-        assert!(part.len() < 2 * PART_BYTES, "{}", part.len());
-        (parts, listing) = (parts + 1, rest);
-        whole.extend_from_slice(&part);
+    let (mut pieces, mut whole, mut has_more) = (0, Vec::new(), true);
+    while has_more {
+        let mut piece = Vec::new();
+        has_more = listing.write(&mut piece, PIECE_BYTES);
+        assert!(piece.len() < PIECE_BYTES + 1_000, "{}", piece.len());
+        pieces += 1;
+        whole.extend_from_slice(&piece);
     }
     let listed: Value = serde_json::from_slice(&whole).unwrap();
     let jobs: Vec<&str> = listed["data"]
@@ -128,16 +134,43 @@ fn a_listing_is_made_in_parts_and_leaves_out_what_is_gone() {
         .map(|group| group["labels"]["job"].as_str().unwrap())
         .collect();
     assert_eq!(jobs, ["0", "1", "2", "4"]);
-    assert!(parts > 1);
+    assert!(pieces > 1);
+}
+
+#[test]
+fn a_large_group_is_listed_in_pieces_and_its_text_counts_meanwhile() {
+    let (inlet, view) = open(Limits::default(), Mode::Merge(Rules::default()), EventOptions::default());
+    let lines: String = (0..20_000).map(|at| format!("a{{job=\"x\",at=\"{at:050}\"}} 1\n")).collect();
+    let name = AppName::new("pushgateway: job=\"x\"").unwrap();
+    put(&inlet, name.clone(), format!("{lines}{TIMES}"));
+    let (whole, text) = (group(&view.apps()[0]), view.apps()[0].text.body().len() as u64);
+    let mut listing = Listing::new(view, vec![name.clone()]);
+    let (mut pieces, mut listed) = (0, Vec::new());
+    loop {
+        let mut piece = Vec::new();
+        let has_more = listing.write(&mut piece, PIECE_BYTES);
+        assert!(piece.len() < PIECE_BYTES + 1_000, "a piece of {} bytes", piece.len());
+        listed.extend_from_slice(&piece);
+        pieces += 1;
+        if !has_more {
+            break;
+        }
+        assert!(listing.memory() >= text, "{} of {text} bytes count", listing.memory());
+        // What replaces the group while it is listed is left for the next listing.
+        put(&inlet, name.clone(), format!("a{{job=\"x\"}} 2\n{TIMES}"));
+    }
+    assert!(pieces > 5, "{pieces} pieces");
+    assert_eq!(listed, [&br#"{"status":"success","data":["#[..], &whole[..], &b"]}"[..]].concat());
 }
 
 #[tokio::test(start_paused = true)]
-async fn readers_that_stop_hold_a_part_each_and_the_first_ones_are_closed() {
+async fn readers_that_stop_hold_a_piece_each_and_the_first_ones_are_closed() {
     const LIMIT: u64 = 2 << 20;
     let (inlet, view) = open(Limits::default(), Mode::Raw, EventOptions::default());
     let lines: String = (0..3_000).map(|at| format!("a{{job=\"x\",at=\"{at:050}\"}} 1\n")).collect();
     put(&inlet, AppName::new("pushgateway: job=\"x\"").unwrap(), format!("{lines}{TIMES}"));
-    let part = group(&view.apps()[0]).to_string().len() as u64;
+    let piece = PIECE_BYTES as u64;
+    assert!(group(&view.apps()[0]).len() > PIECE_BYTES);
     let mut stats = HttpStats::default();
     stats.stalled_responses = Arc::new(StalledResponses::new(LIMIT));
     let stats = Arc::new(stats);
@@ -162,8 +195,8 @@ async fn readers_that_stop_hold_a_part_each_and_the_first_ones_are_closed() {
     }
     let kept = stats.stalled_responses.kept();
     assert!(
-        part > LIMIT / 20 && kept >= part && kept <= LIMIT,
-        "{kept} bytes with parts of {part}"
+        piece > LIMIT / 20 && kept >= piece && kept <= LIMIT,
+        "{kept} bytes with pieces of {piece}"
     );
     let closed: Vec<bool> = readers.iter().map(|(_, running)| running.is_finished()).collect();
     assert!(closed[0] && !closed[19], "{closed:?}");

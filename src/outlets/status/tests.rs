@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::SystemTime;
 
 use super::super::app_filter::AppCounts;
@@ -26,7 +28,12 @@ fn a_version_changes_with_refusals_and_removals() {
         named: 0,
         counts: AppCounts::default(),
     };
-    let document = document(&sources, &selection);
+    let report = sources.report();
+    let document = document(&sources, &selection, &report);
+    let text = serde_json::to_string(&document).unwrap();
+    let document = serde_json::to_value(document).unwrap();
+    // A tree of objects sorts their members.
+    assert_eq!(text, document.to_string());
     assert_eq!(document["refused"][0]["client"], "10.0.0.1");
     assert_eq!(document["refused"][0]["detail"], "line 3: no value");
     assert_eq!(document["limits"][0]["key"], "store.max_apps");
