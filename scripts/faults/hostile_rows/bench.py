@@ -36,6 +36,8 @@ class Row:
     # File descriptors that stay open by design.
     kept_files: int = 0
     environment: dict = dataclasses.field(default_factory=dict)
+    # An example program that the row runs, in the directory `examples` beside the binary.
+    needs: str = None
     # What is started for the row: a proxy, unless it is about something else.
     start: object = Proxy
 
@@ -80,6 +82,10 @@ class Case:
     def __init__(self, proxy, binary, quick):
         self.proxy, self.binary, self.quick, self.faults = proxy, binary, quick, []
         self.beside, self.memory, self.ended = None, None, None
+
+    def example(self, name):
+        """An example program beside the binary."""
+        return self.binary.parent / "examples" / name
 
     def check(self, holds, fault):
         """Notes a fault unless this holds."""

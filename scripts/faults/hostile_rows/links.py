@@ -1,7 +1,9 @@
 """What clients of a bridge can do to others that scrape the same proxy."""
 
 import itertools
+import re
 import socket
+import subprocess
 import threading
 import time
 
@@ -101,6 +103,36 @@ def wrong_secrets(case):
         f"all refused; {len(took)} new proxies with the right secret behind that address registered within {max(took, default=0):.1f} s each, start included"
 
 
+@row("links that never register", quick=False, start=Bridge, ways=others.THROUGH, memory=128, needs="silent_links")
+def silent(case):
+    """More links than may wait for their registration, and a new proxy that comes meanwhile."""
+    # Longer than each may stay.
+    count, seconds = 1_200, 15
+    command = [case.example("silent_links"), f"127.0.0.1:{case.proxy.quic_port}", str(count), str(seconds)]
+    silent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    time.sleep(1)
+    began = time.monotonic()
+    late = registering(case, "late", case.proxy.SECRET)
+    try:
+        case.until("a new proxy registers", lambda: late.own(REGISTRATIONS, result="updated") > 0, 10)
+        took = time.monotonic() - began
+        told, _ = silent.communicate(timeout=seconds + 120)
+    finally:
+        silent.kill()
+        late.remove()
+    connected = int(re.search(r"(\d+) connected", told)[1])
+    closed = {why: int(times) for times, why in re.findall(r"(\d+) closed: (.*)", told)}
+    crowded, late_ones = (closed.get(why, 0) for why in ("too many links that have not registered", "no control message received within 10 s"))
+    gone = sum(times for why, times in closed.items() if not why.startswith("not opened"))
+    # One that is closed for another before it knows that its handshake is complete counts as not opened.
+    case.check(connected > count * 0.8, f"{connected} of {count} links opened: {told}")
+    case.check(gone == connected, f"{connected - gone} links stay open: {closed}")
+    # A machine that is busy with their handshakes loses packets.
+    case.check(crowded + late_ones > connected * 0.8, f"other reasons: {closed}")
+    return f"{connected:,} links, each with a key of its own, that send nothing for {seconds} s after the last", \
+        f"{', '.join(f'{times:,} closed: {why}' for why, times in closed.items())}; a new proxy registered after {took:.1f} s, start included"
+
+
 @row("a first packet from an unverified address", start=Bridge, ways=others.THROUGH)
 def unverified(case):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
@@ -158,5 +190,23 @@ def handshakes(case):
         f"{answered:,} answered; a known proxy registered {again:.0f} times meanwhile, a new one after {took:.1f} s"
 
 
+def unknown_calls(case):
+    """A proxy registers each second meanwhile."""
+    clients, seconds = 32, 6 if case.quick else 30
+    before = case.proxy.behind.own(REGISTRATIONS, result="unchanged")
+    flood = case.proxy.node("unknown-calls.js", case.proxy.bootstrap, case.proxy.key, clients, seconds)
+    told, _ = flood.communicate(timeout=seconds + 60)
+    connections, calls, refused, others_of_them = map(int, told.split())
+    again = case.proxy.behind.own(REGISTRATIONS, result="unchanged") - before
+    lost = case.proxy.behind.own(REGISTRATIONS, result="unreachable")
+    case.check(connections > clients, f"{connections} connections of {clients} clients were closed")
+    case.check(0 < refused <= 16 * connections, f"{refused} refusals on {connections} connections")
+    case.check(others_of_them == 0, f"{others_of_them} calls got another answer")
+    case.check(again > 0 and lost == 0, f"{again:.0f} registrations of a known proxy went well, {lost:.0f} did not")
+    return f"{calls:,} calls of unknown methods over HyperDHT from {clients} clients that come again with a new key", \
+        f"{connections:,} connections closed after at most 16 refusals each; a known proxy registered {again:.0f} times meanwhile"
+
+
 if HyperdhtBridge.is_installed():
+    row("calls of unknown methods over HyperDHT", start=HyperdhtBridge, ways=others.BY_KEY, memory=BESIDE)(unknown_calls)
     row("handshakes over HyperDHT that do not go on", start=HyperdhtBridge, ways=others.BY_KEY, memory=BESIDE)(handshakes)

@@ -30,7 +30,8 @@ def toml(value):
 class Proxy:
     """A running proxy. `settings` has dotted keys; `files` is a hard limit on its open files; `environment` is added to ours."""
 
-    command = ()
+    # What goes before the program, and its subcommand.
+    within, command = (), ()
 
     def __init__(self, binary, settings=None, files=None, folder=None, environment=None):
         self.binary, self.files, self.environment = binary, files, environment or {}
@@ -58,7 +59,7 @@ class Proxy:
         environment.update(self.environment)
         limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))) if self.files else None
         self.child = subprocess.Popen(
-            [self.binary, *self.command, "--config", self.config], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True,
+            [*self.within, self.binary, *self.command, "--config", self.config], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True,
             errors="replace", preexec_fn=limit,
         )
         self.pid = self.child.pid
@@ -166,6 +167,10 @@ class Proxy:
     def memory(self):
         """Resident memory in MiB."""
         return self._status("VmRSS")
+
+    def threads(self):
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return int(re.search(r"^Threads:\s+(\d+)", status, re.M)[1])
 
     def peak(self):
         """The most that it was since `forget_peak`."""
