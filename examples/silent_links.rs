@@ -2,7 +2,7 @@
 //!
 //!     cargo run --example silent_links -- HOST:PORT COUNT SECONDS
 //!
-//! They take any key of the bridge. At the end this prints the number of links that were opened, and for each reason that the bridge has closed
+//! They take any key of the bridge. SECONDS after the last was opened this prints the number of links that were opened, and for each reason that the bridge has closed
 //! links with how many these were.
 
 #![allow(clippy::print_stdout, reason = "a program for measurements prints")]
@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -25,7 +26,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::sleep;
 
 /// Handshakes at a time: the bridge takes 512, and other clients need some.
 const HANDSHAKES: usize = 64;
@@ -95,16 +96,16 @@ fn client_config() -> anyhow::Result<ClientConfig> {
     Ok(ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?)))
 }
 
-/// Opens a link and waits until it is closed; `None` if it is open at the end.
-async fn silent_link(endpoint: Endpoint, bridge: SocketAddr, permits: Arc<Semaphore>, end: Instant) -> anyhow::Result<Option<String>> {
+/// Opens a link, and returns the reason once it is closed.
+async fn silent_link(endpoint: Endpoint, bridge: SocketAddr, permits: Arc<Semaphore>, tried: Arc<AtomicUsize>) -> anyhow::Result<String> {
     let handshaking = permits.acquire_owned().await?;
-    let connection = endpoint.connect_with(client_config()?, bridge, "exporter-proxy")?.await?;
+    let connection = endpoint.connect_with(client_config()?, bridge, "exporter-proxy")?.await;
+    tried.fetch_add(1, Ordering::Relaxed);
     drop(handshaking);
-    let closed = timeout_at(end, connection.closed()).await;
-    Ok(closed.ok().map(|why| match why {
+    Ok(match connection?.closed().await {
         ConnectionError::ApplicationClosed(close) => String::from_utf8_lossy(&close.reason).into_owned(),
         why => why.to_string(),
-    }))
+    })
 }
 
 #[tokio::main]
@@ -115,22 +116,24 @@ async fn main() -> anyhow::Result<()> {
     };
     let bridge: SocketAddr = bridge.parse().context("HOST:PORT")?;
     let count: usize = count.parse().context("COUNT")?;
-    let end = Instant::now() + Duration::from_secs(seconds.parse().context("SECONDS")?);
+    let seconds = Duration::from_secs(seconds.parse().context("SECONDS")?);
     let endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into())?;
-    let permits = Arc::new(Semaphore::new(HANDSHAKES));
+    let (permits, tried) = (Arc::new(Semaphore::new(HANDSHAKES)), Arc::new(AtomicUsize::new(0)));
     let mut links = JoinSet::new();
     for _ in 0..count {
-        links.spawn(silent_link(endpoint.clone(), bridge, Arc::clone(&permits), end));
+        links.spawn(silent_link(endpoint.clone(), bridge, Arc::clone(&permits), Arc::clone(&tried)));
     }
-    let (mut connected, mut closed) = (0, BTreeMap::<String, usize>::new());
-    while let Some(link) = links.join_next().await {
-        match link? {
-            Ok(why) => {
-                connected += 1;
-                why.into_iter().for_each(|why| *closed.entry(why).or_default() += 1);
-            }
-            Err(why) => *closed.entry(format!("not opened: {why}")).or_default() += 1,
-        }
+    while tried.load(Ordering::Relaxed) < count {
+        sleep(Duration::from_millis(50)).await;
+    }
+    sleep(seconds).await;
+    let (mut connected, mut closed) = (count, BTreeMap::<String, usize>::new());
+    while let Some(link) = links.try_join_next() {
+        let why = link?.unwrap_or_else(|why| {
+            connected -= 1;
+            format!("not opened: {why}")
+        });
+        *closed.entry(why).or_default() += 1;
     }
     println!("{connected} connected");
     for (why, links) in closed {

@@ -117,8 +117,8 @@ def growing(case):
     return "pushes that add 12,000 families each to one group", f"413 after {len(answers) - 1} of them, at four times max_message_bytes; the group stays"
 
 
-# The text of the group counts for each of them, although they share it.
-@row("groups: unread lists of a large one", memory=BESIDE, environment={"MALLOC_MMAP_THRESHOLD_": "131072"})
+# The text of the group counts for each of them, although they share it. Without optimization they take half a minute.
+@row("groups: unread lists of a large one", quick=False, memory=BESIDE, environment={"MALLOC_MMAP_THRESHOLD_": "131072"})
 def unread_lists(case):
     """Each client that does not read its list keeps a piece of it, and the text that the rest is made from."""
     body = "".join(f'large{{number="{n}",padding="{"x" * 100}"}} {n}\n' for n in range(30_000))

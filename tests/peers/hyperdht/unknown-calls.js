@@ -1,5 +1,5 @@
-// Clients that call methods that a bridge does not have, each with a new key once its connection is closed. Prints the numbers of closed
-// connections, of calls, of refusals and of other answers, and ends by itself.
+// Clients that call methods that a bridge does not have, each with a new key once its connection is closed: every second one after the other,
+// the others all at once. Prints the numbers of closed connections, of calls, of refusals and of other answers, and ends by itself.
 //
 //   node unknown-calls.js BOOTSTRAP KEY CLIENTS SECONDS
 //
@@ -11,7 +11,7 @@ const z32 = require('z32')
 // Of a connection; far more than the bridge refuses on one.
 const CALLS = 100
 // A name that is cut in the refusal.
-const METHOD = 'x'.repeat(1000)
+const METHOD = 'x'.repeat(100)
 
 const [bootstrap, text, clients, seconds] = process.argv.slice(2)
 const key = z32.decode(text)
@@ -19,20 +19,26 @@ const dht = new DHT({ bootstrap: [bootstrap] })
 const end = Date.now() + seconds * 1000
 let [connections, calls, refused, others] = [0, 0, 0, 0]
 
-function refuse(error) {
-  if (/unknown method/i.test(error.message)) refused++
+async function call(rpc, number) {
+  calls++
+  try {
+    await rpc.request(`${METHOD}${number}`, null)
+    others++
+  } catch (error) {
+    if (/unknown method/i.test(error.message)) refused++
+  }
 }
 
-async function client() {
+async function client(_, number) {
   while (Date.now() < end) {
     const socket = dht.connect(key, { keyPair: DHT.keyPair() })
     const closed = new Promise((resolve) => socket.on('close', () => resolve(true)))
     const late = new Promise((resolve) => setTimeout(resolve, end + 2000 - Date.now(), false))
     socket.on('error', () => {})
     const rpc = new ProtomuxRPC(socket, { protocol: 'register-alias' })
-    for (let call = 0; call < CALLS; call++) {
-      calls++
-      rpc.request(`${METHOD}${call}`, null).then(() => others++, refuse)
+    for (let sent = 0; sent < CALLS && !rpc.closed; sent++) {
+      const answered = call(rpc, sent)
+      if (number % 2 === 0) await Promise.race([answered, late])
     }
     if (await Promise.race([closed, late])) connections++
     socket.destroy()
