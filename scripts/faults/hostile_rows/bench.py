@@ -137,7 +137,13 @@ def perform(row, binary, quick):
     """Runs one row and prints it."""
     print(f"== {row.name}", flush=True)
     outcome, began = Outcome(row), time.monotonic()
-    proxy = row.start(binary, row.settings, row.files, environment=row.environment)
+    try:
+        proxy = row.start(binary, row.settings, row.files, environment=row.environment)
+    except Exception as why:
+        # The results of the other rows are worth keeping.
+        traceback.print_exc()
+        outcome.faults.append(f"not started: {why}")
+        return outcome
     try:
         measure(row, Case(proxy, binary, quick), outcome)
     except Exception as why:

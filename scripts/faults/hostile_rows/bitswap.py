@@ -1,13 +1,23 @@
 """What peers can do to the Bitswap monitor. The rows are there if their client is, which is built with the feature `bitswap`."""
 
+import os
 import pathlib
 import re
 import subprocess
+import tempfile
 
 from .bench import row
 from .proxy import Proxy
 
 PEERS = pathlib.Path(__file__).resolve().parents[3] / "target/release/examples/bitswap_peers"
+
+
+def is_built_in(binary):
+    """True unless the program was built without the monitor; their client may be left from another build."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "EXPORTER_PROXY__BITSWAP__ENABLED": "true"}
+        checked = subprocess.run([binary, "check"], cwd=folder, env=environment, capture_output=True, text=True)
+        return "built without the Bitswap monitor" not in checked.stdout + checked.stderr
 
 
 class Monitor(Proxy):
