@@ -19,6 +19,8 @@ SETTLE = 40.0
 SPARE_FILES = 8
 
 ROWS = []
+# Rows that this machine has no means for, with these means.
+LEFT_OUT = []
 
 
 @dataclasses.dataclass

@@ -8,7 +8,7 @@ import threading
 import time
 
 from . import others, swarm
-from .bench import row
+from .bench import LEFT_OUT, row
 from .http import KEPT, BESIDE, MIB, unread
 from .proxy import Bridge, HyperdhtBridge, Proxy
 
@@ -210,3 +210,5 @@ def unknown_calls(case):
 if HyperdhtBridge.is_installed():
     row("calls of unknown methods over HyperDHT", start=HyperdhtBridge, ways=others.BY_KEY, memory=BESIDE)(unknown_calls)
     row("handshakes over HyperDHT that do not go on", start=HyperdhtBridge, ways=others.BY_KEY, memory=BESIDE)(handshakes)
+else:
+    LEFT_OUT.append(("... over HyperDHT", "the Node peers that scripts/test --all installs"))

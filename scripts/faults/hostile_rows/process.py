@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from . import swarm
-from .bench import row
+from .bench import LEFT_OUT, row
 from .http import LARGE_SERIES, SCRAPE, large_body
 from .proxy import Proxy, toml
 
@@ -275,6 +275,8 @@ if shutil.which("cc"):
     row("steps of the wall clock", start=ClockedProxy, memory=32, settings={
         "store.expire_after": 60, "events.scrapers": ["witness"], "events.scraper_identity": "param:by",
     })(clock_steps)
+else:
+    LEFT_OUT.append(("steps of the wall clock", "cc"))
 
 
 @row("kill -9 and a restart", ways=())

@@ -245,6 +245,32 @@ def budget(case):
         f"they wait for memory; a small message in two pieces took {took:.1f} s"
 
 
+@row("stalled messages that hold the memory of others", memory=110,
+     settings={"receiver.max_inflight_bytes": "32MiB", "receiver.max_message_bytes": "8MiB"})
+def held(case):
+    keep(case)
+    streams = []
+    for _, address in both(case):
+        for number in range(20):
+            stream = swarm.connect(address, patience=0.2)
+            # Those beyond the memory are not read to the end.
+            with contextlib.suppress(OSError):
+                stream.sendall(b'{"held%d":"' % number + b"x" * (7 * MIB))
+            streams.append(stream)
+    large = b"".join(b'large{n="%d"} 1\n' % number for number in range(60_000))
+    began = time.monotonic()
+    status, _ = case.proxy.ask("PUT", "/apps/large/metrics", large, patience=50)
+    took = time.monotonic() - began
+    case.check(status == 200, f"a push of a megabyte was answered {status}")
+    case.check(took < 25, f"a push of a megabyte waited {took:.1f} s")
+    case.check(case.proxy.own("exporter_proxy_rejected_total", reason="stalled") > 0, "none was dropped")
+    swarm.close_all(streams)
+    case.proxy.ask("DELETE", "/apps/large")
+    check_kept(case)
+    return f"{len(streams)} clients that stop after 7 MiB of a message, with 32 MiB for half-received messages, then a push of a megabyte", \
+        f"stored after {took:.1f} s; the largest stalled messages were dropped for it"
+
+
 @row("clients that stall inside a message", settings={"receiver.idle_timeout": 1})
 def stalled(case):
     keep(case)
